@@ -1,0 +1,1 @@
+"""Sources, download, catalog, storage: everything up to a proven media file."""

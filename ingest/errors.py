@@ -1,0 +1,171 @@
+"""The error tree: one class for each cause, each with the policy of what to do next.
+
+    MienError
+    ├── UsageError              the person asked for something impossible (exit 2)
+    │   ├── ConfigError         mien.toml, environment or flags
+    │   ├── InfeasibleError     the pools do not fit the cluster
+    │   └── ProviderError       the accelerator asked for is not there
+    ├── WeightsError            a model file cannot be had, or its hash is wrong
+    ├── CatalogError            the catalog cannot be opened, or is of another schema
+    │   └── LeaseLostError      another run has taken the video over
+    ├── StorageError            the store refuses (retry)
+    │   └── StorageFullError    no space left (stop)
+    ├── MediaError              the item itself (permanent)
+    │   ├── MissingFileError · AccessDeniedError · NotAFileError · EmptyFileError
+    │   ├── NotMediaError       not a container that can be opened, whatever its name
+    │   ├── NoVideoStreamError · NoAudioStreamError · StillImageError · ZeroDurationError
+    │   ├── TruncatedMediaError · CorruptMediaError · ChangedFileError
+    │   └── UnsupportedMediaError
+    ├── FetchError              HTTP (retry)
+    │   └── GoneError           404, 410 (permanent)
+    └── ItemError               what the engine says of an item it gave up
+        ├── OutOfMemoryError · DeadlineExceededError · WorkerDiedError · UnexpectedError
+
+Messages say what, what was got, and what to do, in one line.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Policy(StrEnum):
+    """What a failure of this class asks for."""
+
+    PERMANENT = "permanent"  # never asked again, unless a person says `mien retry`
+    RETRY = "retry"  # with backoff
+    STOP = "stop"  # nothing else can go on either: end the run
+
+
+class MienError(Exception):
+    """Root of every error that mien raises on purpose."""
+
+    policy: Policy = Policy.PERMANENT
+    exit_code: int = 1
+
+
+class UsageError(MienError):
+    policy = Policy.STOP
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class InfeasibleError(UsageError):
+    pass
+
+
+class ProviderError(UsageError):
+    pass
+
+
+class WeightsError(MienError):
+    policy = Policy.STOP
+
+
+class CatalogError(MienError):
+    policy = Policy.STOP
+
+
+class LeaseLostError(CatalogError):
+    policy = Policy.RETRY
+
+
+class StorageError(MienError):
+    policy = Policy.RETRY
+
+
+class StorageFullError(StorageError):
+    policy = Policy.STOP
+
+
+class MediaError(MienError):
+    """The item itself is at fault: asking again gives the same."""
+
+
+class MissingFileError(MediaError):
+    pass
+
+
+class AccessDeniedError(MediaError):
+    pass
+
+
+class NotAFileError(MediaError):
+    pass
+
+
+class EmptyFileError(MediaError):
+    pass
+
+
+class NotMediaError(MediaError):
+    pass
+
+
+class NoVideoStreamError(MediaError):
+    pass
+
+
+class NoAudioStreamError(MediaError):
+    pass
+
+
+class StillImageError(MediaError):
+    pass
+
+
+class ZeroDurationError(MediaError):
+    pass
+
+
+class TruncatedMediaError(MediaError):
+    pass
+
+
+class CorruptMediaError(MediaError):
+    pass
+
+
+class ChangedFileError(MediaError):
+    pass
+
+
+class UnsupportedMediaError(MediaError):
+    pass
+
+
+class FetchError(MienError):
+    policy = Policy.RETRY
+
+
+class GoneError(FetchError):
+    policy = Policy.PERMANENT
+
+
+class ItemError(MienError):
+    """What the engine says of an item that it gave up."""
+
+
+class OutOfMemoryError(ItemError):
+    pass
+
+
+class DeadlineExceededError(ItemError):
+    pass
+
+
+class WorkerDiedError(ItemError):
+    pass
+
+
+class UnexpectedError(ItemError):
+    """An exception that no class of this tree names; its text is kept."""
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """`text` as one printable line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

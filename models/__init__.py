@@ -1,0 +1,1 @@
+"""The loader and the trainers (their place: nothing is built here yet)."""

@@ -1,0 +1,1 @@
+"""The steps from a media file to a committed shard. Each runs without Ray."""

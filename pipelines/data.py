@@ -1,0 +1,203 @@
+"""The nouns of the pipeline, in the order in which data flows. No logic.
+
+Times are seconds on the file's clock (float64). Rows are ticks of the 25 Hz grid that is anchored at
+0 of the file's clock: row k stands for time k / ROW_HZ, and ROW_SAMPLES samples of sound. Segments and
+clips begin on the grid, so a clip of T rows has exactly T * ROW_SAMPLES samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.media import MediaFile
+
+SOUND_HZ = 16_000
+ROW_HZ = 25
+ROW_SAMPLES = SOUND_HZ // ROW_HZ
+CROP_PIXELS = 128
+SCHEMA_VERSION = 1
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int16 = npt.NDArray[np.int16]
+Bool = npt.NDArray[np.bool_]
+UInt8 = npt.NDArray[np.uint8]
+
+Span = tuple[float, float]
+"""Half-open [start, end) in seconds."""
+
+# The yield funnel: every second of a file ends in exactly one of these, the first that applies.
+DROP_REASONS = (
+    "no_audio",
+    "no_speech",
+    "no_video",
+    "no_face",
+    "not_speaking",
+    "no_words",
+    "too_short",
+    "failed",
+)
+KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUse:
+    """Provenance: which network looked at this, and where it ran."""
+
+    name: str
+    sha256: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceTrack:
+    """One person's face through a segment, on the 25 Hz grid."""
+
+    index: int
+    first_row: int
+    """Grid row of element 0 (absolute: row k is at k / ROW_HZ seconds)."""
+    visible: Bool
+    """(T,)"""
+    boxes: Float32
+    """(T, 4) x0, y0, x1, y1 in pixels of the upright picture; NaN where not visible."""
+    landmarks: Float32
+    """(T, 5, 2) left eye, right eye, nose, left mouth corner, right mouth corner as seen in the picture;
+    pixels of the upright picture; NaN where not visible."""
+    scores: Float32
+    """(T,) detector score, interpolated; NaN where not visible."""
+    source_seconds: Float64
+    """(T,) presentation time of the frame that each row was taken from; NaN where not visible."""
+    crops: tuple[bytes, ...]
+    """T baseline JPEGs of CROP_PIXELS x CROP_PIXELS, 4:2:0, standard tables; b"" where not visible."""
+    motion: Float32
+    """(T,) mouth motion relative to the rest of the face (annotators/speaking.py); NaN where unknown."""
+    blur: Float32
+    """(T,) variance of the Laplacian of the crop's luma; NaN where not visible."""
+    embedding: Float32 | None
+    """(D,) unit length, or None where the profile has no identity network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    language: str
+    language_probability: float
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A half-open span of one file with its sound: the unit that travels."""
+
+    media: MediaFile
+    start: float
+    end: float
+    sound: Int16 | None
+    """(N,) 16 kHz mono, N = round((end - start) * SOUND_HZ); None where the file has no sound."""
+    speech: tuple[Span, ...] = ()
+    """Spans of speech inside [start, end)."""
+    tracks: tuple[FaceTrack, ...] | None = None
+    """None before the faces were looked for."""
+    transcript: Transcript | None = None
+    drops: dict[str, float] = field(default_factory=dict)
+    """Seconds dropped so far, by reason."""
+    models: tuple[ModelUse, ...] = ()
+
+    @property
+    def start_ms(self) -> int:
+        return round(self.start * 1000)
+
+    @property
+    def key(self) -> str:
+        return f"{self.media.key}-{self.start_ms:09d}"
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+    @property
+    def nbytes(self) -> int:
+        sound = 0 if self.sound is None else int(self.sound.nbytes)
+        crops = sum(len(crop) for track in self.tracks or () for crop in track.crops)
+        return 4096 + sound + crops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A clip as named members of a tar, and its row of the index."""
+
+    key: str
+    members: dict[str, bytes]
+    """Extension (without the key and its dot) to content, in the order in which they are written."""
+    row: dict[str, str | int | float | bool | None]
+    """Every number that one would filter by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentDone:
+    """What became of one segment: its samples (maybe none), and its seconds by fate (they add up)."""
+
+    video_key: str
+    start_ms: int
+    end_ms: int
+    seconds_by_fate: dict[str, float]
+    samples: tuple[Sample, ...] = ()
+    sample_count: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.video_key}-{self.start_ms:09d}"
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ms - self.start_ms) / 1000
+
+    @property
+    def final(self) -> bool:
+        """Nothing to write: the engine hands it to the runner past the remaining stages."""
+        return not self.samples
+
+    @property
+    def nbytes(self) -> int:
+        return 512 + sum(len(data) for sample in self.samples for data in sample.members.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One closed and published tar, not yet committed."""
+
+    name: str
+    uri: str
+    bytes: int
+    sha256: str
+    sample_count: int
+    segments: tuple[SegmentDone, ...]
+    """Without their samples."""
+    index: bytes
+    """The sidecar's content (Parquet)."""
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+    @property
+    def seconds(self) -> float:
+        return sum(segment.seconds for segment in self.segments)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.index)
+
+    @property
+    def acknowledges(self) -> tuple[str, ...]:
+        return tuple(segment.key for segment in self.segments)
