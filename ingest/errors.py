@@ -9,15 +9,22 @@
     ├── CatalogError            the catalog cannot be opened, or is of another schema
     │   └── LeaseLostError      another run has taken the video over
     ├── StorageError            the store refuses (retry)
-    │   └── StorageFullError    no space left (stop)
+    │   ├── StorageFullError    no space left (stop)
+    │   ├── StorageDeniedError  permission, credentials, no such bucket (stop)
+    │   ├── StorageMissingError no such name in the store (permanent)
+    │   └── StorageConflictError the name is taken by other bytes (permanent)
     ├── MediaError              the item itself (permanent)
     │   ├── MissingFileError · AccessDeniedError · NotAFileError · EmptyFileError
     │   ├── NotMediaError       not a container that can be opened, whatever its name
     │   ├── NoVideoStreamError · NoAudioStreamError · StillImageError · ZeroDurationError
-    │   ├── TruncatedMediaError · CorruptMediaError · ChangedFileError
+    │   ├── TruncatedMediaError · CorruptMediaError · ChangedFileError · TooLargeError
     │   └── UnsupportedMediaError
     ├── FetchError              HTTP (retry)
-    │   └── GoneError           404, 410 (permanent)
+    │   ├── IncompleteTransferError  fewer bytes came than were announced, or it stalled
+    │   ├── RateLimitedError    429, for longer than one waits
+    │   ├── GoneError           404, 410 (permanent)
+    │   ├── RejectedRequestError  any other 4xx, or a redirect that leads nowhere (permanent)
+    │   └── PrivateAddressError the host is in the operator's own network (permanent)
     └── ItemError               what the engine says of an item it gave up
         ├── OutOfMemoryError · DeadlineExceededError · WorkerDiedError · UnexpectedError
 
@@ -81,6 +88,18 @@ class StorageFullError(StorageError):
     policy = Policy.STOP
 
 
+class StorageDeniedError(StorageError):
+    policy = Policy.STOP
+
+
+class StorageMissingError(StorageError):
+    policy = Policy.PERMANENT
+
+
+class StorageConflictError(StorageError):
+    policy = Policy.PERMANENT
+
+
 class MediaError(MienError):
     """The item itself is at fault: asking again gives the same."""
 
@@ -133,6 +152,10 @@ class ChangedFileError(MediaError):
     pass
 
 
+class TooLargeError(MediaError):
+    pass
+
+
 class UnsupportedMediaError(MediaError):
     pass
 
@@ -141,7 +164,23 @@ class FetchError(MienError):
     policy = Policy.RETRY
 
 
+class IncompleteTransferError(FetchError):
+    pass
+
+
+class RateLimitedError(FetchError):
+    pass
+
+
 class GoneError(FetchError):
+    policy = Policy.PERMANENT
+
+
+class RejectedRequestError(FetchError):
+    policy = Policy.PERMANENT
+
+
+class PrivateAddressError(FetchError):
     policy = Policy.PERMANENT
 
 
