@@ -4,12 +4,14 @@
     ├── UsageError              the person asked for something impossible (exit 2)
     │   ├── ConfigError         mien.toml, environment or flags
     │   ├── InfeasibleError     the pools do not fit the cluster
-    │   └── ProviderError       the accelerator asked for is not there
+    │   ├── ProviderError       the accelerator asked for is not there
+    │   └── MissingProgramError a program that mien calls is not installed
     ├── WeightsError            a model file cannot be had, or its hash is wrong
     ├── CatalogError            the catalog cannot be opened, or is of another schema
     │   └── LeaseLostError      another run has taken the video over
     ├── StorageError            the store refuses (retry)
     │   ├── StorageFullError    no space left (stop)
+    │   ├── ShardStoreError     shards cannot be written or published, retries included (stop)
     │   ├── StorageDeniedError  permission, credentials, no such bucket (stop)
     │   ├── StorageMissingError no such name in the store (permanent)
     │   └── StorageConflictError the name is taken by other bytes (permanent)
@@ -68,6 +70,10 @@ class ProviderError(UsageError):
     pass
 
 
+class MissingProgramError(UsageError):
+    pass
+
+
 class WeightsError(MienError):
     policy = Policy.STOP
 
@@ -85,6 +91,10 @@ class StorageError(MienError):
 
 
 class StorageFullError(StorageError):
+    policy = Policy.STOP
+
+
+class ShardStoreError(StorageError):
     policy = Policy.STOP
 
 

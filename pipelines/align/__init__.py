@@ -1,0 +1,1 @@
+"""Which stretches of which face become clips: the heart of the product."""

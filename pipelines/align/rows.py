@@ -1,0 +1,85 @@
+"""Masks over the 25 Hz rows of a segment: who is visible, who speaks, where words are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipelines.annotators.speaking import speaking_score
+from pipelines.data import ROW_HZ, Bool, FaceTrack, Float32, Segment, Span
+
+
+def segment_rows(segment: Segment) -> tuple[int, int]:
+    """First row and row count; a last row that the segment's end cuts short is counted."""
+    first = round(segment.start * ROW_HZ)
+    return first, max(0, int(np.ceil(segment.end * ROW_HZ - 1e-6)) - first)
+
+
+def row_seconds(segment: Segment) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """(T,) seconds that each row stands for; they add up to the segment's length."""
+    first, count = segment_rows(segment)
+    edges = np.minimum((first + np.arange(count + 1)) / ROW_HZ, segment.end)
+    edges[0:1] = segment.start
+    return np.diff(edges)
+
+
+def spans_to_rows(spans: Iterable[Span], first: int, count: int) -> Bool:
+    """(count,) True for the rows whose instant lies in a span."""
+    mask = np.zeros(count, bool)
+    for start, end in spans:
+        low = int(np.ceil(start * ROW_HZ - 1e-6)) - first
+        high = int(np.ceil(end * ROW_HZ - 1e-6)) - first
+        mask[max(0, low) : max(0, high)] = True
+    return mask
+
+
+def runs(mask: Bool) -> list[tuple[int, int]]:
+    """Half-open runs of True, in order."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
+
+
+def bridge(mask: Bool, rows: int) -> Bool:
+    """`mask` with every gap between two runs of at most `rows` rows filled; the ends are left alone."""
+    out = mask.copy()
+    found = runs(mask)
+    for (_, end), (start, _) in zip(found, found[1:], strict=False):
+        if start - end <= rows:
+            out[end:start] = True
+    return out
+
+
+def on_segment(track: FaceTrack, first: int, count: int) -> slice:
+    """Where the track's rows lie among the segment's."""
+    offset = track.first_row - first
+    if offset < 0 or offset + track.visible.size > count:
+        raise ValueError(f"track {track.index} leaves its segment: got {offset = }, {count = }")
+    return slice(offset, offset + track.visible.size)
+
+
+def visible_rows(tracks: Sequence[FaceTrack], first: int, count: int, *, bridge_rows: int) -> Bool:
+    """(K, count) where each track's face is in the picture, short gaps filled."""
+    out = np.zeros((len(tracks), count), bool)
+    for number, track in enumerate(tracks):
+        out[number, on_segment(track, first, count)] = track.visible
+        out[number] = bridge(out[number], bridge_rows)
+    return out
+
+
+def speaking_rows(
+    tracks: Sequence[FaceTrack], speech: Bool, first: int, *, threshold: float, dominance: float
+) -> tuple[Bool, Float32]:
+    """(K, count) mask and score of who speaks, where somebody speaks.
+
+    A face speaks where its mouth moves by `threshold` at least and by `dominance` times the liveliest mouth
+    in the picture at least, so that of two faces the listener is left out. Rows without a measure are False.
+    """
+    scores = np.full((len(tracks), speech.size), np.nan, np.float32)
+    for number, track in enumerate(tracks):
+        where = on_segment(track, first, speech.size)
+        scores[number, where] = speaking_score(track.motion, speech[where])
+    known = np.nan_to_num(scores, nan=-np.inf)
+    liveliest = known.max(axis=0, initial=-np.inf)
+    mask = (known >= threshold) & (known >= dominance * liveliest)
+    return mask, scores

@@ -1,0 +1,1 @@
+"""Samples, and the tars and indexes that hold them."""

@@ -1,0 +1,115 @@
+"""The sidecar of a shard: `<shard>.parquet`, a row per sample, readable by anything that reads Parquet.
+
+Columns: `key`, every number of the sample that one would filter by, and for each member `offset.<ext>` and
+`size.<ext>` (int64, bytes from the start of the tar; null where the sample has no such member). The shard's
+name, size and sha256 and the schema's version stand in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from pipelines.data import SCHEMA_VERSION
+
+FILTER_COLUMNS: dict[str, str] = {
+    "source": "string",
+    "video_id": "string",
+    "licence": "string",
+    "start_seconds": "double",
+    "seconds": "double",
+    "rows": "int32",
+    "language": "string",
+    "language_probability": "float",
+    "text": "string",
+    "words": "int32",
+    "word_probability": "float",
+    "face_track": "int32",
+    "face_coverage": "float",
+    "face_size_pixels": "float",
+    "face_score": "float",
+    "face_blur": "float",
+    "speech_ratio": "float",
+    "snr_db": "float",
+    "speaking_score": "float",
+    "labels": "string",
+    "fingerprint": "string",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRow:
+    key: str
+    row: Mapping[str, Any]
+    places: Mapping[str, tuple[int, int]]
+    """Member extension to (offset, size)."""
+
+
+def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: int) -> bytes:
+    """The sidecar's content."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {"key": pa.array([row.key for row in rows], pa.string())}
+    for name, kind in FILTER_COLUMNS.items():
+        columns[name] = pa.array([row.row.get(name) for row in rows], pa.type_for_alias(kind))
+    for extension in sorted({extension for row in rows for extension in row.places}):
+        for number, part in enumerate(("offset", "size")):
+            values = [row.places[extension][number] if extension in row.places else None for row in rows]
+            columns[f"{part}.{extension}"] = pa.array(values, pa.int64())
+    facts = {"shard": shard, "sha256": sha256, "bytes": tar_bytes, "schema_version": SCHEMA_VERSION}
+    table = pa.table(columns).replace_schema_metadata({"mien": json.dumps(facts)})
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()
+
+
+def scan_tar(tar: BinaryIO) -> list[IndexRow]:
+    """The rows that a committed tar gives, where its sidecar was lost before it was published.
+
+    Raises tarfile.ReadError where the tar is cut short.
+    """
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    with tarfile.open(fileobj=tar, mode="r:") as archive:
+        for member in archive:
+            key, _, extension = member.name.partition(".")
+            found.setdefault(key, {})[extension] = (member.offset_data, member.size)
+    rows = []
+    for key, places in found.items():
+        offset, size = places["json"]
+        tar.seek(offset)
+        rows.append(IndexRow(key=key, row=filter_row(json.loads(tar.read(size))), places=places))
+    return rows
+
+
+def filter_row(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The index's numbers, from a sample's `json` member."""
+    face, quality, video = meta["face"] or {}, meta["quality"], meta["video"]
+    probabilities = [word["probability"] for word in meta["words"]]
+    return {
+        "source": video["source"],
+        "video_id": video["id"],
+        "licence": video["licence"],
+        "start_seconds": meta["start_seconds"],
+        "seconds": round(meta["end_seconds"] - meta["start_seconds"], 6),
+        "rows": meta["rows"],
+        "language": meta["language"],
+        "language_probability": meta["language_probability"],
+        "text": " ".join(word["text"] for word in meta["words"]),
+        "words": len(probabilities),
+        "word_probability": sum(probabilities) / len(probabilities) if probabilities else None,
+        "face_track": face.get("track"),
+        "face_coverage": face.get("coverage"),
+        "face_size_pixels": face.get("size_pixels"),
+        "face_score": face.get("score"),
+        "face_blur": face.get("blur"),
+        "speech_ratio": quality["speech_ratio"],
+        "snr_db": quality["snr_db"],
+        "speaking_score": quality["speaking_score"],
+        "labels": json.dumps(video["labels"], ensure_ascii=False, sort_keys=True),
+        "fingerprint": meta["provenance"]["fingerprint"],
+    }

@@ -1,0 +1,76 @@
+"""Reading a shard back and holding it against its index, its hash and its own promises."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ
+from pipelines.shards.index import scan_tar
+
+
+def check_shard(tar: BinaryIO, index: bytes, *, sha256: str, deep: bool) -> tuple[list[str], list[str]]:
+    """(keys, faults) of one shard; `deep` decodes every member. Each fault is one line, none is raised."""
+    digest = hashlib.file_digest(tar, "sha256").hexdigest()
+    if digest != sha256:
+        return [], [f"sha256 is {digest[:16]}…, committed was {sha256[:16]}…"]
+    tar.seek(0)
+    try:
+        rows = scan_tar(tar)
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        return [], [f"cannot be read as a tar of samples: {error}"]
+    faults = list(_compare_index(rows, index))
+    if deep:
+        for row in rows:
+            members = {}
+            for extension, (offset, size) in row.places.items():
+                tar.seek(offset)
+                members[extension] = tar.read(size)
+            faults += [f"{row.key}: {fault}" for fault in check_sample(members)]
+    return [row.key for row in rows], faults
+
+
+def _compare_index(rows: list[Any], index: bytes) -> Iterator[str]:
+    import pyarrow.parquet as pq
+
+    listed = {row["key"]: row for row in pq.read_table(io.BytesIO(index)).to_pylist()}
+    if len(listed) != len(rows):
+        yield f"index lists {len(listed)} samples, the tar holds {len(rows)}"
+    for row in rows:
+        entry = listed.get(row.key)
+        if entry is None:
+            yield f"{row.key}: not in the index"
+            continue
+        for extension, place in row.places.items():
+            if (entry.get(f"offset.{extension}"), entry.get(f"size.{extension}")) != place:
+                yield f"{row.key}.{extension}: the index points elsewhere"
+
+
+def check_sample(members: dict[str, bytes]) -> Iterator[str]:
+    """What is wrong with a sample's members, each fault as one line."""
+    import cv2
+    import soundfile
+
+    meta = json.loads(members["json"])
+    rows = meta["rows"]
+    if "flac" in members:
+        sound, rate = soundfile.read(io.BytesIO(members["flac"]), dtype="int16")
+        if rate != SOUND_HZ or sound.shape != (rows * ROW_SAMPLES,):
+            yield f"flac: got {rate} Hz {sound.shape}, wanted {SOUND_HZ} Hz ({rows * ROW_SAMPLES},)"
+    if "faces.jpg" in members:
+        strip = cv2.imdecode(np.frombuffer(members["faces.jpg"], np.uint8), cv2.IMREAD_COLOR)
+        if strip is None or strip.shape != (rows * CROP_PIXELS, CROP_PIXELS, 3):
+            yield f"faces.jpg: got {None if strip is None else strip.shape}, wanted {rows} frames"
+    for extension, data in members.items():
+        if extension.endswith(".npy"):
+            values = np.load(io.BytesIO(data), allow_pickle=False)
+            if values.shape[0] != rows:
+                yield f"{extension}: got {values.shape[0]} rows, wanted {rows}"
+    if any(not 0 <= word["start"] <= word["end"] <= rows / meta["rows_hz"] + 1e-6 for word in meta["words"]):
+        yield "json: a word lies outside the clip"

@@ -1,0 +1,164 @@
+"""The stage that cuts a file into segments: its sound is decoded once, as a stream, and speech found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ingest.media import MediaFile
+from pipelines.data import ROW_HZ, ROW_SAMPLES, SOUND_HZ, Float32, Int16, ModelUse, Segment, SegmentDone, Span
+from pipelines.decode.sound import SoundStream
+from pipelines.speech.cut import choose_cut
+from pipelines.speech.vad import WINDOW_SAMPLES, WINDOW_SECONDS, VoiceActivity, speech_spans
+from pipelines.stage import Resources
+from pipelines.weights import locate, sha256_of
+
+VAD_WEIGHTS = "silero_vad_v6"
+
+
+@dataclass(kw_only=True)
+class Split:
+    """MediaFile to Segments that touch: [0, a), [a, b) … to the end; cut in pauses, near `target_seconds`."""
+
+    name: ClassVar[str] = "split"
+    resources: Resources = field(default=Resources(cpus=1.0, memory_mb=1024), repr=False)
+
+    require: tuple[str, ...] = ("speech", "face")
+    target_seconds: float = 60.0
+    min_seconds: float = 40.0
+    max_seconds: float = 75.0
+    threshold: float = 0.5
+    """Silero's probability from which on a window is speech."""
+    min_speech_seconds: float = 0.1
+    min_silence_seconds: float = 0.2
+    pad_seconds: float = 0.16
+
+    def setup(self) -> None:
+        self._vad = VoiceActivity(str(locate(VAD_WEIGHTS)))
+        self._use = ModelUse(name=VAD_WEIGHTS, sha256=sha256_of(VAD_WEIGHTS), provider=self._vad.provider)
+
+    def __call__(self, media: MediaFile) -> Iterator[Segment | SegmentDone]:
+        speech_wanted, face_wanted = "speech" in self.require, "face" in self.require
+        missing = None
+        if media.audio is None and speech_wanted:
+            missing = "no_audio"
+        elif media.video is None and face_wanted:
+            missing = "no_video"
+        segments: Iterator[Segment | SegmentDone]
+        if missing is not None:
+            segments = iter([_dropped(media, 0.0, media.duration_seconds, missing)])
+        elif media.audio is None:
+            segments = self._even(media)
+        else:
+            segments = self._in_pauses(media)
+        done = media.job.done_starts_ms
+        yield from (segment for segment in segments if int(segment.key.rsplit("-", 1)[1]) not in done)
+
+    def _even(self, media: MediaFile) -> Iterator[Segment]:
+        """Without sound there are no pauses to look for."""
+        count = max(1, round(media.duration_seconds / self.target_seconds))
+        cuts = [round(i * media.duration_seconds / count * ROW_HZ) / ROW_HZ for i in range(count)]
+        for start, end in zip(cuts, [*cuts[1:], media.duration_seconds], strict=True):
+            yield Segment(media=media, start=start, end=end, sound=None)
+
+    def _in_pauses(self, media: MediaFile) -> Iterator[Segment | SegmentDone]:
+        self._vad.reset()
+        window = _Window()
+        blocks = iter(SoundStream(media))
+        block = next(blocks, None)
+        while block is not None:
+            following = next(blocks, None)
+            window.append(block, self._vad.feed(block, last=following is None))
+            block = following
+            # A second of foresight, so that the speech found up to the latest cut is settled.
+            while block is not None and window.seconds >= self.max_seconds + 1.0:
+                speech = self._speech(window, window.start + window.seconds)
+                cut = choose_cut(
+                    speech,
+                    window.sound,
+                    start=window.start,
+                    earliest=window.start + self.min_seconds,
+                    latest=window.start + self.max_seconds,
+                    target=window.start + self.target_seconds,
+                )
+                yield self._segment(media, window, cut)
+                window.advance(cut)
+        while media.duration_seconds - window.start > self.max_seconds:
+            end = media.duration_seconds
+            cut = choose_cut(
+                self._speech(window, end),
+                window.sound,
+                start=window.start,
+                earliest=window.start + self.min_seconds / 2,
+                latest=min(window.start + self.max_seconds, end - 1.0),
+                target=window.start + min(self.target_seconds, (end - window.start) / 2),
+            )
+            yield self._segment(media, window, cut)
+            window.advance(cut)
+        if media.duration_seconds > window.start:
+            yield self._segment(media, window, media.duration_seconds)
+
+    def _speech(self, window: _Window, end: float) -> tuple[Span, ...]:
+        count = round((end - window.start) / WINDOW_SECONDS)
+        return speech_spans(
+            window.probabilities[:count],
+            start=window.start,
+            end=end,
+            threshold=self.threshold,
+            min_speech_seconds=self.min_speech_seconds,
+            min_silence_seconds=self.min_silence_seconds,
+            pad_seconds=self.pad_seconds,
+        )
+
+    def _segment(self, media: MediaFile, window: _Window, end: float) -> Segment | SegmentDone:
+        speech = self._speech(window, end)
+        if not speech and "speech" in self.require:
+            return _dropped(media, window.start, end, "no_speech")
+        sound = window.sound[: round((end - window.start) * SOUND_HZ)].copy()
+        return Segment(
+            media=media, start=window.start, end=end, sound=sound, speech=speech, models=(self._use,)
+        )
+
+
+class _Window:
+    """Sound and probabilities from the start of the segment that is being gathered."""
+
+    def __init__(self) -> None:
+        self.start = 0.0
+        self.sound: Int16 = np.zeros(0, np.int16)
+        self._probabilities: Float32 = np.zeros(0, np.float32)
+        self._first_window = 0
+
+    @property
+    def seconds(self) -> float:
+        return self.sound.size / SOUND_HZ
+
+    @property
+    def probabilities(self) -> Float32:
+        """From the window that holds `start` on."""
+        skip = int(self.start * SOUND_HZ) // WINDOW_SAMPLES - self._first_window
+        return self._probabilities[skip:]
+
+    def append(self, sound: Int16, probabilities: Float32) -> None:
+        self.sound = np.concatenate([self.sound, sound])
+        self._probabilities = np.concatenate([self._probabilities, probabilities])
+
+    def advance(self, cut: float) -> None:
+        self.sound = self.sound[round((cut - self.start) * ROW_HZ) * ROW_SAMPLES :]
+        self.start = cut
+        keep_from = int(cut * SOUND_HZ) // WINDOW_SAMPLES
+        self._probabilities = self._probabilities[keep_from - self._first_window :]
+        self._first_window = keep_from
+
+
+def _dropped(media: MediaFile, start: float, end: float, reason: str) -> SegmentDone:
+    start_ms, end_ms = round(start * 1000), round(end * 1000)
+    return SegmentDone(
+        video_key=media.key,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        seconds_by_fate={reason: end - start},
+    )

@@ -1,0 +1,48 @@
+"""faster-whisper with one economy: what the language was told from is not encoded a second time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+from faster_whisper.audio import pad_or_trim
+
+from pipelines.data import Float32
+
+
+class _EncodeOnce(WhisperModel):  # type: ignore[misc]
+    """Remembers the last encoding: the encoder costs as much as the decoder on short speech."""
+
+    _seen: Float32 | None = None
+    _encoded: Any = None
+
+    def encode(self, features: Float32) -> Any:
+        if self._seen is None or not np.array_equal(self._seen, features):
+            self._encoded = super().encode(features)
+            self._seen = features
+        return self._encoded
+
+    def language_of(self, clips: Sequence[Float32]) -> tuple[str, float]:
+        """The language that the `clips` (each (N,) float32 at 16 kHz, at most 30 s) make likeliest together."""
+        # Encoded exactly as BatchedInferencePipeline will batch them, so that it finds them encoded.
+        features = np.stack([pad_or_trim(self.feature_extractor(clip)[..., :-1]) for clip in clips])
+        if not self.model.is_multilingual:
+            return "en", 1.0
+        total: dict[str, float] = defaultdict(float)
+        for ranking in self.model.detect_language(self.encode(features)):
+            for token, probability in ranking:
+                total[token[2:-2]] += probability / len(clips)
+        return max(total.items(), key=lambda pair: pair[1])
+
+
+def open_whisper(
+    path: str, *, device: str, compute_type: str, threads: int
+) -> tuple[_EncodeOnce, BatchedInferencePipeline]:
+    """The network at `path` (a CTranslate2 folder) and the pipeline that batches its windows."""
+    model = _EncodeOnce(
+        path, device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+    )
+    return model, BatchedInferencePipeline(model)
