@@ -1,0 +1,18 @@
+"""The model files: registered in code, believed by hash alone, and never chosen by where they came from."""
+
+from pipelines.weights.licences import check_licence, profile_allows
+from pipelines.weights.local import cache_folder, find, locate, sha256_of
+from pipelines.weights.pull import pull
+from pipelines.weights.registry import WEIGHTS, Weights
+
+__all__ = [
+    "WEIGHTS",
+    "Weights",
+    "cache_folder",
+    "check_licence",
+    "find",
+    "locate",
+    "profile_allows",
+    "pull",
+    "sha256_of",
+]

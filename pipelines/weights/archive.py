@@ -1,0 +1,61 @@
+"""One member of a zip or tar, by its exact path, without extracting or running anything else in it."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ingest.errors import WeightsError
+
+CHUNK_BYTES = 1 << 20
+
+
+def copy_member(archive: Path, member: str, target: IO[bytes], *, max_bytes: int) -> int:
+    """Appends the member to `target`; returns its size.
+
+    A tar may hold everything below one top folder, as source distributions do. What is counted is what
+    is unpacked, not what a header declares. Raises WeightsError where the archive cannot be read, does
+    not hold the member as a plain file, or holds more than `max_bytes` of it.
+    """
+    written = 0
+    try:
+        with _open_member(archive, member) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                written += len(chunk)
+                if written > max_bytes:
+                    raise WeightsError(
+                        f"{member} in {archive.name} is larger than {max_bytes} bytes; it is refused"
+                    )
+                target.write(chunk)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise WeightsError(f"{archive.name} cannot be read ({error}); it is refused") from error
+    return written
+
+
+@contextmanager
+def _open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            if member not in opened.NameToInfo:
+                raise _no_member(archive, member)
+            with opened.open(member) as stream:
+                yield stream
+        return
+    with tarfile.open(archive, mode="r:*") as tar:
+        for info in tar:
+            if info.isfile() and member in (info.name, info.name.partition("/")[2]):
+                stream_or_none = tar.extractfile(info)
+                if stream_or_none is None:
+                    break
+                with stream_or_none as stream:
+                    yield stream
+                return
+    raise _no_member(archive, member)
+
+
+def _no_member(archive: Path, member: str) -> WeightsError:
+    return WeightsError(f"{archive.name} holds no file {member}; it is refused")

@@ -1,0 +1,42 @@
+"""Which weights a licence profile allows: "any", or "permissive" (no research-only weights)."""
+
+from __future__ import annotations
+
+import os
+
+from ingest.errors import ConfigError
+from pipelines.weights.local import entry
+
+ANY = "any"
+PERMISSIVE = "permissive"
+PROFILES = (ANY, PERMISSIVE)
+PROFILE_VARIABLE = "MIEN_WEIGHTS_LICENCE"
+
+
+def current_profile() -> str:
+    """The profile of this process, from the environment, so that every worker of a run inherits it.
+
+    Raises ConfigError for an unknown profile: guessing would use what was meant to be forbidden.
+    """
+    profile = os.environ.get(PROFILE_VARIABLE) or ANY
+    if profile not in PROFILES:
+        raise ConfigError(
+            f"unknown licence profile {profile!r}; set weights.licence to one of {', '.join(PROFILES)}"
+        )
+    return profile
+
+
+def profile_allows(name: str, profile: str | None = None) -> bool:
+    """Whether `profile` (None: this process's) allows the weights called `name`. Raises WeightsError."""
+    return (profile or current_profile()) != PERMISSIVE or entry(name).permissive
+
+
+def check_licence(name: str, profile: str | None = None) -> None:
+    """Raises ConfigError, naming the permissive alternative, where the profile forbids `name`."""
+    if profile_allows(name, profile):
+        return
+    weights = entry(name)
+    raise ConfigError(
+        f"weights {name} are not permissive ({weights.licence}) and weights.licence is "
+        f'"{PERMISSIVE}"; set {weights.alternative}, or weights.licence = "{ANY}" for research'
+    )
