@@ -27,9 +27,7 @@ def copy_member(archive: Path, member: str, target: IO[bytes], *, max_bytes: int
             while chunk := stream.read(CHUNK_BYTES):
                 written += len(chunk)
                 if written > max_bytes:
-                    raise WeightsError(
-                        f"{member} in {archive.name} is larger than {max_bytes} bytes; it is refused"
-                    )
+                    raise WeightsError(f"{archive.name}: {member} is larger than {max_bytes} bytes; refused")
                 target.write(chunk)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
         raise WeightsError(f"{archive.name} cannot be read ({error}); it is refused") from error

@@ -21,7 +21,7 @@ def current_profile() -> str:
     profile = os.environ.get(PROFILE_VARIABLE) or ANY
     if profile not in PROFILES:
         raise ConfigError(
-            f"unknown licence profile {profile!r}; set weights.licence to one of {', '.join(PROFILES)}"
+            f"unknown licence profile {profile!r}; set weights.licence to {' or '.join(PROFILES)}"
         )
     return profile
 

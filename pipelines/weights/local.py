@@ -29,9 +29,8 @@ def entry(name: str) -> Weights:
     try:
         return WEIGHTS[name]
     except KeyError:
-        raise WeightsError(
-            f"no weights are called {name!r}; there are {', '.join(sorted(WEIGHTS))}"
-        ) from None
+        known = ", ".join(sorted(WEIGHTS))
+        raise WeightsError(f"no weights are called {name!r}; there are {known}") from None
 
 
 def cache_folder() -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ingest.errors import WeightsError
 from pipelines.weights import pip_settings
@@ -72,4 +72,7 @@ def _finder() -> PackageFinder:
         trusted_hosts=settings.trusted_hosts, verify=verify, timeout=INDEX_SECONDS, proxy=settings.proxy
     )
     session.auth = MultiDomainBasicAuth(index_urls=indexes, prompting=False)
-    return PackageFinder(session, index_urls=indexes, find_links=find_links, ignore_compatibility=True)
+    # unearth's own client, whose signature is wider than unearth's own protocol says.
+    return PackageFinder(
+        cast(Any, session), index_urls=indexes, find_links=find_links, ignore_compatibility=True
+    )

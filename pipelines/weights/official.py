@@ -27,7 +27,7 @@ def download(url: str, target: Path, *, max_bytes: int, progress: Callable[[int]
 
     host = urlsplit(url).hostname or url
     if host in _unreachable:
-        raise WeightsError(f"{host} was unreachable before ({_unreachable[host]})")
+        raise WeightsError(f"{host} is unreachable ({_unreachable[host]})")
     received = 0
     timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     try:

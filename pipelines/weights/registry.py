@@ -77,6 +77,7 @@ def _part(mirror: tuple[str, str, str], name: str) -> Part:
 
 
 def _whisper(name: str, sha256: str, size_bytes: int, *, halves: bool = False) -> WeightFile:
+    parts: tuple[Part, ...]
     if halves:
         parts = (_part(_WHISPER_PART1, f"{name}.part1"), _part(_WHISPER_PART2, f"{name}.part2"))
     else:
@@ -99,7 +100,9 @@ _ALL = (
                 halves=True,
             ),
             _whisper(
-                "config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a", 2_309
+                "config.json",
+                "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+                2_309,
             ),
             _whisper(
                 "tokenizer.json",
