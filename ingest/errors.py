@@ -35,6 +35,7 @@ Messages say what, what was got, and what to do, in one line.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -84,6 +85,11 @@ class CatalogError(MienError):
 
 class LeaseLostError(CatalogError):
     policy = Policy.RETRY
+
+    def __init__(self, message: str, lost: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.lost = frozenset(lost)
+        """Keys of the segments (or videos) that this run may not write."""
 
 
 class StorageError(MienError):
