@@ -1,0 +1,184 @@
+"""A folder as a store. Atomicity comes from link(2), which never replaces a name."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ingest.errors import StorageConflictError, UsageError
+from ingest.storage.store import Entry, Store, check_name, is_name
+from ingest.storage.trouble import retried, translated
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp")
+_CHECK_NAME = "mien-write-check"
+# Another file system, one without links (FAT, some FUSE mounts), a link count used up, or a foreign owner
+# under fs.protected_hardlinks: copying still works.
+_CANNOT_LINK = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
+)
+
+
+class LocalStore(Store):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.uri = str(self.folder)
+
+    def publish(self, local_path: Path, name: str) -> str:
+        final = self.folder / check_name(name)
+        return retried(lambda: self._publish(local_path, final))
+
+    def publish_bytes(self, data: bytes, name: str) -> str:
+        final = self.folder / check_name(name)
+
+        def write() -> str:
+            with translated(f"writing {final}"):
+                if self._is_published(hashlib.sha256(data).digest(), len(data), final):
+                    return str(final)
+                with self._temporary(name) as (file, path):
+                    file.write(data)
+                    _sync(file)
+                    self._reveal(path, final)
+                return str(final)
+
+        return retried(write)
+
+    def _publish(self, source: Path, final: Path) -> str:
+        with translated(f"publishing {source} as {final}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with source.open("rb") as file:
+                if final.exists() and self._is_published(
+                    hashlib.file_digest(file, "sha256").digest(), os.fstat(file.fileno()).st_size, final
+                ):
+                    return str(final)
+                os.fsync(file.fileno())
+                try:
+                    final.hardlink_to(source)
+                except OSError as error:
+                    if error.errno not in _CANNOT_LINK:
+                        raise
+                    with self._temporary(final.name) as (copy, path):
+                        file.seek(0)
+                        shutil.copyfileobj(file, copy, 1 << 20)
+                        _sync(copy)
+                        self._reveal(path, final)
+            _sync_folder(self.folder)
+        return str(final)
+
+    def _is_published(self, digest: bytes, size: int, final: Path) -> bool:
+        """Whether `final` holds these bytes already; raises where it holds others."""
+        if not final.exists():
+            return False
+        with final.open("rb") as file:
+            same = os.fstat(file.fileno()).st_size == size
+            if same and hashlib.file_digest(file, "sha256").digest() == digest:
+                return True
+        raise StorageConflictError(f"{final}: the name is taken by other bytes; names must be unique")
+
+    @contextmanager
+    def _temporary(self, name: str) -> Iterator[tuple[BinaryIO, Path]]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f".{name}.{secrets.token_hex(6)}.tmp"
+        try:
+            with path.open("xb") as file:
+                yield file, path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _reveal(self, temporary: Path, final: Path) -> None:
+        try:
+            final.hardlink_to(temporary)
+        except OSError as error:
+            if error.errno not in _CANNOT_LINK:
+                raise
+            # Without links there is a window in which a twin could be replaced; names are unique by contract.
+            if final.exists():
+                raise StorageConflictError(f"{final}: the name is taken; names must be unique") from error
+            temporary.rename(final)
+        _sync_folder(self.folder)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        if offset < 0 or (length is not None and length < 0):
+            raise UsageError(f"{name}: got {offset = }, {length = }; neither may be negative")
+        path = self.folder / check_name(name)
+
+        def read() -> bytes:
+            with translated(f"reading {path}"), path.open("rb") as file:
+                file.seek(offset)
+                return file.read() if length is None else file.read(length)
+
+        return retried(read)
+
+    def open(self, name: str) -> BinaryIO:
+        path = self.folder / check_name(name)
+        with translated(f"reading {path}"):
+            return path.open("rb")
+
+    def list(self, suffix: str = "") -> list[Entry]:
+        found: list[Entry] = []
+        with translated(f"listing {self.folder}"):
+            try:
+                entries = os.scandir(self.folder)
+            except FileNotFoundError:
+                return []
+            with entries:
+                for entry in entries:
+                    # A file may go between the listing and the look at it.
+                    with suppress(FileNotFoundError):
+                        if is_name(entry.name) and entry.name.endswith(suffix) and entry.is_file():
+                            info = entry.stat()
+                            found.append(Entry(name=entry.name, bytes=info.st_size, modified=info.st_mtime))
+        return sorted(found, key=lambda entry: entry.name)
+
+    def exists(self, name: str) -> bool:
+        path = self.folder / check_name(name)
+        with translated(f"looking for {path}"):
+            return path.is_file()
+
+    def delete(self, name: str) -> None:
+        path = self.folder / check_name(name)
+        with translated(f"deleting {path}"):
+            path.unlink(missing_ok=True)
+
+    def sweep(self, prefix: str = "", older_than_seconds: float = 3600.0) -> int:
+        limit = time.time() - older_than_seconds
+        removed = 0
+        with translated(f"sweeping {self.folder}"):
+            for path in self.folder.glob(".*.tmp"):
+                match = _TEMPORARY.fullmatch(path.name)
+                with suppress(FileNotFoundError):
+                    if match and match[1].startswith(prefix) and path.stat().st_mtime <= limit:
+                        path.unlink()
+                        removed += 1
+        return removed
+
+    def check_writable(self) -> None:
+        with translated(f"writing to {self.folder}"), self._temporary(_CHECK_NAME) as (file, _):
+            # More than a file system keeps inside an inode, so that a full disk shows.
+            file.write(bytes(1 << 16))
+            _sync(file)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems refuse to sync a folder: they commit names on their own.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
+            raise
+    finally:
+        os.close(descriptor)
