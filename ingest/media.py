@@ -34,6 +34,8 @@ class Job:
 
     video: VideoRef
     done_starts_ms: frozenset[int] = frozenset()
+    attempts: int = 0
+    """Failures of the whole video so far; the next wait grows with it."""
 
     @property
     def key(self) -> str:
