@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ingest.errors import ConfigError, UsageError
 
@@ -48,7 +48,7 @@ def split_object_uri(uri: str) -> tuple[str, str, dict[str, str]]:
         allowed = ", ".join(sorted(_QUERY_OPTIONS))
         raise UsageError(f"{redact(uri)}: a storage URI may carry {allowed}; got {', '.join(unknown)}")
     bucket = parts.username if is_abfs and parts.username else parts.netloc
-    return parts.scheme, f"{bucket}{parts.path}".rstrip("/"), options
+    return parts.scheme, f"{bucket}{unquote(parts.path)}".rstrip("/"), options
 
 
 def open_filesystem(uri: str, **options: Any) -> tuple[Any, str]:

@@ -1,0 +1,99 @@
+"""Files and folders of this machine.
+
+A file that is named is taken whatever it is: a dead link, a named pipe or an empty file is a row too, so
+that it ends with an outcome of its own. In a folder every entry with a media extension is taken, the rest is
+counted. Links to files are followed; a folder is walked once, under its own place if that is inside the walk.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from ingest.errors import AccessDeniedError, MediaError, MissingFileError, one_line
+from ingest.media import VideoRef
+from ingest.sources.naming import (
+    MEDIA_EXTENSIONS,
+    extension_of,
+    local_path,
+    make_id,
+    path_uri,
+    printable,
+)
+from ingest.sources.tally import Tally
+
+
+class FileSource:
+    def accepts(self, argument: str) -> bool:
+        if not argument or "\0" in argument:
+            return False
+        return "://" not in argument or argument.lower().startswith("file://") or os.path.lexists(argument)
+
+    def expand(self, argument: str, tally: Tally) -> Iterator[VideoRef]:
+        named = argument if os.path.lexists(argument) else local_path(argument)
+        path = os.path.abspath(argument if named is None else named)  # noqa: PTH100
+        if _is_folder(path):
+            yield from _walk(path, tally)
+        else:
+            yield file_ref(path, query=argument)
+
+
+def file_ref(path: str, *, query: str) -> VideoRef:
+    """The row of one file; `path` is absolute. The id depends on the path alone."""
+    stem = PurePosixPath(path).stem
+    return VideoRef(
+        source="file",
+        id=make_id(stem, os.fsencode(path)),
+        uri=path_uri(path),
+        title=printable(stem),
+        query=path_uri(query),
+    )
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError:
+        # Whatever is wrong with it is found out, and named, when the file is opened.
+        return False
+
+
+def _walk(root: str, tally: Tally) -> Iterator[VideoRef]:
+    """Depth first, files of a folder before its subfolders, each sorted by the bytes of its name."""
+    waiting = [root]
+    linked: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    while waiting or linked:
+        # Links to folders come last: one that leads back inside is then known already.
+        folder = waiting.pop() if waiting else linked.pop(0)
+        try:
+            info = os.stat(folder)  # noqa: PTH116
+            if (info.st_dev, info.st_ino) in seen:
+                continue
+            seen.add((info.st_dev, info.st_ino))
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            tally.errors.append(_listing_error(folder, error))
+            continue
+        below: list[str] = []
+        for entry in entries:
+            if _is_folder(entry.path):
+                (linked if entry.is_symlink() else below).append(entry.path)
+            elif (extension := extension_of(entry.name)) in MEDIA_EXTENSIONS:
+                yield file_ref(entry.path, query=root)
+            else:
+                tally.skipped[printable(extension)] += 1
+        waiting.extend(reversed(below))
+
+
+def _listing_error(folder: str, error: OSError) -> MediaError:
+    kind: type[MediaError] = MissingFileError if isinstance(error, FileNotFoundError) else AccessDeniedError
+    return kind(
+        one_line(
+            f"{printable(folder)}: the folder cannot be listed ({error.strerror}); "
+            "correct it and add the folder again, nothing is added twice"
+        )
+    )

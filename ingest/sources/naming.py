@@ -1,0 +1,76 @@
+"""Names that survive tar keys, JSON and SQL, made from names that need not.
+
+A path on Linux is bytes. As a URI it is written as itself where it is valid UTF-8 (what people type, grep
+and paste), and as a percent-encoded file:// URI where it is not: JSON and PostgreSQL refuse the lone
+surrogates that Python reads such names as. An absolute path begins with "/", so the two cannot be confused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from pathlib import PurePosixPath
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from ingest.errors import UsageError
+
+# Containers that hold pictures. Sound alone (.wav, .mp3) can hold no face and is left out of a folder walk.
+MEDIA_EXTENSIONS = frozenset(
+    (
+        ".3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
+        ".mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m"
+    ).split()  # noqa: SIM905
+)
+SLUG_LETTERS = 40
+DIGEST_LETTERS = 16
+"""64 bits: ten million files of one and the same name collide with a probability of 3 in a million."""
+
+_NOT_SLUG = re.compile(r"[^A-Za-z0-9]+")
+
+
+def extension_of(name: str) -> str:
+    """The extension in lower case with its dot, or "(none)"."""
+    return PurePosixPath(name).suffix.lower() or "(none)"
+
+
+def slug(text: str) -> str:
+    """At most `SLUG_LETTERS` of [A-Za-z0-9_], or "" where the text has no ASCII letter or digit."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return _NOT_SLUG.sub("_", plain)[:SLUG_LETTERS].strip("_")
+
+
+def make_id(stem: str, identity: bytes) -> str:
+    """An id that a person recognises and that is as unique as `identity`: slug, "_", hash."""
+    digest = hashlib.sha256(identity).hexdigest()[:DIGEST_LETTERS]
+    readable = slug(stem)
+    return f"{readable}_{digest}" if readable else digest
+
+
+def printable(text: str) -> str:
+    """`text` with everything that cannot be shown or stored replaced by U+FFFD."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text).strip()
+
+
+def path_uri(path: str) -> str:
+    """The absolute `path` as text that JSON and SQL can hold; `local_path` is its inverse."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "file://" + quote_from_bytes(os.fsencode(path))
+    return path
+
+
+def local_path(uri: str) -> str | None:
+    """The path that a `VideoRef.uri` names on this machine, or None where it is a remote address.
+
+    Raises:
+        UsageError: a file:// URI of another machine, or one that no path can be.
+    """
+    if not uri.lower().startswith("file:"):
+        return None if "://" in uri and not uri.startswith("/") else uri
+    match = re.fullmatch(r"file:(?://(?:localhost)?)?(/[^?#]*)", uri, re.IGNORECASE | re.DOTALL)
+    if match is None:
+        raise UsageError(f"{uri}: file:// names an absolute path of this machine; write file:///folder/name")
+    return os.fsdecode(unquote_to_bytes(match[1]))

@@ -1,0 +1,77 @@
+"""Objects of a store: one, or all below a prefix."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ingest.errors import MienError, StorageDeniedError
+from ingest.media import VideoRef
+from ingest.sources.naming import MEDIA_EXTENSIONS, extension_of, make_id, printable
+from ingest.sources.tally import Tally
+from ingest.storage.location import OBJECT_SCHEMES, open_filesystem, redact, split_object_uri
+from ingest.storage.trouble import retried, translated
+
+# Legal in a key, not in the path of a URI; `split_object_uri` undoes it.
+_RESERVED = re.compile(r"[%?#\x00-\x20\x7f]")
+
+
+class ObjectSource:
+    def accepts(self, argument: str) -> bool:
+        return "://" in argument and urlsplit(argument).scheme in OBJECT_SCHEMES
+
+    def expand(self, argument: str, tally: Tally) -> Iterator[VideoRef]:
+        split_object_uri(argument)
+        try:
+            with translated(f"opening {redact(argument)}"):
+                filesystem, path = open_filesystem(argument)
+            infos = retried(lambda: _listing(filesystem, path, argument))
+        except MienError as error:
+            if error.exit_code == 2:
+                raise
+            tally.errors.append(error)
+            return
+        if infos is None:
+            # Named, so taken: that it is not there is found out, and said, when it is fetched.
+            yield object_ref(argument, path, path)
+            return
+        for info in sorted(infos, key=lambda info: os.fsencode(info.path)):
+            if not info.is_file:
+                continue
+            extension = extension_of(info.base_name)
+            if extension in MEDIA_EXTENSIONS:
+                yield object_ref(argument, path, info.path)
+            else:
+                tally.skipped[printable(extension)] += 1
+
+
+def object_ref(argument: str, prefix: str, path: str) -> VideoRef:
+    """The row of the object at `path` ("bucket/key"), found below `prefix`."""
+    parts = urlsplit(argument)
+    # Everything but the key comes from the argument: the account of an abfs URI, the region of an S3 one.
+    key = parts.path.rstrip("/") + _RESERVED.sub(lambda letter: quote(letter[0]), path[len(prefix) :])
+    query = f"?{parts.query}" if parts.query else ""
+    uri = f"{parts.scheme}://{parts.netloc}{key}{query}"
+    stem = PurePosixPath(path).stem
+    return VideoRef(
+        source="object", id=make_id(stem, uri.encode()), uri=uri, title=printable(stem), query=argument
+    )
+
+
+def _listing(filesystem: Any, path: str, argument: str) -> Any:
+    """Infos of what is below `path`, or None where `path` is to be taken as one object."""
+    from pyarrow.fs import FileSelector, FileType
+
+    with translated(f"listing {redact(argument)}"):
+        kind = filesystem.get_file_info(path).type
+        if kind is FileType.Directory:
+            return filesystem.get_file_info(FileSelector(path, recursive=True))
+        if kind is FileType.NotFound and (argument.endswith("/") or "/" not in path):
+            raise StorageDeniedError(
+                f"{redact(argument)}: nothing is there; correct the bucket or the prefix"
+            )
+        return None

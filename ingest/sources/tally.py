@@ -1,0 +1,30 @@
+"""What a source left out, so that nothing is left out silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ingest.errors import MienError
+
+
+@dataclass(slots=True)
+class Tally:
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Files that are not media, by extension with its dot; "(none)" for files without one."""
+    errors: list[MienError] = field(default_factory=list)
+    """What could not be listed, one error each."""
+
+    @property
+    def skipped_count(self) -> int:
+        return self.skipped.total()
+
+    def summary(self) -> str:
+        """ "skipped 12 files that are not media: .txt 7, .json 5", or "" where there was none."""
+        if not self.skipped:
+            return ""
+        total = self.skipped_count
+        kinds = sorted(self.skipped.items(), key=lambda item: (-item[1], item[0]))
+        shown = ", ".join(f"{extension} {count}" for extension, count in kinds)
+        noun = "file that is" if total == 1 else "files that are"
+        return f"skipped {total} {noun} not media: {shown}"
