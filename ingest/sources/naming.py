@@ -18,10 +18,10 @@ from ingest.errors import UsageError
 
 # Containers that hold pictures. Sound alone (.wav, .mp3) can hold no face and is left out of a folder walk.
 MEDIA_EXTENSIONS = frozenset(
-    (
+    (  # noqa: SIM905
         ".3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
         ".mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m"
-    ).split()  # noqa: SIM905
+    ).split()
 )
 SLUG_LETTERS = 40
 DIGEST_LETTERS = 16
@@ -70,7 +70,7 @@ def local_path(uri: str) -> str | None:
     """
     if not uri.lower().startswith("file:"):
         return None if "://" in uri and not uri.startswith("/") else uri
-    match = re.fullmatch(r"file:(?://(?:localhost)?)?(/[^?#]*)", uri, re.IGNORECASE | re.DOTALL)
+    match = re.fullmatch(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))(/[^?#]*)", uri, re.IGNORECASE | re.DOTALL)
     if match is None:
         raise UsageError(f"{uri}: file:// names an absolute path of this machine; write file:///folder/name")
     return os.fsdecode(unquote_to_bytes(match[1]))

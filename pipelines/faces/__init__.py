@@ -1,0 +1,1 @@
+"""Faces: find them, follow them, cut them out upright, and say who is the same person."""

@@ -1,0 +1,55 @@
+"""From trails to the FaceTrack that travels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipelines.annotators.speaking import mouth_motion
+from pipelines.data import FaceTrack, Float32
+from pipelines.faces.identity import unit
+from pipelines.faces.tracks import Trail
+
+
+def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32] | None) -> FaceTrack:
+    """One track of one person's trails (in order of time, never overlapping), on the grid.
+
+    Where two trails touch, there is a shot cut between them: the first row after it is left not visible, so
+    that nothing downstream takes the two shots for one.
+    """
+    first = trails[0].shown[0].start
+    count = trails[-1].shown[-1].stop - first
+    places = np.full((count, 15), np.nan, np.float32)
+    seconds = np.full(count, np.nan)
+    motion, blur = np.full((2, count), np.nan, np.float32)
+    crops = [b""] * count
+    before = -1
+    for trail in trails:
+        moved = mouth_motion(np.stack([look.luma for look in trail.looks]), np.array(trail.seconds))
+        for number, rows in enumerate(trail.shown):
+            low = rows.start + 1 if rows.start == before else rows.start
+            here = slice(low - first, rows.stop - first)
+            places[here], seconds[here] = trail.places[number], trail.seconds[number]
+            motion[here], blur[here] = moved[number], trail.looks[number].blur
+            crops[here] = [trail.looks[number].jpeg] * (rows.stop - low)
+            before = -1
+        before = trail.shown[-1].stop
+    visible = np.array([bool(crop) for crop in crops])
+    embedding = None
+    if embeddings is not None:
+        weights = [len(trail.seconds) for trail in trails]
+        embedding = unit(np.average(np.stack(embeddings), axis=0, weights=weights).astype(np.float32))
+    return FaceTrack(
+        index=index,
+        first_row=first,
+        visible=visible,
+        boxes=places[:, :4],
+        landmarks=places[:, 4:14].reshape(count, 5, 2),
+        scores=places[:, 14],
+        source_seconds=seconds,
+        crops=tuple(crops),
+        motion=motion,
+        blur=blur,
+        embedding=embedding,
+    )

@@ -1,0 +1,156 @@
+"""Aligned crops straight from the planes of the decoded picture, as JPEG's own YCbCr.
+
+The full picture is never converted. A crop's luma and chroma are warped out of the planes and, where the film's
+matrix or range is not JPEG's (full range BT.601, JFIF 1.02), mixed in the crop alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pipelines.data import CROP_PIXELS, Float64, UInt8
+from pipelines.faces.geometry import compose, inverse
+
+QUALITY = 92
+HALF = CROP_PIXELS // 2
+
+Planes = tuple[UInt8, UInt8, UInt8]
+"""Y (128, 128), Cb and Cr (64, 64) of a crop; or of a picture, at its size."""
+
+# Kr and Kb of ITU-T H.273's matrix codes; any other is taken as BT.601.
+_LUMA_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+_BT601, _BT709, _UNSPECIFIED = 5, 1, 2
+_FULL_RANGE = 2
+_DIRECT = frozenset({"yuv420p", "yuvj420p"})
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The planes of a stored picture, 8-bit 4:2:0, and how to read them."""
+
+    planes: Planes
+    matrix: int
+    full_range: bool
+    chroma_left: bool
+    """Chroma samples lie on the luma columns (MPEG-2) and not between them (JPEG, MPEG-1)."""
+
+
+def read_picture(frame: Any) -> Picture:
+    """Views (no copy) of the planes of an av.VideoFrame; other layouts are converted to 8-bit 4:2:0 first."""
+    name, matrix, full = frame.format.name, int(frame.colorspace), int(frame.color_range) == _FULL_RANGE
+    if frame.format.is_rgb or matrix == 0:
+        matrix, full = _BT601, False
+    elif matrix == _UNSPECIFIED:  # players' rule: high definition is BT.709
+        matrix = _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
+    full = full or name.startswith(("yuvj", "gray"))
+    if name not in _DIRECT:
+        levels = 2 if full else 1
+        source = {} if frame.format.is_rgb else {"src_color_range": levels}
+        frame = frame.reformat(format="yuv420p", dst_color_range=levels, threads=1, **source)
+    y, u, v = (
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    )
+    return Picture((y, u, v), matrix, full, chroma_left=name in _DIRECT and not full)
+
+
+def warp_crop(picture: Picture, crop_from_stored: Float64) -> Planes:
+    """The crop that the map (2, 3) from stored pixels to crop pixels asks for; black beyond the picture.
+
+    Bilinear; a face larger than twice the crop is first shrunk by a whole factor, each pixel a mean, since bilinear
+    sampling would alias.
+    """
+    y, u, v = picture.planes
+    scale = math.sqrt(abs(float(np.linalg.det(crop_from_stored[:, :2]))))
+    shrink = max(1, int(1 / max(scale, 1e-3)))
+    black = 0 if picture.full_range else 16
+    left = 0.0 if picture.chroma_left else 0.5
+    luma_from_chroma = np.array([[2.0, 0.0, left], [0.0, 2.0, 0.5]])
+    half_from_crop = np.array([[0.5, 0.0, -0.25], [0.0, 0.5, -0.25]])
+    chroma = compose(half_from_crop, compose(crop_from_stored, luma_from_chroma))
+    luma = _warp(y, crop_from_stored, CROP_PIXELS, shrink, black)
+    return _to_jfif(
+        (luma, _warp(u, chroma, HALF, shrink, 128), _warp(v, chroma, HALF, shrink, 128)), picture.matrix, picture.full_range
+    )
+
+
+def _warp(plane: UInt8, target_from_plane: Float64, size: int, shrink: int, border: int) -> UInt8:
+    import cv2
+
+    back = inverse(target_from_plane)
+    if shrink > 1:
+        corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ back[:, :2].T + back[:, 2]
+        low = np.maximum(np.floor(corners.min(0)).astype(int) - shrink, 0)
+        high = np.minimum(np.ceil(corners.max(0)).astype(int) + shrink + 1, plane.shape[::-1])
+        count = (high - low) // shrink
+        if (count < 1).any():
+            return np.full((size, size), border, np.uint8)
+        end = low + count * shrink
+        region = plane[low[1] : end[1], low[0] : end[0]]
+        plane = cv2.resize(region, (int(count[0]), int(count[1])), interpolation=cv2.INTER_AREA)
+        middle = low + (shrink - 1) / 2
+        back = np.hstack([back[:, :2], (back[:, 2] - middle)[:, None]]) / shrink
+    warped: UInt8 = cv2.warpAffine(
+        plane, back, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=(border,)
+    )
+    return warped
+
+
+@lru_cache(maxsize=32)
+def _jfif_from(matrix: int, full_range: bool) -> Float64:
+    """(3, 4) affine map from stored Y, Cb, Cr (0 to 255) to full range BT.601."""
+
+    def from_rgb(kr: float, kb: float) -> Float64:
+        y = np.array([kr, 1 - kr - kb, kb])
+        return np.stack([y, (np.eye(3)[2] - y) / (2 - 2 * kb), (np.eye(3)[0] - y) / (2 - 2 * kr)])
+
+    turn = from_rgb(0.299, 0.114) @ np.linalg.inv(from_rgb(*_LUMA_WEIGHTS.get(matrix, (0.299, 0.114))))
+    if not full_range:
+        turn = turn @ np.diag([255 / 219, 255 / 224, 255 / 224])
+    shift = np.array([0.0, 128.0, 128.0]) - turn @ np.array([0.0 if full_range else 16.0, 128.0, 128.0])
+    return np.hstack([turn, shift[:, None]])
+
+
+def _to_jfif(planes: Planes, matrix: int, full_range: bool) -> Planes:
+    import cv2
+
+    same_matrix = matrix not in _LUMA_WEIGHTS
+    if same_matrix and full_range:
+        return planes
+    m = _jfif_from(matrix, full_range)
+    y, u, v = planes
+    if same_matrix:
+        luma: UInt8 = cv2.LUT(y, _lut(float(m[0, 0]), float(m[0, 3])))
+    else:  # Y takes a share of the chroma; the chroma planes take none of Y
+        share = cv2.addWeighted(u, m[0, 1], v, m[0, 2], m[0, 3], dtype=cv2.CV_32F)
+        share = cv2.resize(share, (CROP_PIXELS, CROP_PIXELS), interpolation=cv2.INTER_LINEAR)
+        luma = cv2.addWeighted(y, m[0, 0], share, 1.0, 0.0, dtype=cv2.CV_8U)
+    cb: UInt8 = cv2.addWeighted(u, m[1, 1], v, m[1, 2], m[1, 3])
+    cr: UInt8 = cv2.addWeighted(u, m[2, 1], v, m[2, 2], m[2, 3])
+    return luma, cb, cr
+
+
+@lru_cache(maxsize=32)
+def _lut(gain: float, offset: float) -> UInt8:
+    return np.clip(np.round(np.arange(256) * gain + offset), 0, 255).astype(np.uint8)
+
+
+def encode(crop: Planes, quality: int = QUALITY) -> bytes:
+    """Baseline JPEG, 4:2:0, standard Huffman tables (libjpeg-turbo, from the planes without a colour conversion)."""
+    import simplejpeg
+
+    y, cb, cr = crop
+    return bytes(simplejpeg.encode_jpeg_yuv_planes(y, cb, cr, quality))
+
+
+def blur(luma: UInt8) -> float:
+    """Variance of the Laplacian of a crop's luma; small is blurred (Pech-Pacheco et al. 2000)."""
+    import cv2
+
+    deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1]
+    return float(deviation[0, 0]) ** 2

@@ -1,0 +1,105 @@
+"""Shot cuts, told from thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pipelines.data import Float32
+from pipelines.faces.rows import Shown
+
+THUMBNAIL_PIXELS = (48, 27)
+FLASH_FRAMES = 3
+_OVERSAMPLING = 4
+
+
+def thumbnail(picture: Any) -> Float32:
+    """(27, 48) luma of an av.VideoFrame without its brightness and contrast: mean 0, deviation at most 1.
+
+    A lamp, a flash that does not clip, or a fade thus changes it little.
+    """
+    import cv2
+
+    kind = picture.format
+    width, height = THUMBNAIL_PIXELS
+    if not kind.name.startswith(_LUMA_FIRST) or kind.is_big_endian:
+        picture = picture.reformat(width * _OVERSAMPLING, height * _OVERSAMPLING, format="gray8", threads=1)
+    deep = picture.format.components[0].bits > 8
+    plane = picture.planes[0]
+    luma = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(plane.height, -1)[:, : plane.width]
+    # Points are enough: sixteen of them make a pixel, and the picture is not read as a whole.
+    rows = np.arange(height * _OVERSAMPLING) * plane.height // (height * _OVERSAMPLING)
+    columns = np.arange(width * _OVERSAMPLING) * plane.width // (width * _OVERSAMPLING)
+    points = luma[rows[:, None], columns[None, :]]
+    small = cv2.resize(points, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small -= small.mean()
+    scale = 2.0 ** (picture.format.components[0].bits - 8)
+    return np.asarray(small / max(float(small.std()), _FLAT * scale), np.float32)
+
+
+_LUMA_FIRST = ("yuv4", "yuvj4", "nv12", "nv21", "gray")
+"""Layouts whose first plane is the luma, in the low bits."""
+_FLAT = 10.0
+"""Deviation of the luma (8-bit) below which a thumbnail is noise rather than a scene."""
+CHANGE = 0.42
+"""Mean absolute difference of two thumbnails that can be a cut; two unrelated pictures are near 1.1."""
+ALONE = 2.0
+"""A cut stands out by this factor from the changes around it; a pan or a shaken camera does not."""
+
+
+def change(first: Float32, second: Float32) -> float:
+    return float(np.abs(first - second).mean())
+
+
+def find_cuts(frames: Iterable[Shown]) -> Iterator[tuple[Shown, bool]]:
+    """Each frame, with whether a new shot begins at it.
+
+    A change is a cut where it stands alone among the changes around it, and where none of the next FLASH_FRAMES
+    frames is like the one before it (else it was a flash, or a picture shown for an instant). Holds back at most
+    FLASH_FRAMES frames, and those only after a change.
+    """
+    held: list[tuple[Shown, Float32]] = []  # the doubtful frame first, then those that came after it
+    before: Float32 | None = None  # the last frame that belongs to the shot for sure
+    usual: list[float] = []  # recent changes within the shot
+
+    def settle() -> Iterator[tuple[Shown, bool]]:
+        nonlocal before
+        assert before is not None
+        thumbs = [thumb for _, thumb in held]
+        jump = change(before, thumbs[0])
+        returns = [number for number, thumb in enumerate(thumbs[1:], 1) if change(before, thumb) < jump / 2]
+        if returns:
+            for shown, _ in held[: returns[0]]:
+                yield shown, False
+            del held[: returns[0]]
+            return
+        after = [change(a, b) for a, b in zip(thumbs, thumbs[1:], strict=False)]
+        around = max(float(np.mean(usual[-3:])) if usual else 0.0, float(np.mean(after)) if after else 0.0)
+        cut = jump > ALONE * around
+        yield held[0][0], cut
+        usual[:] = [] if cut else [*usual[-2:], jump]
+        before = thumbs[0]
+        del held[0]
+
+    def advance(all_of_them: bool) -> Iterator[tuple[Shown, bool]]:
+        nonlocal before
+        while held:
+            shown, thumb = held[0]
+            step = 0.0 if before is None else change(before, thumb)
+            if step < CHANGE:
+                if before is not None:
+                    usual[:] = [*usual[-2:], step]
+                before = thumb
+                del held[0]
+                yield shown, False
+            elif all_of_them or len(held) > FLASH_FRAMES:
+                yield from settle()
+            else:
+                return
+
+    for shown in frames:
+        held.append((shown, thumbnail(shown.picture)))
+        yield from advance(False)
+    yield from advance(True)

@@ -1,0 +1,78 @@
+"""Plane geometry of faces: alignment, upright and stored pictures, overlap. Pure functions, NumPy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.data import CROP_PIXELS, Float32, Float64
+
+TEMPLATE: Float64 = np.array(
+    [[46.2946, 51.6963], [81.5318, 51.5014], [64.0252, 71.7366], [49.5493, 92.3655], [78.7299, 92.2041]]
+)
+"""(5, 2) where the landmarks lie in a crop of CROP_PIXELS: ArcFace's template (insightface.utils.face_align)
+moved by 8 pixels to the right, as insightface does for 128. So crop[0:112, 8:120] is ArcFace's own crop."""
+
+
+def similarity(landmarks: Float32 | Float64, template: Float64 = TEMPLATE) -> Float64:
+    """(2, 3) rotation, scale and shift that bring `landmarks` (5, 2) nearest to `template`.
+
+    Closed form of the least squares over similarities without reflection (Umeyama 1991; in the plane it is
+    a linear problem in a + ib): one division instead of a singular value decomposition.
+    """
+    points = np.asarray(landmarks, np.float64)
+    middle, target_middle = points.mean(0), template.mean(0)
+    p, q = points - middle, template - target_middle
+    norm = float((p * p).sum())
+    if norm == 0.0:  # all five in one place: no scale can be told
+        norm = 1.0
+    a = float((p * q).sum()) / norm
+    b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / norm
+    turn = np.array([[a, -b], [b, a]])
+    return np.hstack([turn, (target_middle - turn @ middle)[:, None]])
+
+
+def compose(outer: Float64, inner: Float64) -> Float64:
+    """(2, 3) map that does `inner` first, then `outer`."""
+    result = outer[:, :2] @ inner
+    result[:, 2] += outer[:, 2]
+    return result
+
+
+def inverse(transform: Float64) -> Float64:
+    """(2, 3) map that undoes `transform`."""
+    turn = np.linalg.inv(transform[:, :2])
+    return np.hstack([turn, -(turn @ transform[:, 2])[:, None]])
+
+
+def upright_from_stored(rotation_degrees: int, width_pixels: int, height_pixels: int) -> Float64:
+    """(2, 3) map from pixels of the stored picture (of that width and height) to pixels of the upright one.
+
+    `rotation_degrees` is the clockwise turn that makes the stored picture upright: 0, 90, 180 or 270.
+    """
+    right, bottom = width_pixels - 1.0, height_pixels - 1.0
+    return {
+        0: np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+        90: np.array([[0.0, -1.0, bottom], [1.0, 0.0, 0.0]]),
+        180: np.array([[-1.0, 0.0, right], [0.0, -1.0, bottom]]),
+        270: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, right]]),
+    }[rotation_degrees % 360]
+
+
+def overlap(first: Float32, second: Float32) -> Float32:
+    """(N, M) intersection over union of boxes (N, 4) and (M, 4), as x0, y0, x1, y1."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    both = np.clip(high - low, 0, None).prod(-1)
+    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1) for boxes in (first, second)]
+    union = areas[0][:, None] + areas[1][None, :] - both
+    return np.asarray(both / np.maximum(union, 1e-6), np.float32)
+
+
+def face_pixels(boxes: Float32) -> Float32:
+    """(N,) size of a face: the geometric mean of its box's sides."""
+    return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1), dtype=np.float32)
+
+
+ARCFACE = (slice(0, 112), slice(8, 8 + 112))
+"""Rows and columns of a crop that ArcFace takes."""
+assert CROP_PIXELS == 128

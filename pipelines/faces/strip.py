@@ -1,0 +1,129 @@
+"""The film strip: single JPEG crops joined, without loss, into one JPEG, and windows cut out of it.
+
+Each crop is a baseline JPEG of its own, whose scan begins with predictors at zero and ends on a byte. A restart
+marker does the same inside a scan (ITU-T T.81, section F.1.1.5.1), so the scans of many crops with a marker between them
+*are* one scan: no pixel is decoded, none is coded again. One interval is one frame of 8 x 8 MCUs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ingest.errors import CorruptMediaError
+from pipelines.data import CROP_PIXELS
+
+MAX_FRAMES = 65_535 // CROP_PIXELS
+MCUS_PER_FRAME = (CROP_PIXELS // 16) ** 2
+
+_GREY_MCU = bytes.fromhex("28a28a00")
+"""Six blocks without coefficients in the standard Huffman tables: 4 x (00 1010) for Y, then 00 00 and 00 00."""
+_GREY_SCAN = _GREY_MCU * MCUS_PER_FRAME
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_DRI = b"\xff\xdd\x00\x04" + MCUS_PER_FRAME.to_bytes(2, "big")
+_SOF0, _DHT, _DRI_CODE, _SOS, _EOI = 0xC0, 0xC4, 0xDD, 0xDA, b"\xff\xd9"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    header: bytes
+    """From SOI through SOS, without DRI."""
+    height_at: int
+    """Offset in `header` of the frame's height."""
+    scan: bytes
+
+    @property
+    def height(self) -> int:
+        return int.from_bytes(self.header[self.height_at : self.height_at + 2], "big")
+
+
+def assemble_strip(crops: Sequence[bytes]) -> bytes:
+    """One JPEG of len(crops) frames stacked downward; b"" becomes a mid-grey frame.
+
+    Raises CorruptMediaError where a crop is no such JPEG or was coded with other tables than the first.
+    """
+    if not 1 <= len(crops) <= MAX_FRAMES:
+        raise CorruptMediaError(f"a film strip holds 1 to {MAX_FRAMES} frames, got {len(crops)}: cut the clip shorter")
+    first = _parse(next((crop for crop in crops if crop), None) or _grey_crop())
+    scans = []
+    for number, crop in enumerate(crops):
+        parsed = _parse(crop) if crop else None
+        if parsed is not None and parsed.header != first.header:
+            raise CorruptMediaError(
+                f"crop {number} of the strip has another JPEG header than the first: encode all at one quality"
+            )
+        scans.append(_GREY_SCAN if parsed is None else parsed.scan)
+    return _join(first, scans)
+
+
+def cut_strip(strip: bytes, first: int, count: int) -> bytes:
+    """The strip of frames [first, first + count) of `strip`, as one JPEG.
+
+    Raises CorruptMediaError where the strip does not hold them.
+    """
+    parsed = _parse(strip)
+    scans = _RESTART.split(parsed.scan)
+    if len(scans) * CROP_PIXELS != parsed.height:
+        raise CorruptMediaError(
+            f"the strip has {len(scans)} restart intervals and {parsed.height} pixel rows, which do not agree: "
+            "write the shard again"
+        )
+    if first < 0 or count < 1 or first + count > len(scans):
+        raise CorruptMediaError(
+            f"the strip has {len(scans)} frames, got a request for [{first}, {first + count}): ask within it"
+        )
+    return _join(parsed, scans[first : first + count])
+
+
+def strip_frames(strip: bytes) -> int:
+    """Number of frames, by the height in the header."""
+    return _parse(strip).height // CROP_PIXELS
+
+
+def _join(parsed: _Parsed, scans: Sequence[bytes]) -> bytes:
+    header, at = parsed.header, parsed.height_at
+    height = (len(scans) * CROP_PIXELS).to_bytes(2, "big")
+    sos = header.rindex(b"\xff\xda")
+    parts = [header[:at], height, header[at + 2 : sos], _DRI, header[sos:], scans[0]]
+    for number, scan in enumerate(scans[1:]):
+        parts += (bytes((0xFF, 0xD0 + number % 8)), scan)
+    parts.append(_EOI)
+    return b"".join(parts)
+
+
+def _parse(jpeg: bytes) -> _Parsed:
+    """Walks the segments of a baseline 4:2:0 JPEG, CROP_PIXELS wide."""
+    at, height_at, header = 2, -1, jpeg[:2]
+    while header[:2] == b"\xff\xd8" and at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        code, size = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        part = jpeg[at : at + 2 + size]
+        if code == _SOF0 and _is_ours(part[7:]):
+            height_at = len(header) + 5
+        if code != _DRI_CODE:
+            header += part
+        at += len(part)
+        if code == _SOS:
+            if height_at > 0 and jpeg.endswith(_EOI):
+                return _Parsed(header, height_at, jpeg[at:-2])
+            break
+    raise CorruptMediaError(
+        f"not a whole baseline 4:2:0 JPEG {CROP_PIXELS} pixels wide, got {len(jpeg)} bytes that begin "
+        f"{jpeg[:4].hex() or 'with nothing'}: make the crop again"
+    )
+
+
+def _is_ours(frame: bytes) -> bool:
+    """Width, three components, 4:2:0."""
+    return frame[:2] == CROP_PIXELS.to_bytes(2, "big") and frame[2] == 3 and frame[4::3] == b"\x22\x11\x11"
+
+
+@lru_cache(maxsize=1)
+def _grey_crop() -> bytes:
+    import numpy as np
+
+    from pipelines.faces.crop import QUALITY, encode
+
+    grey = np.full((CROP_PIXELS, CROP_PIXELS), 128, np.uint8)
+    return encode((grey, grey[::2, ::2].copy(), grey[::2, ::2].copy()), QUALITY)
