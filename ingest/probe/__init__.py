@@ -1,0 +1,150 @@
+"""Shows what a media file is: header facts and content facts, apart.
+
+`probe` walks all packets without decoding them, because headers lie: real start and end of each stream, real
+frame rate, and whether the file is all there.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ingest.errors import (
+    CorruptMediaError,
+    NoVideoStreamError,
+    StillImageError,
+    TruncatedMediaError,
+    ZeroDurationError,
+    one_line,
+)
+from ingest.media import Job, MediaFile, StreamInfo
+from ingest.probe.opening import PICTURES, open_media, shown
+from ingest.probe.packets import Walked, seconds_of, walk
+from ingest.probe.streams import audio_info, choose, declared_seconds, is_cover, video_info
+from ingest.probe.wholeness import shortfall
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+__all__ = ["open_media", "probe"]
+
+# Formats whose duration is written by the muxer; for the others libav guesses it from the bit rate.
+_DECLARING = ("mov", "matroska", "flv", "asf", "flac", "avi", "nut")
+_SLACK_SECONDS, _SLACK_SHARE = 1.0, 0.02
+
+
+def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:  # noqa: A002
+    """What is at `path`, by its content; its name is not believed.
+
+    A stream that the header declares and that has no packets is missing; a missing stream is None.
+    Raises the MediaError that tells why the file is of no use; StorageError where it cannot be read.
+    """
+    name = shown(path)
+    missing = _shortfall(path)
+    with open_media(path) as container:
+        _refuse_pictures(container, name)
+        walked, stopped = walk(container)
+        if missing or any(facts.last_is_corrupt and "mov" in container.format.name for facts in walked.values()):
+            raise TruncatedMediaError(f"{name}: {missing or 'the last packet is cut'}; fetch it again")
+        if stopped:
+            raise CorruptMediaError(
+                f"{name}: reading stops in the middle ({one_line(stopped, 200)}); fetch it again"
+            )
+        _refuse_mostly_corrupt(walked, name)
+        picture, sound = choose(container, walked)
+        if picture is None and sound is None:
+            _refuse_nothing(container, name)
+        zero = _zero(container, walked)
+        _refuse_early_end(container, walked, name)
+        video = video_info(path, picture, walked[picture.index], zero) if picture else None
+        if video and video.packets == 1:
+            raise StillImageError(f"{name} holds one picture: give a video")
+        audio = audio_info(path, sound, walked[sound.index], zero) if sound else None
+        duration = max(stream.end_seconds for stream in (video, audio) if stream)
+        if duration <= 0:
+            raise ZeroDurationError(f"{name}: all of it is presented at one instant; fetch it again")
+        return MediaFile(
+            job=job,
+            path=path,
+            bytes=bytes,
+            sha256=sha256,
+            container=container.format.name,
+            zero_seconds=zero,
+            duration_seconds=duration,
+            declared_seconds=None if container.duration is None else container.duration / 1e6,
+            video=video,
+            audio=audio,
+            other_streams=len(container.streams) - sum(stream is not None for stream in (video, audio)),
+        )
+
+
+def _shortfall(path: str) -> str | None:
+    with open_media(path):  # for its errors: a FIFO must not be opened here
+        pass
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return shortfall(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_pictures(container: InputContainer, name: str) -> None:
+    kinds = set(container.format.name.split(","))
+    if kinds & set(PICTURES.split(",")) - {"gif", "apng"}:
+        raise StillImageError(f"{name} is a picture ({container.format.name}): give a video")
+
+
+def _refuse_mostly_corrupt(walked: dict[int, Walked], name: str) -> None:
+    for index, facts in walked.items():
+        if facts.corrupt > 0.5 * (facts.packets + facts.discarded):
+            raise CorruptMediaError(
+                f"{name}: {facts.corrupt} of stream {index}'s packets are damaged; fetch it again"
+            )
+
+
+def _refuse_nothing(container: InputContainer, name: str) -> None:
+    kinds = [stream.type for stream in container.streams if not is_cover(stream)]
+    if {"video", "audio"} & set(kinds):
+        raise ZeroDurationError(f"{name}: its header declares streams, but they are empty; fetch it again")
+    raise NoVideoStreamError(f"{name} has neither video nor audio (streams: {kinds or 'none'}); give a video")
+
+
+def _zero(container: InputContainer, walked: dict[int, Walked]) -> float:
+    """The container's start, exactly: libav rounds it to microseconds, the streams' own do not."""
+    content = min(
+        facts.start
+        for stream in container.streams
+        if stream.type in ("video", "audio") and (facts := walked[stream.index]).packets
+    )
+    if container.start_time is None:
+        return content
+    declared = container.start_time / 1e6
+    starts = [
+        seconds_of(stream.start_time, stream.time_base)
+        for stream in container.streams
+        if stream.start_time is not None and stream.time_base
+    ]
+    nearest = min([*starts, content], key=lambda start: abs(start - declared))
+    return nearest if abs(nearest - declared) < 1e-5 else declared
+
+
+def _refuse_early_end(container: InputContainer, walked: dict[int, Walked], name: str) -> None:
+    if not any(kind in container.format.name for kind in _DECLARING):
+        return
+    facts = {stream.index: walked[stream.index] for stream in container.streams if not is_cover(stream)}
+    spans = [
+        (f"stream {stream.index}", declared_seconds(stream), facts[stream.index].end - facts[stream.index].start)
+        for stream in container.streams
+        if stream.index in facts and facts[stream.index].packets and stream.type in ("video", "audio")
+    ]
+    ends = [one.end for one in facts.values() if one.packets]
+    starts = [one.start for one in facts.values() if one.packets]
+    if container.duration is not None:
+        spans.append(("the file", container.duration / 1e6, max(ends) - min(0.0, *starts)))
+    for what, declared, real in spans:
+        if declared is not None and declared - real > max(_SLACK_SECONDS, _SLACK_SHARE * declared):
+            raise TruncatedMediaError(
+                f"{name}: {what} declares {declared:.2f} s and has {real:.2f} s; fetch it again"
+            )
+
+
