@@ -44,7 +44,9 @@ def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:  # noqa
     with open_media(path) as container:
         _refuse_pictures(container, name)
         walked, stopped = walk(container)
-        if missing or any(facts.last_is_corrupt and "mov" in container.format.name for facts in walked.values()):
+        if missing or any(
+            facts.last_is_corrupt and "mov" in container.format.name for facts in walked.values()
+        ):
             raise TruncatedMediaError(f"{name}: {missing or 'the last packet is cut'}; fetch it again")
         if stopped:
             raise CorruptMediaError(
@@ -133,7 +135,11 @@ def _refuse_early_end(container: InputContainer, walked: dict[int, Walked], name
         return
     facts = {stream.index: walked[stream.index] for stream in container.streams if not is_cover(stream)}
     spans = [
-        (f"stream {stream.index}", declared_seconds(stream), facts[stream.index].end - facts[stream.index].start)
+        (
+            f"stream {stream.index}",
+            declared_seconds(stream),
+            facts[stream.index].end - facts[stream.index].start,
+        )
         for stream in container.streams
         if stream.index in facts and facts[stream.index].packets and stream.type in ("video", "audio")
     ]
@@ -146,5 +152,3 @@ def _refuse_early_end(container: InputContainer, walked: dict[int, Walked], name
             raise TruncatedMediaError(
                 f"{name}: {what} declares {declared:.2f} s and has {real:.2f} s; fetch it again"
             )
-
-

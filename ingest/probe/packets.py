@@ -90,7 +90,9 @@ def walk(container: InputContainer) -> tuple[dict[int, Walked], str]:
     """Each stream's packets by stream index, and the text of the error that ended the walk ("" for none)."""
     import av
 
-    walked = {stream.index: Walked(stream.time_base or Fraction(1, 1_000_000)) for stream in container.streams}
+    walked = {
+        stream.index: Walked(stream.time_base or Fraction(1, 1_000_000)) for stream in container.streams
+    }
     error = ""
     try:
         for packet in container.demux():

@@ -1,0 +1,252 @@
+"""The pictures of a span, each with its presentation time.
+
+Spans that touch are decoded in one pass; a seek goes to a key frame that is presented at or before the
+span. So any partition of a file into spans gives exactly the pictures of one pass. Damage is charged to the
+span it lies in: from the packet that fails to the next key frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaError, one_line
+from ingest.media import MediaFile
+from ingest.probe.opening import open_media, shown
+from ingest.probe.packets import seconds_of
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# Without an index nobody knows where the next key frame is; decoding this far costs less than a seek.
+_WORTH_A_SEEK_SECONDS = 2.0
+_EARLY_END_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture as it is stored (not turned upright)."""
+
+    seconds: float
+    """Presentation time on the file's clock."""
+    picture: VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    seconds: float
+    picture: VideoFrame
+    suspect: bool
+    """Damaged, or refers to damage."""
+
+
+class FrameReader:
+    """Reads spans of one file's pictures. Cheapest when the spans come in order.
+
+    `threads`: of the decoder; 0 lets libav choose. One reader serves one span at a time.
+    Raises NoVideoStreamError for a file without video.
+    """
+
+    def __init__(self, media: MediaFile, *, threads: int = 1) -> None:
+        if media.video is None:
+            raise NoVideoStreamError(f"{shown(media.path)} has no video: there are no pictures to read")
+        self._media = media
+        self._video = media.video
+        self._threads = threads
+        self._interval = 1.0 / media.video.mean_fps if media.video.mean_fps else 0.04
+        self._container: InputContainer | None = None
+        self._decoding: Iterator[_Decoded] = iter(())
+        self._held: _Decoded | None = None
+        # Every frame later than this is still to come in this pass.
+        self._passed = math.inf
+        self._bad: list[float] = []
+        self._stopped = ""
+
+    def frames(self, start: float, end: float) -> Iterator[Frame]:
+        """The frames with start <= seconds < end, in order of presentation.
+
+        Raises CorruptMediaError where one of them is damaged or cannot be decoded, and
+        TruncatedMediaError where they end before the end that probing found.
+        """
+        if not start < end:
+            return
+        self._go_to(start)
+        while (decoded := self._next()) is not None:
+            if decoded.seconds >= end:
+                self._held = decoded
+                break
+            self._passed = decoded.seconds
+            if decoded.seconds < start:
+                continue
+            if decoded.suspect:
+                raise self._corrupt(decoded.seconds)
+            yield Frame(decoded.seconds, decoded.picture)
+        else:
+            self._check_end(start, end)
+        for seconds in self._bad:
+            if start <= seconds < end:
+                raise self._corrupt(seconds)
+
+    def close(self) -> None:
+        self._decoding = iter(())
+        self._held = None
+        self._passed = math.inf
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _next(self) -> _Decoded | None:
+        held, self._held = self._held, None
+        return held if held is not None else next(self._decoding, None)
+
+    def _corrupt(self, seconds: float) -> CorruptMediaError:
+        self._passed = math.inf  # whatever is asked next, begin afresh
+        return CorruptMediaError(
+            f"{shown(self._media.path)}: pictures are damaged from {seconds:.3f} s; fetch it again"
+        )
+
+    def _check_end(self, start: float, end: float) -> None:
+        if self._stopped:
+            raise CorruptMediaError(
+                f"{shown(self._media.path)}: reading stops in the middle "
+                f"({one_line(self._stopped, 200)}); fetch it again"
+            )
+        reached = max(self._passed, start) + self._interval
+        slack = _EARLY_END_SECONDS + 2 * self._video.max_gap_seconds
+        if min(end, self._video.end_seconds) - reached > slack:
+            raise TruncatedMediaError(
+                f"{shown(self._media.path)}: pictures end at {reached:.2f} s, not at "
+                f"{self._video.end_seconds:.2f} s as probing found; fetch it again"
+            )
+
+    def _go_to(self, start: float) -> None:
+        if self._container is not None and self._passed < start and not self._seek_pays(start):
+            return
+        back = 0.0
+        while start - back > self._video.start_seconds and self._seek(start - back):
+            first = next(self._decoding, None)
+            if first is not None and first.seconds <= start:
+                self._held = first
+                self._passed = math.nextafter(first.seconds, -math.inf)
+                return
+            back = 2 * back + 1.0  # that key frame is presented after `start`: take an earlier one
+        self._rewind()
+
+    def _seek_pays(self, start: float) -> bool:
+        if self._held is not None and start <= self._held.seconds:
+            return False
+        if start - self._passed <= _WORTH_A_SEEK_SECONDS:
+            return False
+        stream = self._stream()
+        index = stream.index_entries
+        ticks = self._ticks(start)
+        found = index.search_timestamp(ticks)
+        if found >= 0 and self._seconds(index[found].timestamp) > self._passed:
+            return True
+        covers = len(index) > 0 and index[len(index) - 1].timestamp > ticks
+        return not covers
+
+    def _seek(self, seconds: float) -> bool:
+        import av
+
+        if self._container is None:
+            self._open()
+        assert self._container is not None  # noqa: S101
+        try:
+            self._container.seek(self._ticks(seconds), stream=self._stream())
+        except av.FFmpegError:
+            return False  # a stream that cannot be sought is read from its beginning
+        self._begin(sought=True)
+        return True
+
+    def _rewind(self) -> None:
+        self._open()
+        self._begin(sought=False)
+        self._passed = -math.inf
+
+    def _begin(self, *, sought: bool) -> None:
+        self._held = None
+        self._bad = []
+        self._stopped = ""
+        self._decoding = self._pass(sought=sought)
+
+    def _open(self) -> None:
+        self.close()
+        self._container = open_media(self._media.path)
+        from av.stream import Discard
+
+        for stream in self._container.streams:
+            if stream.index != self._video.index:
+                stream.discard = Discard.all
+        context = self._stream().codec_context
+        context.thread_count = self._threads
+        if self._threads != 1:
+            context.thread_type = "AUTO"
+        context.options = {"err_detect": "explode"}
+
+    def _stream(self) -> VideoStream:
+        assert self._container is not None  # noqa: S101
+        return self._container.streams[self._video.index]  # type: ignore[return-value]
+
+    def _ticks(self, seconds: float) -> int:
+        return math.floor((seconds + self._media.zero_seconds) / (self._stream().time_base or 1))
+
+    def _seconds(self, ticks: int) -> float:
+        base = self._stream().time_base
+        assert base is not None  # noqa: S101
+        return seconds_of(ticks, base) - self._media.zero_seconds
+
+    def _pass(self, *, sought: bool) -> Iterator[_Decoded]:
+        """Decodes from where the demuxer stands. What comes before the first clean frame (after a seek: the
+        first clean key frame) refers to pictures that were not read, and is no fault."""
+        import av
+
+        assert self._container is not None  # noqa: S101
+        recent: deque[float] = deque(maxlen=max(1, self._threads or 16))
+        begun, damage, last = False, math.inf, -math.inf
+        packets = self._container.demux(self._stream())
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OverflowError) as error:
+                self._stopped = str(error)
+                packet = None
+            if packet is None:
+                return
+            ticks = packet.pts if packet.pts is not None else packet.dts
+            if packet.size:
+                recent.append(self._seconds(ticks) if ticks is not None else last)
+            try:
+                pictures = packet.decode()
+            except av.error.EOFError:
+                return
+            except av.FFmpegError:
+                if begun:
+                    damage = min([damage, *recent])
+                    self._bad.append(damage)
+                continue
+            for picture in pictures:
+                clean = not picture.is_corrupt
+                key = picture.key_frame
+                if not begun:
+                    begun = clean and (key or not sought)
+                    if not begun:
+                        continue
+                seconds = self._presented(picture, last)
+                last = seconds
+                if key and clean and seconds > damage:
+                    damage = math.inf
+                if not clean:
+                    damage = min(damage, seconds)
+                yield _Decoded(seconds, picture, seconds >= damage)
+
+    def _presented(self, picture: VideoFrame, last: float) -> float:
+        ticks = picture.pts if picture.pts is not None else picture.dts
+        if ticks is not None and (seconds := self._seconds(ticks)) >= last:
+            return seconds
+        return last + self._interval if last > -math.inf else self._video.start_seconds

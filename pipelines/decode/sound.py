@@ -1,0 +1,187 @@
+"""The sound of a whole file as one stream of 16 kHz mono, on the file's clock.
+
+Sample n is at n / SOUND_HZ seconds. Timestamps decide where sound lies, but only as far as they can be
+believed: Matroska rounds them to 1 ms and recorders write them with jitter, so decoded frames are laid end
+to end until the timestamps disagree for good.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedMediaError, one_line
+from ingest.media import MediaFile
+from ingest.probe.opening import open_media, shown
+from ingest.probe.packets import seconds_of
+from pipelines.data import SOUND_HZ, Int16
+from pipelines.decode.tape import Tape
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+
+_TOLERANCE_SECONDS = 0.004
+_LOOK_AHEAD_FRAMES = 8
+_EARLY_END_SECONDS = 0.5
+
+
+class SoundStream:
+    """Iterating decodes the file once and yields int16 blocks (block_seconds * SOUND_HZ,), the last one shorter.
+
+    Together they have round(media.duration_seconds * SOUND_HZ) samples: silence fills a late start, gaps and
+    the end; what overlaps or lies before 0 is dropped. Memory is bounded by the block.
+    Raises NoAudioStreamError at once; CorruptMediaError and TruncatedMediaError while iterating.
+    """
+
+    def __init__(self, media: MediaFile, *, block_seconds: float = 30.0) -> None:
+        if media.audio is None:
+            raise NoAudioStreamError(f"{shown(media.path)} has no audio: there is no sound to read")
+        self._media = media
+        self._audio = media.audio
+        self._block_samples = max(1, round(block_seconds * SOUND_HZ))
+
+    def __iter__(self) -> Iterator[Int16]:
+        tape = Tape(
+            total_samples=round(self._media.duration_seconds * SOUND_HZ), block_samples=self._block_samples
+        )
+        for position, samples in self._pieces():
+            yield from tape.put(position, samples)
+        yield from tape.finish()
+
+    def _pieces(self) -> Iterator[tuple[int, Int16]]:
+        """Resampled sound, and the sample of the file's clock at which it begins."""
+        run: _Run | None = None
+        expected = -1.0
+        queue: deque[tuple[float | None, AudioFrame]] = deque()
+        frames = self._frames()
+        while True:
+            while len(queue) < _LOOK_AHEAD_FRAMES and (ahead := next(frames, None)) is not None:
+                queue.append(ahead)
+            if not queue:
+                break
+            moved = run is None or self._moved(queue, expected)
+            seconds, frame = queue.popleft()
+            if run is None or moved or not run.takes(frame):
+                if run is not None:
+                    yield from run.flush()
+                if moved:
+                    expected = seconds if seconds is not None else self._audio.start_seconds
+                run = _Run(expected, frame)
+            yield from run.push(frame)
+            expected += frame.samples / frame.sample_rate
+        if run is not None:
+            yield from run.flush()
+        if expected < self._audio.end_seconds - _EARLY_END_SECONDS:
+            raise TruncatedMediaError(
+                f"{shown(self._media.path)}: sound ends at {max(0.0, expected):.2f} s, not at "
+                f"{self._audio.end_seconds:.2f} s as probing found; fetch it again"
+            )
+
+    def _moved(self, queue: deque[tuple[float | None, AudioFrame]], expected: float) -> bool:
+        """Whether the timestamps left the sound's own clock for good: now, and in the median of what follows."""
+        first = queue[0][0]
+        if first is None or abs(first - expected) <= _TOLERANCE_SECONDS:
+            return False
+        errors = []
+        for seconds, frame in queue:
+            if seconds is not None:
+                errors.append(seconds - expected)
+            expected += frame.samples / frame.sample_rate
+        return abs(statistics.median(errors)) > _TOLERANCE_SECONDS
+
+    def _frames(self) -> Iterator[tuple[float | None, AudioFrame]]:
+        """Decoded frames with their time. The first packets may lean on sound that was cut away."""
+        import av
+        from av.stream import Discard
+
+        name = shown(self._media.path)
+        with open_media(self._media.path) as container:
+            for other in container.streams:
+                if other.index != self._audio.index:
+                    other.discard = Discard.all
+            stream = container.streams[self._audio.index]
+            stream.codec_context.options = {"err_detect": "explode"}
+            last, begun = 0.0, False
+            packets = container.demux(stream)
+            while True:
+                try:
+                    packet = next(packets, None)
+                    if packet is None:
+                        return
+                    frames = packet.decode()
+                except av.error.EOFError:
+                    return
+                except (av.FFmpegError, OverflowError) as error:
+                    if not begun:
+                        continue
+                    raise CorruptMediaError(
+                        f"{name}: sound cannot be decoded after {last:.3f} s "
+                        f"({one_line(str(error), 200)}); fetch it again"
+                    ) from error
+                for frame in frames:
+                    if frame.is_corrupt and begun:
+                        raise CorruptMediaError(
+                            f"{name}: sound is damaged after {last:.3f} s; fetch it again"
+                        )
+                    begun = True
+                    seconds = None
+                    if frame.pts is not None and frame.time_base is not None:
+                        seconds = seconds_of(frame.pts, frame.time_base) - self._media.zero_seconds
+                        last = seconds
+                    yield seconds, frame
+
+
+class _Run:
+    """Sound without a gap: one resampler from its beginning to its end."""
+
+    def __init__(self, seconds: float, frame: AudioFrame) -> None:
+        from av.audio.resampler import AudioResampler
+
+        self._kind = _kind(frame)
+        self._position = round(seconds * SOUND_HZ)
+        self._resampler: AudioResampler = AudioResampler(format="s16", layout="mono", rate=SOUND_HZ)
+
+    def takes(self, frame: AudioFrame) -> bool:
+        return self._kind == _kind(frame)
+
+    def push(self, frame: AudioFrame) -> Iterator[tuple[int, Int16]]:
+        yield from self._place(_mixable(frame))
+
+    def flush(self) -> Iterator[tuple[int, Int16]]:
+        yield from self._place(None)
+
+    def _place(self, frame: AudioFrame | None) -> Iterator[tuple[int, Int16]]:
+        if frame is not None:
+            frame.pts = None
+        for piece in self._resampler.resample(frame):
+            samples: Int16 = piece.to_ndarray().reshape(-1).astype(np.int16, copy=False)
+            yield self._position, samples
+            self._position += len(samples)
+
+
+def _kind(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _mixable(frame: AudioFrame) -> AudioFrame:
+    """`frame`, or the mean of its channels where nobody says which channel is which."""
+    if "channels" not in frame.layout.name:
+        return frame
+    from av.audio.frame import AudioFrame as Mixed
+
+    data = frame.to_ndarray()
+    channels = frame.layout.nb_channels
+    data = data if data.shape[0] == channels else data.reshape(-1, channels).T
+    mixed = data.mean(axis=0, dtype=np.float64)
+    if data.dtype == np.uint8:
+        mixed -= 128
+    if data.dtype.kind in "iu":
+        mixed /= np.iinfo(data.dtype).max if data.dtype.kind == "i" else 128
+    result = Mixed.from_ndarray(mixed.astype(np.float32)[None], format="fltp", layout="mono")
+    result.sample_rate = frame.sample_rate
+    return result
