@@ -119,7 +119,7 @@ _ALL = (
         purpose="faces and 5 landmarks (SCRFD-500M)",
         licence=_INSIGHTFACE,
         permissive=False,
-        alternative='faces.detector = "yunet"',
+        alternative='faces.detector = "yunet_2023mar"',
         files=(
             WeightFile(
                 name="scrfd_500m_bnkps.onnx",

@@ -1,0 +1,5 @@
+"""The command line. Nothing heavy is imported before a command runs."""
+
+from cluster.cli.main import cli, main
+
+__all__ = ["cli", "main"]

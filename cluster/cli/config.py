@@ -1,0 +1,39 @@
+"""`mien config`: what the settings are, and who says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli.options import echo_json, json_option, with_config
+
+if TYPE_CHECKING:
+    from cluster.config import Loaded
+
+
+@click.group(epilog="Example: mien config show --set clip.min_seconds=2")
+def command() -> None:
+    """Shows the effective configuration and where each value is from."""
+
+
+@command.command(epilog="Example: mien config show > mien.toml")
+@with_config
+@json_option
+def show(loaded: Loaded, as_json: bool) -> None:
+    """Prints every key as TOML that can be read back, with where its value came from; secrets are hidden."""
+    from cluster.config import show
+
+    if as_json:
+        echo_json(show.as_json(loaded))
+    else:
+        click.echo(show.as_toml(loaded))
+
+
+@command.command(epilog="Example: mien config fingerprint --set transcribe.beam_size=1")
+@with_config
+def fingerprint(loaded: Loaded) -> None:
+    """Prints the hash of all that samples depend on: videos are done with this fingerprint."""
+    from cluster.config import fingerprint
+
+    click.echo(fingerprint(loaded.settings))

@@ -1,0 +1,140 @@
+"""`mien weights`: the model files, their licences, and how to get them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cluster.cli.options import echo_json, json_option, with_config
+
+if TYPE_CHECKING:
+    from cluster.config import Loaded
+    from pipelines.weights import Weights
+
+
+@click.group(epilog="Example: mien weights list")
+def command() -> None:
+    """Lists and downloads the model files, with their licences."""
+
+
+@command.command(name="list", epilog="Example: mien weights list --set weights.licence=permissive")
+@with_config
+@json_option
+def list_(loaded: Loaded, as_json: bool) -> None:
+    """Shows every model file: what it is for, its licence, whether it is here and whether it is in use."""
+    from cluster.config import weights_in_use
+    from pipelines.weights import WEIGHTS, find, profile_allows, sha256_of
+
+    used = weights_in_use(loaded.settings)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": weights.name,
+            "purpose": weights.purpose,
+            "licence": weights.licence,
+            "permissive": weights.permissive,
+            "allowed": profile_allows(weights.name, loaded.settings.weights.licence),
+            "in_use": weights.name in used,
+            "bytes": weights.bytes,
+            "sha256": sha256_of(weights.name),
+            "path": str(find(weights.name) or "") or None,
+        }
+        for weights in WEIGHTS.values()
+    ]
+    if as_json:
+        echo_json(rows)
+        return
+    for row in rows:
+        state = "here" if row["path"] else "absent"
+        marks = ", ".join(
+            [state, *(["in use"] if row["in_use"] else []), *([] if row["allowed"] else ["not allowed"])]
+        )
+        click.echo(f"{row['name']:<18} {row['bytes'] / 1e6:7.1f} MB  {marks}")
+        click.echo(f"{'':<18} {row['purpose']}")
+        click.echo(f"{'':<18} licence: {row['licence']}")
+
+
+@command.command(epilog="Example: mien weights pull whisper-base")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@with_config
+@click.option(
+    "--licence",
+    type=click.Choice(["any", "permissive"]),
+    help="Pull nothing that this profile forbids.  [default: weights.licence]",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: bool) -> None:
+    """Downloads and checks model files; without a name, all that the licence profile allows."""
+    from pipelines.weights import WEIGHTS, check_licence, find, profile_allows
+    from pipelines.weights import pull as fetch
+    from pipelines.weights.local import entry
+
+    profile = licence or loaded.settings.weights.licence
+    for name in names:
+        entry(name)
+        check_licence(name, profile)
+    for name in names or [name for name in WEIGHTS if profile_allows(name, profile)]:
+        weights = WEIGHTS[name]
+        if find(name) is not None:
+            _say(quiet, f"{name}: here already, sha256 as registered ({weights.licence})")
+            continue
+        with _Bar(weights, quiet=quiet) as bar:
+            path = fetch(name, report=bar.say, progress=bar.advance)
+        _say(quiet, f"{name}: {path} ({weights.licence})")
+
+
+@command.command(epilog="Example: mien weights path whisper-base")
+@click.argument("name")
+@with_config
+def path(name: str, loaded: Loaded) -> None:
+    """Prints where the verified file or folder of the weights called NAME lies."""
+    from pipelines.weights import locate
+
+    click.echo(str(locate(name)))
+
+
+def _say(quiet: bool, line: str) -> None:
+    if not quiet:
+        click.echo(line)
+
+
+class _Bar:
+    """A bar with rate and ETA on a terminal, plain lines elsewhere."""
+
+    def __init__(self, weights: Weights, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._weights = weights
+        self._progress: Any = None
+
+    def __enter__(self) -> _Bar:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import TransferSpeedColumn as Speed
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                Speed(),
+                TimeRemainingColumn(),
+            )
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task(self._weights.name, total=self._weights.bytes)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def say(self, line: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(line, markup=False, highlight=False)
+        elif not self._quiet:
+            click.echo(line)
+
+    def advance(self, size: int) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, advance=size)

@@ -1,0 +1,16 @@
+"""One file, the environment over it, flags over that: typed, and refused where a key is unknown."""
+
+from cluster.config.fingerprint import check_licences, fingerprint, weights_environment, weights_in_use
+from cluster.config.load import Loaded, Origin, load
+from cluster.config.settings import Settings
+
+__all__ = [
+    "Loaded",
+    "Origin",
+    "Settings",
+    "check_licences",
+    "fingerprint",
+    "load",
+    "weights_environment",
+    "weights_in_use",
+]

@@ -1,0 +1,83 @@
+"""The sections of `mien.toml` that belong to the run and not to a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+Positive = Annotated[int, Gt(0)]
+PositiveSeconds = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where everything lies. What is empty is found below `root`."""
+
+    root: str = "mien-store"
+    """A folder on a local disk."""
+    catalog: str = ""
+    """SQLAlchemy URL; empty: SQLite, `catalog.sqlite` in root."""
+    shards: str = ""
+    """Folder or object store URI; empty: `shards` in root."""
+    cache: str = ""
+    """Folder of fetched media on each node; empty: `cache` in root."""
+
+    @property
+    def catalog_url(self) -> str:
+        return self.catalog or f"sqlite:///{self.root}/catalog.sqlite"
+
+    @property
+    def shards_uri(self) -> str:
+        return self.shards or f"{self.root}/shards"
+
+    @property
+    def cache_folder(self) -> str:
+        return self.cache or f"{self.root}/cache"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """What a clip must have, and how long it may be."""
+
+    require: tuple[Literal["speech", "face"], ...] = ("speech", "face")
+    min_seconds: PositiveSeconds = 1.0
+    max_seconds: PositiveSeconds = 15.0
+
+    def __post_init__(self) -> None:
+        if not self.require:
+            raise ValueError('require is empty; set one or both of "speech" and "face"')
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(
+                f"min_seconds ({self.min_seconds}) is more than max_seconds ({self.max_seconds}); lower it"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The cluster, and how patient to be with it. None: what the machine or the cluster has."""
+
+    address: str = ""
+    """Of a running Ray cluster; empty: one is started on this machine."""
+    cpus: Annotated[float, Gt(0)] | None = None
+    memory_mb: Positive | None = None
+    object_store_bytes: Positive | None = None
+    max_attempts: Positive = 3
+    """Tries of an item whose worker died or was late, before it is given up."""
+    workers: dict[str, Positive] = field(default_factory=dict)
+    """Pool size by stage; a stage that is not named gets what fits."""
+    deadline_base_seconds: PositiveSeconds = 60.0
+    deadline_per_second: NotNegative = 10.0
+    """Seconds that a call may take more for each second of media."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsChoice:
+    """Which model files may be used, and where they lie."""
+
+    licence: Literal["any", "permissive"] = "any"
+    """"permissive" refuses research-only weights."""
+    dir: str = ""
+    """Folder of the files; empty: the user's cache directory."""

@@ -1,0 +1,73 @@
+"""Everything that can be set, as one typed value. A new section is one new line in `Settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from cluster.config.mirror import HIDE, model_of
+from cluster.config.sections import Clip, Engine, Store, WeightsChoice
+from pipelines.align.stage import Align
+from pipelines.faces.stage import Faces
+from pipelines.shards.write import WriteShards
+from pipelines.speech.split import Split
+from pipelines.transcribe.stage import Transcribe
+
+# What the run says to its stages: set once in `clip` and `store`, not in each stage again.
+_ALIGN = {HIDE: ("require", "min_seconds", "max_seconds", "fingerprint")}
+_SHARDS = {HIDE: ("uri", "spool", "run_id")}
+_FACES = {HIDE: ("look_at",)}
+_REQUIRE = {HIDE: ("require",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Sections in the order in which data flows; each is what its stage is made of."""
+
+    store: Store = field(default_factory=Store)
+    clip: Clip = field(default_factory=Clip)
+    split: Split = field(default_factory=Split, metadata=_REQUIRE)
+    faces: Faces = field(default_factory=Faces, metadata=_FACES)
+    transcribe: Transcribe = field(default_factory=Transcribe, metadata=_REQUIRE)
+    align: Align = field(default_factory=Align, metadata=_ALIGN)
+    shards: WriteShards = field(default_factory=WriteShards, metadata=_SHARDS)
+    engine: Engine = field(default_factory=Engine)
+    weights: WeightsChoice = field(default_factory=WeightsChoice)
+
+
+class _Root(BaseSettings):
+    """Only what it is given: the layers are read, checked and merged before (layers.py)."""
+
+    model_config = SettingsConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+SettingsModel: Any = model_of(Settings, base=_Root)
+
+
+def connect(settings: Settings) -> Settings:
+    """Hands the values that several stages share from `clip` to each of them."""
+    clip = settings.clip
+    return replace(
+        settings,
+        split=replace(settings.split, require=clip.require),
+        transcribe=replace(settings.transcribe, require=clip.require),
+        align=replace(
+            settings.align,
+            require=clip.require,
+            min_seconds=clip.min_seconds,
+            max_seconds=clip.max_seconds,
+        ),
+    )

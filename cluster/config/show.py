@@ -1,0 +1,91 @@
+"""The effective configuration in words: TOML that can be read back, or plain values for JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel
+
+from cluster.config.load import Loaded
+
+HIDDEN = "***"
+_SECRET = re.compile(
+    r"((?:^|[?&])[^=&]*(?:password|secret|token|key|signature|credential)[^=&]*=)[^&]*", re.IGNORECASE
+)
+
+
+def redact(value: Any) -> Any:
+    """`value` with the password of an address, and secrets in its query, hidden."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    try:
+        parts = urlsplit(value)
+        password = parts.password
+    except ValueError:
+        return HIDDEN
+    netloc = parts.netloc
+    if password is not None:
+        user, _, host = netloc.rpartition("@")
+        netloc = f"{user.partition(':')[0]}:{HIDDEN}@{host}"
+    return urlunsplit(parts._replace(netloc=netloc, query=_SECRET.sub(rf"\1{HIDDEN}", parts.query)))
+
+
+def rows(loaded: Loaded) -> Iterator[tuple[str, Any]]:
+    """Every dotted key with its effective value, secrets hidden, in the order of the sections."""
+    yield from ((key, redact(value)) for key, value in _walk(loaded.model, ""))
+
+
+def as_toml(loaded: Loaded) -> str:
+    """One section after the other; behind each value, where it came from. None is written as a comment."""
+    values = dict(rows(loaded))
+    lines: list[str] = []
+    section = ""
+    for key in _grouped(values):
+        table, _, name = key.rpartition(".")
+        if table != section:
+            lines += ["", f"[{table}]"] if lines else [f"[{table}]"]
+            section = table
+        origin = loaded.origin(key)
+        source = f"{origin.kind} {origin.where}".strip()
+        value = values[key]
+        line = f"# {name} is not set" if value is None else f"{name} = {_toml(value)}"
+        lines.append(f"{line}  # {source}")
+    return "\n".join(lines)
+
+
+def as_json(loaded: Loaded) -> dict[str, Any]:
+    """{key: {value, from, where}}"""
+    return {
+        key: {"value": value, "from": loaded.origin(key).kind, "where": loaded.origin(key).where}
+        for key, value in rows(loaded)
+    }
+
+
+def _grouped(keys: Mapping[str, Any]) -> list[str]:
+    """Keys by section, a section's own values before its sub-tables, as TOML wants them."""
+    sections = list(dict.fromkeys(key.partition(".")[0] for key in keys))
+    return sorted(keys, key=lambda key: (sections.index(key.partition(".")[0]), key.count(".")))
+
+
+def _walk(model: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _walk(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{json.dumps(str(k), ensure_ascii=False)} = {_toml(v)}" for k, v in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    if isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+    return json.dumps(str(value), ensure_ascii=False)
