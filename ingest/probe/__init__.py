@@ -17,7 +17,7 @@ from ingest.errors import (
     ZeroDurationError,
     one_line,
 )
-from ingest.media import Job, MediaFile, StreamInfo
+from ingest.media import Job, MediaFile
 from ingest.probe.opening import PICTURES, open_media, shown
 from ingest.probe.packets import Walked, seconds_of, walk
 from ingest.probe.streams import audio_info, choose, declared_seconds, is_cover, video_info
@@ -33,7 +33,7 @@ _DECLARING = ("mov", "matroska", "flv", "asf", "flac", "avi", "nut")
 _SLACK_SECONDS, _SLACK_SHARE = 1.0, 0.02
 
 
-def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:  # noqa: A002
+def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:
     """What is at `path`, by its content; its name is not believed.
 
     A stream that the header declares and that has no packets is missing; a missing stream is None.
@@ -118,9 +118,10 @@ def _zero(container: InputContainer, walked: dict[int, Walked]) -> float:
         for stream in container.streams
         if stream.type in ("video", "audio") and (facts := walked[stream.index]).packets
     )
-    if container.start_time is None:
+    start: int | None = container.start_time  # None where libav does not know, whatever PyAV's types say
+    if start is None:
         return content
-    declared = container.start_time / 1e6
+    declared = start / 1e6
     starts = [
         seconds_of(stream.start_time, stream.time_base)
         for stream in container.streams

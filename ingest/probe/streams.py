@@ -10,6 +10,7 @@ from ingest.probe.opening import open_media, shown
 from ingest.probe.packets import Walked, seconds_of
 
 if TYPE_CHECKING:
+    from av.codec.context import CodecContext
     from av.container import InputContainer
     from av.stream import Stream
     from av.video.frame import VideoFrame
@@ -28,13 +29,17 @@ def is_cover(stream: Stream) -> bool:
 def choose(container: InputContainer, walked: dict[int, Walked]) -> tuple[Stream | None, Stream | None]:
     """The picture and the sound: of those with packets one that can be decoded, that the file calls its
     default, the one with most pixels or channels, the first."""
+    from av.audio.codeccontext import AudioCodecContext
     from av.stream import Disposition
+    from av.video.codeccontext import VideoCodecContext
 
     def rank(stream: Stream) -> tuple[bool, bool, int]:
-        context = stream.codec_context
+        context: CodecContext | None = stream.codec_context
         size = 0
-        if context is not None:
-            size = context.width * context.height if stream.type == "video" else context.layout.nb_channels
+        if isinstance(context, VideoCodecContext):
+            size = context.width * context.height
+        elif isinstance(context, AudioCodecContext):
+            size = context.layout.nb_channels
         return context is not None, bool(stream.disposition & Disposition.default), size
 
     filled = [stream for stream in container.streams if walked[stream.index].packets]

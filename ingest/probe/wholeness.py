@@ -33,21 +33,10 @@ def _checker(descriptor: int) -> Callable[[int, int], str | None] | None:
     head = os.pread(descriptor, 1024, 0)
     if head[4:8] in _BOXES:
         return _boxes
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return _ebml
-    if head[:4] in (b"RIFF", b"RF64"):
-        return _riff
-    if head.startswith(b"OggS"):
-        return _ogg
-    if head.startswith(b"\x00\x00\x01\xba"):
-        return _program_stream
     if _packet_bytes(head):
         return _transport_stream
-    if head.startswith(b"ID3") or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2):
-        return _mp3
-    if head.startswith((b"fLaC", b"FLV\x01", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")):
-        return _unknown  # the declared duration tells
-    return None
+    is_mp3_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+    return next((check for magic, check in _MAGIC if head.startswith(magic)), _mp3 if is_mp3_frame else None)
 
 
 def _unknown(descriptor: int, size: int) -> str | None:
@@ -179,3 +168,17 @@ def _mp3(descriptor: int, size: int) -> str | None:
     flags, _, length = struct.unpack(">III", frame[at + 4 : at + 16])
     # the field counts from the first frame; a tag at the end is not in it
     return _short("the sound", start + length, size) if flags & 3 == 3 else None
+
+
+_MAGIC: tuple[tuple[bytes, Callable[[int, int], str | None]], ...] = (
+    (b"\x1a\x45\xdf\xa3", _ebml),
+    (b"RIFF", _riff),
+    (b"RF64", _riff),
+    (b"OggS", _ogg),
+    (b"\x00\x00\x01\xba", _program_stream),
+    (b"ID3", _mp3),
+    # these declare their duration, and that tells
+    (b"fLaC", _unknown),
+    (b"FLV\x01", _unknown),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _unknown),
+)

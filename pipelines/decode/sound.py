@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from pipelines.decode.tape import Tape
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
+    from av.audio.stream import AudioStream
 
 _TOLERANCE_SECONDS = 0.004
 _LOOK_AHEAD_FRAMES = 8
@@ -31,7 +32,7 @@ _EARLY_END_SECONDS = 0.5
 
 
 class SoundStream:
-    """Iterating decodes the file once and yields int16 blocks (block_seconds * SOUND_HZ,), the last one shorter.
+    """Iterating decodes the file once and yields int16 blocks of block_seconds * SOUND_HZ; the last is shorter.
 
     Together they have round(media.duration_seconds * SOUND_HZ) samples: silence fills a late start, gaps and
     the end; what overlaps or lies before 0 is dropped. Memory is bounded by the block.
@@ -83,7 +84,7 @@ class SoundStream:
             )
 
     def _moved(self, queue: deque[tuple[float | None, AudioFrame]], expected: float) -> bool:
-        """Whether the timestamps left the sound's own clock for good: now, and in the median of what follows."""
+        """Whether the timestamps left the sound's clock for good: now, and in the median of what follows."""
         first = queue[0][0]
         if first is None or abs(first - expected) <= _TOLERANCE_SECONDS:
             return False
@@ -104,7 +105,7 @@ class SoundStream:
             for other in container.streams:
                 if other.index != self._audio.index:
                     other.discard = Discard.all
-            stream = container.streams[self._audio.index]
+            stream = cast("AudioStream", container.streams[self._audio.index])
             stream.codec_context.options = {"err_detect": "explode"}
             last, begun = 0.0, False
             packets = container.demux(stream)
@@ -174,7 +175,7 @@ def _mixable(frame: AudioFrame) -> AudioFrame:
         return frame
     from av.audio.frame import AudioFrame as Mixed
 
-    data = frame.to_ndarray()
+    data: np.ndarray[Any, np.dtype[Any]] = frame.to_ndarray()
     channels = frame.layout.nb_channels
     data = data if data.shape[0] == channels else data.reshape(-1, channels).T
     mixed = data.mean(axis=0, dtype=np.float64)
