@@ -1,0 +1,36 @@
+"""What was asked for, what became of it, and what is committed: nothing lost, nothing twice.
+
+catalog = Catalog.open("sqlite:////data/catalog.db")     # or postgresql://user@host/database
+catalog.add(refs)
+run = catalog.begin_run(fingerprint=…, config_json=…, host=…, lease_seconds=120)
+for job in catalog.claim(run, limit=8): …
+catalog.commit_shard(run, shard, segments)
+catalog.end_run(run, "finished")
+"""
+
+from __future__ import annotations
+
+from ingest.catalog.catalog import Catalog
+from ingest.catalog.records import (
+    AddResult,
+    MediaRecord,
+    SegmentFailure,
+    SegmentRecord,
+    ShardRecord,
+    VideoFailure,
+)
+from ingest.catalog.views import Event, SegmentStory, Status, Story
+
+__all__ = [
+    "AddResult",
+    "Catalog",
+    "Event",
+    "MediaRecord",
+    "SegmentFailure",
+    "SegmentRecord",
+    "SegmentStory",
+    "ShardRecord",
+    "Status",
+    "Story",
+    "VideoFailure",
+]

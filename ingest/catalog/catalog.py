@@ -1,0 +1,181 @@
+"""The catalog: one object, whose every method is one transaction.
+
+Methods may be called from several threads. They raise CatalogError when the database refuses, and
+LeaseLostError (`.lost` names the keys) when a run writes what it no longer holds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from ingest.catalog import progress, queue, retries, runs, segments, shards, views
+from ingest.catalog.database import Database
+from ingest.catalog.records import (
+    AddResult,
+    MediaRecord,
+    SegmentFailure,
+    SegmentRecord,
+    ShardRecord,
+    VideoFailure,
+)
+from ingest.media import Job, VideoRef
+
+
+class Catalog:
+    """What was asked for, what became of it, and what is committed. Use `Catalog.open`."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str, *, clock: Callable[[], float] = time.time) -> Catalog:
+        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database.
+
+        `clock` gives seconds since the epoch. CatalogError: a bad URL, no connection, or another schema.
+        """
+        database = Database(url)
+        try:
+            database.prepare()
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, clock=clock)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, refs: Iterable[VideoRef]) -> AddResult:
+        """A known video stays as it is, but the query that found it again is remembered."""
+        return queue.add(self._database, self._clock(), refs)
+
+    def begin_run(self, *, fingerprint: str, config_json: str, host: str, lease_seconds: float) -> str:
+        """A run id: [0-9a-z]{14}, sorting by time."""
+        now = self._clock()
+        return self._database.write(
+            lambda connection: runs.begin(
+                connection,
+                now,
+                fingerprint=fingerprint,
+                config_json=config_json,
+                host=host,
+                lease_seconds=lease_seconds,
+            )
+        )
+
+    def heartbeat(self, run_id: str) -> None:
+        """Extends the lease of everything the run holds; LeaseLostError once it was taken over."""
+        now = self._clock()
+        self._database.write(lambda connection: runs.heartbeat(connection, now, run_id))
+
+    def end_run(self, run_id: str, outcome: str) -> None:
+        """What the run still holds waits again. A run that is over stays as it is."""
+        now = self._clock()
+        self._database.write(lambda connection: runs.end(connection, now, run_id, outcome))
+
+    def live_runs(self) -> list[str]:
+        now = self._clock()
+        return self._database.read(lambda connection: runs.live(connection, now))
+
+    def claim(self, run_id: str, *, limit: int) -> list[Job]:
+        """Up to `limit` videos that wait, or whose run is dead, and belong to no other configuration.
+
+        First what was begun, then what was put off and is due, then what is new, each oldest first.
+        `Job.done_starts_ms` are the segments that have ended, well or not: only `retry` undoes a failure.
+        """
+        now = self._clock()
+        return self._database.write(lambda connection: queue.claim(connection, now, run_id, limit))
+
+    def other_fingerprint_count(self, fingerprint: str) -> int:
+        """Videos that were begun, done or failed under another configuration."""
+        return self._database.read(lambda connection: queue.other_fingerprint_count(connection, fingerprint))
+
+    def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
+        """Earliest time in the future at which a video that was put off is due.
+
+        With a fingerprint: among those that a run of it could claim, and those due by now count as well, so
+        None means that nothing is left to wait for.
+        """
+        now = self._clock()
+        return self._database.read(lambda connection: queue.next_try_at(connection, now, fingerprint))
+
+    def record_media(self, run_id: str, video_key: str, info: MediaRecord) -> None:
+        now = self._clock()
+        self._database.write(
+            lambda connection: progress.record_media(connection, now, run_id, video_key, info)
+        )
+
+    def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:
+        """All segments of the video are known now; it ends with the last of them."""
+        now = self._clock()
+        self._database.write(
+            lambda connection: progress.record_split(connection, now, run_id, video_key, segment_count)
+        )
+
+    def record_done(self, run_id: str, records: Sequence[SegmentRecord]) -> None:
+        """Segments that ended without samples. Those that are done already are passed over."""
+        now = self._clock()
+        self._database.write(lambda connection: segments.record_done(connection, now, run_id, records))
+
+    def record_segment_failure(self, run_id: str, failure: SegmentFailure) -> None:
+        """Final for the segment, until somebody retries it. One that has ended already is passed over."""
+        now = self._clock()
+        self._database.write(lambda connection: segments.record_failure(connection, now, run_id, failure))
+
+    def record_video_failure(self, run_id: str, failure: VideoFailure) -> None:
+        """The run lets go of the video: it waits until `next_try_at`, or has failed for good."""
+        now = self._clock()
+        self._database.write(
+            lambda connection: progress.record_video_failure(connection, now, run_id, failure)
+        )
+
+    def commit_shard(self, run_id: str, shard: ShardRecord, records: Sequence[SegmentRecord]) -> None:
+        """The shard and all its segments as one, or LeaseLostError with nothing written."""
+        now = self._clock()
+        self._database.write(
+            lambda connection: shards.commit(connection, now, run_id, shard, records), durable=True
+        )
+
+    def mark_sidecar(self, name: str) -> None:
+        self._database.write(lambda connection: shards.mark_sidecar(connection, name), durable=True)
+
+    def shards(self) -> list[ShardRecord]:
+        """In the order in which they were committed."""
+        return self._database.read(shards.listed)
+
+    def shards_without_sidecar(self) -> list[ShardRecord]:
+        return self._database.read(shards.without_sidecar)
+
+    def shard_names(self) -> set[str]:
+        return self._database.read(shards.names)
+
+    def status(self) -> views.Status:
+        now = self._clock()
+        return self._database.read(lambda connection: views.status(connection, now))
+
+    def explain(self, needle: str) -> views.Story | None:
+        """By key, id, URI, path, key of a segment or sample, or the beginning of the key.
+
+        UsageError where several videos fit.
+        """
+        return self._database.read(lambda connection: views.explain(connection, needle))
+
+    def retry(self, *, error_class: str | None = None, key: str | None = None) -> int:
+        """Failed videos and failed segments wait again, at once; returns how many videos that concerns."""
+        now = self._clock()
+        return self._database.write(lambda connection: retries.retry(connection, now, error_class, key))
+
+    def error_classes(self) -> dict[str, int]:
+        """Failures of videos and segments by class, most first."""
+        return self._database.read(retries.error_classes)

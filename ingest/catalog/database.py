@@ -1,0 +1,204 @@
+"""Connections, transactions, and errors in one line.
+
+SQLite runs in WAL mode. A killed process loses nothing that was committed; a power cut may take the last
+transactions along (`synchronous=NORMAL`), which leaves the catalog as it was a moment ago: tars without a
+row are deleted and their segments redone. What readers may have seen, the commit of a shard and of its
+sidecar, is written with `synchronous=FULL`, and being one log it takes everything before it along.
+WAL needs shared memory: keep the file on a local disk, and use PostgreSQL for several machines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from ingest.catalog import schema
+from ingest.errors import CatalogError, one_line
+
+T = TypeVar("T")
+
+SQLITE_BUSY_SECONDS = 60
+POSTGRES_CONNECT_SECONDS = 10
+# Deadlock and serialisation failure are PostgreSQL's way of saying "again"; a restart takes a few seconds.
+_AGAIN = frozenset({"40001", "40P01"})
+_AGAIN_DELAYS_SECONDS = (0.1, 0.3, 1.0, 3.0)
+_SCHEMA_LOCK = 0x6D69656E  # "mien": one advisory lock for everybody who creates the tables
+_EXAMPLES = "write sqlite:////absolute/path.db or postgresql://user:password@host/database"
+
+
+class Database:
+    """Runs functions of a connection as transactions; raises CatalogError for whatever the database says."""
+
+    def __init__(self, url: str) -> None:
+        parsed = _parse(url)
+        self.name = _describe(parsed)
+        self._secrets = _secrets(parsed)
+        self._engine = self._create(parsed)
+        self._writer = self._engine.execution_options(mien_begin="BEGIN IMMEDIATE", mien_synchronous="NORMAL")
+        self._durable = self._engine.execution_options(mien_begin="BEGIN IMMEDIATE", mien_synchronous="FULL")
+
+    def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
+        """`work` in one transaction; it may be called again, when the database says so."""
+        return self._run(self._durable if durable else self._writer, work)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        return self._run(self._engine, work)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def prepare(self) -> None:
+        """Creates the tables where there are none; CatalogError where they are of another schema."""
+        if self._engine.dialect.name == "sqlite":
+            self._use_wal()
+        found = self.write(_create_or_read_version)
+        if found != schema.VERSION:
+            raise CatalogError(
+                f"the catalog {self.name} has schema {found}, and this mien reads schema {schema.VERSION}; "
+                "use the mien that wrote it, or another catalog"
+            )
+
+    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        for delay_seconds in (*_AGAIN_DELAYS_SECONDS, None):
+            committing = False
+            try:
+                with engine.connect() as connection:
+                    transaction = connection.begin()
+                    result = work(connection)
+                    committing = True
+                    transaction.commit()
+                    return result
+            except SQLAlchemyError as error:
+                # A connection lost while committing may have committed: that is for the caller to look at.
+                if delay_seconds is None or not _again(error, committing):
+                    raise self._error(error) from error
+                time.sleep(delay_seconds)
+        raise AssertionError("the last delay is None")
+
+    def _error(self, error: Exception) -> CatalogError:
+        reason = str(error.orig) if isinstance(error, DBAPIError) and error.orig is not None else str(error)
+        for secret in self._secrets:
+            reason = reason.replace(secret, "***")
+        return CatalogError(
+            f"the catalog {self.name} refused: {one_line(reason, 300)}; "
+            "check that it is up, reachable and writable"
+        )
+
+    def _create(self, url: URL) -> Engine:
+        if url.get_backend_name() == "sqlite":
+            parent = Path(str(url.database)).parent
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CatalogError(
+                    f"the catalog {self.name} cannot be created: {error.strerror}; choose another folder"
+                ) from error
+            engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+            event.listen(engine, "connect", _take_over_transactions)
+            event.listen(engine, "begin", _begin)
+            return engine
+        try:
+            return create_engine(
+                url, pool_pre_ping=True, connect_args={"connect_timeout": POSTGRES_CONNECT_SECONDS}
+            )
+        except ImportError as error:
+            raise CatalogError(
+                "a catalog in PostgreSQL needs psycopg, which is not installed; "
+                "run: pip install 'mien[postgres]'"
+            ) from error
+
+    def _use_wal(self) -> None:
+        """The switch needs the file alone and does not wait for it, so two first users meet here."""
+        bare = self._engine.execution_options(mien_begin="")  # no transaction may be open
+        for delay_seconds in (*_AGAIN_DELAYS_SECONDS, None):
+            try:
+                with bare.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                    return
+            except SQLAlchemyError as error:
+                if delay_seconds is None or "locked" not in str(error):
+                    raise self._error(error) from error
+                time.sleep(delay_seconds)
+
+
+def _parse(url: str) -> URL:
+    """Never prints what it was given: a URL that cannot be parsed has its password somewhere."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise CatalogError(f"the catalog's URL has no scheme; {_EXAMPLES}")
+    if scheme not in ("sqlite", "postgres", "postgresql", "postgresql+psycopg"):
+        raise CatalogError(
+            f"the catalog's URL has an unknown scheme; got {one_line(scheme, 30)}://; {_EXAMPLES}"
+        )
+    if rest.partition("?")[0].count("@") > 1 and scheme != "sqlite":
+        raise CatalogError("the catalog's URL has more than one @; write %40 for an @ inside the password")
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise CatalogError(f"the catalog's URL cannot be read as {scheme}://…; {_EXAMPLES}") from error
+    if scheme == "sqlite":
+        if not parsed.database or parsed.database == ":memory:" or parsed.host:
+            raise CatalogError(f"a catalog in SQLite needs a file, to outlive the process; {_EXAMPLES}")
+        return parsed
+    if not parsed.database:
+        raise CatalogError(f"the catalog's URL names no database; {_EXAMPLES}")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _describe(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{url.host or ''}{port}/{url.database}"
+
+
+def _secrets(url: URL) -> tuple[str, ...]:
+    values = [str(url.password or "")]
+    for name, value in url.query.items():
+        if "password" in name:
+            values += [value] if isinstance(value, str) else value
+    plain = [value for value in values if value]
+    return tuple(sorted({*plain, *(quote(value, safe="") for value in plain)}, key=len, reverse=True))
+
+
+def _again(error: SQLAlchemyError, committing: bool) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    if getattr(error.orig, "sqlstate", None) in _AGAIN:
+        return True
+    return error.connection_invalidated and not committing
+
+
+def _take_over_transactions(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late to protect what was read
+
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    wanted, known = options.get("mien_synchronous"), connection.info
+    if wanted and known.get("mien_synchronous") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        known["mien_synchronous"] = wanted
+    if begin := options.get("mien_begin", "BEGIN"):
+        connection.exec_driver_sql(begin)
+
+
+def _create_or_read_version(connection: Connection) -> int | str:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
+    tables = set(inspect(connection).get_table_names())
+    if schema.schema_version.name in tables:
+        versions = connection.scalars(select(schema.schema_version.c.version)).all()
+        return versions[0] if len(versions) == 1 else "unknown"
+    if tables & set(schema.metadata.tables):
+        return "of something else"
+    schema.metadata.create_all(connection)
+    connection.execute(insert(schema.schema_version), {"version": schema.VERSION})
+    return schema.VERSION

@@ -1,0 +1,96 @@
+"""What a run says of a whole video. Every write first makes sure that the run still holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ingest.catalog import runs, tallies
+from ingest.catalog.records import MediaRecord, VideoFailure
+from ingest.catalog.schema import DONE, FAILED, PARTIAL, WAITING, media, segments, videos
+from ingest.catalog.segments import settle
+from ingest.catalog.story import TEXT_CHARACTERS, tell
+from ingest.errors import Policy
+
+_MEDIA_FIELDS = ("sha256", "bytes", "duration_seconds", "probe_json")
+
+
+def _replacing(dialect_insert: Any) -> Any:
+    statement = dialect_insert(media)
+    return statement.on_conflict_do_update(
+        index_elements=[media.c.video_key], set_={name: statement.excluded[name] for name in _MEDIA_FIELDS}
+    )
+
+
+_PUT_MEDIA = {"sqlite": _replacing(sqlite.insert), "postgresql": _replacing(postgresql.insert)}
+_MEDIA = select(media.c.sha256, media.c.duration_seconds).where(media.c.video_key == bindparam("key"))
+_SPLIT = select(videos.c.state, videos.c.segment_count).where(videos.c.key == bindparam("key"))
+_SET_SPLIT = update(videos).where(videos.c.key == bindparam("video")).values(segment_count=bindparam("count"))
+_FAIL = (
+    update(videos)
+    .where(videos.c.key == bindparam("video"))
+    .values(
+        state=bindparam("new_state"),
+        run_id=None,
+        fingerprint=runs.FREED_FINGERPRINT,
+        attempts=videos.c.attempts + bindparam("charge"),
+        next_try_at=bindparam("when"),
+        failed_seconds=bindparam("lost_seconds"),
+        stage=bindparam("at_stage"),
+        error_class=bindparam("class"),
+        error_text=bindparam("raw"),
+    )
+)
+_COVERED_MS = select(func.coalesce(func.sum(segments.c.end_ms - segments.c.start_ms), 0)).where(
+    segments.c.video_key == bindparam("key")
+)
+
+
+def record_media(connection: Connection, now: float, run_id: str, key: str, info: MediaRecord) -> None:
+    runs.require_alive(connection, now, run_id, [key])
+    runs.require_held(connection, run_id, {key: [key]})
+    before = connection.execute(_MEDIA, {"key": key}).one_or_none()
+    row = {name: getattr(info, name) for name in _MEDIA_FIELDS}
+    connection.execute(_PUT_MEDIA[connection.dialect.name], [{"video_key": key, **row}])
+    seconds = info.duration_seconds - (before.duration_seconds if before else 0.0)
+    tallies.add(connection, run_id, {tallies.MEDIA_SECONDS: seconds})
+    if before and before.sha256 != info.sha256:
+        tell(connection, now, run_id, [(key, "changed", f"sha256 {before.sha256} became {info.sha256}")])
+
+
+def record_video_failure(connection: Connection, now: float, run_id: str, failure: VideoFailure) -> None:
+    key = failure.key
+    runs.require_alive(connection, now, run_id, [key])
+    runs.require_held(connection, run_id, {key: [key]})
+    final, lost_seconds = failure.policy is Policy.PERMANENT, 0.0
+    if final and (known := connection.execute(_MEDIA, {"key": key}).one_or_none()):
+        covered_ms = connection.scalar(_COVERED_MS, {"key": key}) or 0
+        lost_seconds = max(0.0, known.duration_seconds - covered_ms / 1000)
+    raw = failure.text[:TEXT_CHARACTERS]
+    connection.execute(
+        _FAIL,
+        {
+            "video": key,
+            "new_state": FAILED if final else WAITING,
+            "charge": 0 if failure.policy is Policy.STOP else 1,
+            "when": 0.0 if final else failure.next_try_at or 0.0,
+            "lost_seconds": lost_seconds,
+            "at_stage": failure.stage,
+            "class": failure.error_class,
+            "raw": raw,
+        },
+    )
+    tallies.add(connection, run_id, {tallies.FATE + tallies.FAILED: lost_seconds})
+    tell(connection, now, run_id, [(key, "failed", f"{failure.stage}: {failure.error_class}: {raw}")])
+
+
+def record_split(connection: Connection, now: float, run_id: str, key: str, segment_count: int) -> None:
+    runs.require_alive(connection, now, run_id, [key])
+    known = connection.execute(_SPLIT, {"key": key}).one_or_none()
+    if known and known.state in (DONE, PARTIAL) and known.segment_count == segment_count:
+        return
+    runs.require_held(connection, run_id, {key: [key]})
+    connection.execute(_SET_SPLIT, {"video": key, "count": segment_count})
+    settle(connection, now, run_id, {key})

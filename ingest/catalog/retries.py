@@ -1,0 +1,110 @@
+"""Errors by class, and what a person sends back to be tried again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
+
+from ingest.catalog import runs, tallies
+from ingest.catalog.schema import FAILED, PARTIAL, WAITING, segments, videos
+from ingest.catalog.story import tell
+
+# A video that waits out a backoff has an error too, and a person may not want to wait.
+_AILING_VIDEO = and_(
+    videos.c.error_class.is_not(None),
+    or_(videos.c.state == FAILED, and_(videos.c.state == WAITING, videos.c.next_try_at > 0)),
+)
+_FAILED_SEGMENT = segments.c.error_class.is_not(None)
+_RESET = (
+    update(videos)
+    .where(videos.c.key == bindparam("video"))
+    .values(
+        state=WAITING,
+        fingerprint=runs.FREED_FINGERPRINT,
+        attempts=0,
+        next_try_at=0.0,
+        failed_seconds=0.0,
+        stage=None,
+        error_class=None,
+        error_text=None,
+    )
+)
+_FORGET = delete(segments).where(
+    segments.c.video_key == bindparam("video"), segments.c.start_ms == bindparam("start")
+)
+
+
+def error_classes(connection: Connection) -> dict[str, int]:
+    """Failures by class, most first: of videos (those that wait for another try, too) and of segments."""
+    counts = Counter(video_errors(connection))
+    counts.update(segment_errors(connection))
+    return dict(counts.most_common())
+
+
+def video_errors(connection: Connection) -> dict[str, int]:
+    return _counts(connection, videos.c.error_class, _AILING_VIDEO)
+
+
+def segment_errors(connection: Connection) -> dict[str, int]:
+    return _counts(connection, segments.c.error_class, _FAILED_SEGMENT)
+
+
+def retry(connection: Connection, now: float, error_class: str | None, key: str | None) -> int:
+    """Number of videos that wait again. Running videos are left to their run."""
+    ailing = (
+        select(videos.c.key, videos.c.error_class, videos.c.failed_seconds)
+        .where(_AILING_VIDEO, *_only(videos.c.error_class, error_class), *_only(videos.c.key, key))
+        .order_by(videos.c.key)
+        .with_for_update()
+    )
+    found = {row.key: row for row in connection.execute(ailing)}
+    failed = (
+        select(segments.c.video_key, segments.c.start_ms, segments.c.error_class, segments.c.seconds_by_fate)
+        .add_columns(videos.c.state.label("video_state"))
+        .join_from(segments, videos, videos.c.key == segments.c.video_key)
+        .where(_FAILED_SEGMENT, videos.c.state.in_([PARTIAL, WAITING, FAILED]))
+        .where(*_only(segments.c.error_class, error_class), *_only(segments.c.video_key, key))
+        .order_by(segments.c.video_key, segments.c.start_ms)
+        .with_for_update(of=videos)
+    )
+    # The segments of a video that failed for another reason stay as they are: it is not going to run.
+    undone = [
+        row for row in connection.execute(failed) if row.video_state != FAILED or row.video_key in found
+    ]
+    stories = {video_key: [str(row.error_class)] for video_key, row in found.items()}
+    for row in undone:
+        stories.setdefault(row.video_key, []).append(f"{row.start_ms:09d} {row.error_class}")
+    if not stories:
+        return 0
+    if undone:
+        connection.execute(_FORGET, [{"video": row.video_key, "start": row.start_ms} for row in undone])
+    connection.execute(_RESET, [{"video": video_key} for video_key in stories])
+    tell(
+        connection,
+        now,
+        tallies.NOBODY,
+        [(key, "retried", ", ".join(texts)) for key, texts in stories.items()],
+    )
+    lost: list[dict[str, float]] = [json.loads(row.seconds_by_fate) for row in undone]
+    lost += [{tallies.FAILED: row.failed_seconds} for row in found.values()]
+    tallies.add(connection, tallies.NOBODY, tallies.fates((), lost))
+    return len(stories)
+
+
+def _only(column: ColumnElement[Any], value: str | None) -> list[ColumnElement[bool]]:
+    return [] if value is None else [column == value]
+
+
+def _counts(
+    connection: Connection, error_class: ColumnElement[Any], condition: ColumnElement[bool]
+) -> dict[str, int]:
+    statement = (
+        select(error_class.label("name"), func.count().label("failures"))
+        .where(condition)
+        .group_by(error_class)
+    )
+    counts = Counter({row.name: row.failures for row in connection.execute(statement)})
+    return dict(counts.most_common())

@@ -1,0 +1,172 @@
+"""Runs and their leases.
+
+A run holds its videos for as long as its lease lives. Expiry alone takes nothing away: another run's
+`claim` does, in one transaction that ends the expired run first. Every write of a run locks its row
+before it looks, so a write and a takeover cannot cross.
+
+Leases compare the clocks of the machines that share a catalog: keep them synchronised (NTP), and the
+lease much longer than they differ.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    String,
+    Update,
+    bindparam,
+    case,
+    exists,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from ingest.catalog.schema import NO_FINGERPRINT, RUNNING, WAITING, events, runs, segments, videos
+from ingest.errors import CatalogError, LeaseLostError
+
+EXPIRED = "expired"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+_ALIVE = (
+    select(runs.c.fingerprint)
+    .where(runs.c.id == bindparam("run_id"), runs.c.outcome.is_(None), runs.c.lease_until > bindparam("now"))
+    .with_for_update()
+)
+_EXPIRED = (
+    select(runs.c.id)
+    .where(runs.c.outcome.is_(None), runs.c.lease_until <= bindparam("now"))
+    .order_by(runs.c.id)
+    .with_for_update(skip_locked=True)  # locked: it writes at this moment, or somebody else ends it
+)
+_END = (
+    update(runs)
+    .where(runs.c.id == bindparam("run"), runs.c.outcome.is_(None))
+    .values(outcome=bindparam("outcome"), ended_at=bindparam("now"))
+)
+_HELD_KEYS = select(videos.c.key).where(
+    videos.c.key.in_(bindparam("keys", expanding=True)),
+    videos.c.run_id == bindparam("run_id"),
+    videos.c.state == RUNNING,
+)
+FREED_FINGERPRINT = case(
+    (exists().where(segments.c.video_key == videos.c.key), videos.c.fingerprint), else_=NO_FINGERPRINT
+)
+"""A video of which nothing has ended yet belongs to no configuration: whichever run comes next takes it."""
+
+_RELEASE: Update = (
+    update(videos)
+    .where(videos.c.run_id == bindparam("run"))
+    .values(state=WAITING, run_id=None, next_try_at=0.0, fingerprint=FREED_FINGERPRINT)
+)
+_TELL_RELEASE = insert(events).from_select(
+    ["at", "run_id", "video_key", "what", "text"],
+    select(
+        bindparam("now"),
+        videos.c.run_id,
+        videos.c.key,
+        literal("released", String),
+        bindparam("text", type_=String),
+    ).where(videos.c.run_id == bindparam("run")),
+)
+
+
+def new_id(now: float) -> str:
+    """Sorts by time: milliseconds since the epoch in base 36, then five random digits; [0-9a-z]{14}."""
+    number, digits = max(0, int(now * 1000)), ""
+    for _ in range(9):
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits + "".join(secrets.choice(_DIGITS) for _ in range(5))
+
+
+def begin(
+    connection: Connection, now: float, *, fingerprint: str, config_json: str, host: str, lease_seconds: float
+) -> str:
+    if not fingerprint:
+        raise CatalogError("a run needs a fingerprint; got an empty one; hash the stages' configuration")
+    run_id = new_id(now)
+    row: dict[str, Any] = {
+        "id": run_id,
+        "fingerprint": fingerprint,
+        "config_json": config_json,
+        "host": host,
+        "lease_seconds": lease_seconds,
+        "lease_until": now + lease_seconds,
+        "started_at": now,
+    }
+    connection.execute(insert(runs), row)
+    return run_id
+
+
+def heartbeat(connection: Connection, now: float, run_id: str) -> None:
+    """A lease that ran out is renewed, too, as long as nobody has taken the run's videos over."""
+    renewed = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.outcome.is_(None))
+        .values(lease_until=runs.c.lease_seconds + now)
+    )
+    if renewed.rowcount == 0:
+        raise _gone(run_id, ())
+
+
+def end(connection: Connection, now: float, run_id: str, outcome: str) -> None:
+    ended = connection.execute(_END, {"run": run_id, "outcome": outcome, "now": now})
+    if ended.rowcount:
+        release(connection, now, run_id, outcome)
+
+
+def end_expired(connection: Connection, now: float) -> None:
+    for run_id in connection.scalars(_EXPIRED, {"now": now}).all():
+        end(connection, now, run_id, EXPIRED)
+
+
+def release(connection: Connection, now: float, run_id: str, why: str) -> None:
+    connection.execute(_TELL_RELEASE, {"now": now, "run": run_id, "text": why})
+    connection.execute(_RELEASE, {"run": run_id})
+
+
+def live(connection: Connection, now: float) -> list[str]:
+    statement = (
+        select(runs.c.id).where(runs.c.outcome.is_(None), runs.c.lease_until > now).order_by(runs.c.id)
+    )
+    return list(connection.scalars(statement))
+
+
+def require_alive(connection: Connection, now: float, run_id: str, keys: Iterable[str] = ()) -> str:
+    """The run's fingerprint, and its row locked; LeaseLostError naming `keys` if its lease is over."""
+    fingerprint: str | None = connection.scalar(_ALIVE, {"run_id": run_id, "now": now})
+    if fingerprint is None:
+        raise _gone(run_id, keys)
+    return fingerprint
+
+
+def not_held(connection: Connection, run_id: str, keys: Collection[str]) -> set[str]:
+    """Those of `keys` whose videos this run does not hold."""
+    held = connection.scalars(_HELD_KEYS, {"keys": list(keys), "run_id": run_id})
+    return set(keys).difference(held)
+
+
+def require_held(connection: Connection, run_id: str, keys_by_video: Mapping[str, Collection[str]]) -> None:
+    """LeaseLostError naming the keys whose video this run does not hold."""
+    missing = not_held(connection, run_id, keys_by_video)
+    if missing:
+        lost = sorted(key for video_key in missing for key in keys_by_video[video_key])
+        raise LeaseLostError(
+            f"run {run_id} no longer holds {sorted(missing)[0]}"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + "; leave them to the run that does",
+            lost,
+        )
+
+
+def _gone(run_id: str, keys: Iterable[str]) -> LeaseLostError:
+    return LeaseLostError(
+        f"run {run_id} is over: it ended, or its lease ran out before it was renewed; start another",
+        keys,
+    )

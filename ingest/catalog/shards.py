@@ -1,0 +1,82 @@
+"""Shards and the one transaction that makes their samples count exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from ingest.catalog import runs
+from ingest.catalog.records import SegmentRecord, ShardRecord
+from ingest.catalog.schema import DONE, shards
+from ingest.catalog.segments import by_video, done_row, ended, put_segments, settle
+from ingest.catalog.story import tell
+from ingest.errors import CatalogError, LeaseLostError
+
+_FIELDS = ("name", "uri", "bytes", "sha256", "sample_count", "run_id", "sidecar")
+_ALL = select(*(shards.c[name] for name in _FIELDS)).order_by(shards.c.at, shards.c.name)
+
+
+def commit(
+    connection: Connection, now: float, run_id: str, shard: ShardRecord, records: Sequence[SegmentRecord]
+) -> None:
+    """The shard and its segments, or LeaseLostError and nothing. The same commit again is a no-op."""
+    keys_by_video = by_video(records)
+    runs.require_alive(connection, now, run_id, [record.key for record in records])
+    known = connection.execute(_ALL.where(shards.c.name == shard.name)).one_or_none()
+    if known is not None:
+        if (known.run_id, known.sha256) == (run_id, shard.sha256):
+            return  # the answer to the first commit was lost on its way
+        raise CatalogError(
+            f"shard {shard.name} is committed already, by run {known.run_id} with other content; "
+            "give every shard a name of its own"
+        )
+    before = ended(connection, records)
+    lost = {f"{key}-{start_ms:09d}" for (key, start_ms), (state, _) in before.items() if state == DONE}
+    for video_key in runs.not_held(connection, run_id, keys_by_video):
+        lost.update(keys_by_video[video_key])
+    if lost:
+        raise LeaseLostError(
+            f"shard {shard.name} holds {len(lost)} of {len(records)} segments that are committed already or "
+            f"belong to another run, {min(lost)} first; write it again without them",
+            lost,
+        )
+    connection.execute(insert(shards), _row(shard, run_id, now))
+    put_segments(connection, run_id, [done_row(run_id, record, shard.name) for record in records], before)
+    tell(
+        connection,
+        now,
+        run_id,
+        [(key, "committed", f"{len(keys)} segments in {shard.name}") for key, keys in keys_by_video.items()],
+    )
+    settle(connection, now, run_id, keys_by_video)
+
+
+def mark_sidecar(connection: Connection, name: str) -> None:
+    marked = connection.execute(update(shards).where(shards.c.name == name).values(sidecar=True))
+    if marked.rowcount == 0:
+        raise CatalogError(
+            f"no shard named {name} is committed; commit the shard before its index is published"
+        )
+
+
+def listed(connection: Connection) -> list[ShardRecord]:
+    return [_record(row) for row in connection.execute(_ALL)]
+
+
+def without_sidecar(connection: Connection) -> list[ShardRecord]:
+    return [_record(row) for row in connection.execute(_ALL.where(shards.c.sidecar.is_(False)))]
+
+
+def names(connection: Connection) -> set[str]:
+    return set(connection.scalars(select(shards.c.name)))
+
+
+def _record(row: Row[Any]) -> ShardRecord:
+    return ShardRecord(**{name: getattr(row, name) for name in _FIELDS})
+
+
+def _row(shard: ShardRecord, run_id: str, now: float) -> dict[str, Any]:
+    row = {name: getattr(shard, name) for name in _FIELDS}
+    return row | {"run_id": run_id, "at": now}

@@ -1,0 +1,57 @@
+"""Running sums. Each run adds to rows of its own; a reader adds up the runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ingest.catalog.schema import tallies
+
+FATE = "fate:"
+MEDIA_SECONDS = "media_seconds"
+SEGMENTS_DONE = "segments_done"
+FAILED = "failed"
+"""The fate of seconds that were lost to an error."""
+
+NOBODY = ""
+"""The run id of what people do from the command line."""
+
+
+def _adding(insert: Any) -> Any:
+    statement = insert(tallies)
+    return statement.on_conflict_do_update(
+        index_elements=[tallies.c.run_id, tallies.c.name],
+        set_={"value": tallies.c.value + statement.excluded.value},
+    )
+
+
+_ADD = {"sqlite": _adding(sqlite.insert), "postgresql": _adding(postgresql.insert)}
+_SUMS = select(tallies.c.name, func.sum(tallies.c.value)).group_by(tallies.c.name)
+
+
+def add(connection: Connection, run_id: str, deltas: Mapping[str, float]) -> None:
+    rows = [
+        {"run_id": run_id, "name": name, "value": value} for name, value in sorted(deltas.items()) if value
+    ]
+    if rows:
+        connection.execute(_ADD[connection.dialect.name], rows)
+
+
+def fates(
+    gained: Iterable[Mapping[str, float]], lost: Iterable[Mapping[str, float]] = ()
+) -> dict[str, float]:
+    """Deltas of the seconds by fate."""
+    deltas: dict[str, float] = defaultdict(float)
+    for sign, maps in ((1.0, gained), (-1.0, lost)):
+        for seconds_by_fate in maps:
+            for fate, seconds in seconds_by_fate.items():
+                deltas[FATE + fate] += sign * seconds
+    return deltas
+
+
+def sums(connection: Connection) -> dict[str, float]:
+    return {name: float(value) for name, value in connection.execute(_SUMS)}

@@ -1,0 +1,218 @@
+"""What people see: the state of everything, and the story of one video."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, or_, select
+
+from ingest.catalog import queue, retries, runs, tallies
+from ingest.catalog.records import MediaRecord
+from ingest.catalog.schema import VIDEO_STATES, events, media, queries, segments, shards, videos
+from ingest.errors import UsageError
+from ingest.media import VideoRef
+
+_CANDIDATES_SHOWN = 5
+_LAST_CHARACTER = "\U0010ffff"
+_SEGMENT_OR_SAMPLE = re.compile(r"(?P<video>.+)-\d{9}(-\d{2})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All of it in numbers."""
+
+    videos: dict[str, int]
+    """By state; every state is there."""
+    segments: dict[str, int]
+    """Ended segments by state: done, failed."""
+    video_errors: dict[str, int]
+    """Videos that failed or wait for another try, by error class, most first."""
+    segment_errors: dict[str, int]
+    seconds_by_fate: dict[str, float]
+    media_seconds: float
+    """Of all media probed so far."""
+    shards: int
+    shards_without_sidecar: int
+    samples: int
+    bytes: int
+    """Of all committed shards."""
+    live_runs: list[str]
+    next_try_at: float | None
+    videos_by_fingerprint: dict[str, int]
+    """Videos that belong to a configuration: begun, done or failed under it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentStory:
+    """How one segment ended."""
+
+    key: str
+    start_ms: int
+    end_ms: int
+    state: str
+    seconds_by_fate: dict[str, float]
+    sample_count: int
+    shard: str | None
+    run_id: str
+    stage: str | None
+    error_class: str | None
+    error_text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    at: float
+    """Seconds since the epoch."""
+    run_id: str
+    """"" for what a person did."""
+    what: str
+    """claimed, released, segment failed, failed, changed, committed, done, partial, retried."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Everything that is known of one video."""
+
+    video: VideoRef
+    queries: list[str]
+    """All that found it, the first one first."""
+    added_at: float
+    state: str
+    run_id: str | None
+    """The run that holds it now."""
+    fingerprint: str | None
+    attempts: int
+    next_try_at: float | None
+    stage: str | None
+    error_class: str | None
+    error_text: str | None
+    media: MediaRecord | None
+    segment_count: int | None
+    segments: list[SegmentStory]
+    """Those that have ended, in order of time."""
+    events: list[Event]
+
+
+def status(connection: Connection, now: float) -> Status:
+    states = connection.execute(select(videos.c.state, func.count().label("videos")).group_by(videos.c.state))
+    by_state = Counter({row.state: row.videos for row in states})
+    sums = tallies.sums(connection)
+    segment_errors = retries.segment_errors(connection)
+    totals = connection.execute(
+        select(
+            func.count().label("shards"),
+            func.count().filter(shards.c.sidecar.is_(False)).label("without"),
+            func.coalesce(func.sum(shards.c.sample_count), 0).label("samples"),
+            func.coalesce(func.sum(shards.c.bytes), 0).label("size"),
+        )
+    ).one()
+    return Status(
+        videos={state: by_state[state] for state in VIDEO_STATES},
+        segments={"done": round(sums.get(tallies.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
+        video_errors=retries.video_errors(connection),
+        segment_errors=segment_errors,
+        seconds_by_fate=_seconds_by_fate(sums),
+        media_seconds=sums.get(tallies.MEDIA_SECONDS, 0.0),
+        shards=totals.shards,
+        shards_without_sidecar=totals.without,
+        samples=int(totals.samples),
+        bytes=int(totals.size),
+        live_runs=runs.live(connection, now),
+        next_try_at=queue.next_try_at(connection, now, None),
+        videos_by_fingerprint=queue.by_fingerprint(connection),
+    )
+
+
+def explain(connection: Connection, needle: str) -> Story | None:
+    """UsageError where `needle` fits several videos."""
+    rows = _find(connection, needle)
+    if len(rows) > 1:
+        names = ", ".join(row.key for row in rows[: _CANDIDATES_SHOWN - 1])
+        raise UsageError(f"{needle!r} fits several videos: {names}, …; write more of the key")
+    return _story(connection, rows[0]) if rows else None
+
+
+def _find(connection: Connection, needle: str) -> list[Row[Any]]:
+    paths = (
+        {needle, str(Path(needle).absolute()), str(Path(needle).resolve())}
+        if "\0" not in needle
+        else {needle}
+    )
+    conditions = [videos.c.key == needle, or_(videos.c.id == needle, videos.c.uri.in_(sorted(paths)))]
+    if part := _SEGMENT_OR_SAMPLE.fullmatch(needle):
+        conditions.append(videos.c.key == part["video"])
+    if needle:
+        conditions.append((videos.c.key >= needle) & (videos.c.key < needle + _LAST_CHARACTER))
+    for condition in conditions:
+        statement = select(videos).where(condition).order_by(videos.c.key).limit(_CANDIDATES_SHOWN)
+        if rows := list(connection.execute(statement)):
+            return rows
+    return []
+
+
+def _story(connection: Connection, row: Row[Any]) -> Story:
+    further = (
+        select(queries.c.query).where(queries.c.video_key == row.key).order_by(queries.c.at, queries.c.query)
+    )
+    stored = connection.execute(select(media).where(media.c.video_key == row.key)).one_or_none()
+    ended = select(segments).where(segments.c.video_key == row.key).order_by(segments.c.start_ms)
+    told = select(events).where(events.c.video_key == row.key).order_by(events.c.seq)
+    return Story(
+        video=queue.ref(row),
+        queries=[query for query in (row.query, *connection.scalars(further)) if query],
+        added_at=row.added_at,
+        state=row.state,
+        run_id=row.run_id,
+        fingerprint=row.fingerprint or None,
+        attempts=row.attempts,
+        next_try_at=row.next_try_at or None,
+        stage=row.stage,
+        error_class=row.error_class,
+        error_text=row.error_text,
+        media=None
+        if stored is None
+        else MediaRecord(
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+            duration_seconds=stored.duration_seconds,
+            probe_json=stored.probe_json,
+        ),
+        segment_count=row.segment_count,
+        segments=[_segment_story(segment) for segment in connection.execute(ended)],
+        events=[
+            Event(at=event.at, run_id=event.run_id, what=event.what, text=event.text)
+            for event in connection.execute(told)
+        ],
+    )
+
+
+def _segment_story(row: Row[Any]) -> SegmentStory:
+    return SegmentStory(
+        key=f"{row.video_key}-{row.start_ms:09d}",
+        start_ms=row.start_ms,
+        end_ms=row.end_ms,
+        state=row.state,
+        seconds_by_fate=json.loads(row.seconds_by_fate),
+        sample_count=row.sample_count,
+        shard=row.shard,
+        run_id=row.run_id,
+        stage=row.stage,
+        error_class=row.error_class,
+        error_text=row.error_text,
+    )
+
+
+def _seconds_by_fate(sums: dict[str, float]) -> dict[str, float]:
+    """Without what was taken back in full, whose sum is a rounding error."""
+    fates = {
+        name.removeprefix(tallies.FATE): value
+        for name, value in sums.items()
+        if name.startswith(tallies.FATE)
+    }
+    return {fate: value for fate, value in sorted(fates.items()) if abs(value) > 1e-6}
