@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
@@ -27,15 +28,16 @@ class Store:
 
     @property
     def catalog_url(self) -> str:
-        return self.catalog or f"sqlite:///{self.root}/catalog.sqlite"
+        # Absolute, here and below: workers start in folders of their own.
+        return self.catalog or f"sqlite:///{Path(self.root).absolute()}/catalog.sqlite"
 
     @property
     def shards_uri(self) -> str:
-        return self.shards or f"{self.root}/shards"
+        return self.shards or str(Path(self.root).absolute() / "shards")
 
     @property
     def cache_folder(self) -> str:
-        return self.cache or f"{self.root}/cache"
+        return self.cache or str(Path(self.root).absolute() / "cache")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

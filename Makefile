@@ -1,0 +1,61 @@
+# Everything runs in .venv. `make install` does nothing where nothing has changed.
+#
+#   make demo        from a fresh checkout to shards on the disk
+#   make test        the whole suite; the reason of each skipped test is listed
+#   make check       what must be clean before a commit
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install weights demo test test-fast check chaos bench clean
+
+help:
+	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "mien needs Python 3.11 or newer, got $$($(PYTHON) --version); name one: make install PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# Servers and containers often have no libGL, which OpenCV's desktop build wants: the headless one replaces it.
+	@error=$$($(BIN)/python -c 'import cv2' 2>&1) || case "$$error" in \
+		*libGL*|*libgthread*|*libxcb*) \
+			version=$$(sed -n 's/^opencv-python==//p' constraints.txt); \
+			echo "no libGL here: installing opencv-python-headless $$version over opencv-python"; \
+			$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+				"opencv-python-headless==$$version" && $(BIN)/python -c 'import cv2' ;; \
+		*) echo "$$error" >&2; exit 1 ;; \
+	esac
+	@touch $@
+
+weights: install
+	$(BIN)/mien weights pull
+
+demo: install weights
+	$(BIN)/mien demo
+
+test: install weights
+	$(BIN)/python -m pytest
+
+test-fast: install
+	$(BIN)/python -m pytest -m 'not slow and not chaos'
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+chaos: install weights
+	$(BIN)/python -m pytest -m chaos
+
+bench: install weights
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf build mien-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench-*.json
+	find ingest pipelines models cluster tests -name __pycache__ -type d -prune -exec rm -rf {} +

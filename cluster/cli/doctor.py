@@ -1,0 +1,45 @@
+"""`mien doctor`: what this machine has and lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli.options import echo_json, json_option, with_config
+
+if TYPE_CHECKING:
+    from cluster.config import Loaded
+    from cluster.doctor import Check
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command(
+    epilog="\b\nExample: mien doctor --set transcribe.device=cuda\n"
+    "Exit codes: 0 nothing failed (warnings included); 1 a check failed; 2 the configuration is wrong."
+)
+@with_config
+@json_option
+def command(loaded: Loaded, as_json: bool) -> None:
+    """Checks this machine against the configuration: what is there, what is not, and the cure."""
+    from cluster.doctor import Status, examine
+
+    found: list[Check] = []
+    for check in examine(loaded.settings):
+        found.append(check)
+        if not as_json:
+            cure = f" → {check.cure}" if check.cure else ""
+            mark = click.style(f"{check.status.value:<4}", fg=_COLOURS[check.status.value])
+            click.echo(f"{mark}  {check.name}: {check.message}{cure}")
+    failed = sum(check.status is Status.FAIL for check in found)
+    warned = sum(check.status is Status.WARN for check in found)
+    if as_json:
+        rows = [
+            {"name": each.name, "status": each.status.value, "message": each.message, "cure": each.cure}
+            for each in found
+        ]
+        echo_json({"ok": not failed, "failed": failed, "warnings": warned, "checks": rows})
+    else:
+        click.echo(f"{len(found)} checks: {failed} failed, {warned} warnings")
+    raise SystemExit(1 if failed else 0)

@@ -1,0 +1,43 @@
+"""What this machine has, what it lacks, and the cure: one line for each check.
+
+Exit codes of `mien doctor`: 0 where everything mien needs is there (warnings included), 1 where a check
+failed, 2 where the configuration cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from cluster.config import Settings
+from cluster.doctor import accelerators, machine, software, storage
+from cluster.doctor.check import Check, Status
+from ingest.errors import MienError, one_line
+
+CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
+    "python": software.python,
+    "ffmpeg": software.ffmpeg,
+    "pyav": software.pyav,
+    "opencv": software.opencv,
+    "weights": storage.weights,
+    "onnxruntime": accelerators.onnxruntime,
+    "ctranslate2": accelerators.ctranslate2,
+    "catalog": storage.catalog,
+    "shards": storage.shards,
+    "disk": storage.disk,
+    "shared memory": machine.shared_memory,
+    "open files": machine.open_files,
+    "clock": machine.clock,
+}
+
+__all__ = ["CHECKS", "Check", "Status", "examine"]
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Every check's outcome, as it comes. A check that breaks is a failure of its own, not of the doctor."""
+    for name, check in CHECKS.items():
+        try:
+            yield from check(settings)
+        except MienError as error:
+            yield Check.fail(name, one_line(str(error)))
+        except Exception as error:
+            yield Check.fail(name, f"the check itself broke: {type(error).__name__}: {one_line(str(error))}")

@@ -1,0 +1,83 @@
+"""Weights, catalog, shards and room on the disks."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cluster.config import Settings, weights_in_use
+from cluster.config.show import redact
+from cluster.doctor.check import Check
+from ingest.errors import MienError, one_line
+
+LITTLE_BYTES = 20 * 1024**3
+TOO_LITTLE_BYTES = 1024**3
+
+
+def weights(settings: Settings) -> Iterator[Check]:
+    from pipelines.weights import locate
+
+    for name in weights_in_use(settings):
+        try:
+            yield Check.ok(f"weights {name}", f"verified at {locate(name)}")
+        except MienError as error:
+            problem, _, cure = one_line(str(error)).rpartition("; ")
+            yield Check.fail(f"weights {name}", problem, cure)
+
+
+def catalog(settings: Settings) -> Iterator[Check]:
+    url = settings.store.catalog_url
+    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+    if file is not None and not file.exists():
+        yield _creatable("catalog", file.parent, str(file))
+        return
+    from ingest.catalog import Catalog
+
+    with Catalog.open(url):
+        yield Check.ok("catalog", f"{redact(url)} opens")
+
+
+def shards(settings: Settings) -> Iterator[Check]:
+    from ingest.storage import open_store
+
+    uri = settings.store.shards_uri
+    if "://" not in uri and not Path(uri).exists():
+        yield _creatable("shards", Path(uri), uri)
+        return
+    open_store(uri).check_writable()
+    yield Check.ok("shards", f"{redact(uri)} takes files")
+
+
+def disk(settings: Settings) -> Iterator[Check]:
+    """Of the disk that the store's root, and so tars in the making and fetched media, lie on."""
+    folder = nearest_existing(Path(settings.store.root))
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free at {folder}"
+    cure = "free some, or set store.root to a folder on a larger disk"
+    if free < TOO_LITTLE_BYTES:
+        yield Check.fail("disk", text, cure)
+    elif free < LITTLE_BYTES:
+        yield Check.warn("disk", text, cure)
+    else:
+        yield Check.ok("disk", text)
+
+
+def nearest_existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _creatable(name: str, folder: Path, shown: str) -> Check:
+    """Looking leaves nothing behind: whether it could be made is enough."""
+    parent = nearest_existing(folder)
+    try:
+        # Permissions are not the whole truth: read-only mounts and quotas refuse root as well.
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".mien-"):
+            return Check.ok(name, f"{shown} will be created")
+    except OSError as error:
+        problem = f"{shown} is not there and cannot be created: {error.strerror or error} in {parent}"
+        return Check.fail(name, problem, "set store.root to a folder that can be written")
