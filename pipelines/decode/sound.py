@@ -32,7 +32,7 @@ _EARLY_END_SECONDS = 0.5
 
 
 class SoundStream:
-    """Iterating decodes the file once and yields int16 blocks of block_seconds * SOUND_HZ; the last is shorter.
+    """Iterating decodes the file once; yields int16 blocks of block_seconds * SOUND_HZ, the last one shorter.
 
     Together they have round(media.duration_seconds * SOUND_HZ) samples: silence fills a late start, gaps and
     the end; what overlaps or lies before 0 is dropped. Memory is bounded by the block.
