@@ -178,6 +178,8 @@ class UnsupportedMediaError(MediaError):
 
 class FetchError(MienError):
     policy = Policy.RETRY
+    retry_after_seconds: float | None = None
+    """What the server asked for, if it did."""
 
 
 class IncompleteTransferError(FetchError):

@@ -27,6 +27,7 @@ SLUG_LETTERS = 40
 DIGEST_LETTERS = 16
 """64 bits: ten million files of one and the same name collide with a probability of 3 in a million."""
 
+_FILE_URI = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))(/[^?#]*)", re.IGNORECASE)
 _NOT_SLUG = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -70,7 +71,7 @@ def local_path(uri: str) -> str | None:
     """
     if not uri.lower().startswith("file:"):
         return None if "://" in uri and not uri.startswith("/") else uri
-    match = re.fullmatch(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))(/[^?#]*)", uri, re.IGNORECASE | re.DOTALL)
+    match = _FILE_URI.fullmatch(uri)
     if match is None:
         raise UsageError(f"{uri}: file:// names an absolute path of this machine; write file:///folder/name")
     return os.fsdecode(unquote_to_bytes(match[1]))

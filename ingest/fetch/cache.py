@@ -1,0 +1,198 @@
+"""The media of remote videos on this node, bounded by bytes, shared by every process on it.
+
+    <hash><extension>        whole and synced; its access time is when it was last asked for
+    <hash><extension>.part   somebody is writing it, as long as it is locked
+
+All coordination is flock(2), which the kernel drops when a process dies: a shared lock says "I read this",
+an exclusive one on a .part "I write this", the one on .lock "I count". So a kill leaves at worst an unlocked
+.part, which the next writer takes over and `sweep` removes. The folder must be on a local disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ingest.errors import StorageError, TooLargeError
+from ingest.fetch.slot import Slot
+from ingest.storage.trouble import translated
+
+GRACE_SECONDS = 900.0
+
+
+class MediaCache:
+    """A folder of fetched media, least recently used first to go.
+
+    A file that somebody holds (`obtain`, `hold`), or that was asked for less than `grace_seconds` ago, stays:
+    between the stages a file is in use without being open.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, *, grace_seconds: float = GRACE_SECONDS) -> None:
+        self.folder = folder.absolute()
+        self.max_bytes = max_bytes
+        self.grace_seconds = grace_seconds
+        with translated(f"opening the media cache {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.sweep()
+
+    def path_of(self, identity: str, extension: str = "") -> Path:
+        return self.folder / (hashlib.sha256(identity.encode()).hexdigest()[:40] + extension)
+
+    @contextmanager
+    def obtain(self, identity: str, extension: str, download: Callable[[Slot], None]) -> Iterator[Path]:
+        """The file of `identity`, held as long as the block lasts; `download` fills it if it is not there.
+
+        Of several processes that want the same file one downloads, the others wait for it.
+
+        Raises:
+            What `download` raises; StorageError where the cache is full of files in use.
+            TooLargeError: the file alone is larger than the cache.
+        """
+        final = self.path_of(identity, extension)
+        with translated(f"caching in {self.folder}"):
+            descriptor = self._lock_existing(final)
+            while descriptor is None:
+                descriptor = self._write(final, download)
+        try:
+            yield final
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def hold(self, path: Path) -> Iterator[bool]:
+        """Keeps `path` from being evicted while the block lasts; False where it is not there (any more)."""
+        descriptor = self._lock_existing(path)
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def holds(self, path: str) -> bool:
+        return Path(path).parent == self.folder
+
+    def discard(self, path: Path) -> None:
+        """Removes a file whose content is of no use; whoever reads it keeps what is open."""
+        path.unlink(missing_ok=True)
+
+    def release(self, path: Path) -> bool:
+        """Removes a file that is needed no more; False where somebody else still holds it."""
+        with suppress(FileNotFoundError):
+            return self._remove_unlocked(path)
+        return True
+
+    def sweep(self) -> int:
+        """Removes what killed writers left; returns how many files."""
+        removed = 0
+        for part in self.folder.glob("*.part"):
+            with suppress(FileNotFoundError):
+                removed += self._remove_unlocked(part)
+        return removed
+
+    def used_bytes(self) -> int:
+        return sum(size for _, size, _ in self._files())
+
+    def _lock_existing(self, path: Path) -> int | None:
+        while True:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if _is_at(descriptor, path):
+                # The modification time stays: readers take a new one for a change of the content.
+                os.utime(path, ns=(time.time_ns(), os.fstat(descriptor).st_mtime_ns))
+                return descriptor
+            os.close(descriptor)
+
+    def _write(self, final: Path, download: Callable[[Slot], None]) -> int | None:
+        """A locked descriptor of the freshly written file; None where it has to be looked for again."""
+        part = final.with_name(final.name + ".part")
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        is_kept = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Whoever had the lock before us has finished this file, failed with it, or removed it.
+            if _is_at(descriptor, part):
+                if final.exists():
+                    part.unlink()
+                else:
+                    slot = Slot(descriptor, self._reserve)
+                    slot.restart()
+                    download(slot)
+                    slot.finish()
+                    part.rename(final)
+                    fcntl.flock(descriptor, fcntl.LOCK_SH)
+                    is_kept = _is_at(descriptor, final)
+        except BaseException:
+            # Ours, as long as the lock is: nobody else removes or renames it.
+            if _is_at(descriptor, part):
+                part.unlink()
+            raise
+        finally:
+            if not is_kept:
+                os.close(descriptor)
+        return descriptor if is_kept else self._lock_existing(final)
+
+    def _reserve(self, descriptor: int, total_bytes: int) -> None:
+        """Makes the file behind `descriptor` `total_bytes` long (sparse), evicting what that takes.
+
+        The length is the reservation: another process that counts sees it before a byte is written.
+        """
+        if total_bytes > self.max_bytes:
+            raise TooLargeError(
+                f"a file of {total_bytes:,} bytes does not fit into a media cache of {self.max_bytes:,}; "
+                "raise cache_max_bytes"
+            )
+        with (self.folder / ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            excess = total_bytes - os.fstat(descriptor).st_size + self.used_bytes() - self.max_bytes
+            now = time.time()
+            for used_at, size, path in self._files() if excess > 0 else ():
+                if excess <= 0:
+                    break
+                is_stray = path.suffix == ".part"
+                with suppress(FileNotFoundError):
+                    if (is_stray or now - used_at >= self.grace_seconds) and self._remove_unlocked(path):
+                        excess -= size
+            if excess > 0:
+                raise StorageError(
+                    f"{self.folder}: the media cache of {self.max_bytes:,} bytes is full of files in use, "
+                    f"{excess:,} bytes are missing; raise cache_max_bytes or fetch fewer videos at once"
+                )
+            os.ftruncate(descriptor, total_bytes)
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        found: list[tuple[float, int, Path]] = []
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if entry.name != ".lock" and entry.is_file(follow_symlinks=False):
+                        info = entry.stat(follow_symlinks=False)
+                        found.append((info.st_atime, info.st_size, Path(entry.path)))
+        return sorted(found)
+
+    def _remove_unlocked(self, path: Path) -> bool:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                path.unlink()
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names the file behind `descriptor`: it may have been replaced while we waited."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

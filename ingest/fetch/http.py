@@ -1,0 +1,222 @@
+"""One file over HTTP: resumed where it broke off, asked again where that may help, counted to the byte."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies, proxy_bypass
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+
+from ingest.errors import (
+    FetchError,
+    IncompleteTransferError,
+    Policy,
+    RejectedRequestError,
+    TooLargeError,
+    one_line,
+)
+from ingest.fetch.addresses import Resolver, check_public, checked_addresses, resolve
+from ingest.fetch.responses import Progress, begin, refusal
+from ingest.storage.location import redact
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ingest.fetch.slot import Slot
+
+MAX_REDIRECTS = 10
+MAX_WAIT_SECONDS = 60.0
+"""A server that wants a longer pause gets it, but from the catalog: a worker does not sleep for an hour."""
+FRUITFUL_BYTES = 1 << 20
+MIN_BYTES_PER_SECOND = 1024
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class HttpDownloader:
+    """Downloads files.
+
+    `attempts` are those in a row that bring next to nothing; ten times as many end it at any rate.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        allow_private_addresses: bool = False,
+        max_bytes: int | None = None,
+        attempts: int = 5,
+        resolver: Resolver = resolve,
+    ) -> None:
+        import httpx
+
+        self.timeout_seconds = timeout_seconds
+        self.allow_private_addresses = allow_private_addresses
+        self.max_bytes = max_bytes
+        self.attempts = attempts
+        self.resolver = resolver
+        self._tls = httpx.create_ssl_context()
+
+    def download(self, url: str, slot: Slot) -> bool:
+        """Fills `slot` with the file at `url`; False where the server did not say how long it is.
+
+        Raises:
+            FetchError: one of its classes, after the last attempt.
+            AccessDeniedError: 401, 403, 451.
+            TooLargeError: more than `max_bytes`.
+        """
+        progress = Progress()
+        retrying = Retrying(
+            stop=lambda state: self._is_enough(state, progress),
+            wait=_wait,
+            retry=retry_if_exception(_is_passing),
+            reraise=True,
+        )
+        retrying(self._attempt, url, slot, progress)
+        return progress.total_bytes is not None
+
+    def _is_enough(self, state: RetryCallState, progress: Progress) -> bool:
+        return progress.fruitless >= self.attempts or state.attempt_number >= 10 * self.attempts
+
+    def _attempt(self, url: str, slot: Slot, progress: Progress) -> None:
+        import httpx
+
+        name = redact(url)
+        before = slot.position
+        try:
+            with self._open(url, slot.position, progress) as response:
+                if slot.position != begin(response, progress, slot.position, name):
+                    slot.restart()
+                    before = 0
+                self._receive(response, slot, progress, name)
+        except httpx.TimeoutException as error:
+            raise IncompleteTransferError(
+                f"{name}: nothing came for {self.timeout_seconds:g} s; it is asked again later"
+            ) from error
+        except httpx.TransportError as error:
+            broke = f"{name}: the connection failed after {slot.position:,} bytes"
+            raise IncompleteTransferError(one_line(f"{broke} ({error}); it is asked again")) from error
+        except httpx.InvalidURL as error:
+            raise RejectedRequestError(f"{name}: not an address ({error}); correct it") from error
+        finally:
+            gained = slot.position - before
+            progress.fruitless = 0 if gained >= FRUITFUL_BYTES else progress.fruitless + 1
+
+    def _receive(self, response: httpx.Response, slot: Slot, progress: Progress, name: str) -> None:
+        total = progress.total_bytes
+        if total is not None:
+            self._check_size(total, name)
+            slot.reserve(total)
+        encoded = response.headers.get("content-encoding", "identity") != "identity"
+        chunks = response.iter_bytes() if encoded else response.iter_raw()
+        window_began, window_position = time.monotonic(), slot.position
+        for chunk in chunks:
+            self._check_size(slot.position + len(chunk), name)
+            slot.write(chunk)
+            elapsed = time.monotonic() - window_began
+            if elapsed >= self.timeout_seconds:
+                if slot.position - window_position < MIN_BYTES_PER_SECOND * elapsed:
+                    raise IncompleteTransferError(f"{name}: it comes in drops; it is asked again later")
+                window_began, window_position = time.monotonic(), slot.position
+        if total is not None and slot.position != total:
+            raise IncompleteTransferError(
+                f"{name}: {slot.position:,} bytes came of the {total:,} announced; it is asked again"
+            )
+
+    def _check_size(self, size: int, name: str) -> None:
+        if self.max_bytes is not None and size > self.max_bytes:
+            raise TooLargeError(f"{name}: more than the {self.max_bytes:,} bytes allowed; raise max_bytes")
+
+    @contextmanager
+    def _open(self, url: str, position: int, progress: Progress) -> Iterator[httpx.Response]:
+        """The answer to a GET of `url` from `position`, after its redirects; 200 or 206."""
+        import httpx
+
+        # Compressed on the way, neither its length nor a range of it would mean the file.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "mien", "Accept": "*/*"}
+        if position and progress.total_bytes is not None:
+            headers["Range"] = f"bytes={position}-"
+            if progress.validator:
+                headers["If-Range"] = progress.validator
+        target = httpx.URL(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            with self._send(target, headers) as response:
+                location = response.headers.get("location")
+                if response.status_code not in _REDIRECTS or location is None:
+                    error = refusal(response, redact(url))
+                    if error is not None:
+                        if response.status_code == 416:
+                            progress.total_bytes = None
+                        raise error
+                    yield response
+                    return
+                target = target.join(location).copy_with(userinfo=b"")
+        raise RejectedRequestError(f"{redact(url)}: more than {MAX_REDIRECTS} redirects; check the address")
+
+    @contextmanager
+    def _send(self, url: httpx.URL, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        import httpx
+
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise RejectedRequestError(
+                f"{redact(str(url))}: only http and https are followed; check the address"
+            )
+        options: dict[str, Any] = {"timeout": self.timeout_seconds, "verify": self._tls, "trust_env": False}
+        proxies = getproxies()
+        proxy = proxies.get(url.scheme) or proxies.get("all")
+        if proxy and not proxy_bypass(url.host):
+            # The proxy resolves the name, so only an address that is written as such can be judged here.
+            self._check_literal(url.host)
+            with (
+                httpx.Client(proxy=proxy, **options) as client,
+                client.stream("GET", url, headers=headers) as got,
+            ):
+                yield got
+            return
+        port = url.port or (443 if url.scheme == "https" else 80)
+        addresses = checked_addresses(
+            url.host, port, allow_private=self.allow_private_addresses, resolver=self.resolver
+        )
+        headers = {**headers, "Host": url.netloc.decode("ascii")}
+        # The certificate is checked against the name, whatever the address that is connected to.
+        extensions = {"sni_hostname": url.raw_host.decode("ascii").strip("[]")}
+        with httpx.Client(**options) as client:
+            for tried, address in enumerate(addresses, start=1):
+                request = client.build_request(
+                    "GET", url.copy_with(host=address), headers=headers, extensions=extensions
+                )
+                try:
+                    response = client.send(request, stream=True, follow_redirects=False)
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if tried == len(addresses):
+                        raise
+                    continue
+                try:
+                    yield response
+                finally:
+                    response.close()
+                return
+        raise FetchError(f"{url.host}: the name has no address; check it")
+
+    def _check_literal(self, host: str) -> None:
+        try:
+            address = str(ip_address(host))
+        except ValueError:
+            return
+        if not self.allow_private_addresses:
+            check_public(address, host)
+
+
+def _is_passing(error: BaseException) -> bool:
+    if not isinstance(error, FetchError) or error.policy is not Policy.RETRY:
+        return False
+    return (error.retry_after_seconds or 0.0) <= MAX_WAIT_SECONDS
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after_seconds if isinstance(error, FetchError) else None
+    return asked if asked is not None else wait_random_exponential(multiplier=0.5, max=20.0)(state)

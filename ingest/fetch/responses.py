@@ -1,0 +1,90 @@
+"""What an HTTP response means for a download: go on, from where, or which error."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from ingest.errors import (
+    AccessDeniedError,
+    FetchError,
+    GoneError,
+    IncompleteTransferError,
+    MienError,
+    RateLimitedError,
+    RejectedRequestError,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of a file across the attempts to get it."""
+
+    total_bytes: int | None = None
+    validator: str | None = None
+    """A strong ETag or a Last-Modified date: what proves that the rest belongs to the beginning."""
+    fruitless: int = 0
+    """Attempts in a row that brought next to nothing."""
+
+
+def refusal(response: httpx.Response, name: str) -> MienError | None:
+    """The error that the status stands for, or None for 200 and 206."""
+    status = response.status_code
+    said = f"{name}: the server answered {status} {response.reason_phrase}".rstrip()
+    if status in {200, 206}:
+        return None
+    if status in {404, 410}:
+        return GoneError(f"{said}; the video is not there any more")
+    if status in {401, 402, 403, 407, 451}:
+        return AccessDeniedError(f"{said}; it is not for everybody")
+    if status == 416:
+        return IncompleteTransferError(f"{said}; it is begun anew")
+    if status in {408, 425, 429} or status >= 500:
+        kind = RateLimitedError if status == 429 else FetchError
+        error = kind(f"{said}; it is asked again later")
+        error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
+        return error
+    return RejectedRequestError(f"{said}; check the address")
+
+
+def retry_after_seconds(value: str) -> float | None:
+    """RFC 9110, section 10.2.3: a number of seconds, or a date."""
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def begin(response: httpx.Response, progress: Progress, position: int, name: str) -> int:
+    """Where the body of a 200 or 206 begins: 0, or `position`. Notes in `progress` what the headers say.
+
+    Raises:
+        IncompleteTransferError: a range that does not fit to what is there.
+    """
+    encoded = response.headers.get("content-encoding", "identity") != "identity"
+    if response.status_code == 206:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        total = int(match[3]) if match and match[3] != "*" else progress.total_bytes
+        if match is None or int(match[1]) != position or total != progress.total_bytes:
+            progress.total_bytes = progress.validator = None
+            raise IncompleteTransferError(f"{name}: the server sent another range than it was asked for")
+        return position
+    length = response.headers.get("content-length", "")
+    progress.total_bytes = int(length) if length.isdecimal() and not encoded else None
+    etag = response.headers.get("etag", "")
+    # A weak validator promises the same meaning, not the same bytes (RFC 9110, section 13.1.5).
+    progress.validator = etag if etag.startswith('"') else response.headers.get("last-modified")
+    return 0

@@ -1,0 +1,167 @@
+"""The stage `fetch`: from a job to a file on this node that was read whole and probed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from ingest.errors import (
+    ChangedFileError,
+    ConfigError,
+    IncompleteTransferError,
+    MediaError,
+    RejectedRequestError,
+    TruncatedMediaError,
+)
+from ingest.fetch.cache import MediaCache
+from ingest.fetch.http import HttpDownloader
+from ingest.fetch.local import check_unchanged, sha256_of
+from ingest.media import Job, MediaFile
+from ingest.sources.naming import MEDIA_EXTENSIONS, extension_of, local_path
+from ingest.storage.location import OBJECT_SCHEMES, redact
+
+if TYPE_CHECKING:
+    from ingest.fetch.slot import Slot
+
+
+@dataclass(kw_only=True)
+class Fetch:
+    """Local files are read where they are; remote ones are brought into a cache on this node first."""
+
+    cache_dir: str = ""
+    """Of remote media, on a local disk; "" for the user's cache folder."""
+    cache_max_bytes: int = 50_000_000_000
+    timeout_seconds: float = 30.0
+    """Without a byte (or with less than 1 KiB/s) for this long, a connection is given up."""
+    allow_private_addresses: bool = False
+    """Whether http(s) may reach loopback, private and link-local addresses."""
+    max_bytes: int | None = None
+    """Of a remote file; None for no limit but the cache's."""
+    attempts: int = 5
+    """Fruitless ones in a row, within one call."""
+    name: str = field(default="fetch", init=False)
+
+    def __post_init__(self) -> None:
+        for option in ("cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"):
+            value = getattr(self, option)
+            if value is not None and value <= 0:
+                raise ConfigError(f"fetch.{option} must be more than 0; got {value}")
+        self._cache: MediaCache | None = None
+        self._http: HttpDownloader | None = None
+
+    def setup(self) -> None:
+        import ingest.probe  # noqa: F401 (loads libav once per worker, not in the first call)
+
+        self._http = HttpDownloader(
+            timeout_seconds=self.timeout_seconds,
+            allow_private_addresses=self.allow_private_addresses,
+            max_bytes=self.max_bytes,
+            attempts=self.attempts,
+        )
+
+    @property
+    def cache(self) -> MediaCache:
+        if self._cache is None:
+            import platformdirs
+
+            folder = (
+                Path(self.cache_dir) if self.cache_dir else platformdirs.user_cache_path("mien") / "media"
+            )
+            self._cache = MediaCache(folder, self.cache_max_bytes)
+        return self._cache
+
+    def __call__(self, job: Job) -> Iterable[MediaFile]:
+        """One `MediaFile`.
+
+        Raises:
+            MediaError: what is wrong with the file. FetchError: what is wrong with getting it.
+            StorageError: the cache.
+        """
+        path = local_path(job.video.uri)
+        if path is not None:
+            return [_read(path, job)]
+        with self._obtain(job.video.uri) as (cached, announced):
+            try:
+                return [_read(str(cached), job)]
+            except TruncatedMediaError as error:
+                self.cache.discard(cached)
+                if announced:
+                    raise
+                # Nobody said how long it is, so a broken connection looks like an end.
+                raise IncompleteTransferError(
+                    f"{redact(job.video.uri)}: it came without a length and ends too early; it is asked again"
+                ) from error
+            except MediaError:
+                self.cache.discard(cached)
+                raise
+
+    @contextmanager
+    def local_copy(self, media: MediaFile) -> Iterator[str]:
+        """The path of `media` on this node, kept from eviction while the block lasts.
+
+        Fetched again where it was evicted, or where another node fetched it.
+
+        Raises:
+            ChangedFileError: what is there now has another sha256.
+        """
+        uri = media.job.video.uri
+        path = local_path(uri)
+        if path is not None:
+            yield path
+            return
+        fresh = not self.cache.path_of(uri, _extension(uri)).exists()
+        with self._obtain(uri) as (cached, _):
+            if fresh and sha256_of(str(cached))[0] != media.sha256:
+                raise ChangedFileError(f"{redact(uri)}: it is another file than before; add it again")
+            yield str(cached)
+
+    def release(self, media: MediaFile) -> None:
+        """Says that the video is done: a copy in the cache gives its room back."""
+        if local_path(media.job.video.uri) is None and self.cache.holds(media.path):
+            self.cache.release(Path(media.path))
+
+    @contextmanager
+    def _obtain(self, uri: str) -> Iterator[tuple[Path, bool]]:
+        scheme = urlsplit(uri).scheme
+        announced = True
+
+        def download(slot: Slot) -> None:
+            nonlocal announced
+            if scheme in OBJECT_SCHEMES:
+                from ingest.fetch.objects import download_object
+
+                download_object(uri, slot, max_bytes=self.max_bytes)
+            elif scheme in {"http", "https"}:
+                if self._http is None:
+                    self.setup()
+                assert self._http is not None  # noqa: S101
+                announced = self._http.download(uri, slot)
+            else:
+                raise RejectedRequestError(f"{redact(uri)}: {scheme}:// cannot be fetched; check the address")
+
+        with self.cache.obtain(uri, _extension(uri), download) as cached:
+            yield cached, announced
+
+
+def _extension(uri: str) -> str:
+    """Of the cached file: libav looks at it where the content leaves a doubt."""
+    extension = extension_of(unquote(urlsplit(uri).path))
+    return extension if extension in MEDIA_EXTENSIONS else ""
+
+
+def _read(path: str, job: Job) -> MediaFile:
+    from ingest.probe import probe
+
+    sha256, info = sha256_of(path)
+    try:
+        media = probe(path, job=job, sha256=sha256, bytes=info.st_size)
+    except MediaError:
+        # A file that is still being copied looks broken: that it changes is the truer reason.
+        check_unchanged(path, info)
+        raise
+    check_unchanged(path, info)
+    return media
