@@ -1,0 +1,242 @@
+"""One stage's workers and the queue in front of them: what to run next, and where."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from itertools import islice
+
+from cluster.engine.interface import MIB, PoolSnapshot, PoolSpec
+from cluster.engine.worker import Call, Inbox, Kind, Task, Worker, spawn
+
+_LOOK_AHEAD = 8
+_HOMES_KEPT = 4096
+_FIRST_GUESS_BYTES = 8 * MIB
+_SUSPECT_SHARE = 20
+"""A suspect waits for an empty queue, but no longer than this many of its own deadlines: so retries of
+items that hang cost a saturated pool 5 % of its time at most, and are not put off for ever."""
+
+
+class Pool:
+    """Every operation is O(1) in the number of workers and of queued items."""
+
+    def __init__(self, spec: PoolSpec, *, pickled_stage: bytes, before: Pool | None, last: bool) -> None:
+        self.spec = spec
+        self.next: Pool | None = None
+        if before is not None:
+            before.next = self
+        self._pickled_stage = pickled_stage
+        self._last = last
+        self.workers: set[Worker] = set()
+        self.queue: deque[Task] = deque()
+        self.suspects: deque[Task] = deque()
+        """Charged once already: each runs alone, when nothing else waits."""
+        self.queued_bytes = 0
+        self.promised = 0
+        self.promised_bytes = 0
+        feeding = (before or self).spec
+        self.cap = max(spec.queue_items, feeding.workers * feeding.in_flight)
+        self._largest_output = _FIRST_GUESS_BYTES
+        self._first_guess = True
+        self._buckets: list[dict[Worker, None]] = [{} for _ in range(spec.in_flight)]
+        """Workers open to a new task, by the number of calls they have."""
+        self._streaming: dict[Worker, None] = {}
+        """Workers in the middle of a fan-out that may be pulled, the longest waiting first."""
+        self._homes: dict[str, Worker] = {}
+        self.setups_failed = 0
+        self.flushes_failed = 0
+        self.failures_in_a_row = 0
+        self.last_failure: tuple[str, str] = ("", "")
+        self.calls = self.done = self.failed = self.retried = 0
+        self.done_seconds = self.busy_seconds = 0.0
+
+    # Workers
+
+    def spawn(self, inbox: Inbox) -> None:
+        self.workers.add(spawn(self.spec, self._pickled_stage, self._last, inbox))
+
+    def place(self, worker: Worker) -> None:
+        """Files `worker` by what it can be asked next; to be called whenever that changes."""
+        if worker.bucket >= 0:
+            self._buckets[worker.bucket].pop(worker, None)
+            worker.bucket = -1
+        self._streaming.pop(worker, None)
+        if not worker.ready or worker.dead or len(worker.calls) >= self.spec.in_flight:
+            return
+        if worker.stream is not None:
+            self._streaming[worker] = None
+        elif not worker.alone:
+            worker.bucket = len(worker.calls)
+            self._buckets[worker.bucket][worker] = None
+
+    # The queue in front
+
+    @property
+    def queued(self) -> int:
+        return len(self.queue) + len(self.suspects)
+
+    @property
+    def free_items(self) -> int:
+        return self.cap - self.queued - self.promised
+
+    def push(self, task: Task, *, front: bool = False) -> None:
+        self.queued_bytes += task.nbytes
+        (self.queue.appendleft if front else self.queue.append)(task)
+
+    def push_suspect(self, task: Task) -> None:
+        self.queued_bytes += task.nbytes
+        wait = _SUSPECT_SHARE * self.spec.deadline.seconds(task.seconds)
+        task.run_alone_by = time.monotonic() + wait
+        self.suspects.append(task)
+
+    def promise(self) -> int | None:
+        """Room in the *next* queue for one result: the bytes set aside, or None where there is no room.
+
+        A result's size is not known before it is there: the largest so far stands for it. An empty
+        queue always takes one, whatever its size.
+        """
+        after = self.next
+        if after is None:
+            return -1
+        guess = self._largest_output
+        waiting = after.queued + after.promised
+        if waiting and (
+            after.free_items < 1 or after.queued_bytes + after.promised_bytes + guess > after.spec.queue_bytes
+        ):
+            return None
+        after.promised += 1
+        after.promised_bytes += guess
+        return guess
+
+    def _redeem(self, promised_bytes: int) -> None:
+        if self.next is not None and promised_bytes >= 0:
+            self.next.promised -= 1
+            self.next.promised_bytes -= promised_bytes
+
+    def settle(self, call: Call) -> None:
+        """`call` is over, one way or the other: gives back what `promise` set aside for it. Idempotent."""
+        if call.settled or call.kind in (Kind.HELLO, Kind.SETUP):
+            return
+        call.settled = True
+        self.calls -= 1
+        self._redeem(call.promised_bytes)
+
+    def saw_output(self, nbytes: int) -> None:
+        self._largest_output = max(0 if self._first_guess else self._largest_output, nbytes)
+        self._first_guess = False
+
+    # The choice
+
+    def choose(self) -> tuple[Task, Worker] | None:
+        """Takes the next task out of the queue, with the worker to run it; None where either is missing."""
+        level = next((level for level, bucket in enumerate(self._buckets) if bucket), None)
+        if level is None or not (self.queue or self.suspects):
+            return None
+        bucket = self._buckets[level]
+        if self.suspects and (not self.queue or time.monotonic() > self.suspects[0].run_alone_by):
+            if level > 0:
+                return None
+            worker = next((worker for worker in bucket if not worker.held), next(iter(bucket)))
+            if worker.held:  # what it holds must not die with it
+                self.flush(worker)
+                return None
+            task = self.suspects.popleft()
+            worker.alone = True
+            return self._taken(task, worker)
+        if self.queue[0].hindered and level > 0:
+            return None
+        return self._nearest(bucket)
+
+    def _nearest(self, bucket: dict[Worker, None]) -> tuple[Task, Worker]:
+        """Of the least loaded workers, one that had a task's sibling last (its decoder need not seek).
+        No worker idles for that, and no task is passed over for ever."""
+        front = self.queue[0]
+        if not front.hindered and front.passed_over < _LOOK_AHEAD:
+            for place, task in enumerate(islice(self.queue, _LOOK_AHEAD)):
+                home = self._homes.get(task.parent)
+                if home in bucket:
+                    front.passed_over += place > 0
+                    del self.queue[place]
+                    return self._taken(task, home)
+        return self._taken(self.queue.popleft(), next(iter(bucket)))
+
+    def _taken(self, task: Task, worker: Worker) -> tuple[Task, Worker]:
+        self.queued_bytes -= task.nbytes
+        self._homes.pop(task.parent, None)
+        self._homes[task.parent] = worker
+        if len(self._homes) > _HOMES_KEPT:
+            del self._homes[next(iter(self._homes))]
+        return task, worker
+
+    # Submission
+
+    def dispatch(self) -> None:
+        """Hands out what there is room for downstream."""
+        if self.spec.fan_out:
+            self._pull_streams()
+        while self.queue or self.suspects:
+            if not any(self._buckets):
+                return
+            promised = self.promise()
+            if promised is None:
+                return
+            chosen = self.choose()
+            if chosen is None:
+                self._redeem(promised)
+                return
+            task, worker = chosen
+            if self.spec.fan_out:
+                worker.stream = task
+                worker.stream_number += 1
+                self._submit(worker, Call(Kind.PULL, task, promised_bytes=promised), first=True)
+            else:
+                self._submit(worker, Call(Kind.CALL, task, promised_bytes=promised))
+
+    def _pull_streams(self) -> None:
+        while self._streaming:
+            promised = self.promise()
+            if promised is None:
+                return
+            worker = next(iter(self._streaming))
+            self._submit(worker, Call(Kind.PULL, worker.stream, promised_bytes=promised))
+
+    def _submit(self, worker: Worker, call: Call, *, first: bool = False) -> None:
+        task = call.task
+        assert task is not None  # noqa: S101
+        if call.kind is Kind.CALL:
+            worker.submit(call, task.payload, task.index)
+        elif first:
+            worker.submit(call, worker.stream_number, task.payload, task.index)
+        else:
+            worker.submit(call, worker.stream_number, None, None)
+        self.calls += 1
+        self.place(worker)
+
+    def flush(self, worker: Worker) -> None:
+        if not worker.flushing:
+            worker.submit(Call(Kind.FLUSH))
+            self.calls += 1
+            self.place(worker)
+
+    # What it looks like
+
+    @property
+    def quiet(self) -> bool:
+        return not (self.queue or self.suspects or self.calls)
+
+    def snapshot(self) -> PoolSnapshot:
+        return PoolSnapshot(
+            name=self.spec.name,
+            queued=self.queued,
+            queued_bytes=self.queued_bytes + self.promised_bytes,
+            workers=len(self.workers),
+            starting=sum(not worker.ready for worker in self.workers),
+            busy=sum(bool(worker.calls) and worker.ready for worker in self.workers),
+            held=sum(len(worker.held) for worker in self.workers),
+            done=self.done,
+            failed=self.failed,
+            retried=self.retried,
+            done_seconds=self.done_seconds,
+            busy_seconds=self.busy_seconds,
+            rss_bytes=sum(worker.rss_bytes for worker in self.workers),
+        )

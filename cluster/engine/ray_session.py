@@ -1,0 +1,123 @@
+"""A Ray that belongs to this process alone (loopback, quiet, bounded, gone at the end), or a cluster's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+logger = logging.getLogger("mien.ray")
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray's only switch for the loopback address (named for where it is the default): without it Ray
+    # listens, without authentication, on the machine's public address.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+
+
+class RaySession:
+    """`with RaySession(address=…)`: connects, or starts a local Ray; leaves a Ray alone that was there."""
+
+    def __init__(
+        self, *, address: str | None = None, object_store_bytes: int, num_cpus: int | None = None
+    ) -> None:
+        self._address = address
+        self._object_store_bytes = object_store_bytes
+        self._num_cpus = num_cpus
+        self._owned = False
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RaySession:
+        if self._address is None:
+            os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+        import ray
+
+        if ray.is_initialized():
+            return self
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        with _signals_kept():
+            if self._address is not None:
+                ray.init(address=self._address, **quiet)
+            else:
+                self._start_local(quiet)
+        self._owned = True
+        # Ray prints what its raylet says of dead workers to stdout whatever `log_to_driver` is.
+        ray._private.worker.print_to_stdstream = _to_log
+        return self
+
+    def _start_local(self, quiet: dict[str, Any]) -> None:
+        import ray
+
+        folder = _short_folder()
+        command = [sys.executable, "-I", str(Path(__file__).with_name("watchdog.py"))]
+        self._watchdog = subprocess.Popen(  # noqa: S603
+            [*command, str(os.getpid()), folder], stdin=subprocess.PIPE, start_new_session=True
+        )
+        os.environ["MIEN_RAY_FOLDER"] = folder
+        try:
+            ray.init(
+                num_cpus=self._num_cpus or len(os.sched_getaffinity(0)),
+                object_store_memory=min(self._object_store_bytes, psutil.virtual_memory().total * 3 // 10),
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                **quiet,
+            )
+        except BaseException:
+            self._end_watchdog()
+            raise
+        finally:
+            del os.environ["MIEN_RAY_FOLDER"]
+
+    def __exit__(self, *_: object) -> None:
+        if not self._owned:
+            return
+        import ray
+
+        self._owned = False
+        ray.shutdown()
+        self._end_watchdog()
+
+    def _end_watchdog(self) -> None:
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._watchdog.wait(timeout=15)
+            self._watchdog = None
+
+
+def _short_folder() -> str:
+    """Ray puts sockets under it, whose paths may have 107 characters; its own part takes some 65."""
+    parent = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="mien-", dir=parent if len(parent) <= 24 else "/tmp")  # noqa: S108
+
+
+def _to_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    logger.debug("%s: %s", data.get("pid"), " ".join(map(str, data.get("lines", ()))))
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """`ray.init` takes SIGTERM over; the runner's own handler stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)

@@ -1,0 +1,274 @@
+"""The engine's loop: one thread, one inbox, every event O(1).
+
+Ray tells of each reply by a callback that puts it into the inbox; everything else (deaths included, as
+the exceptions of the calls that died) follows from that. Downstream pools are served first.
+
+Fan-out is pulled by one call per item and not by Ray's streaming generator: the worker then computes
+nothing that nobody has room for, each yield has a deadline of its own that does not run while it waits
+for room, and a fan-out dies, is retried and is accounted for like any other call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from cluster.engine.feasibility import check_pools
+from cluster.engine.flow import Flow
+from cluster.engine.interface import ErrorInfo, Observer, PoolSpec, Snapshot
+from cluster.engine.pool import Pool
+from cluster.engine.ray_session import RaySession
+from cluster.engine.worker import Call, Task, Worker
+from ingest.errors import InfeasibleError, Policy
+from pipelines.stage import Item
+
+_POLL_SECONDS = 0.1
+_BATCH = 256
+PLACEMENT_SECONDS = 900.0
+"""A pool none of whose workers got a place for so long ends the run."""
+
+
+class Engine:
+    """Runs items through pools of Ray actors. `stop`, `acknowledge` and `redo` may be called from
+    observer callbacks, other threads and signal handlers."""
+
+    def __init__(
+        self,
+        pools: Sequence[PoolSpec],
+        observer: Observer,
+        *,
+        address: str | None = None,
+        max_attempts: int = 3,
+        object_store_bytes: int = 2 * 1024**3,
+        max_consecutive_failures: int | None = 50,
+        num_cpus: int | None = None,
+    ) -> None:
+        names = [pool.name for pool in pools]
+        if not pools or len(set(names)) != len(names):
+            raise ValueError(f"stages need names of their own, got {names}")
+        self._specs = tuple(pools)
+        self._observer = observer
+        self._max_attempts = max_attempts
+        self._max_in_a_row = max_consecutive_failures
+        self._session = RaySession(address=address, object_store_bytes=object_store_bytes, num_cpus=num_cpus)
+        self._connected = False
+        self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self._pools: list[Pool] = []
+        self._flow: Flow
+        self._inputs_ended = False
+        self._ask_again = 0.0
+        self._stopping = False
+        self._error: BaseException | None = None
+
+    # What the runner calls
+
+    def check(self) -> None:
+        """Connects, and raises InfeasibleError if the pools do not fit the cluster."""
+        import ray
+
+        if not self._connected:
+            self._session.__enter__()
+            self._connected = True
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        check_pools(self._specs, [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes])
+
+    def run(self) -> None:
+        """Returns when the inputs have ended and everything is finished, or after `stop`.
+
+        Raises:
+            MienError: what made going on pointless, in one line; what was gathered has been flushed.
+        """
+        try:
+            self.check()
+            self._start()
+            self._loop()
+        finally:
+            for pool in self._pools:
+                for worker in pool.workers:
+                    worker.kill()
+            self.close()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Leaves Ray, if `check` was called and `run` was not."""
+        if self._connected:
+            self._connected = False
+            self._session.__exit__()
+
+    def stop(self) -> None:
+        """No new inputs; what waits for a gathering stage goes in, it is flushed, and `run` returns."""
+        self._inbox.put(("stop",))
+
+    def acknowledge(self, keys: Collection[str]) -> None:
+        """These gathered items are committed: their payloads may go."""
+        self._inbox.put(("acknowledge", tuple(keys)))
+
+    def redo(self, keys: Collection[str]) -> None:
+        """These gathered items may not be committed: back to the gathering stage with them."""
+        self._inbox.put(("redo", tuple(keys)))
+
+    # The loop
+
+    def _start(self) -> None:
+        from ray import cloudpickle
+
+        for spec in self._specs:
+            before = self._pools[-1] if self._pools else None
+            last = spec is self._specs[-1]
+            pickled = cloudpickle.dumps(spec.stage)  # type: ignore[no-untyped-call]
+            self._pools.append(Pool(spec, pickled_stage=pickled, before=before, last=last))
+        self._flow = Flow(
+            self._pools,
+            self._observer,
+            self._on_done,
+            max_attempts=self._max_attempts,
+            max_consecutive_failures=self._max_in_a_row,
+        )
+        for pool in self._pools:
+            for _ in range(pool.spec.workers):
+                pool.spawn(self._on_done)
+
+    def _on_done(self, worker: Worker, call: Call, future: Any) -> None:
+        self._inbox.put(("done", worker, call, future))  # called from Ray's thread
+
+    def _loop(self) -> None:
+        started = time.monotonic()
+        next_look = next_tick = started
+        while True:
+            try:
+                drained = self._take_events() < _BATCH
+                self._admit()
+                self._dispatch()
+                now = time.monotonic()
+                if now >= next_look and drained:  # with the inbox empty: what has ended in time is not late
+                    next_look = now + _POLL_SECONDS
+                    self._look_for_late(now)
+                if now >= next_tick:
+                    next_tick = now + 1.0
+                    self._flush_old(now)
+                    self._observer.tick(self._snapshot(now - started))
+                if self._inbox.empty() and self._is_over():
+                    return
+            except Exception as error:
+                if self._stopping:
+                    raise (self._error or error) from None
+                self._error = error
+                self._stopping = True
+
+    def _take_events(self) -> int:
+        """Handles what is in the inbox, after waiting a moment for the first; returns how many."""
+        handled = 0
+        try:
+            event = self._inbox.get(timeout=_POLL_SECONDS)
+            while True:
+                self._handle(event)
+                handled += 1
+                if handled == _BATCH:
+                    return handled
+                event = self._inbox.get_nowait()
+        except Empty:
+            return handled
+
+    def _handle(self, event: tuple[Any, ...]) -> None:
+        match event:
+            case ("done", worker, call, future):
+                if worker.dead:  # what it ran is under way again
+                    return
+                worker.calls.remove(call)
+                worker.clock = time.monotonic()
+                self._flow.pool_of(worker).settle(call)
+                error = future.exception()
+                if error is None:
+                    self._flow.on_reply(worker, call, future.result())
+                else:
+                    self._flow.on_ray_error(worker, call, error)
+            case ("stop",):
+                self._stopping = True
+            case ("acknowledge", keys):
+                self._flow.acknowledge(keys)
+            case ("redo", keys):
+                self._flow.redo(keys)
+
+    def _admit(self) -> None:
+        first, now = self._pools[0], time.monotonic()
+        room = first.free_items
+        if self._stopping or self._inputs_ended or now < self._ask_again:
+            return
+        if room < max(1, first.cap // 2):  # several at a time: it is a question to a database
+            return
+        items: Sequence[Item] | None = self._observer.next_inputs(room)
+        if items is None:
+            self._inputs_ended = True
+        elif not items:
+            self._ask_again = now + 2 * _POLL_SECONDS
+        for item in items or ():
+            first.push(
+                Task(
+                    key=item.key,
+                    seconds=item.seconds,
+                    nbytes=item.nbytes,
+                    payload=item,
+                    index=None,
+                    parent=item.key,
+                )
+            )
+
+    def _dispatch(self) -> None:
+        for pool in reversed(self._pools):
+            pool.dispatch()
+            if self._stopping and pool.spec.gathers:
+                return  # what is before it is left for the next run
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to be done; flushes what is gathered once all before it is through."""
+        relevant = self._pools
+        if self._stopping:
+            first = next((n for n, pool in enumerate(relevant) if pool.spec.gathers), None)
+            relevant = [] if first is None else relevant[first:]
+        elif not self._inputs_ended:
+            return False
+        for pool in relevant:
+            if pool.workers and not pool.quiet:
+                return False
+            holding = [worker for worker in pool.workers if worker.held]
+            for worker in holding:
+                pool.flush(worker)
+            if holding:
+                return False
+        return True
+
+    def _look_for_late(self, now: float) -> None:
+        for pool in self._pools:
+            for worker in [worker for worker in pool.workers if worker.overdue(now)]:
+                allowed = worker.allowed_seconds()
+                text = f"stage {pool.spec.name} took longer than its deadline of {allowed:.0f} s"
+                self._flow.replace(
+                    worker,
+                    ErrorInfo(error_class="DeadlineExceededError", text=text, policy=Policy.PERMANENT),
+                )
+            if pool.workers and all(
+                now - worker.clock > PLACEMENT_SECONDS and not worker.ready for worker in pool.workers
+            ):
+                raise InfeasibleError(
+                    f"no worker of stage {pool.spec.name} got a place in {PLACEMENT_SECONDS:.0f} s; "
+                    "is the cluster in use by others, or has it lost nodes?"
+                )
+
+    def _flush_old(self, now: float) -> None:
+        for pool in self._pools:
+            if pool.spec.gathers:
+                for worker in pool.workers:
+                    old = now - worker.held_since > pool.spec.flush_seconds
+                    if old or worker.held_bytes > pool.spec.retain_bytes:
+                        pool.flush(worker)
+
+    def _snapshot(self, uptime_seconds: float) -> Snapshot:
+        return Snapshot(
+            uptime_seconds=uptime_seconds,
+            pools=tuple(pool.snapshot() for pool in self._pools),
+            retained=len(self._flow.retained),
+            retained_bytes=self._flow.retained_bytes,
+        )

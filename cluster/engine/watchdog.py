@@ -1,0 +1,54 @@
+"""Ends what a local Ray leaves behind, however its driver ended: run as a program by `ray_session`.
+
+    python watchdog.py DRIVER_PID FOLDER < pipe held open by the driver
+
+The pipe closes when the driver is gone, kill -9 included. Ray ties its raylet to the driver, but the
+raylet's agents outlive it, and so does what a worker had started: they are found by the files they
+hold open under FOLDER, or by MIEN_RAY_FOLDER in their environment. Standard library only.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def remains(driver_pid: int, folder: str) -> list[int]:
+    """Processes of the session that still run."""
+    marker = f"MIEN_RAY_FOLDER={folder}\0".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        pid = int(process.name)
+        if pid in (os.getpid(), driver_pid):
+            continue
+        try:
+            if marker in (process / "environ").read_bytes() + b"\0" or any(
+                str(link.readlink()).startswith(folder + "/") for link in (process / "fd").iterdir()
+            ):
+                found.append(pid)
+        except OSError:  # ended meanwhile, or another user's
+            continue
+    return found
+
+
+def main() -> None:
+    driver_pid, folder = int(sys.argv[1]), sys.argv[2]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdin.read()
+    for _ in range(50):
+        pids = remains(driver_pid, folder)
+        if not pids:
+            break
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The driver's side of one actor: what it was asked, in order, and since when it has worked on the oldest."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from cluster.engine.interface import PoolSpec
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """An item on its way: its meta, and a reference to its payload."""
+
+    key: str
+    seconds: float
+    nbytes: int
+    payload: Any
+    """ObjectRef of the item, or of a list with it at `index`; an input of the run travels by value."""
+    index: int | None
+    parent: str
+    """Key of the input of the last fan-out above it: its video."""
+    attempts: int = 0
+    """Deaths and deadlines charged to it."""
+    hindered: bool = False
+    """It lost time to another's death already: it never waits behind another's call again."""
+    passed_over: int = 0
+    run_alone_by: float = math.inf
+    children: set[str] | None = None
+    """Keys that its fan-out has yielded: a second attempt's repetitions are dropped."""
+
+
+class Kind(Enum):
+    HELLO = auto()
+    SETUP = auto()
+    CALL = auto()
+    PULL = auto()
+    FLUSH = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    kind: Kind
+    task: Task | None = None
+    payload: Any = None
+    """Reference to the payload that it will return."""
+    promised_bytes: int = -1
+    """Room taken in the next queue; -1 for none."""
+    settled: bool = False
+
+
+Inbox = Callable[["Worker", Call, Any], None]
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One actor. `calls` is what Ray holds of ours, oldest first."""
+
+    spec: PoolSpec
+    handle: Any
+    inbox: Inbox
+    calls: deque[Call] = field(default_factory=deque)
+    clock: float = field(default_factory=time.monotonic)
+    """When the oldest call began, as seen from here: when the one before it ended."""
+    ready: bool = False
+    dead: bool = False
+    alone: bool = False
+    """It runs a suspect: nothing is put behind it."""
+    stream: Task | None = None
+    stream_number: int = 0
+    held: dict[str, Task] = field(default_factory=dict)
+    """Items that a gathering stage took and has not answered for."""
+    held_bytes: int = 0
+    held_since: float = math.inf
+    bucket: int = -1
+    rss_bytes: int = 0
+
+    def submit(self, call: Call, *arguments: Any) -> None:
+        method = getattr(self.handle, call.kind.name.lower())
+        reply, call.payload = method.options(num_returns=2).remote(*arguments)
+        if not self.calls:
+            self.clock = time.monotonic()
+        self.calls.append(call)
+        reply.future().add_done_callback(lambda future: self.inbox(self, call, future))
+
+    @property
+    def flushing(self) -> bool:
+        return any(call.kind is Kind.FLUSH for call in self.calls)
+
+    def overdue(self, now: float) -> bool:
+        """Whether the oldest call has had its time. An actor that waits for a place is not late."""
+        if not self.calls or self.calls[0].kind is Kind.HELLO:
+            return False
+        return now - self.clock > self.allowed_seconds()
+
+    def allowed_seconds(self) -> float:
+        call = self.calls[0]
+        if call.kind is Kind.SETUP:
+            return self.spec.setup_deadline_seconds
+        return self.spec.deadline.seconds(call.task.seconds if call.task is not None else 0.0)
+
+    def hold(self, task: Task) -> None:
+        if not self.held:
+            self.held_since = time.monotonic()
+        self.held[task.key] = task
+        self.held_bytes += task.nbytes
+
+    def release(self, key: str) -> Task | None:
+        task = self.held.pop(key, None)
+        if task is not None:
+            self.held_bytes -= task.nbytes
+        if not self.held:
+            self.held_since = math.inf
+        return task
+
+    def kill(self) -> None:
+        import ray
+
+        self.dead = True
+        with suppress(ray.exceptions.RayError):  # the cluster itself may be gone
+            ray.kill(self.handle)
+
+
+def spawn(spec: PoolSpec, pickled_stage: bytes, last: bool, inbox: Inbox) -> Worker:
+    """Asks Ray for an actor and queues its first two calls; `hello` returns once it has a place."""
+    import ray
+
+    from cluster.engine.actor import Actor
+
+    remote = ray.remote(Actor).options(
+        num_cpus=spec.cpus, num_gpus=spec.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
+    )
+    handle = remote.remote(pickled_stage, max(1, math.ceil(spec.cpus)), last, spec.report)
+    worker = Worker(spec=spec, handle=handle, inbox=inbox)
+    worker.submit(Call(Kind.HELLO))
+    worker.submit(Call(Kind.SETUP), None if spec.gpus else spec.memory_mb)
+    return worker

@@ -1,0 +1,184 @@
+"""The same stages in one process, in order, without Ray: for tests, and for debugging one file.
+
+The observer hears the same things in the same words. What cannot be had in one process is missing:
+nothing is killed, so there are no deadlines and no memory limits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from cluster.engine.errors import classify, error_named, never_answered
+from cluster.engine.interface import ErrorInfo, Observer, PoolSnapshot, PoolSpec, Snapshot
+from ingest.errors import Policy
+from pipelines.stage import Gathering, Item
+
+
+def run_local(pools: Sequence[PoolSpec], observer: Observer) -> None:
+    """Runs every input to its end, one after the other."""
+    LocalEngine(pools, observer).run()
+
+
+class LocalEngine:
+    """Stands in for `Engine`: the same methods, the same observer."""
+
+    def __init__(self, pools: Sequence[PoolSpec], observer: Observer) -> None:
+        self._pools = tuple(pools)
+        self._observer = observer
+        self._held: dict[int, dict[str, Item]] = {position: {} for position in range(len(pools))}
+        self._retained: dict[str, tuple[int, Item]] = {}
+        self._again: deque[tuple[int, Item]] = deque()
+        self._counts = [[0, 0] for _ in pools]
+        self._busy = [0.0 for _ in pools]
+        self._seconds = [0.0 for _ in pools]
+        self._flushed_at = self._started = self._ticked = time.monotonic()
+        self._stopping = False
+
+    def check(self) -> None:
+        """One process fits everywhere."""
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def acknowledge(self, keys: Collection[str]) -> None:
+        for key in keys:
+            self._retained.pop(key, None)
+
+    def redo(self, keys: Collection[str]) -> None:
+        self._again.extend(self._retained.pop(key) for key in keys if key in self._retained)
+
+    def run(self) -> None:
+        for pool in self._pools:
+            try:
+                pool.stage.setup()
+            except Exception as error:
+                info = classify(error)
+                raise error_named(info.error_class, f"stage {pool.name} cannot start: {info.text}") from error
+        try:
+            self._run_inputs()
+        finally:  # on an error as well: what was gathered is whole
+            self._flush_all()
+
+    def _run_inputs(self) -> None:
+        while not self._stopping:
+            items = self._observer.next_inputs(1)
+            if items is None:
+                return
+            if not items:
+                time.sleep(0.1)
+            for item in items:
+                self._run_from(0, item)
+            self._tick()
+            if time.monotonic() - self._flushed_at > min(pool.flush_seconds for pool in self._pools):
+                self._flush_all()
+
+    def _run_from(self, position: int, item: Item) -> None:
+        """`item` through stage `position` and each output through the rest before the next is asked for."""
+        pool = self._pools[position]
+        count = 0
+        if pool.gathers:
+            self._held[position][item.key] = item
+        outputs = self._timed(position, lambda: pool.stage(item))
+        while True:
+            try:
+                output = next(outputs)
+            except StopIteration:
+                break
+            except Exception as error:
+                info = classify(error)
+                if info.policy is Policy.STOP:
+                    raise error_named(info.error_class, f"stage {pool.name}: {info.text}") from error
+                self._held[position].pop(item.key, None)
+                self._fail(position, item, replace(info, yielded=count if pool.fan_out else 0))
+                return
+            count += 1
+            self._pass_on(position, output)
+            if self._stopping:
+                return
+        self._counts[position][0] += 1
+        self._seconds[position] += item.seconds
+        if pool.fan_out or (count != 1 and not pool.gathers):
+            self._observer.exhausted(item.key, count)
+
+    def _fail(self, position: int, item: Item, info: ErrorInfo) -> None:
+        self._counts[position][1] += 1
+        self._observer.failed(item.key, self._pools[position].name, info, item.seconds)
+
+    def _timed(self, position: int, start: Any) -> Iterator[Any]:
+        """The outputs of a stage, the time spent inside it (and not downstream) counted."""
+        began = time.perf_counter()
+        outputs = iter(start())
+        while True:
+            try:
+                output = next(outputs)
+            except StopIteration:
+                return
+            finally:
+                self._busy[position] += time.perf_counter() - began
+            yield output
+            began = time.perf_counter()
+
+    def _pass_on(self, position: int, output: Any) -> None:
+        pool = self._pools[position]
+        for key in getattr(output, "acknowledges", ()):
+            held = self._held[position].pop(key, None)
+            if held is not None:
+                self._retained[key] = (position, held)
+        if pool.report:
+            self._observer.reported(pool.name, output)
+        if getattr(output, "final", False) or position + 1 == len(self._pools):
+            self._observer.finished(output)
+        else:
+            self._run_from(position + 1, output)
+        self._tick()
+
+    def _flush_all(self) -> None:
+        self._flushed_at = time.monotonic()
+        for position, pool in enumerate(self._pools):
+            if not isinstance(pool.stage, Gathering):
+                continue
+            while True:
+                outputs: Iterable[Any] = pool.stage.flush()
+                for output in outputs:
+                    self._pass_on(position, output)
+                for item in self._held[position].values():  # nothing may vanish
+                    self._fail(position, item, never_answered(pool.name))
+                self._held[position].clear()
+                if not self._again:
+                    break
+                while self._again:
+                    self._run_from(*self._again.popleft())
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked < 1.0:
+            return
+        self._ticked = now
+        self._observer.tick(Snapshot(
+            uptime_seconds=now - self._started,
+            pools=tuple(self._pool_snapshot(position) for position in range(len(self._pools))),
+            retained=len(self._retained),
+            retained_bytes=sum(item.nbytes for _, item in self._retained.values()),
+        ))  # fmt: skip
+
+    def _pool_snapshot(self, position: int) -> PoolSnapshot:
+        done, failed = self._counts[position]
+        return PoolSnapshot(
+            name=self._pools[position].name,
+            queued=0,
+            queued_bytes=0,
+            workers=1,
+            starting=0,
+            busy=0,
+            held=len(self._held[position]),
+            done=done,
+            failed=failed,
+            retried=0,
+            done_seconds=self._seconds[position],
+            busy_seconds=self._busy[position],
+            rss_bytes=0,
+        )
