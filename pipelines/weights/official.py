@@ -25,13 +25,13 @@ def download(url: str, target: Path, *, max_bytes: int, progress: Callable[[int]
     """
     import httpx
 
-    host = urlsplit(url).hostname or url
+    host = urlsplit(url).netloc.rpartition("@")[2] or url
     if host in _unreachable:
         raise WeightsError(f"{host} is unreachable ({_unreachable[host]})")
     received = 0
     timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     try:
-        _check_name(host)
+        _check_name(urlsplit(url).hostname or host)
         with (
             httpx.stream("GET", url, follow_redirects=True, timeout=timeout) as response,
             target.open("wb") as file,

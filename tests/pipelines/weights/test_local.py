@@ -1,0 +1,73 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import ConfigError, WeightsError
+from pipelines.weights import find, local, locate
+from pipelines.weights.registry import Weights
+from tests.pipelines.weights.conftest import Outside, weight_file
+
+Register = Callable[..., Weights]
+
+
+@pytest.fixture
+def toy(outside: Outside, register: Register) -> Path:
+    register(weight_file("net.onnx", b"right"))
+    folder = local.cache_folder() / "toy"
+    folder.mkdir(parents=True)
+    return folder / "net.onnx"
+
+
+def test_placed_by_hand_is_verified_and_remembered(toy: Path) -> None:
+    toy.write_bytes(b"right")
+    assert locate("toy") == toy
+    assert (toy.parent / local.MARKER).exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(None, "is missing"), (b"wrong size", "bytes instead of 5"), (b"wrong", "has sha256")],
+)
+def test_wrong_or_missing_names_the_cure(toy: Path, content: bytes | None, problem: str) -> None:
+    if content is not None:
+        toy.write_bytes(content)
+    with pytest.raises(WeightsError, match=problem) as caught:
+        locate("toy")
+    assert "mien weights pull toy" in str(caught.value)
+    assert find("toy") is None
+
+
+def test_marker_spares_hashing_until_the_file_changes(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.write_bytes(b"right")
+    assert find("toy") == toy
+    hashed: list[Path] = []
+    real = local.file_sha256
+    monkeypatch.setattr(local, "file_sha256", lambda path: (hashed.append(path), real(path))[1])
+    assert find("toy") == toy
+    assert hashed == []
+    toy.write_bytes(b"wrong")
+    os.utime(toy, ns=(1, 1))
+    assert find("toy") is None
+    assert hashed == [toy]
+
+
+def test_marker_that_is_not_ours_is_ignored(toy: Path) -> None:
+    toy.write_bytes(b"right")
+    (toy.parent / local.MARKER).write_text("[1, 2")
+    assert locate("toy") == toy
+
+
+def test_bundled_weights_are_the_registered_bytes() -> None:
+    path = locate("silero_vad_v6")
+    assert path.name == "silero_vad_v6.onnx"
+    assert not (path.parent / local.MARKER).exists(), "nothing is written into an installed package"
+
+
+def test_unknown_name_and_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsError, match="no weights are called 'whisper'"):
+        locate("whisper")
+    monkeypatch.setenv("MIEN_WEIGHTS_LICENCE", "strict")
+    with pytest.raises(ConfigError, match="any or permissive"):
+        locate("silero_vad_v6")

