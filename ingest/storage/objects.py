@@ -54,6 +54,7 @@ class ObjectStore(Store):
     def publish(self, local_path: Path, name: str) -> str:
         import pyarrow as pa
 
+        check_name(name)
         # Mapped, not read: the upload takes the pages as it needs them.
         with translated(f"reading {local_path}"):
             if local_path.stat().st_size == 0:
