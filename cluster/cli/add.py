@@ -1,0 +1,43 @@
+"""`mien add`: what is to be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli.options import echo_json, json_option, with_config
+
+if TYPE_CHECKING:
+    from cluster.config import Loaded
+
+
+@click.command(
+    epilog="\b\nExample: mien add talks/ interview.mp4 https://example.org/film.webm\n"
+    "Exit codes: 0 all added or known; 1 a folder could not be listed (named; the rest was added)."
+)
+@click.argument("what", nargs=-1, required=True, metavar="PATH|FOLDER|URL...")
+@with_config
+@json_option
+def command(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
+    """Adds videos to the catalog: files, folders, URLs of files, object store URIs; nothing is read yet."""
+    from cluster.runner.adding import add
+
+    result, tally = add(loaded.settings, what)
+    if as_json:
+        echo_json(
+            {
+                "new": result.new,
+                "known": result.known,
+                "skipped": dict(tally.skipped),
+                "errors": [str(error) for error in tally.errors],
+            }
+        )
+    else:
+        click.echo(f"{len(result.new)} new, {len(result.known)} known already")
+        if tally.skipped_count:
+            click.echo(tally.summary())
+    for error in tally.errors:
+        click.echo(f"mien: {type(error).__name__}: {error}", err=True)
+    if tally.errors:
+        raise SystemExit(1)

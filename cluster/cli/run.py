@@ -1,0 +1,52 @@
+"""`mien run`: the work itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli.options import echo_json, json_option, with_config
+
+if TYPE_CHECKING:
+    from cluster.config import Loaded
+
+EXIT_WITH_FAILURES = 3
+
+
+@click.command(
+    epilog="\b\nExample: mien run --local --set clip.require=face\n"
+    "Exit codes: 0 all done; 3 done, and some videos or segments failed (mien status names them);\n"
+    "1 stopped by an error, 2 impossible as asked: what was committed stays, run again to go on."
+)
+@with_config
+@click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")
+@click.option("--address", help="Of a running Ray cluster.  [default: engine.address, else one here]")
+@json_option
+def command(loaded: Loaded, local: bool, address: str | None, as_json: bool) -> None:
+    """Turns the catalog's videos into shards, until all are done; begins where a killed run ended."""
+    import dataclasses
+
+    from cluster.report.progress import Progress
+    from cluster.report.state import result_lines, status_facts
+    from cluster.runner.run import run
+
+    settings = loaded.settings
+    if address:
+        settings = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, address=address))
+    with Progress() as progress:
+        result = run(settings, local=local, show=progress.show, say=progress.say)
+    facts = {
+        "run": result.run_id,
+        "seconds": round(result.seconds, 1),
+        "shards_uri": settings.store.shards_uri,
+        "left_alone": result.elsewhere,
+        **status_facts(result.status),
+    }
+    if as_json or not sys.stdout.isatty():
+        echo_json(facts)
+    else:
+        click.echo("\n".join(result_lines(result, settings.store.shards_uri)))
+    if result.status.video_errors or result.status.segment_errors:
+        raise SystemExit(EXIT_WITH_FAILURES)

@@ -1,0 +1,31 @@
+"""`mien status`: where everything stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli.options import echo_json, json_option, with_config
+
+if TYPE_CHECKING:
+    from cluster.config import Loaded
+
+
+@click.command(epilog="Example: mien status --json")
+@with_config
+@json_option
+def command(loaded: Loaded, as_json: bool) -> None:
+    """Shows what is done, what is left, what failed and in which class, and the yield in seconds."""
+    import contextlib
+
+    from cluster.report.state import status_facts, status_lines
+    from ingest.catalog import Catalog
+
+    store = loaded.settings.store
+    with contextlib.closing(Catalog.open(store.catalog_url)) as catalog:
+        status = catalog.status()
+    if as_json:
+        echo_json({"shards_uri": store.shards_uri, **status_facts(status)})
+    else:
+        click.echo("\n".join(status_lines(status, store.shards_uri)))

@@ -1,0 +1,40 @@
+"""`mien verify`: is what was committed still what is there?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli.options import echo_json, json_option, with_config
+
+if TYPE_CHECKING:
+    from cluster.config import Loaded
+
+
+@click.command(
+    epilog="\b\nExample: mien verify --quick\nExit codes: 0 everything is as committed; 1 something is not."
+)
+@with_config
+@click.option("--quick", is_flag=True, help="Hashes and indexes only; do not decode every member.")
+@json_option
+def command(loaded: Loaded, quick: bool, as_json: bool) -> None:
+    """Reads every committed shard back: hash, index, each member decoded, no key twice, no file too many."""
+    from cluster.runner.verifying import verify
+
+    report = verify(loaded.settings, deep=not quick)
+    if as_json:
+        echo_json(
+            {
+                "ok": not report.faults,
+                "shards": report.shards,
+                "samples": report.samples,
+                "faults": report.faults,
+            }
+        )
+    else:
+        for fault in report.faults:
+            click.echo(fault)
+        verdict = f"{len(report.faults)} faults" if report.faults else "all as committed"
+        click.echo(f"{report.shards} shards, {report.samples} samples: {verdict}")
+    raise SystemExit(1 if report.faults else 0)

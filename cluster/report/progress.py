@@ -1,0 +1,87 @@
+"""Progress on a terminal: how far, how fast, how long yet, and how much of it survives."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from cluster.report.funnel import clock
+from pipelines.data import KEPT
+
+if TYPE_CHECKING:
+    from cluster.engine import Snapshot
+    from ingest.catalog import Catalog
+
+SHOW_EVERY_SECONDS = 2.0
+
+
+class Progress:
+    """`with Progress() as progress: run(…, show=progress.show)`; silent where stderr is no terminal."""
+
+    def __init__(self, *, enabled: bool | None = None) -> None:
+        self._enabled = sys.stderr.isatty() if enabled is None else enabled
+        self._bar: Any = None
+        self._began = time.monotonic()
+        self._shown = 0.0
+        self._at_start: float | None = None
+
+    def __enter__(self) -> Self:
+        if self._enabled:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[told]}"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("starting", total=None, told="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+
+    def show(self, catalog: Catalog, snapshot: Snapshot | None) -> None:
+        now = time.monotonic()
+        if self._bar is None or now - self._shown < SHOW_EVERY_SECONDS:
+            return
+        self._shown = now
+        status = catalog.status()
+        total = sum(status.videos.values())
+        ended = sum(status.videos[state] for state in ("done", "partial", "failed"))
+        seconds = sum(status.seconds_by_fate.values())
+        if self._at_start is None:
+            self._at_start = seconds
+        rate = (seconds - self._at_start) / max(1e-9, now - self._began)
+        left = max(0.0, status.media_seconds - seconds)
+        parts = [f"{ended}/{total} videos", f"{clock(seconds)} of media", f"{rate:.1f}× real time"]
+        if rate > 0 and ended < total:
+            # What is not probed yet is taken to be as long as what is.
+            probed = max(1, ended + status.videos.get("running", 0))
+            waiting = status.videos.get("waiting", 0) * status.media_seconds / probed
+            parts.append(f"ETA {clock((left + waiting) / rate)}")
+        if seconds:
+            parts.append(f"yield {status.seconds_by_fate.get(KEPT, 0.0) / seconds:.0%}")
+        failed = sum(status.video_errors.values()) + sum(status.segment_errors.values())
+        if failed:
+            parts.append(f"{failed} failures")
+        busy = ""
+        if snapshot is not None:
+            busy = " ".join(f"{pool.name} {pool.busy}/{pool.workers}+{pool.queued}" for pool in snapshot.pools)
+        self._bar.update(
+            self._task, description="mien", total=total or None, completed=ended, told=" · ".join([*parts, busy])
+        )

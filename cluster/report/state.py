@@ -1,0 +1,98 @@
+"""The state of a store: as text for people, as plain values for programs."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import TYPE_CHECKING, Any
+
+from cluster.report.funnel import clock, funnel, funnel_lines
+
+if TYPE_CHECKING:
+    from cluster.runner.run import RunResult
+    from ingest.catalog import Status, Story
+
+
+def status_facts(status: Status) -> dict[str, Any]:
+    return {
+        "videos": status.videos,
+        "segments": status.segments,
+        "video_errors": status.video_errors,
+        "segment_errors": status.segment_errors,
+        "media_seconds": round(status.media_seconds, 3),
+        "seconds_by_fate": {fate: round(s, 3) for fate, s in status.seconds_by_fate.items()},
+        "funnel": [
+            {"step": step.name, "seconds": round(step.seconds, 3), "share": round(step.share, 4)}
+            for step in funnel(status.seconds_by_fate)
+        ],
+        "shards": status.shards,
+        "samples": status.samples,
+        "bytes": status.bytes,
+        "live_runs": status.live_runs,
+        "next_try_at": status.next_try_at,
+        "fingerprints": status.videos_by_fingerprint,
+    }
+
+
+def status_lines(status: Status, shards_uri: str) -> list[str]:
+    states = ", ".join(f"{count} {state}" for state, count in status.videos.items() if count)
+    lines = [f"videos    {states or 'none: add some with `mien add`'}"]
+    if status.live_runs:
+        lines.append(f"running   {', '.join(status.live_runs)}")
+    if status.next_try_at is not None:
+        wait = max(0.0, status.next_try_at - time.time())
+        lines.append(f"waiting   the next retry is due in {clock(wait)}")
+    for title, errors in (("videos", status.video_errors), ("segments", status.segment_errors)):
+        for name, count in errors.items():
+            lines.append(f"failed    {count} {title}: {name} (mien retry --class {name})")
+    if status.seconds_by_fate:
+        lines += ["yield", *funnel_lines(status.seconds_by_fate)]
+    size = f"{status.bytes / 1e6:,.1f} MB"
+    lines.append(f"shards    {status.shards} with {status.samples} samples, {size}, in {shards_uri}")
+    if len(status.videos_by_fingerprint) > 1:
+        lines.append(f"configs   {len(status.videos_by_fingerprint)} configurations made this store's samples")
+    return lines
+
+
+def result_lines(result: RunResult, shards_uri: str) -> list[str]:
+    lines = [f"run {result.run_id} took {clock(result.seconds)}", *status_lines(result.status, shards_uri)]
+    if result.elsewhere:
+        lines.append(
+            f"left alone {result.elsewhere} videos that were begun under another configuration: "
+            "run with that one, or choose another store.root"
+        )
+    return lines
+
+
+def story_lines(story: Story) -> list[str]:
+    """Everything that is known of one video, oldest first."""
+    video = story.video
+    lines = [f"{video.key}  {story.state}", f"  from      {video.uri!r}"]
+    if video.labels:
+        lines.append(f"  labels    {video.labels}")
+    if story.media is not None:
+        media = story.media
+        lines.append(
+            f"  media     {clock(media.duration_seconds)}, {media.bytes:,} bytes, sha256 {media.sha256[:16]}…"
+        )
+    if story.error_class:
+        lines.append(f"  error     {story.error_class} in {story.stage or '?'} (attempt {story.attempts})")
+        lines.append(f"            {story.error_text}")
+    if story.next_try_at is not None:
+        lines.append(f"  next try  {_when(story.next_try_at)}")
+    for segment in story.segments:
+        span = f"{clock(segment.start_ms / 1000)}–{clock(segment.end_ms / 1000)}"
+        lines.append(f"  segment   {span}  {segment.state}, {segment.sample_count} samples")
+        fates = ", ".join(f"{clock(s)} {fate}" for fate, s in segment.seconds_by_fate.items())
+        if fates:
+            lines.append(f"            {fates}")
+        if segment.shard:
+            lines.append(f"            in {segment.shard}")
+        if segment.error_class:
+            lines.append(f"            {segment.error_class} in {segment.stage}: {segment.error_text}")
+    lines += [f"  {_when(event.at)}  {event.what} {event.text}".rstrip() for event in story.events]
+    return lines
+
+
+def _when(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")

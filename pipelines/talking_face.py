@@ -1,0 +1,39 @@
+"""The talking-face pipeline, as a list."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pipelines.align.stage import Align
+from pipelines.faces.stage import Faces
+from pipelines.shards.write import WriteShards
+from pipelines.speech.split import Split
+from pipelines.transcribe.stage import Transcribe
+
+
+def talking_face(  # noqa: PLR0913
+    *,
+    require: tuple[str, ...],
+    fetch: Any,
+    split: Split,
+    faces: Faces,
+    transcribe: Transcribe,
+    align: Align,
+    shards: WriteShards,
+) -> list[Any]:
+    """The stages from a `Job` to a `Shard`, cheap and selective ones first.
+
+    `require` says what a clip must have: ("speech", "face"), ("face",) for expressive faces whether or not
+    anybody speaks, or ("speech",) for a corpus of sound, for which no picture is ever decoded.
+    """
+    only_speech = "speech" in require
+    stages = [
+        fetch,
+        dataclasses.replace(split, require=require),
+        dataclasses.replace(faces, look_at="speech" if only_speech else "all"),
+        dataclasses.replace(transcribe, require=require),
+        dataclasses.replace(align, require=require),
+        shards,
+    ]
+    return [stage for stage in stages if stage is not stages[2] or "face" in require]
