@@ -63,19 +63,24 @@ class PathText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or (value.isascii() and not value.startswith('"')):
-            return value
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            return json.dumps(value)
-        return json.dumps(value) if value.startswith('"') else value
+        if value is None:
+            return None
+        plain = not value.startswith('"') and "\0" not in value
+        return value if plain and _is_utf8(value) else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         if value is not None and value.startswith('"'):
             decoded: Any = json.loads(value)
             return str(decoded)
         return value
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # Byte order on both databases, so that prefixes are ranges and names sort alike.

@@ -133,22 +133,22 @@ def explain(connection: Connection, needle: str) -> Story | None:
     """UsageError where `needle` fits several videos."""
     rows = _find(connection, needle)
     if len(rows) > 1:
-        names = ", ".join(row.key for row in rows[: _CANDIDATES_SHOWN - 1])
-        raise UsageError(f"{needle!r} fits several videos: {names}, …; write more of the key")
+        names = ", ".join(row.key for row in rows) + (", …" if len(rows) == _CANDIDATES_SHOWN else "")
+        raise UsageError(f"{needle!r} fits several videos: {names}; write more of the key")
     return _story(connection, rows[0]) if rows else None
 
 
 def _find(connection: Connection, needle: str) -> list[Row[Any]]:
-    paths = (
-        {needle, str(Path(needle).absolute()), str(Path(needle).resolve())}
-        if "\0" not in needle
-        else {needle}
-    )
-    conditions = [videos.c.key == needle, or_(videos.c.id == needle, videos.c.uri.in_(sorted(paths)))]
-    if part := _SEGMENT_OR_SAMPLE.fullmatch(needle):
+    """The videos of the closest kind of match, if any."""
+    paths = [needle]
+    if "\0" not in needle:
+        paths += [str(Path(needle).absolute()), str(Path(needle).resolve())]
+    word = needle.replace("\0", "").encode("utf-8", "replace").decode()
+    conditions = [videos.c.key == word, or_(videos.c.id == word, videos.c.uri.in_(paths))]
+    if part := _SEGMENT_OR_SAMPLE.fullmatch(word):
         conditions.append(videos.c.key == part["video"])
-    if needle:
-        conditions.append((videos.c.key >= needle) & (videos.c.key < needle + _LAST_CHARACTER))
+    if word:
+        conditions.append((videos.c.key >= word) & (videos.c.key < word + _LAST_CHARACTER))
     for condition in conditions:
         statement = select(videos).where(condition).order_by(videos.c.key).limit(_CANDIDATES_SHOWN)
         if rows := list(connection.execute(statement)):

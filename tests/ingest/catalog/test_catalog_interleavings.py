@@ -1,0 +1,158 @@
+"""Two runs in any order of claiming, committing, failing, sleeping and dying: each segment counts at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from ingest.catalog import Catalog
+from ingest.errors import LeaseLostError, Policy
+from tests.ingest.catalog.makers import (
+    LEASE_SECONDS,
+    Clock,
+    begin,
+    ref,
+    segment,
+    segment_failure,
+    shard,
+    video_failure,
+)
+
+SEGMENTS = 3
+VIDEOS = "abc"
+
+runs = st.integers(0, 1)
+names = st.sampled_from(VIDEOS)
+starts = st.sampled_from(range(0, 60 * SEGMENTS, 60))
+places = st.lists(st.tuples(names, starts), min_size=1, max_size=4, unique=True)
+
+
+class TwoRuns(RuleBasedStateMachine):
+    new_url: ClassVar[Callable[[], str]]
+
+    @initialize()
+    def open(self) -> None:
+        self.clock = Clock()
+        self.catalog = Catalog.open(type(self).new_url(), clock=self.clock)
+        self.catalog.add(ref(name) for name in VIDEOS)
+        self.runs = [begin(self.catalog), begin(self.catalog)]
+        self.shards = 0
+        self.committed: set[str] = set()
+        """What the catalog said yes to."""
+
+    def teardown(self) -> None:
+        if hasattr(self, "catalog"):
+            self.catalog.close()
+
+    @rule(run=runs, limit=st.integers(1, 3))
+    def claim(self, run: int, limit: int) -> None:
+        try:
+            jobs = self.catalog.claim(self.runs[run], limit=limit)
+        except LeaseLostError:
+            self.runs[run] = begin(self.catalog)
+            return
+        for job in jobs:
+            ends = {key for key in self.committed if key.startswith(job.key)}
+            assert ends <= {f"{job.key}-{start_ms:09d}" for start_ms in job.done_starts_ms}
+
+    @rule(run=runs, where=places)
+    def commit(self, run: int, where: list[tuple[str, int]]) -> None:
+        records = [segment(name, start, samples=1, fate="kept") for name, start in where]
+        self.shards += 1
+        name = f"s{self.shards}"
+        try:
+            self.catalog.commit_shard(self.runs[run], shard(name, self.runs[run]), records)
+        except LeaseLostError as error:
+            assert error.lost
+            assert error.lost <= {record.key for record in records}
+            assert name not in self.catalog.shard_names()
+            return
+        assert not self.committed & {record.key for record in records}
+        self.committed |= {record.key for record in records}
+
+    @rule(run=runs, name=names, start=starts)
+    def drop(self, run: int, name: str, start: int) -> None:
+        record = segment(name, start)
+        try:
+            self.catalog.record_done(self.runs[run], [record])
+        except LeaseLostError:
+            return
+        self.committed.add(record.key)
+
+    @rule(run=runs, name=names, start=starts)
+    def fail_segment(self, run: int, name: str, start: int) -> None:
+        self._try(lambda: self.catalog.record_segment_failure(self.runs[run], segment_failure(name, start)))
+
+    @rule(run=runs, name=names, policy=st.sampled_from(Policy))
+    def fail_video(self, run: int, name: str, policy: Policy) -> None:
+        failure = video_failure(name, policy=policy, again=self.clock() + 5)
+        self._try(lambda: self.catalog.record_video_failure(self.runs[run], failure))
+
+    @rule(run=runs, name=names)
+    def split(self, run: int, name: str) -> None:
+        self._try(lambda: self.catalog.record_split(self.runs[run], f"folder-{name}", SEGMENTS))
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, LEASE_SECONDS + 1]))
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+    @rule(run=runs)
+    def heartbeat(self, run: int) -> None:
+        self._try(lambda: self.catalog.heartbeat(self.runs[run]))
+
+    @rule(run=runs)
+    def end(self, run: int) -> None:
+        self.catalog.end_run(self.runs[run], "ended")
+
+    @rule()
+    def retry(self) -> None:
+        self.catalog.retry()
+
+    @invariant()
+    def what_was_said_is_so(self) -> None:
+        if not hasattr(self, "catalog"):
+            return
+        stories = [story for name in VIDEOS if (story := self.catalog.explain(f"folder-{name}"))]
+        done = [part for story in stories for part in story.segments if part.state == "done"]
+        assert {part.key for part in done} == self.committed
+        status = self.catalog.status()
+        seconds = [
+            second for story in stories for part in story.segments for second in part.seconds_by_fate.items()
+        ]
+        for fate in ("kept", "no_face", "failed"):
+            assert status.seconds_by_fate.get(fate, 0.0) == sum(
+                value for name, value in seconds if name == fate
+            )
+        assert status.segments["done"] == len(done)
+        assert {part.shard for part in done if part.shard} == self.catalog.shard_names()
+        for story in stories:
+            assert (story.state == "running") == (story.run_id is not None)
+            if story.state in ("done", "partial"):
+                assert len(story.segments) == story.segment_count == SEGMENTS
+                assert (story.state == "done") == all(part.state == "done" for part in story.segments)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        """A refusal is a fair answer; what it must not change is checked by the invariant."""
+        try:
+            write()
+        except LeaseLostError as error:
+            assert str(error)
+
+
+@pytest.mark.slow
+def test_any_interleaving_of_two_runs_commits_each_segment_at_most_once(new_url: Callable[[], str]) -> None:
+    machine = type("TwoRunsHere", (TwoRuns,), {"new_url": staticmethod(new_url)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

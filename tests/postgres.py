@@ -1,0 +1,96 @@
+"""A real PostgreSQL for tests: started on loopback in a temporary folder, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+USER = "mien"
+PASSWORD = "swordfish-7391"  # noqa: S105 (of a server that lives for one test run)
+START_SECONDS = 60
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """The URL of an empty database with password authentication; skips where there is none."""
+    programs = _programs()
+    account = _account()
+    # Not pytest's tmp_path: its parents are closed to other accounts.
+    folder = Path(tempfile.mkdtemp(prefix="mien-postgres-"))
+    try:
+        data, password = folder / "data", folder / "password"
+        password.write_text(PASSWORD)
+        if account is not None:
+            for path in (folder, password):
+                shutil.chown(path, account)
+        create = [programs / "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={password}"]
+        create += ["-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(
+            create, user=account, check=True, cwd=folder, capture_output=True, timeout=START_SECONDS
+        )
+        port = _free_port()
+        options = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", *_FAST]
+        serve = [programs / "postgres", "-D", data, *(word for option in options for word in ("-c", option))]
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(serve, user=account, cwd=folder, stdout=log, stderr=log)
+        try:
+            _wait(server, port, folder / "log")
+            yield f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs() -> Path:
+    folders = [Path(found).parent for found in [shutil.which("initdb")] if found]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    pytest.skip("PostgreSQL (initdb, postgres) is not installed")
+
+
+def _account() -> str | None:
+    """initdb refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    pytest.skip("PostgreSQL does not run as root, and there is no account postgres or nobody")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        if "ready to accept connections" in log.read_text(errors="replace"):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"PostgreSQL did not start on port {port}: {log.read_text(errors='replace')[-2000:]}")
