@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.errors import AccessDeniedError, MissingFileError, StorageDeniedError, UsageError
+from ingest.sources import SOURCES, Tally, expand, local_path, path_uri
+from ingest.sources.folder import file_ref
+from ingest.sources.naming import SLUG_LETTERS, make_id
+from ingest.storage import open_store
+from tests.s3 import S3Server
+
+NOBODY = 65534
+
+# Every name that Linux allows: any bytes but "/" and NUL.
+raw_names = st.binary(min_size=1, max_size=80).filter(
+    lambda name: not set(name) & {0, 0x2F} and name not in {b".", b".."}
+)
+
+
+def names(path: Path, tally: Tally | None = None) -> list[str]:
+    return [Path(ref.uri).name for ref in expand(str(path), tally=tally)]
+
+
+@given(st.lists(raw_names, min_size=2, max_size=8, unique=True))
+def test_distinct_paths_have_distinct_ids_that_a_tar_key_can_hold(found: list[bytes]) -> None:
+    refs = [file_ref("/videos/" + os.fsdecode(name), query="/videos") for name in found]
+    assert len({ref.id for ref in refs}) == len(found)
+    for ref in refs:
+        assert re.fullmatch(rf"[A-Za-z0-9_]{{1,{SLUG_LETTERS + 1 + 16}}}", ref.id)
+        assert re.fullmatch(r"[A-Za-z0-9]+", ref.source)
+
+
+@given(raw_names)
+def test_any_path_survives_json_and_utf8(name: bytes) -> None:
+    path = "/videos/" + os.fsdecode(name)
+    ref = file_ref(path, query=path)
+    for text in (ref.uri, ref.title, ref.query):
+        assert json.loads(json.dumps(text, ensure_ascii=False).encode("utf-8")) == text
+    assert os.fsencode(local_path(ref.uri) or "") == os.fsencode(path)
+
+
+@given(st.text(min_size=1), st.binary())
+def test_ids_are_stable_and_short(stem: str, identity: bytes) -> None:
+    assert make_id(stem, identity) == make_id(stem, identity)
+    assert len(make_id(stem, identity)) <= SLUG_LETTERS + 17
+
+
+def test_the_id_is_readable() -> None:
+    assert re.fullmatch(
+        r"Das_ist_ein_Uberblick_2_[0-9a-f]{16}", file_ref("/a/Das ist ein Überblick-2.mp4", query="").id
+    )
+    assert path_uri("/a/ä b.mp4") == "/a/ä b.mp4"
+    assert path_uri("/a/" + os.fsdecode(b"\xff.mp4")) == "file:///a/%FF.mp4"
+
+
+def test_a_folder_is_walked_sorted_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    for name in (
+        "b.mp4",
+        "a.MKV",
+        "notes.txt",
+        "more.txt",
+        "meta.json",
+        "README",
+        "sub/z.webm",
+        "sub/deep/y.mov",
+        "sound.wav",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    tally = Tally()
+    assert names(tmp_path, tally) == ["a.MKV", "b.mp4", "z.webm", "y.mov"]
+    assert tally.skipped == {".txt": 2, ".json": 1, "(none)": 1, ".wav": 1}
+    assert tally.summary() == "skipped 5 files that are not media: .txt 2, (none) 1, .json 1, .wav 1"
+    assert tally.errors == []
+
+
+def test_nothing_skipped_says_nothing() -> None:
+    assert Tally().summary() == ""
+
+
+def test_what_is_broken_is_a_row_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "dead.mp4").symlink_to("nowhere")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "empty.mp4").touch()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert names(tmp_path) == ["dead.mp4", "empty.mp4", "loop.mp4", "pipe.mp4"]
+
+
+@pytest.mark.parametrize("make", ["text", "fifo", "dead", "nothing", "empty"])
+def test_a_named_file_is_always_a_row(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "odd name.xyz"
+    if make == "text":
+        path.write_text("hello")
+    elif make == "fifo":
+        os.mkfifo(path)
+    elif make == "dead":
+        path.symlink_to("nowhere")
+    elif make == "empty":
+        path.touch()
+    (ref,) = expand(str(path))
+    assert (ref.source, ref.uri, ref.title) == ("file", str(path), "odd name")
+
+
+def test_relative_paths_and_file_uris_are_the_same_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a b.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    refs = [
+        ref
+        for argument in ("a b.mp4", "./a b.mp4", str(tmp_path / "a b.mp4"), f"file://{tmp_path}/a%20b.mp4")
+        for ref in expand(argument)
+    ]
+    assert len({ref.id for ref in refs}) == 1
+    assert {ref.uri for ref in refs} == {str(tmp_path / "a b.mp4")}
+
+
+def test_names_that_are_not_utf8_are_found_again(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    Path(os.fsdecode(raw)).touch()
+    (ref,) = expand(str(tmp_path))
+    assert ref.uri.startswith("file:///")
+    assert ref.title == "caf\ufffd"
+    assert os.path.exists(local_path(ref.uri) or "")  # noqa: PTH110
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    root, disk = tmp_path / "root", tmp_path / "disk"
+    for folder in (root / "real", disk):
+        folder.mkdir(parents=True)
+    (root / "real" / "a.mp4").touch()
+    (disk / "b.mp4").touch()
+    (root / "0-inside").symlink_to("real")
+    (root / "real" / "up").symlink_to("..")
+    (root / "1-outside").symlink_to(disk)
+    (root / "2-outside-again").symlink_to(disk)
+    (root / "c.mp4").symlink_to(disk / "b.mp4")
+    found = [ref.uri for ref in expand(str(root))]
+    assert found == [str(root / name) for name in ("c.mp4", "real/a.mp4", "1-outside/b.mp4")]
+
+
+@pytest.fixture
+def shut_folder() -> Iterator[Path]:
+    """A folder that everybody can reach, with one below that nobody can list."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        (root / "open.mp4").touch()
+        (root / "shut").mkdir()
+        (root / "shut" / "hidden.mp4").touch()
+        (root / "shut").chmod(0)
+        was_root = os.geteuid() == 0
+        if was_root:
+            os.seteuid(NOBODY)
+        try:
+            yield root
+        finally:
+            if was_root:
+                os.seteuid(0)
+            (root / "shut").chmod(stat.S_IRWXU)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(shut_folder: Path) -> None:
+    tally = Tally()
+    assert names(shut_folder, tally) == ["open.mp4"]
+    (error,) = tally.errors
+    assert isinstance(error, AccessDeniedError)
+    assert "shut" in str(error)
+
+
+def test_without_a_tally_it_is_raised_after_the_rest(shut_folder: Path) -> None:
+    found = []
+    with pytest.raises(AccessDeniedError, match="shut"):
+        for ref in expand(str(shut_folder)):
+            found.append(ref.title)  # noqa: PERF401
+    assert found == ["open"]
+
+
+def test_a_folder_that_goes_away_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.mp4").touch()
+    tally = Tally()
+    walk = expand(str(tmp_path), tally=tally)
+    next(walk)
+    (tmp_path / "b" / "x.mp4").unlink()
+    (tmp_path / "b").rmdir()
+    assert list(walk) == []
+    assert isinstance(tally.errors[0], MissingFileError)
+
+
+def test_one_address_written_in_several_ways_is_one_video() -> None:
+    ways = (
+        "https://Example.COM/clips/Interview%201.mp4?k=v",
+        "HTTPS://example.com:443/clips/Interview%201.mp4?k=v#t=3",
+    )
+    refs = [ref for way in ways for ref in expand(way)]
+    assert len({ref.id for ref in refs}) == 1
+    assert refs[0].uri == "https://example.com/clips/Interview%201.mp4?k=v"
+    assert refs[0].title == "Interview 1"
+    assert refs[0].id.startswith("Interview_1_")
+    assert next(expand("https://example.com")).uri == "https://example.com/"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:hunter2@example.com/a.mp4",
+        "https://hunter2@example.com/a.mp4",
+        "https:///a.mp4",
+        "https://example.com:99999/a.mp4",
+        "https://[::1/a.mp4",
+        "s3://key:hunter2@bucket/a.mp4",
+        "gopher://hunter2@example.com/",
+        "file://elsewhere/a.mp4",
+        "",
+        "a\0b",
+    ],
+)
+def test_addresses_that_are_refused(address: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        list(expand(address))
+    assert "hunter2" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"media-{uuid4().hex[:12]}"
+    s3_server.create_bucket(name)
+    return name
+
+
+def test_a_prefix_of_a_bucket(bucket: str) -> None:
+    for folder, name in (("in/b", "x.mp4"), ("in/a", "y.webm"), ("in", "notes.txt"), ("other", "z.mp4")):
+        open_store(f"s3://{bucket}/{folder}").publish_bytes(b"x", name)
+    tally = Tally()
+    refs = list(expand(f"s3://{bucket}/in", tally=tally))
+    assert [ref.uri for ref in refs] == [f"s3://{bucket}/in/a/y.webm", f"s3://{bucket}/in/b/x.mp4"]
+    assert tally.skipped == {".txt": 1}
+    (one,) = expand(f"s3://{bucket}/in/b/x.mp4")
+    assert (one.id, one.source) == (refs[1].id, "object")
+    assert len(list(expand(f"s3://{bucket}"))) == 3
+    (missing,) = expand(f"s3://{bucket}/in/missing.mp4")
+    assert missing.uri.endswith("/in/missing.mp4")
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
+    for address in (f"s3://no-{bucket}", f"s3://no-{bucket}/prefix/"):
+        with pytest.raises(StorageDeniedError, match="nothing is there"):
+            list(expand(address))
+
+
+@pytest.mark.parametrize("source", sorted(SOURCES))
+def test_every_source_names_itself_as_it_is_listed(source: str, tmp_path: Path) -> None:
+    examples = {"file": str(tmp_path / "a.mp4"), "http": "https://example.com/a.mp4"}
+    if source not in examples:
+        pytest.skip("needs a server; see its own tests")
+    assert {ref.source for ref in expand(examples[source])} == {source}
