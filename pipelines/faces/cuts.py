@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipelines.faces.rows import Shown
 
 THUMBNAIL_PIXELS = (48, 27)
 FLASH_FRAMES = 3
-_OVERSAMPLING = 4
+_OVERSAMPLING = 3
 
 
 def thumbnail(picture: Any) -> Float32:
@@ -26,17 +27,22 @@ def thumbnail(picture: Any) -> Float32:
     width, height = THUMBNAIL_PIXELS
     if not kind.name.startswith(_LUMA_FIRST) or kind.is_big_endian:
         picture = picture.reformat(width * _OVERSAMPLING, height * _OVERSAMPLING, format="gray8", threads=1)
-    deep = picture.format.components[0].bits > 8
+    bits = picture.format.components[0].bits
     plane = picture.planes[0]
-    luma = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(plane.height, -1)[:, : plane.width]
-    # Points are enough: sixteen of them make a pixel, and the picture is not read as a whole.
-    rows = np.arange(height * _OVERSAMPLING) * plane.height // (height * _OVERSAMPLING)
-    columns = np.arange(width * _OVERSAMPLING) * plane.width // (width * _OVERSAMPLING)
-    points = luma[rows[:, None], columns[None, :]]
-    small = cv2.resize(points, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    small -= small.mean()
-    scale = 2.0 ** (picture.format.components[0].bits - 8)
-    return np.asarray(small / max(float(small.std()), _FLAT * scale), np.float32)
+    luma = np.frombuffer(plane, np.uint16 if bits > 8 else np.uint8).reshape(plane.height, -1)
+    # Points are enough: nine of them make a pixel, and the picture is not read as a whole.
+    points = luma[_every(plane.height, height * _OVERSAMPLING), _every(plane.width, width * _OVERSAMPLING)]
+    small = cv2.resize(np.ascontiguousarray(points), (width, height), interpolation=cv2.INTER_AREA)
+    mean, deviation = cv2.meanStdDev(small)
+    scale = 1.0 / max(float(deviation[0, 0]), _FLAT * 2.0 ** (bits - 8))
+    return np.asarray((small - np.float32(mean[0, 0])) * np.float32(scale), np.float32)
+
+
+def _every(length: int, count: int) -> slice:
+    """`count` evenly spaced lines about the middle; all of them where there are fewer."""
+    step, taken = max(1, length // count), min(count, length)
+    first = (length - (taken - 1) * step) // 2
+    return slice(first, first + (taken - 1) * step + 1, step)
 
 
 _LUMA_FIRST = ("yuv4", "yuvj4", "nv12", "nv21", "gray")
@@ -50,33 +56,34 @@ ALONE = 2.0
 
 
 def change(first: Float32, second: Float32) -> float:
-    return float(np.abs(first - second).mean())
+    import cv2
+
+    return float(cv2.norm(first, second, cv2.NORM_L1)) / first.size
 
 
 def find_cuts(frames: Iterable[Shown]) -> Iterator[tuple[Shown, bool]]:
     """Each frame, with whether a new shot begins at it.
 
-    A change is a cut where it stands alone among the changes around it, and where none of the next FLASH_FRAMES
-    frames is like the one before it (else it was a flash, or a picture shown for an instant). Holds back at most
-    FLASH_FRAMES frames, and those only after a change.
+    A change is a cut where it stands alone among the changes around it, and where none of the next
+    FLASH_FRAMES frames is like the one before it (else it was a flash, or a picture shown for an instant).
+    Holds back at most FLASH_FRAMES frames, and those only after a change.
     """
     held: list[tuple[Shown, Float32]] = []  # the doubtful frame first, then those that came after it
     before: Float32 | None = None  # the last frame that belongs to the shot for sure
     usual: list[float] = []  # recent changes within the shot
 
-    def settle() -> Iterator[tuple[Shown, bool]]:
+    def settle(last: Float32) -> Iterator[tuple[Shown, bool]]:
         nonlocal before
-        assert before is not None
         thumbs = [thumb for _, thumb in held]
-        jump = change(before, thumbs[0])
-        returns = [number for number, thumb in enumerate(thumbs[1:], 1) if change(before, thumb) < jump / 2]
+        jump = change(last, thumbs[0])
+        returns = [number for number, thumb in enumerate(thumbs[1:], 1) if change(last, thumb) < jump / 2]
         if returns:
             for shown, _ in held[: returns[0]]:
                 yield shown, False
             del held[: returns[0]]
             return
-        after = [change(a, b) for a, b in zip(thumbs, thumbs[1:], strict=False)]
-        around = max(float(np.mean(usual[-3:])) if usual else 0.0, float(np.mean(after)) if after else 0.0)
+        after = [change(a, b) for a, b in pairwise(thumbs)]
+        around = max(*(sum(steps) / len(steps) for steps in (usual[-3:], after) if steps), 0.0, 0.0)
         cut = jump > ALONE * around
         yield held[0][0], cut
         usual[:] = [] if cut else [*usual[-2:], jump]
@@ -88,14 +95,14 @@ def find_cuts(frames: Iterable[Shown]) -> Iterator[tuple[Shown, bool]]:
         while held:
             shown, thumb = held[0]
             step = 0.0 if before is None else change(before, thumb)
-            if step < CHANGE:
+            if before is None or step < CHANGE:
                 if before is not None:
                     usual[:] = [*usual[-2:], step]
                 before = thumb
                 del held[0]
                 yield shown, False
             elif all_of_them or len(held) > FLASH_FRAMES:
-                yield from settle()
+                yield from settle(before)
             else:
                 return
 

@@ -81,7 +81,7 @@ class Yunet:
         if found is None:
             found = np.empty((0, 15), np.float32)
         boxes = np.hstack([found[:, :2], found[:, :2] + found[:, 2:4]])
-        # YuNet names them by the person's own sides, so its right eye comes first: the left one in the picture.
+        # YuNet names sides as the person would: its right eye comes first, which is the left in the picture.
         return Detections(boxes, found[:, 4:14].reshape(-1, 5, 2), found[:, 14])
 
 

@@ -4,44 +4,60 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.data import CROP_PIXELS, Float32, Float64
+from pipelines.data import Float32, Float64
 
 TEMPLATE: Float64 = np.array(
     [[46.2946, 51.6963], [81.5318, 51.5014], [64.0252, 71.7366], [49.5493, 92.3655], [78.7299, 92.2041]]
 )
-"""(5, 2) where the landmarks lie in a crop of CROP_PIXELS: ArcFace's template (insightface.utils.face_align)
-moved by 8 pixels to the right, as insightface does for 128. So crop[0:112, 8:120] is ArcFace's own crop."""
+"""(5, 2) where the landmarks lie in a crop of CROP_PIXELS (128): ArcFace's template, as insightface has it in
+utils/face_align.py, moved 8 pixels to the right, as insightface does for 128.
+So ARCFACE is ArcFace's own crop."""
+
+ARCFACE = (slice(0, 112), slice(8, 120))
+"""Rows and columns of a crop that ArcFace takes."""
 
 
-def similarity(landmarks: Float32 | Float64, template: Float64 = TEMPLATE) -> Float64:
-    """(2, 3) rotation, scale and shift that bring `landmarks` (5, 2) nearest to `template`.
+_MIDDLE = TEMPLATE.mean(0)
+_AIM = TEMPLATE - _MIDDLE
+_SUMS: Float64 = np.stack(
+    [
+        _AIM.ravel(),
+        np.stack([-_AIM[:, 1], _AIM[:, 0]], 1).ravel() * -1.0,
+        np.tile([0.2, 0.0], 5),
+        np.tile([0.0, 0.2], 5),
+    ]
+)
+"""(4, 10) what the least squares need of the flat landmarks: two products with the template, two means."""
+
+
+def similarity(landmarks: Float32 | Float64) -> Float64:
+    """(2, 3) rotation, scale and shift that bring `landmarks` (5, 2) nearest to TEMPLATE.
 
     Closed form of the least squares over similarities without reflection (Umeyama 1991; in the plane it is
-    a linear problem in a + ib): one division instead of a singular value decomposition.
+    a linear problem in a + ib): two dot products instead of a singular value decomposition.
     """
-    points = np.asarray(landmarks, np.float64)
-    middle, target_middle = points.mean(0), template.mean(0)
-    p, q = points - middle, template - target_middle
-    norm = float((p * p).sum())
-    if norm == 0.0:  # all five in one place: no scale can be told
+    flat = np.asarray(landmarks, np.float64).ravel()
+    along, across, x, y = (_SUMS @ flat).tolist()
+    norm = float(flat @ flat) - 5 * (x * x + y * y)
+    if norm < 1e-9:  # all five in one place: no scale can be told
         norm = 1.0
-    a = float((p * q).sum()) / norm
-    b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / norm
-    turn = np.array([[a, -b], [b, a]])
-    return np.hstack([turn, (target_middle - turn @ middle)[:, None]])
+    a, b = along / norm, across / norm
+    return np.array([[a, -b, _MIDDLE[0] - a * x + b * y], [b, a, _MIDDLE[1] - b * x - a * y]])
 
 
 def compose(outer: Float64, inner: Float64) -> Float64:
     """(2, 3) map that does `inner` first, then `outer`."""
-    result = outer[:, :2] @ inner
+    result: Float64 = outer[:, :2] @ inner
     result[:, 2] += outer[:, 2]
     return result
 
 
 def inverse(transform: Float64) -> Float64:
     """(2, 3) map that undoes `transform`."""
-    turn = np.linalg.inv(transform[:, :2])
-    return np.hstack([turn, -(turn @ transform[:, 2])[:, None]])
+    (a, b, x), (c, d, y) = transform.tolist()
+    scale = 1.0 / (a * d - b * c)
+    a, b, c, d = d * scale, -b * scale, -c * scale, a * scale
+    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]])
 
 
 def upright_from_stored(rotation_degrees: int, width_pixels: int, height_pixels: int) -> Float64:
@@ -70,9 +86,4 @@ def overlap(first: Float32, second: Float32) -> Float32:
 
 def face_pixels(boxes: Float32) -> Float32:
     """(N,) size of a face: the geometric mean of its box's sides."""
-    return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1), dtype=np.float32)
-
-
-ARCFACE = (slice(0, 112), slice(8, 8 + 112))
-"""Rows and columns of a crop that ArcFace takes."""
-assert CROP_PIXELS == 128
+    return np.asarray(np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)), np.float32)

@@ -14,6 +14,8 @@ from pipelines.faces.tracks import Trail
 
 LOOKS = 4
 """Crops that an embedding is the mean of."""
+MIN_SCORE, MIN_BLUR = 0.6, 8.0
+"""Means over a trail below which its embedding is not believed."""
 
 
 class Identity:
@@ -32,13 +34,14 @@ class Identity:
 
         parts = np.array_split(np.arange(len(trail.looks)), min(LOOKS, len(trail.looks)))
         best = [max(part.tolist(), key=lambda at: self._worth(trail, at)) for part in parts]
-        crops = [cv2.imdecode(np.frombuffer(trail.looks[at].jpeg, np.uint8), cv2.IMREAD_COLOR) for at in best]
-        features = self._model.get_feat([np.ascontiguousarray(crop[ARCFACE]) for crop in crops])
+        jpegs = [np.frombuffer(trail.looks[at].jpeg, np.uint8) for at in best]
+        crops = [np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))[ARCFACE] for jpeg in jpegs]
+        features = self._model.get_feat([np.ascontiguousarray(crop) for crop in crops])
         return unit(unit(features).mean(0))
 
     @staticmethod
     def _worth(trail: Trail, at: int) -> float:
-        return float(trail.places[at][14]) * np.log1p(trail.looks[at].blur)
+        return float(trail.places[at][14] * np.log1p(trail.looks[at].blur))
 
 
 def unit(vectors: Float32) -> Float32:
@@ -49,16 +52,19 @@ def unit(vectors: Float32) -> Float32:
 def group(trails: Sequence[Trail], embeddings: Sequence[Float32] | None, threshold: float) -> list[list[int]]:
     """Indices of the trails that are one person each, in order of first appearance.
 
-    The most alike are joined first, as long as their cosine is at least `threshold` and they are never seen at
-    once. A group's likeness to another is that of their mean embeddings, weighted by rows.
+    The most alike are joined first, as long as their cosine is at least `threshold` and they are never seen
+    at once. A group's likeness to another is that of their mean embeddings, weighted by rows. Trails that
+    were seen badly stay alone: embeddings of dark and blurred faces are all alike.
     """
     groups = [[index] for index in range(len(trails))]
     if embeddings is not None:
+        clear = [_seen_well(trail) for trail in trails]
         sums = [np.asarray(e * len(t.seconds), np.float32) for e, t in zip(embeddings, trails, strict=True)]
         while len(groups) > 1:
             means = unit(np.stack(sums))
             like = means @ means.T
-            like[[[not _apart(trails, a, b) for b in groups] for a in groups]] = -1
+            allowed = [[_may_join(trails, clear, a, b) for b in groups] for a in groups]
+            like = np.where(allowed, like, -1.0)
             first, second = sorted(divmod(int(like.argmax()), len(groups)))
             if like[first, second] < threshold:
                 break
@@ -69,10 +75,16 @@ def group(trails: Sequence[Trail], embeddings: Sequence[Float32] | None, thresho
     return sorted(groups, key=lambda members: trails[members[0]].shown[0].start)
 
 
-def _apart(trails: Sequence[Trail], first: list[int], second: list[int]) -> bool:
-    """Whether no trail of one group overlaps in time with one of the other (nor is the same)."""
-    return all(
-        trails[a].shown[-1].stop <= trails[b].shown[0].start or trails[b].shown[-1].stop <= trails[a].shown[0].start
+def _seen_well(trail: Trail) -> bool:
+    score = np.mean([place[14] for place in trail.places])
+    return bool(score >= MIN_SCORE and np.mean([look.blur for look in trail.looks]) >= MIN_BLUR)
+
+
+def _may_join(trails: Sequence[Trail], clear: Sequence[bool], first: list[int], second: list[int]) -> bool:
+    """Whether all are seen well, and no trail of one group overlaps in time with one of the other."""
+    return all(clear[index] for index in first + second) and all(
+        trails[a].shown[-1].stop <= trails[b].shown[0].start
+        or trails[b].shown[-1].stop <= trails[a].shown[0].start
         for a in first
         for b in second
     )

@@ -18,8 +18,8 @@ _WANTED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 def open_session(path: Path, device: Device, threads: int) -> Any:
     """An onnxruntime.InferenceSession on `device`.
 
-    onnxruntime lists CUDA where CUDA is missing, and falls back to the CPU with a log line. The provider of the
-    session as created is the only proof; raises ProviderError where it is another than was asked for.
+    onnxruntime lists CUDA where CUDA is missing, and falls back to the CPU with a log line. The provider of
+    the session as created is the only proof; raises ProviderError where it is another than was asked for.
     """
     import onnxruntime
 
@@ -46,8 +46,8 @@ def prove(session: Any, device: Device) -> str:
     provider = str(session.get_providers()[0])
     if provider != _WANTED[device]:
         raise ProviderError(
-            f"device is {device}, but the session runs on {provider}: onnxruntime found no usable GPU, driver, CUDA or cuDNN; "
-            "install the CUDA and cuDNN that this onnxruntime-gpu names, or set device to cpu"
+            f"device is {device}, but the session runs on {provider}: onnxruntime found no usable GPU, "
+            "driver, CUDA or cuDNN; install those that this onnxruntime-gpu names, or set device to cpu"
         )
     return provider
 

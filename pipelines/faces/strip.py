@@ -1,8 +1,9 @@
 """The film strip: single JPEG crops joined, without loss, into one JPEG, and windows cut out of it.
 
-Each crop is a baseline JPEG of its own, whose scan begins with predictors at zero and ends on a byte. A restart
-marker does the same inside a scan (ITU-T T.81, section F.1.1.5.1), so the scans of many crops with a marker between them
-*are* one scan: no pixel is decoded, none is coded again. One interval is one frame of 8 x 8 MCUs.
+Each crop is a baseline JPEG of its own, whose scan begins with predictors at zero and ends on a byte. A
+restart marker does the same inside a scan (ITU-T T.81, section F.1.1.5.1), so the scans of many crops with a
+marker between them *are* one scan: no pixel is decoded, none is coded again. One interval is one frame of
+8 x 8 MCUs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_FRAMES = 65_535 // CROP_PIXELS
 MCUS_PER_FRAME = (CROP_PIXELS // 16) ** 2
 
 _GREY_MCU = bytes.fromhex("28a28a00")
-"""Six blocks without coefficients in the standard Huffman tables: 4 x (00 1010) for Y, then 00 00 and 00 00."""
+"""Six blocks without coefficients in the standard Huffman tables: 4 x (00 1010) for Y, 2 x (00 00)."""
 _GREY_SCAN = _GREY_MCU * MCUS_PER_FRAME
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _DRI = b"\xff\xdd\x00\x04" + MCUS_PER_FRAME.to_bytes(2, "big")
@@ -45,14 +46,16 @@ def assemble_strip(crops: Sequence[bytes]) -> bytes:
     Raises CorruptMediaError where a crop is no such JPEG or was coded with other tables than the first.
     """
     if not 1 <= len(crops) <= MAX_FRAMES:
-        raise CorruptMediaError(f"a film strip holds 1 to {MAX_FRAMES} frames, got {len(crops)}: cut the clip shorter")
+        raise CorruptMediaError(
+            f"a film strip holds 1 to {MAX_FRAMES} frames, got {len(crops)}: cut the clip shorter"
+        )
     first = _parse(next((crop for crop in crops if crop), None) or _grey_crop())
     scans = []
     for number, crop in enumerate(crops):
         parsed = _parse(crop) if crop else None
         if parsed is not None and parsed.header != first.header:
             raise CorruptMediaError(
-                f"crop {number} of the strip has another JPEG header than the first: encode all at one quality"
+                f"crop {number} has another JPEG header than the strip's first: encode all at one quality"
             )
         scans.append(_GREY_SCAN if parsed is None else parsed.scan)
     return _join(first, scans)
@@ -67,8 +70,8 @@ def cut_strip(strip: bytes, first: int, count: int) -> bytes:
     scans = _RESTART.split(parsed.scan)
     if len(scans) * CROP_PIXELS != parsed.height:
         raise CorruptMediaError(
-            f"the strip has {len(scans)} restart intervals and {parsed.height} pixel rows, which do not agree: "
-            "write the shard again"
+            f"the strip has {len(scans)} restart intervals and {parsed.height} pixel rows, "
+            "which do not agree: write the shard again"
         )
     if first < 0 or count < 1 or first + count > len(scans):
         raise CorruptMediaError(

@@ -48,9 +48,9 @@ class Trail:
 class Following:
     """How faces are followed. Seconds are of media time."""
 
-    detect_every_seconds: float = 0.2
-    score_threshold: float = 0.5
-    """A face begins with at least this score; once followed, `keep_threshold` is enough (ByteTrack, Zhang 2022)."""
+    detect_every_seconds: float = 0.16
+    score_threshold: float = 0.6
+    """A face begins with at least this score; then `keep_threshold` is enough (ByteTrack, Zhang 2022)."""
     keep_threshold: float = 0.3
     min_face_pixels: float = 40.0
     max_faces: int = 8
@@ -74,7 +74,9 @@ class _Match:
 def places(found: Detections) -> Float32:
     """(N, 15): box 0:4, landmarks 4:14, score 14."""
     count = len(found.scores)
-    return np.hstack([found.boxes, found.landmarks.reshape(count, 10), found.scores[:, None]]).astype(np.float32)
+    return np.hstack([found.boxes, found.landmarks.reshape(count, 10), found.scores[:, None]]).astype(
+        np.float32
+    )
 
 
 class Follower:
@@ -102,7 +104,7 @@ class Follower:
                 continue
             span.append(shown)
             held_bytes += size
-            due = shown.seconds - span[0].seconds >= self._settings.detect_every_seconds - 1e-3
+            due = shown.seconds - span[0].seconds >= self._settings.detect_every_seconds - 0.01
             if due or held_bytes + size > self._settings.max_held_bytes:
                 self._advance(span)
                 span, held_bytes = [shown], size
@@ -114,8 +116,8 @@ class Follower:
             self._between(span, places(self._find(span[-1])))
 
     def _between(self, span: list[Shown], found: Float32) -> None:
-        """From the detection at span[0] to that at span[-1]. Where a face comes or goes in between, or moved too
-        far to be matched, looks in the middle too: its first and last frame are then exact."""
+        """From the detection at span[0] to that at span[-1]. Where a face comes or goes in between, or moved
+        too far to be matched, looks in the middle too: its first and last frame are then exact."""
         match = self._match(span[-1].seconds, found)
         if (match.came or match.went) and len(span) > 2:
             middle = len(span) // 2
@@ -177,8 +179,12 @@ def affinity(known: Float32, found: Float32) -> Float32:
     Overlap of the boxes, and nearness of the landmarks in units of the face.
     """
     sizes = np.maximum(face_pixels(known[:, :4])[:, None], face_pixels(found[:, :4])[None, :])
-    ratio = np.minimum(face_pixels(known[:, :4])[:, None], face_pixels(found[:, :4])[None, :]) / np.maximum(sizes, 1e-3)
-    apart = np.linalg.norm((known[:, None, 4:14] - found[None, :, 4:14]).reshape(len(known), len(found), 5, 2), axis=-1)
+    ratio = np.minimum(face_pixels(known[:, :4])[:, None], face_pixels(found[:, :4])[None, :]) / np.maximum(
+        sizes, 1e-3
+    )
+    apart = np.linalg.norm(
+        (known[:, None, 4:14] - found[None, :, 4:14]).reshape(len(known), len(found), 5, 2), axis=-1
+    )
     near = np.clip(1 - apart.mean(-1) / np.maximum(sizes, 1e-3) / 0.6, 0, 1)
     fit = overlap(known[:, :4], found[:, :4]) + near
     fit[(ratio < 0.5) | (near <= 0)] = 0

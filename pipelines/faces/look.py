@@ -1,0 +1,50 @@
+"""What is done with one decoded frame: find faces in a small copy of it, cut a face out of its planes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipelines.data import CROP_PIXELS, Float32, UInt8
+from pipelines.faces.crop import Picture, blur, encode, read_picture, warp_crop
+from pipelines.faces.detect import Detections, Detector, detection_size
+from pipelines.faces.geometry import compose, similarity, upright_from_stored
+from pipelines.faces.rows import Shown
+from pipelines.faces.tracks import Look
+
+
+class Looker:
+    """Looks at the frames of one film; keeps the planes of the frame that it looked at last."""
+
+    def __init__(self, detector: Detector, *, min_face_pixels: float, rotation_degrees: int) -> None:
+        self._detector = detector
+        self._min_face_pixels = min_face_pixels
+        self._rotation_degrees = rotation_degrees
+        self._last: tuple[Any, Picture] | None = None
+
+    def find(self, shown: Shown) -> Detections:
+        """The faces, in pixels of the upright picture."""
+        picture = shown.picture
+        width, height = detection_size(picture.width, picture.height, self._min_face_pixels)
+        small = picture.reformat(width, height, format="bgr24", threads=1).to_ndarray()
+        scale = np.array([picture.width / width, picture.height / height], np.float32)
+        if self._rotation_degrees % 180:
+            scale = scale[::-1]
+        if self._rotation_degrees:
+            small = np.ascontiguousarray(np.rot90(small, -(self._rotation_degrees // 90)))
+        found = self._detector.find(small)
+        return Detections(found.boxes * np.tile(scale, 2), found.landmarks * scale, found.scores)
+
+    def look(self, shown: Shown, place: Float32) -> Look:
+        """The aligned crop of the face at `place` (15,)."""
+        import cv2
+
+        frame = shown.picture
+        if self._last is None or self._last[0] is not frame:
+            self._last = (frame, read_picture(frame))
+        upright = upright_from_stored(self._rotation_degrees, frame.width, frame.height)
+        crop = warp_crop(self._last[1], compose(similarity(place[4:14].reshape(5, 2)), upright))
+        half = (CROP_PIXELS // 2, CROP_PIXELS // 2)
+        small: UInt8 = np.asarray(cv2.resize(crop[0], half, interpolation=cv2.INTER_AREA), np.uint8)
+        return Look(encode(crop), small, blur(crop[0]))
