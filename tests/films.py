@@ -34,7 +34,7 @@ class _Recipe:
     sound_hz: int
     pixels: str = "yuv420p"
     shows_priming: bool = False
-    """The silence that an encoder puts first is presented: the container cannot say that it is to be dropped."""
+    """The silence that an encoder puts first is presented: the container cannot say to drop it."""
 
 
 CONTAINERS: dict[str, _Recipe] = {

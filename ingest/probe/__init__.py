@@ -14,6 +14,7 @@ from ingest.errors import (
     NoVideoStreamError,
     StillImageError,
     TruncatedMediaError,
+    UnsupportedMediaError,
     ZeroDurationError,
     one_line,
 )
@@ -31,6 +32,7 @@ __all__ = ["open_media", "probe"]
 # Formats whose duration is written by the muxer; for the others libav guesses it from the bit rate.
 _DECLARING = ("mov", "matroska", "flv", "asf", "flac", "avi", "nut")
 _SLACK_SECONDS, _SLACK_SHARE = 1.0, 0.02
+_JUMP_BACK_SECONDS, _JUMP_AHEAD_SECONDS = 1.0, 3600.0
 
 
 def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:
@@ -56,6 +58,9 @@ def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:
         picture, sound = choose(container, walked)
         if picture is None and sound is None:
             _refuse_nothing(container, name)
+        for stream in (picture, sound):
+            if stream is not None:
+                _refuse_jumps(walked[stream.index], name)
         zero = _zero(container, walked)
         _refuse_early_end(container, walked, name)
         video = video_info(path, picture, walked[picture.index], zero) if picture else None
@@ -104,8 +109,20 @@ def _refuse_mostly_corrupt(walked: dict[int, Walked], name: str) -> None:
             )
 
 
+def _refuse_jumps(facts: Walked, name: str) -> None:
+    """Recordings that were glued together have several clocks; what then belongs together nobody knows."""
+    if facts.back_seconds > _JUMP_BACK_SECONDS:
+        raise UnsupportedMediaError(
+            f"{name}: its clock jumps back by {facts.back_seconds:.1f} s; split it there, or encode it anew"
+        )
+    if max(facts.longest_interval, facts.longest_silence) > _JUMP_AHEAD_SECONDS:
+        raise CorruptMediaError(f"{name}: its clock jumps ahead by more than an hour; fetch it again")
+
+
 def _refuse_nothing(container: InputContainer, name: str) -> None:
     kinds = [stream.type for stream in container.streams if not is_cover(stream)]
+    if not container.streams:
+        raise CorruptMediaError(f"{name}: its header names no stream; fetch it again")
     if {"video", "audio"} & set(kinds):
         raise ZeroDurationError(f"{name}: its header declares streams, but they are empty; fetch it again")
     raise NoVideoStreamError(f"{name} has neither video nor audio (streams: {kinds or 'none'}); give a video")

@@ -31,6 +31,15 @@ class Walked:
     discarded: int = 0
     corrupt: int = 0
     last_is_corrupt: bool = False
+    back_seconds: float = 0.0
+    """The farthest that decoding time jumps back from one packet to the next."""
+    _last_dts: int | None = None
+
+    def note_order(self, dts: int | None) -> None:
+        if dts is not None:
+            if self._last_dts is not None and dts < self._last_dts:
+                self.back_seconds = max(self.back_seconds, seconds_of(self._last_dts - dts, self.time_base))
+            self._last_dts = dts
 
     @property
     def packets(self) -> int:
@@ -105,6 +114,7 @@ def walk(container: InputContainer) -> tuple[dict[int, Walked], str]:
             if packet.is_discard or ticks is None:
                 facts.discarded += 1
                 continue
+            facts.note_order(packet.dts)
             facts.ticks.append(ticks)
             facts.durations.append(packet.duration or 0)
     except (av.FFmpegError, OverflowError) as stopped:

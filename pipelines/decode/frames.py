@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Without an index nobody knows where the next key frame is; decoding this far costs less than a seek.
 _WORTH_A_SEEK_SECONDS = 2.0
 _EARLY_END_SECONDS = 1.0
+_WAIT_FOR_A_TIME_FRAMES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,7 @@ class FrameReader:
         recent: deque[float] = deque(maxlen=max(1, self._threads or 16))
         begun, damage, last = False, math.inf, -math.inf
         packets = self._container.demux(self._stream())
+        clock = _Clock(self._seconds, self._interval, self._video.start_seconds)
         while True:
             try:
                 packet = next(packets, None)
@@ -217,14 +219,14 @@ class FrameReader:
                 self._stopped = str(error)
                 packet = None
             if packet is None:
-                return
+                break
             ticks = packet.pts if packet.pts is not None else packet.dts
             if packet.size:
                 recent.append(self._seconds(ticks) if ticks is not None else last)
             try:
                 pictures = packet.decode()
             except av.error.EOFError:
-                return
+                break
             except av.FFmpegError:
                 if begun:
                     damage = min([damage, *recent])
@@ -232,21 +234,52 @@ class FrameReader:
                 continue
             for picture in pictures:
                 clean = not picture.is_corrupt
-                key = picture.key_frame
+                begun = begun or (clean and (picture.key_frame or not sought))
                 if not begun:
-                    begun = clean and (key or not sought)
-                    if not begun:
-                        continue
-                seconds = self._presented(picture, last)
-                last = seconds
-                if key and clean and seconds > damage:
-                    damage = math.inf
-                if not clean:
-                    damage = min(damage, seconds)
-                yield _Decoded(seconds, picture, seconds >= damage)
+                    continue
+                for seconds, timed in clock.timed(picture):
+                    last = seconds
+                    if timed.key_frame and not timed.is_corrupt and seconds > damage:
+                        damage = math.inf
+                    if timed.is_corrupt:
+                        damage = min(damage, seconds)
+                    yield _Decoded(seconds, timed, seconds >= damage)
+        for seconds, timed in clock.rest():
+            yield _Decoded(seconds, timed, seconds >= damage)
 
-    def _presented(self, picture: VideoFrame, last: float) -> float:
+
+class _Clock:
+    """Gives every picture a time that never goes back; those without one get theirs from their neighbours."""
+
+    def __init__(self, seconds_of_ticks: Callable[[int], float], interval: float, start: float) -> None:
+        self._seconds = seconds_of_ticks
+        self._interval = interval
+        self._start = start
+        self._last: float | None = None
+        self._waiting: list[VideoFrame] = []
+
+    def timed(self, picture: VideoFrame) -> Iterator[tuple[float, VideoFrame]]:
         ticks = picture.pts if picture.pts is not None else picture.dts
-        if ticks is not None and (seconds := self._seconds(ticks)) >= last:
-            return seconds
-        return last + self._interval if last > -math.inf else self._video.start_seconds
+        if ticks is not None:
+            seconds = self._seconds(ticks)
+            yield from self._release(seconds - len(self._waiting) * self._interval)
+            self._last = seconds if self._last is None else max(seconds, self._last)
+            yield self._last, picture
+        elif self._last is not None:
+            self._last += self._interval
+            yield self._last, picture
+        else:
+            self._waiting.append(picture)
+            if len(self._waiting) >= _WAIT_FOR_A_TIME_FRAMES:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Those that still wait, when no time is to be hoped for."""
+        yield from self._release(self._start)
+
+    def _release(self, seconds: float) -> Iterator[tuple[float, VideoFrame]]:
+        waiting, self._waiting = self._waiting, []
+        for picture in waiting:
+            yield seconds, picture
+            self._last = seconds
+            seconds += self._interval
