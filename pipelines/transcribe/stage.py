@@ -34,8 +34,8 @@ class Transcribe:
     """A Whisper language code, or empty to detect it for each segment."""
     threads: int = 1
     batch_size: int = 8
-    pad_seconds: float = 0.4
-    """Sound heard before and after the speech, so that no first syllable is lost."""
+    pad_seconds: float = 1.0
+    """Sound heard before and after the speech: context, free of cost in a window of always 30 s."""
 
     def setup(self) -> None:
         from pipelines.transcribe.whisper import open_whisper

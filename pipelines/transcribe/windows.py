@@ -43,14 +43,22 @@ def pack(spans: Iterable[Span], *, max_seconds: float = WHISPER_SECONDS - 0.5) -
 
 
 def heard(words: Iterable[Word], speech: Sequence[Span], *, slack_seconds: float = 0.2) -> list[Word]:
-    """The words in order, none overlapping, without those that lie where nobody speaks.
+    """The words in order, none overlapping, none reaching into silence, none where nobody speaks.
 
-    Whisper invents words over music and silence; what the voice detector did not hear is not a word.
+    Whisper's attention knows a word's middle better than its edges: a first word often begins with its
+    window and a last one ends with it, far into the silence. The voice detector's edges are taken there.
+    Whisper also invents words over music and noise; what the detector did not hear is not a word.
     """
     out: list[Word] = []
     for word in sorted(words, key=lambda word: (word.start, word.end)):
-        start = max(word.start, out[-1].end) if out else word.start
-        end = max(word.end, start)
-        if any(a - slack_seconds < end and start < b + slack_seconds for a, b in speech):
-            out.append(Word(text=word.text, start=start, end=end, probability=word.probability))
+        near = [(a, b) for a, b in speech if a - slack_seconds < word.end and word.start < b + slack_seconds]
+        if not near:
+            continue
+        over = [(a, b) for a, b in near if a < word.end and word.start < b]
+        start, end = word.start, word.end
+        if over:
+            start, end = max(start, over[0][0]), min(end, over[-1][1])
+        if out:
+            start = max(start, out[-1].end)
+        out.append(Word(text=word.text, start=start, end=max(start, end), probability=word.probability))
     return out

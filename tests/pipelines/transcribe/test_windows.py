@@ -43,3 +43,16 @@ def test_invented_words_are_dropped_and_overlaps_mended() -> None:
     ]
     kept = heard(words, [(0.9, 2.0)])
     assert [(word.text, word.start, word.end) for word in kept] == [("real", 1.0, 1.5), ("overlap", 1.5, 1.8)]
+
+
+def test_a_word_does_not_reach_into_the_silence_around_it() -> None:
+    words = [Word(text="first", start=0.0, end=1.2, probability=0.9), Word(text="last", start=1.3, end=4, probability=0.9)]
+    kept = heard(words, [(0.8, 1.6), (1.7, 2.0)])
+    assert [(word.start, word.end) for word in kept] == [(0.8, 1.2), (1.3, 2.0)]
+
+
+@given(spans(), st.lists(st.tuples(st.floats(0, 200), st.floats(0, 5)), max_size=20))
+def test_words_are_in_order_and_apart(speech: list[Span], raw: list[tuple[float, float]]) -> None:
+    kept = heard([Word(text="w", start=a, end=a + n, probability=1.0) for a, n in raw], speech)
+    edges = [edge for word in kept for edge in (word.start, word.end)]
+    assert edges == sorted(edges)
