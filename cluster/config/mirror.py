@@ -73,6 +73,8 @@ def leaves(model: type[BaseModel], layer: Mapping[str, Any], prefix: str = "") -
         nested = info.annotation if info is not None else None
         if isinstance(value, Mapping) and isinstance(nested, type) and issubclass(nested, BaseModel):
             yield from leaves(nested, value, f"{prefix}{name}.")
+        elif isinstance(value, Mapping) and value and info is None:
+            yield from (f"{prefix}{name}.{inner}" for inner in value)
         else:
             yield prefix + name
 

@@ -65,6 +65,7 @@ class Engine:
     """Of a running Ray cluster; empty: one is started on this machine."""
     cpus: Annotated[float, Gt(0)] | None = None
     memory_mb: Positive | None = None
+    """That an item may take of a worker, whatever the stage; None: what each stage asks for."""
     object_store_bytes: Positive | None = None
     max_attempts: Positive = 3
     """Tries of an item whose worker died or was late, before it is given up."""

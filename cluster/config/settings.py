@@ -9,17 +9,20 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from cluster.config.mirror import HIDE, model_of
 from cluster.config.sections import Clip, Engine, Store, WeightsChoice
+from ingest.fetch.stage import Fetch
 from pipelines.align.stage import Align
 from pipelines.faces.stage import Faces
 from pipelines.shards.write import WriteShards
 from pipelines.speech.split import Split
 from pipelines.transcribe.stage import Transcribe
 
-# What the run says to its stages: set once in `clip` and `store`, not in each stage again.
-_ALIGN = {HIDE: ("require", "min_seconds", "max_seconds", "fingerprint")}
-_SHARDS = {HIDE: ("uri", "spool", "run_id")}
-_FACES = {HIDE: ("look_at",)}
-_REQUIRE = {HIDE: ("require",)}
+# What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
+_FETCH = {HIDE: ("cache_dir",)}
+_SPLIT = {HIDE: ("require", "resources")}
+_FACES = {HIDE: ("look_at", "resources")}
+_TRANSCRIBE = {HIDE: ("require", "resources")}
+_ALIGN = {HIDE: ("require", "min_seconds", "max_seconds", "fingerprint", "resources")}
+_SHARDS = {HIDE: ("uri", "spool", "run_id", "resources")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +31,10 @@ class Settings:
 
     store: Store = field(default_factory=Store)
     clip: Clip = field(default_factory=Clip)
-    split: Split = field(default_factory=Split, metadata=_REQUIRE)
+    fetch: Fetch = field(default_factory=Fetch, metadata=_FETCH)
+    split: Split = field(default_factory=Split, metadata=_SPLIT)
     faces: Faces = field(default_factory=Faces, metadata=_FACES)
-    transcribe: Transcribe = field(default_factory=Transcribe, metadata=_REQUIRE)
+    transcribe: Transcribe = field(default_factory=Transcribe, metadata=_TRANSCRIBE)
     align: Align = field(default_factory=Align, metadata=_ALIGN)
     shards: WriteShards = field(default_factory=WriteShards, metadata=_SHARDS)
     engine: Engine = field(default_factory=Engine)
@@ -62,6 +66,7 @@ def connect(settings: Settings) -> Settings:
     clip = settings.clip
     return replace(
         settings,
+        fetch=replace(settings.fetch, cache_dir=settings.store.cache_folder),
         split=replace(settings.split, require=clip.require),
         transcribe=replace(settings.transcribe, require=clip.require),
         align=replace(

@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
 from cluster.config.load import Loaded
 
 HIDDEN = "***"
+# From the first colon behind the user to the last @ before the host: a password may hold anything.
+_PASSWORD = re.compile(r"(://[^/:@]*:).*(?=@)")
 _SECRET = re.compile(
     r"((?:^|[?&])[^=&]*(?:password|secret|token|key|signature|credential)[^=&]*=)[^&]*", re.IGNORECASE
 )
@@ -22,16 +23,8 @@ def redact(value: Any) -> Any:
     """`value` with the password of an address, and secrets in its query, hidden."""
     if not isinstance(value, str) or "://" not in value:
         return value
-    try:
-        parts = urlsplit(value)
-        password = parts.password
-    except ValueError:
-        return HIDDEN
-    netloc = parts.netloc
-    if password is not None:
-        user, _, host = netloc.rpartition("@")
-        netloc = f"{user.partition(':')[0]}:{HIDDEN}@{host}"
-    return urlunsplit(parts._replace(netloc=netloc, query=_SECRET.sub(rf"\1{HIDDEN}", parts.query)))
+    address, mark, query = _PASSWORD.sub(rf"\1{HIDDEN}", value).partition("?")
+    return address + mark + _SECRET.sub(rf"\1{HIDDEN}", query)
 
 
 def rows(loaded: Loaded) -> Iterator[tuple[str, Any]]:
