@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ingest.catalog import runs
 from ingest.catalog.database import Database
 from ingest.catalog.records import AddResult
-from ingest.catalog.schema import NO_FINGERPRINT, RUNNING, WAITING, events, queries, segments, videos
+from ingest.catalog.schema import NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, events, queries, segments, videos
 from ingest.media import Job, VideoRef
 
 ADD_BATCH = 500
@@ -65,7 +65,16 @@ _TAKE = (
     update(videos)
     .where(videos.c.seq.in_(bindparam("seqs", expanding=True)))
     # The run that holds a video cuts it itself, so it ends only when *this* run has cut it.
-    .values(state=RUNNING, run_id=bindparam("run"), fingerprint=bindparam("print"), segment_count=None)
+    .values(
+        state=RUNNING,
+        run_id=bindparam("run"),
+        fingerprint=bindparam("print"),
+        segment_count=None,
+        next_try_at=0.0,
+        stage=None,
+        error_class=None,
+        error_text=None,
+    )
 )
 _ENDED = select(segments.c.video_key, segments.c.start_ms).where(
     segments.c.video_key.in_(bindparam("keys", expanding=True))
@@ -141,12 +150,12 @@ def claim(connection: Connection, now: float, run_id: str, limit: int) -> list[J
 
 
 def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> float | None:
-    statement = select(func.min(videos.c.next_try_at)).where(
-        videos.c.state == WAITING, videos.c.next_try_at > 0
-    )
+    statement = select(func.min(videos.c.next_try_at))
     if fingerprint is None:
-        statement = statement.where(videos.c.next_try_at > now)
+        # Only a video that waits is put off, and only these words let SQLite use the index of those.
+        statement = statement.where(PUT_OFF, videos.c.next_try_at > now)
     else:
+        statement = statement.where(videos.c.state == WAITING, videos.c.next_try_at > 0)
         statement = statement.where(videos.c.fingerprint.in_([NO_FINGERPRINT, fingerprint]))
     earliest: float | None = connection.scalar(statement)
     return earliest

@@ -6,17 +6,14 @@ import json
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from ingest.catalog import runs, tallies
 from ingest.catalog.schema import FAILED, PARTIAL, WAITING, segments, videos
 from ingest.catalog.story import tell
 
 # A video that waits out a backoff has an error too, and a person may not want to wait.
-_AILING_VIDEO = and_(
-    videos.c.error_class.is_not(None),
-    or_(videos.c.state == FAILED, and_(videos.c.state == WAITING, videos.c.next_try_at > 0)),
-)
+_AILING_VIDEO = videos.c.error_class.is_not(None)
 _FAILED_SEGMENT = segments.c.error_class.is_not(None)
 _RESET = (
     update(videos)

@@ -41,7 +41,6 @@ _ALIVE = (
 _EXPIRED = (
     select(runs.c.id)
     .where(runs.c.outcome.is_(None), runs.c.lease_until <= bindparam("now"))
-    .order_by(runs.c.id)
     .with_for_update(skip_locked=True)  # locked: it writes at this moment, or somebody else ends it
 )
 _END = (
@@ -132,10 +131,8 @@ def release(connection: Connection, now: float, run_id: str, why: str) -> None:
 
 
 def live(connection: Connection, now: float) -> list[str]:
-    statement = (
-        select(runs.c.id).where(runs.c.outcome.is_(None), runs.c.lease_until > now).order_by(runs.c.id)
-    )
-    return list(connection.scalars(statement))
+    statement = select(runs.c.id).where(runs.c.outcome.is_(None), runs.c.lease_until > now)
+    return sorted(connection.scalars(statement))
 
 
 def require_alive(connection: Connection, now: float, run_id: str, keys: Iterable[str] = ()) -> str:

@@ -126,9 +126,10 @@ videos = Table(
     Column("run_id", Key),  # only while a run holds it
     Column("fingerprint", Key, nullable=False, default=NO_FINGERPRINT),
     Column("attempts", Integer, nullable=False, default=0),
-    Column("next_try_at", Float, nullable=False, default=0.0),  # 0: not put off
+    Column("next_try_at", Float, nullable=False, default=0.0),  # 0: not put off (only what waits is)
     Column("segment_count", Integer),  # NULL until the run that holds it has cut it
     Column("failed_seconds", Float, nullable=False, default=0.0),  # counted in tallies as lost with the video
+    # Of a video that failed or waits for another try; the events keep what was before.
     Column("stage", CleanText),
     Column("error_class", CleanText),
     Column("error_text", CleanText),
@@ -137,10 +138,10 @@ videos = Table(
 Index("videos_queue", videos.c.state, videos.c.fingerprint, videos.c.next_try_at, videos.c.seq)
 _held = text("run_id IS NOT NULL")
 Index("videos_held", videos.c.run_id, sqlite_where=_held, postgresql_where=_held)
-_put_off = text("next_try_at > 0")
-Index("videos_put_off", videos.c.next_try_at, sqlite_where=_put_off, postgresql_where=_put_off)
+PUT_OFF = text("next_try_at > 0")
+Index("videos_put_off", videos.c.next_try_at, sqlite_where=PUT_OFF, postgresql_where=PUT_OFF)
 _ailing = text("error_class IS NOT NULL")
-Index("videos_errors", videos.c.error_class, videos.c.state, sqlite_where=_ailing, postgresql_where=_ailing)
+Index("videos_errors", videos.c.error_class, sqlite_where=_ailing, postgresql_where=_ailing)
 Index("videos_id", videos.c.id)
 Index("videos_uri", videos.c.uri)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from ingest.catalog import runs, tallies
 from ingest.catalog.queue import KEYS_PER_STATEMENT
@@ -18,9 +18,13 @@ SegmentKey = tuple[str, int]
 Before = Mapping[SegmentKey, tuple[str, dict[str, float]]]
 """State and seconds by fate of those segments that ended before."""
 
+# A range, not a list of pairs: for those SQLite reads the whole table.
 _ENDED = select(
     segments.c.video_key, segments.c.start_ms, segments.c.state, segments.c.seconds_by_fate
-).where(tuple_(segments.c.video_key, segments.c.start_ms).in_(bindparam("keys", expanding=True)))
+).where(
+    segments.c.video_key.in_(bindparam("keys", expanding=True)),
+    segments.c.start_ms.between(bindparam("first"), bindparam("last")),
+)
 _INSERT = insert(segments)
 _REPLACE = (
     update(segments)
@@ -55,9 +59,7 @@ _COMPLETE = (
 _FINISH = (
     update(videos)
     .where(videos.c.key.in_(bindparam("keys", expanding=True)))
-    .values(
-        state=bindparam("end"), run_id=None, next_try_at=0.0, stage=None, error_class=None, error_text=None
-    )
+    .values(state=bindparam("end"), run_id=None)
 )
 
 
@@ -98,11 +100,17 @@ def record_failure(connection: Connection, now: float, run_id: str, failure: Seg
 
 
 def ended(connection: Connection, records: Iterable[SegmentRecord | SegmentFailure]) -> Before:
-    keys = [_key(record) for record in records]
+    asked = {_key(record) for record in records}
+    if not asked:
+        return {}
+    keys = sorted({key for key, _ in asked})
+    starts = [start_ms for _, start_ms in asked]
     found: dict[SegmentKey, tuple[str, dict[str, float]]] = {}
     for first in range(0, len(keys), KEYS_PER_STATEMENT):
-        for row in connection.execute(_ENDED, {"keys": keys[first : first + KEYS_PER_STATEMENT]}):
-            found[row.video_key, row.start_ms] = (row.state, json.loads(row.seconds_by_fate))
+        part = {"keys": keys[first : first + KEYS_PER_STATEMENT], "first": min(starts), "last": max(starts)}
+        for row in connection.execute(_ENDED, part):
+            if (row.video_key, row.start_ms) in asked:
+                found[row.video_key, row.start_ms] = (row.state, json.loads(row.seconds_by_fate))
     return found
 
 

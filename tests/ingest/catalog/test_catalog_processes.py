@@ -64,14 +64,12 @@ def test_processes_that_claim_at_once_never_share(url: str) -> None:
     with Catalog.open(url) as catalog:
         catalog.add(ref(f"v{number}") for number in range(300))
     claimers = [start(CLAIMER, url) for _ in range(3)]
-    outputs = []
     for claimer in claimers:
         assert claimer.stdin is not None
         claimer.stdin.write("go\n")
         claimer.stdin.flush()
-    for claimer in claimers:
-        outputs.append(claimer.communicate(timeout=60)[0].split())
-    counts = Counter(key for output in outputs for key in output)
+    outputs = [claimer.communicate(timeout=60)[0] for claimer in claimers]
+    counts = Counter(key for output in outputs for key in output.split())
     assert len(counts) == 300
     assert set(counts.values()) == {1}
 
