@@ -127,7 +127,14 @@ def make_face_film(
     white: Picture = (plain * 0.35 + 255 * 0.65).astype(np.uint8)
     lit = {frame + extra for frame in flashes for extra in range(FLASH_FRAMES)}
     priming = _write(
-        Path(path), recipe, times, lambda n: white if n in lit else plain, sound, hz, audio_offset, bframes
+        Path(path),
+        recipe,
+        times=times,
+        picture=lambda count: white if count in lit else plain,
+        sound=sound,
+        hz=hz,
+        audio_offset=audio_offset,
+        bframes=bframes,
     )
     sound_start = audio_offset - (priming if recipe.shows_priming else 0.0)
     zero = min(float(times[0]), sound_start)
@@ -170,6 +177,7 @@ def _with_beeps(sound: Sound, hz: int, rng: np.random.Generator) -> tuple[Sound,
 def _write(
     path: Path,
     recipe: _Recipe,
+    *,
     times: npt.NDArray[np.float64],
     picture: Callable[[int], Picture],
     sound: Sound,

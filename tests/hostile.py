@@ -195,7 +195,7 @@ def _fresh(make: Callable[[Path], None]) -> Make:
 
 HTML = b"<!DOCTYPE html><html><head><title>429 Too Many Requests</title></head><body>" + b"<p>x</p>" * 900
 SUBTITLES = b"1\n00:00:00,000 --> 00:00:02,000\nHello there\n\n2\n00:00:02,000 --> 00:00:04,000\nAgain\n"
-SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
 
 
 def _recipes() -> Iterator[Recipe]:
@@ -217,7 +217,7 @@ def _recipes() -> Iterator[Recipe]:
     yield one("HLS playlist", "hls.mp4", NOT_MEDIA, _playlist(m3u8))
     yield one("HLS playlist by name", "hls.m3u8", NOT_MEDIA, _playlist(m3u8))
     yield one("concat script", "concat.mp4", NOT_MEDIA, _playlist("ffconcat version 1.0\nfile '{name}'\n"))
-    yield one("SDP", "sdp.mp4", NOT_MEDIA, _bytes(SDP.encode()))
+    yield one("SDP", "sdp.mp4", NOT_MEDIA, _bytes(SDP))
     yield one("image sequence pattern", "frame%03d.png", STILL, _picture("png", "rgb24"))
     # not there, not a file, not ours
     yield one("missing", "missing.mp4", MISSING, lambda path: None)
@@ -239,7 +239,8 @@ def _recipes() -> Iterator[Recipe]:
         "matroska": {}, "webm": vp8, "mpegts": {}, "mpeg": mpeg, "flv": {"hz": 44_100},
         "avi": {"video": "mpeg4", "audio": "mp2"}, "ogg": {"video": None, "audio": "libopus"},
         "wav": {"video": None, "audio": "pcm_s16le"}, "mov": {}, "asf": {"video": "mpeg4", "audio": "mp2"},
-        "flac": {"video": None, "audio": "flac", "seconds": 8.0}, "mp3": {"video": None, "audio": "libmp3lame"},
+        "flac": {"video": None, "audio": "flac", "seconds": 8.0},
+        "mp3": {"video": None, "audio": "libmp3lame"},
     }.items():  # fmt: skip
         long = {"frames": 150, "seconds": 6.0, **codecs}
         yield one(f"{format} cut", f"cut.{format}", TRUNCATED, _truncated(55.5, format=format, **long))
@@ -275,9 +276,8 @@ def _recipes() -> Iterator[Recipe]:
     yield one("10 min of black", "black.mp4", OK, _film(fps=10, frames=6000, black=True, audio=None))
     yield one("8 channels", "eight.mp4", OK, _film(layout="7.1"))
     yield one("8 channels without names", "eight.wav", OK, _eight_unnamed_channels)
-    yield one(
-        "2 pixels", "tiny.mkv", OK, _film(format="matroska", video="ffv1", size=(2, 1), pixels="yuv444p")
-    )
+    tiny = _film(format="matroska", video="ffv1", size=(2, 1), pixels="yuv444p")
+    yield one("2 pixels", "tiny.mkv", OK, tiny)
     yield one("odd size", "odd.webm", OK, _film(format="webm", size=(321, 241), **vp8))
     yield one("turned", "turned.mp4", OK, _film(turned=True))
     yield one("4:4:4", "yuv444.mp4", OK, _film(pixels="yuv444p"))

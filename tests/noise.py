@@ -34,7 +34,7 @@ def write_noise(
     late: float = 0.0,
     options: dict[str, str] | None = None,
 ) -> None:
-    """`first`: number of the first picture; `late`: seconds at which the sound begins; `cover`: with cover art.
+    """`first`: number of the first picture; `late`: second at which the sound begins; `cover`: cover art too.
 
     A stream with 0 frames or 0 seconds is declared, and stays empty.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,17 @@ from ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaE
 from ingest.media import MediaFile
 from ingest.probe.opening import open_media, shown
 from ingest.probe.packets import seconds_of
+from pipelines.decode.clock import PresentationClock
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 # Without an index nobody knows where the next key frame is; decoding this far costs less than a seek.
 _WORTH_A_SEEK_SECONDS = 2.0
 _EARLY_END_SECONDS = 1.0
-_WAIT_FOR_A_TIME_FRAMES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,24 +203,24 @@ class FrameReader:
         assert base is not None  # noqa: S101
         return seconds_of(ticks, base) - self._media.zero_seconds
 
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        import av
+
+        assert self._container is not None  # noqa: S101
+        try:
+            yield from self._container.demux(self._stream())
+        except (av.FFmpegError, OverflowError) as error:
+            self._stopped = str(error)
+
     def _pass(self, *, sought: bool) -> Iterator[_Decoded]:
         """Decodes from where the demuxer stands. What comes before the first clean frame (after a seek: the
         first clean key frame) refers to pictures that were not read, and is no fault."""
         import av
 
-        assert self._container is not None  # noqa: S101
         recent: deque[float] = deque(maxlen=max(1, self._threads or 16))
         begun, damage, last = False, math.inf, -math.inf
-        packets = self._container.demux(self._stream())
-        clock = _Clock(self._seconds, self._interval, self._video.start_seconds)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OverflowError) as error:
-                self._stopped = str(error)
-                packet = None
-            if packet is None:
-                break
+        clock = PresentationClock(self._seconds, self._interval, self._video.start_seconds)
+        for packet in self._packets():
             ticks = packet.pts if packet.pts is not None else packet.dts
             if packet.size:
                 recent.append(self._seconds(ticks) if ticks is not None else last)
@@ -246,40 +247,3 @@ class FrameReader:
                     yield _Decoded(seconds, timed, seconds >= damage)
         for seconds, timed in clock.rest():
             yield _Decoded(seconds, timed, seconds >= damage)
-
-
-class _Clock:
-    """Gives every picture a time that never goes back; those without one get theirs from their neighbours."""
-
-    def __init__(self, seconds_of_ticks: Callable[[int], float], interval: float, start: float) -> None:
-        self._seconds = seconds_of_ticks
-        self._interval = interval
-        self._start = start
-        self._last: float | None = None
-        self._waiting: list[VideoFrame] = []
-
-    def timed(self, picture: VideoFrame) -> Iterator[tuple[float, VideoFrame]]:
-        ticks = picture.pts if picture.pts is not None else picture.dts
-        if ticks is not None:
-            seconds = self._seconds(ticks)
-            yield from self._release(seconds - len(self._waiting) * self._interval)
-            self._last = seconds if self._last is None else max(seconds, self._last)
-            yield self._last, picture
-        elif self._last is not None:
-            self._last += self._interval
-            yield self._last, picture
-        else:
-            self._waiting.append(picture)
-            if len(self._waiting) >= _WAIT_FOR_A_TIME_FRAMES:
-                yield from self.rest()
-
-    def rest(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Those that still wait, when no time is to be hoped for."""
-        yield from self._release(self._start)
-
-    def _release(self, seconds: float) -> Iterator[tuple[float, VideoFrame]]:
-        waiting, self._waiting = self._waiting, []
-        for picture in waiting:
-            yield seconds, picture
-            self._last = seconds
-            seconds += self._interval
