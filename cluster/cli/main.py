@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from cluster.cli.lazy import LazyGroup
 from ingest.errors import MienError, one_line
@@ -72,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         code = _broken_pipe()
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else EXIT_FAILED
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else EXIT_FAILED
+        # click meets a broken pipe before us, and says so only by what it leaves behind.
+        if isinstance(sys.stdout, PacifyFlushWrapper):
+            code = EXIT_BROKEN_PIPE
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             code = _broken_pipe()

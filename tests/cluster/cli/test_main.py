@@ -1,0 +1,147 @@
+"""Every error is one line with a code that says why; nothing leaves a traceback."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAIN = [sys.executable, "-c", "from cluster.cli import main; main()"]
+
+# A command that does what it is told, in the place of a real one.
+PLANTED = """
+import sys, types, click
+from cluster.cli.main import cli, main
+from ingest.errors import *
+module = types.ModuleType("planted")
+@click.command()
+def command():
+    exec(sys.argv.pop())
+module.command = command
+sys.modules["planted"] = module
+cli.lazy = {**cli.lazy, "planted": ("planted", "Planted.")}
+main(["planted"])
+"""
+
+
+def mien(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MIEN_")}
+    return subprocess.run(
+        [*MAIN, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**clean, **environment},
+    )
+
+
+def planted(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", PLANTED, code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "exit_code"),
+    [
+        ("raise ConfigError('one\\ntwo')", "mien: ConfigError: one two", 2),
+        ("raise WeightsError('gone; pull')", "mien: WeightsError: gone; pull", 1),
+        ("raise KeyboardInterrupt", "mien: Interrupted: stopped by hand", 130),
+        ("raise click.Abort", "mien: Interrupted: stopped by hand", 130),
+        ("raise SystemExit(7)", "", 7),
+        ("click.get_current_context().exit(3)", "", 3),
+        ("return_value = 5", "", 0),
+    ],
+)
+def test_exit(code: str, line: str, exit_code: int) -> None:
+    done = planted(code)
+    assert done.returncode == exit_code
+    assert done.stderr.strip() == line
+
+
+def test_defect_keeps_its_traceback_in_a_file() -> None:
+    done = planted("{}['absent key']")
+    assert done.returncode == 70
+    assert done.stderr.count("\n") == 1
+    match = re.search(r"mien: KeyError: 'absent key' .*the traceback is in (\S+)\)", done.stderr)
+    assert match is not None, done.stderr
+    kept = Path(match[1])
+    assert "Traceback (most recent call last)" in kept.read_text()
+    kept.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["wieghts"], "UsageError: no command 'wieghts'; did you mean weights?; see `mien --help`"),
+        (["config", "show", "--jsno"], "UsageError: No such option"),
+        (["--set", "a=b"], "UsageError: No such option"),
+        (["config", "show", "--set", "facez.x=1"], "ConfigError: unknown key facez.x"),
+        (["config", "show", "--config", "absent.toml"], "ConfigError: no configuration file absent.toml"),
+        (["weights", "path", "wishper"], "WeightsError: no weights are called 'wishper'"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = mien(*arguments, cwd=tmp_path)
+    assert done.returncode in {1, 2}
+    assert done.stderr.startswith(f"mien: {said}"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_reader_that_goes_away_is_met_with_silence(tmp_path: Path) -> None:
+    for arguments in (["config", "show"], ["--help"]):
+        process = subprocess.Popen(
+            [*MAIN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 141
+
+
+def test_interrupt_by_signal(tmp_path: Path) -> None:
+    code = "print('ready', flush=True); import time; time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PLANTED, code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert (process.returncode, stderr.strip()) == (130, "mien: Interrupted: stopped by hand")
+
+
+def test_config_show(tmp_path: Path) -> None:
+    (tmp_path / "mien.toml").write_text('[store]\ncatalog = "postgresql://me:geheim@h/db"\n')
+    done = mien("config", "show", cwd=tmp_path, MIEN_CLIP__MIN_SECONDS="2")
+    assert done.returncode == 0
+    assert "min_seconds = 2.0  # environment MIEN_CLIP__MIN_SECONDS" in done.stdout
+    assert 'catalog = "postgresql://me:***@h/db"  # file mien.toml' in done.stdout
+    shown = json.loads(mien("config", "show", "--json", cwd=tmp_path).stdout)
+    assert shown["store.catalog"]["from"] == "file"
+
+
+def test_weights_list_and_path(tmp_path: Path) -> None:
+    done = mien("weights", "list", "--json", "--set", "weights.licence=permissive", cwd=tmp_path)
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows["scrfd_500m"]["allowed"] is False
+    assert rows["yunet_2023mar"]["allowed"] is True
+    path = mien("weights", "path", "silero_vad_v6", cwd=tmp_path).stdout.strip()
+    assert Path(path).is_file()
+
+
+def test_weights_pull_keeps_to_the_licence(tmp_path: Path) -> None:
+    done = mien("weights", "pull", "scrfd_500m", "--licence", "permissive", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'set faces.detector = "yunet_2023mar"' in done.stderr
+
+
+def test_doctor_in_json_and_its_exit_code(tmp_path: Path) -> None:
+    done = mien("doctor", "--json", cwd=tmp_path, MIEN_WEIGHTS_DIR=str(tmp_path / "none"))
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert report["ok"] is False and report["failed"] >= 3
+    assert all(set(check) == {"name", "status", "message", "cure"} for check in report["checks"])

@@ -1,0 +1,181 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.config import load
+from cluster.doctor import CHECKS, Check, Status, examine
+from cluster.doctor.accelerators import CLASH_CURE
+from cluster.doctor.software import HEADLESS_CURE
+
+# Runs one check in a process of its own, in which `extra` comes first on the path.
+ONE_CHECK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from cluster.config import load
+from cluster.doctor import CHECKS
+settings = load(flags=sys.argv[3:]).settings
+print(json.dumps([[c.status, c.message, c.cure] for c in CHECKS[sys.argv[2]](settings)]))
+"""
+
+Run = Callable[..., list[list[str]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """[[status, message, cure]] of one check, with what the test put into `tmp_path/extra` installed."""
+    extra = tmp_path / "extra"
+    extra.mkdir()
+
+    def call(name: str, *flags: str, before: str = "") -> list[list[str]]:
+        command = [sys.executable, "-c", before + ONE_CHECK, str(extra), name, *flags]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MIEN_")}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+        )
+        found: list[list[str]] = json.loads(done.stdout)
+        return found
+
+    return call
+
+
+def install(folder: Path, name: str, module: str = "") -> None:
+    """What pip leaves of a package: its dist-info, and a module if one is given."""
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    if module:
+        (folder / "onnxruntime.py").write_text(module)
+
+
+FAKE_ORT = """
+__version__ = "1.0"
+def get_available_providers():
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+class SessionOptions:
+    pass
+class InferenceSession:
+    def __init__(self, model, options, providers):
+        assert model.endswith(b"\\x10\\r") and providers[0] == "CUDAExecutionProvider"
+    def get_providers(self):
+        return ["{first}", "CPUExecutionProvider"]
+"""
+
+
+def test_both_runtimes_installed_and_the_cpu_won(run: Run, tmp_path: Path) -> None:
+    install(tmp_path / "extra", "onnxruntime_GPU")
+    ((status, message, cure),) = run("onnxruntime")
+    assert (status, cure) == (Status.FAIL, CLASH_CURE)
+    assert "both installed" in message
+
+
+def test_both_runtimes_installed_and_cured(run: Run, tmp_path: Path) -> None:
+    install(tmp_path / "extra", "onnxruntime-gpu", FAKE_ORT.format(first="CUDAExecutionProvider"))
+    ((status, message, _),) = run("onnxruntime", "faces.device=cuda")
+    assert (status, "CUDAExecutionProvider" in message) == (Status.OK, True)
+
+
+def test_session_that_falls_back_is_found_out(run: Run, tmp_path: Path) -> None:
+    install(tmp_path / "extra", "onnxruntime-gpu", FAKE_ORT.format(first="CPUExecutionProvider"))
+    ((status, message, cure),) = run("onnxruntime", "faces.device=cuda")
+    assert (status, "faces.device is cuda" in message, bool(cure)) == (Status.FAIL, True, True)
+    ((status, message, _),) = run("onnxruntime")
+    assert status == Status.WARN
+
+
+@pytest.mark.parametrize(
+    ("check", "flag"), [("onnxruntime", "faces.device=cuda"), ("ctranslate2", "transcribe.device=cuda")]
+)
+def test_cuda_asked_for_where_there_is_none(run: Run, check: str, flag: str) -> None:
+    import ctranslate2
+
+    if ctranslate2.get_cuda_device_count():
+        pytest.skip("this machine has CUDA")
+    ((status, message, cure),) = run(check, flag)
+    assert (status, "is cuda" in message, bool(cure)) == (Status.FAIL, True, True)
+    assert run(check)[0][0] == Status.OK
+
+
+def test_opencv_without_libgl_names_the_headless_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "extra" / "cv2.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')"
+    )
+    ((status, message, cure),) = run("opencv")
+    assert (status, cure) == (Status.FAIL, HEADLESS_CURE)
+    assert "libGL.so.1" in message
+
+
+def test_no_ffmpeg_at_all(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "extra" / "imageio_ffmpeg.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        run("ffmpeg")
+    # The check lets the error through, and `examine` makes a failure of it.
+    assert "MissingProgramError" in caught.value.stderr
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MIEN_CONFIG", "MIEN_WEIGHTS_DIR", "MIEN_WEIGHTS_LICENCE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def one(name: str, *flags: str) -> Check:
+    found = [check for check in examine(load(flags=flags).settings) if check.name.startswith(name)]
+    return found[0]
+
+
+def test_every_check_answers_in_one_line(elsewhere: Path) -> None:
+    found = list(examine(load().settings))
+    assert {check.name.split(" scrfd")[0] for check in found} >= {"python", "catalog", "clock", "disk"}
+    assert len(found) >= len(CHECKS)
+    for check in found:
+        assert "\n" not in check.message + check.cure
+        assert check.status is Status.OK or check.cure or check.status is Status.FAIL
+    assert list(elsewhere.iterdir()) == [], "looking leaves nothing behind"
+
+
+def test_missing_weights_name_the_cure(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(elsewhere / "none"))
+    check = one("weights whisper-base")
+    assert (check.status, check.cure) == (Status.FAIL, "run `mien weights pull whisper-base`")
+
+
+def test_store_that_cannot_be_made(elsewhere: Path) -> None:
+    (elsewhere / "file").write_text("")
+    for name in ("catalog", "shards"):
+        check = one(name, "store.root=file/store")
+        assert (check.status, bool(check.cure)) == (Status.FAIL, True), check
+
+
+def test_catalog_that_is_something_else(elsewhere: Path) -> None:
+    (elsewhere / "mien-store").mkdir()
+    (elsewhere / "mien-store" / "catalog.sqlite").write_text(
+        "this is no database, and long enough to be read as one"
+    )
+    assert one("catalog").status is Status.FAIL
+
+
+def test_catalog_password_stays_hidden(elsewhere: Path) -> None:
+    check = one("catalog", "store.catalog=postgresql://me:geheim@127.0.0.1:9/db")
+    assert check.status is Status.FAIL
+    assert "geheim" not in check.message + check.cure
+
+
+def test_a_check_that_breaks_is_a_failure_not_an_end(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> list[Check]:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setitem(CHECKS, "python", broken)
+    found = list(examine(load().settings))
+    assert found[0] == Check.fail("python", "the check itself broke: RuntimeError: two lines")
+    assert len(found) >= len(CHECKS)
