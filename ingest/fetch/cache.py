@@ -122,7 +122,7 @@ class MediaCache:
                 if final.exists():
                     part.unlink()
                 else:
-                    slot = Slot(descriptor, self._reserve)
+                    slot = Slot(descriptor, self._reserve, self.max_bytes)
                     slot.restart()
                     download(slot)
                     slot.finish()

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from ingest.errors import EmptyFileError
 
 _STEP_BYTES = 64 << 20
-"""How far ahead a download of unknown length reserves."""
+"""How far ahead a download of unknown length reserves, in a cache that is large enough for it."""
 
 
 class Slot:
     """A file being written. `position` is how many good bytes it has, from its beginning."""
 
-    def __init__(self, descriptor: int, reserve: Callable[[int, int], None]) -> None:
+    def __init__(self, descriptor: int, reserve: Callable[[int, int], None], limit_bytes: int) -> None:
         self._descriptor = descriptor
         self._reserve = reserve
+        self._limit_bytes = limit_bytes
+        self._step_bytes = max(1, min(_STEP_BYTES, limit_bytes // 16))
         self._reserved = 0
         self.position = 0
 
@@ -29,7 +31,8 @@ class Slot:
     def write(self, data: bytes) -> None:
         end = self.position + len(data)
         if end > self._reserved:
-            self.reserve(end + _STEP_BYTES - end % _STEP_BYTES)
+            ahead = end + self._step_bytes - end % self._step_bytes
+            self.reserve(max(end, min(ahead, self._limit_bytes)))
         view = memoryview(data)
         while view:
             written = os.pwrite(self._descriptor, view, self.position)

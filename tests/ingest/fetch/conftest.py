@@ -1,3 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.fetch import Fetch
+from ingest.media import Job, VideoRef
+from tests.films import make_sync_film
+from tests.ingest.fetch.server import LoopbackServer
 from tests.s3 import s3_server
 
 __all__ = ["s3_server"]
+
+
+def job_of(uri: str) -> Job:
+    return Job(video=VideoRef(source="http", id="a_video", uri=uri))
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as running:
+        yield running
+
+
+@pytest.fixture
+def fetch(tmp_path: Path) -> Fetch:
+    return make_fetch(tmp_path)
+
+
+def make_fetch(tmp_path: Path, **options: Any) -> Fetch:
+    stage = Fetch(
+        **{
+            "cache_dir": str(tmp_path / "cache"),
+            "allow_private_addresses": True,
+            "timeout_seconds": 2.0,
+            "attempts": 3,
+            **options,
+        }
+    )
+    stage.setup()
+    return stage
+
+
+@pytest.fixture(scope="session")
+def film_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    make_sync_film(path, container="mp4", seconds=2.0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def film(film_path: Path) -> bytes:
+    return film_path.read_bytes()

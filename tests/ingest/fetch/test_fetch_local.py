@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import (
+    AccessDeniedError,
+    ChangedFileError,
+    ConfigError,
+    EmptyFileError,
+    MediaError,
+    MissingFileError,
+    NotAFileError,
+    NotMediaError,
+    Policy,
+    TruncatedMediaError,
+)
+from ingest.fetch import Fetch
+from ingest.fetch.local import check_unchanged, sha256_of
+from ingest.sources import expand
+from tests.ingest.fetch.conftest import job_of
+
+NOBODY = 65534
+
+
+def test_a_film_is_read_where_it_is(fetch: Fetch, film_path: Path, film: bytes) -> None:
+    (media,) = fetch(job_of(str(film_path)))
+    assert media.path == str(film_path)
+    assert media.sha256 == hashlib.sha256(film).hexdigest()
+    assert media.bytes == len(film)
+    fetch.release(media)
+    assert film_path.exists()
+    assert not Path(fetch.cache_dir).exists()
+    with fetch.local_copy(media) as path:
+        assert path == str(film_path)
+
+
+def test_a_name_that_is_not_utf8_is_read(fetch: Fetch, film: bytes, tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    Path(path).write_bytes(film)
+    (ref,) = expand(str(tmp_path))
+    (media,) = fetch(job_of(ref.uri))
+    assert media.path == path
+    assert pickle.loads(pickle.dumps(media)) == media  # noqa: S301
+
+
+def test_a_link_to_a_film(fetch: Fetch, film_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.mp4").symlink_to(film_path)
+    (media,) = fetch(job_of(str(tmp_path / "link.mp4")))
+    assert media.path == str(tmp_path / "link.mp4")
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "says"),
+    [
+        ("missing", MissingFileError, "no such file"),
+        ("below a file", MissingFileError, "no such file"),
+        ("dead link", MissingFileError, "leads nowhere"),
+        ("link loop", MissingFileError, "leads nowhere"),
+        ("folder", NotAFileError, "a folder"),
+        ("fifo", NotAFileError, "a named pipe"),
+        ("link to fifo", NotAFileError, "a named pipe"),
+        ("socket", NotAFileError, "a socket"),
+        ("device", NotAFileError, "a device"),
+        ("empty", EmptyFileError, "empty"),
+        ("text", NotMediaError, "a.mp4"),
+        ("too long", MissingFileError, "no such file"),
+        ("nul", MissingFileError, "no path"),
+    ],
+)
+def test_what_is_no_film_is_named(
+    fetch: Fetch, tmp_path: Path, kind: str, error: type[MediaError], says: str
+) -> None:
+    path = tmp_path / "a.mp4"
+    if kind == "below a file":
+        path.touch()
+        path = path / "b.mp4"
+    elif kind == "dead link":
+        path.symlink_to("nowhere")
+    elif kind == "link loop":
+        path.symlink_to("a.mp4")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link to fifo":
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to("pipe")
+    elif kind == "socket":
+        with tempfile.TemporaryDirectory(dir="/tmp") as short, socket.socket(socket.AF_UNIX) as plug:
+            plug.bind(f"{short}/s.mp4")
+            with pytest.raises(error, match=says):
+                fetch(job_of(f"{short}/s.mp4"))
+        return
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("no film at all\n" * 100)
+    elif kind == "too long":
+        path = tmp_path / ("x" * 300)
+    uri = f"{path}\0" if kind == "nul" else str(path)
+    with pytest.raises(error, match=says) as raised:
+        fetch(job_of(uri))
+    assert raised.value.policy is Policy.PERMANENT
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path)[:20] in str(raised.value) or kind == "device"
+
+
+@pytest.fixture
+def secret_film(film: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "secret.mp4"
+        path.write_bytes(film)
+        path.chmod(0)
+        Path(name).chmod(0o755)
+        was_root = os.geteuid() == 0
+        if was_root:
+            os.seteuid(NOBODY)
+        try:
+            yield path
+        finally:
+            if was_root:
+                os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read(fetch: Fetch, secret_film: Path) -> None:
+    with pytest.raises(AccessDeniedError, match="permission"):
+        fetch(job_of(str(secret_film)))
+
+
+def test_a_cut_local_file_is_permanent(fetch: Fetch, film: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(film[: len(film) * 3 // 4])
+    with pytest.raises(TruncatedMediaError) as raised:
+        fetch(job_of(str(path)))
+    assert raised.value.policy is Policy.PERMANENT
+
+
+def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "growing.mp4"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    stop = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not stop.is_set():
+                file.write(b"x")
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        with pytest.raises(ChangedFileError, match="changed while it was read"):
+            sha256_of(str(path))
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_file_that_is_replaced_after_reading(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"one")
+    _, before = sha256_of(str(path))
+    check_unchanged(str(path), before)
+    (tmp_path / "b.mp4").write_bytes(b"two")
+    (tmp_path / "b.mp4").rename(path)
+    with pytest.raises(ChangedFileError):
+        check_unchanged(str(path), before)
+
+
+@pytest.mark.parametrize("option", ["cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"])
+def test_senseless_options_are_refused(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"fetch.{option}"):
+        Fetch(**{option: 0})

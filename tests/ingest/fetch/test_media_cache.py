@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from ingest.errors import FetchError, GoneError, NotAFileError, StorageError, TooLargeError
+from ingest.fetch import Fetch, MediaCache
+from ingest.fetch.slot import Slot
+from ingest.sources import expand
+from ingest.storage import open_store
+from tests.ingest.fetch.conftest import job_of, make_fetch
+from tests.s3 import S3Server
+
+KB = 1000
+
+
+def fill(cache: MediaCache, name: str, size: int = 100 * KB) -> Path:
+    with cache.obtain(name, "", lambda slot: slot.write(bytes([1]) * size)) as path:
+        return path
+
+
+def age(path: Path, seconds: float) -> None:
+    moment = time.time() - seconds
+    os.utime(path, (moment, path.stat().st_mtime))
+
+
+def small(tmp_path: Path, grace_seconds: float = 0.0) -> MediaCache:
+    return MediaCache(tmp_path / "cache", 350 * KB, grace_seconds=grace_seconds)
+
+
+def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    a, b, c = (fill(cache, name) for name in "abc")
+    for path, seconds in ((a, 30), (b, 20), (c, 10)):
+        age(path, seconds)
+    fill(cache, "a")
+    d = fill(cache, "d")
+    assert [path.exists() for path in (a, b, c, d)] == [True, False, True, True]
+    assert cache.used_bytes() <= cache.max_bytes
+
+
+def test_what_is_held_stays(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    a, b, c = (fill(cache, name) for name in "abc")
+    with cache.hold(a) as held, cache.hold(b), cache.hold(c):
+        assert held
+        with pytest.raises(StorageError, match="full of files in use"):
+            fill(cache, "d")
+    assert all(path.exists() for path in (a, b, c))
+    fill(cache, "d")
+    assert not a.exists()
+    with cache.hold(a) as held:
+        assert not held
+
+
+def test_what_was_just_asked_for_stays(tmp_path: Path) -> None:
+    cache = small(tmp_path, grace_seconds=60)
+    for name in "abc":
+        fill(cache, name)
+    with pytest.raises(StorageError):
+        fill(cache, "d")
+    age(cache.path_of("b"), 61)
+    fill(cache, "d")
+    assert not cache.path_of("b").exists()
+
+
+def test_a_file_larger_than_the_cache(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    a = fill(cache, "a")
+    with pytest.raises(TooLargeError, match="cache_max_bytes"):
+        fill(cache, "b", 400 * KB)
+    assert a.exists()
+    assert len(list(cache.folder.iterdir())) == 2
+
+
+def test_room_is_reserved_before_it_is_filled(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+
+    def download(slot: Slot) -> None:
+        slot.reserve(300 * KB)
+        with pytest.raises(StorageError, match="full"):
+            fill(cache, "other")
+        slot.write(b"only this")
+
+    with cache.obtain("a", ".mp4", download) as path:
+        assert path.read_bytes() == b"only this"
+
+
+def test_a_failed_download_leaves_nothing(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+
+    def download(slot: Slot) -> None:
+        slot.write(b"half of it")
+        raise FetchError("no more")
+
+    with pytest.raises(FetchError), cache.obtain("a", "", download):
+        pass
+    assert cache.used_bytes() == 0
+    fill(cache, "a")
+
+
+def test_release_waits_for_nobody_and_spares_the_held(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    a = fill(cache, "a")
+    with cache.hold(a):
+        assert not cache.release(a)
+        assert a.exists()
+    assert cache.release(a)
+    assert not a.exists()
+    assert cache.release(a)
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from ingest.fetch import MediaCache
+def download(slot):
+    slot.write(b"x" * 50_000)
+    print("writing", flush=True)
+    time.sleep(60)
+with MediaCache(Path(sys.argv[1]), 350_000, grace_seconds=0).obtain("a", "", download):
+    pass
+"""
+
+
+def test_a_killed_writer_is_succeeded(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    cache = small(tmp_path)
+    (part,) = folder.glob("*.part")
+    assert cache.sweep() == 0, "it is being written"
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate()
+    assert part.exists()
+    assert fill(cache, "a").stat().st_size == 100 * KB
+    assert not part.exists()
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    (cache.folder / "abc.part").write_bytes(bytes(300 * KB))
+    a = fill(cache, "a")
+    assert not (cache.folder / "abc.part").exists(), "its room was needed"
+    (cache.folder / "abc.part").write_bytes(b"x")
+    small(tmp_path)
+    assert [path.name for path in cache.folder.iterdir() if path.name != ".lock"] == [a.name]
+
+
+CROWD = """
+import random, sys
+from pathlib import Path
+from ingest.errors import StorageError
+from ingest.fetch import MediaCache
+rng = random.Random(int(sys.argv[2]))
+cache = MediaCache(Path(sys.argv[1]), 1_000_000, grace_seconds=0)
+for _ in range(150):
+    name = str(rng.randrange(30))
+    try:
+        with cache.obtain(name, "", lambda slot: slot.write(name.encode().ljust(100_000, b"."))) as path:
+            content = path.read_bytes()
+            assert content == name.encode().ljust(100_000, b"."), (name, len(content))
+            assert cache.used_bytes() <= 1_000_000 + 100_000
+    except StorageError as error:
+        assert "full of files in use" in str(error)
+"""
+
+
+def test_a_crowd_of_processes(tmp_path: Path) -> None:
+    crowd = [
+        subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(tmp_path), str(seed)], stderr=subprocess.PIPE, text=True
+        )
+        for seed in range(4)
+    ]
+    assert [process.communicate()[1] for process in crowd] == [""] * 4
+    cache = MediaCache(tmp_path, 1_000_000)
+    assert cache.used_bytes() <= cache.max_bytes
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_evicted_film_is_fetched_again(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, film_path: Path, film: bytes
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"media-{uuid4().hex[:12]}"
+    s3_server.create_bucket(bucket)
+    open_store(f"s3://{bucket}/films").publish(film_path, "film.mp4")
+    open_store(f"s3://{bucket}/films").publish_bytes(b"", "empty.mp4")
+    stage = make_fetch(tmp_path)
+
+    film_ref, empty_ref = sorted(expand(f"s3://{bucket}/films/"), key=lambda ref: ref.title, reverse=True)
+    (media,) = stage(job_of(film_ref.uri))
+    assert Path(media.path).read_bytes() == film
+    with stage.local_copy(media) as path:
+        assert path == media.path
+    stage.release(media)
+    assert not Path(media.path).exists()
+    with stage.local_copy(media) as path:
+        assert Path(path).read_bytes() == film
+
+    for uri, kind in (
+        (f"s3://{bucket}/films/nothing.mp4", GoneError),
+        (f"s3://{bucket}/films", NotAFileError),
+    ):
+        with pytest.raises(kind):
+            stage(job_of(uri))
+    with pytest.raises(Exception, match="no bytes"):
+        stage(job_of(empty_ref.uri))
+
+
+def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="media cache"):
+        _ = Fetch(cache_dir=str(tmp_path / "file" / "cache")).cache
