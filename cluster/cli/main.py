@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from cluster.cli.lazy import LazyGroup
 from ingest.errors import MienError, one_line
@@ -53,7 +52,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits. No error leaves a traceback: one line, and a code that says why."""
-    code = EXIT_DEFECT
+    code, stdout = EXIT_DEFECT, sys.stdout
     try:
         code = cli.main(
             args=None if arguments is None else list(arguments), prog_name="mien", standalone_mode=False
@@ -74,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _broken_pipe()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else EXIT_FAILED
-        # click meets a broken pipe before us, and says so only by what it leaves behind.
-        if isinstance(sys.stdout, PacifyFlushWrapper):
+        # click meets a broken pipe before us, and says so only by the stream that it leaves in the old one's place.
+        if sys.stdout is not stdout:
             code = EXIT_BROKEN_PIPE
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
