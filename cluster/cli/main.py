@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _broken_pipe()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else EXIT_FAILED
-        # click meets a broken pipe before us, and says so only by the stream that it leaves in the old one's place.
+        # click meets a broken pipe before us, and says so only by the stream it leaves behind.
         if sys.stdout is not stdout:
             code = EXIT_BROKEN_PIPE
     except Exception as error:
