@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ingest.errors import MienError
 from ingest.fetch import Fetch
 from ingest.media import Job, VideoRef
 from tests.films import make_sync_film
@@ -54,3 +55,15 @@ def film_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def film(film_path: Path) -> bytes:
     return film_path.read_bytes()
+
+
+def cached_files(stage: Fetch) -> list[str]:
+    return sorted(path.name for path in stage.cache.folder.iterdir() if path.name != ".lock")
+
+
+def failure(stage: Fetch, url: str) -> MienError:
+    with pytest.raises(MienError) as raised:
+        list(stage(job_of(url)))
+    assert "\n" not in str(raised.value)
+    assert cached_files(stage) == []
+    return raised.value

@@ -181,4 +181,4 @@ def test_a_file_that_is_replaced_after_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"])
 def test_senseless_options_are_refused(option: str) -> None:
     with pytest.raises(ConfigError, match=f"fetch.{option}"):
-        Fetch(**{option: 0})
+        Fetch(**{option: 0})  # type: ignore[arg-type]
