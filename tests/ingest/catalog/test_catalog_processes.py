@@ -113,3 +113,12 @@ def test_threads_may_share_a_catalog(catalog: Catalog) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(finish, [job.video.id for job in jobs]))
     assert catalog.status().videos["done"] == 60
+
+
+def test_a_server_that_dropped_every_connection_is_asked_again(postgres_url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as server, Catalog.open(postgres_url) as catalog:
+        catalog.add([ref("a")])
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        assert catalog.add([ref("a")]).known == ["folder-a"]
