@@ -1,6 +1,7 @@
 """The worker's side: one stage in one process. Whatever the stage does, the reply is a value.
 
-A call returns two objects, `(reply, payload)`. The reply is small and is all that the driver fetches:
+A call returns two objects, `(payload, reply)`: in that order, because where Ray cannot store the one it fails
+the ones after it. The reply is small and is all that the driver fetches:
 
     [kind, rss_bytes, busy_seconds, outputs, error]
     kind      "ok", "end" of a stream, "void" (a pull after the end), "error"
@@ -40,11 +41,11 @@ class Actor:
         self._report = report
         self._stream: tuple[int, Iterator[Any]] | None = None
 
-    def hello(self) -> tuple[Reply, int]:
+    def hello(self) -> tuple[int, Reply]:
         """Returns as soon as the process runs: from here on setup's clock counts."""
-        return ["ok", _rss_bytes(), 0.0, [], None], os.getpid()
+        return os.getpid(), ["ok", _rss_bytes(), 0.0, [], None]
 
-    def setup(self, memory_mb: int | None) -> tuple[Reply, None]:
+    def setup(self, memory_mb: int | None) -> tuple[None, Reply]:
         started = time.perf_counter()
         try:
             from ray import cloudpickle
@@ -54,18 +55,18 @@ class Actor:
             if memory_mb is not None:
                 _limit_memory(memory_mb)
         except BaseException as error:
-            return self._error(error, started), None
-        return ["ok", _rss_bytes(), time.perf_counter() - started, [], None], None
+            return None, self._error(error, started)
+        return None, ["ok", _rss_bytes(), time.perf_counter() - started, [], None]
 
-    def call(self, payload: Any, index: int | None) -> tuple[Reply, Any]:
+    def call(self, payload: Any, index: int | None) -> tuple[Any, Reply]:
         started = time.perf_counter()
         try:
             item = payload if index is None else payload[index]
             return self._ok("ok", self._stage(item), started)
         except BaseException as error:
-            return self._error(error, started), None
+            return None, self._error(error, started)
 
-    def pull(self, stream: int, payload: Any, index: int | None) -> tuple[Reply, Any]:
+    def pull(self, stream: int, payload: Any, index: int | None) -> tuple[Any, Reply]:
         """The next item of fan-out number `stream`; `payload` comes with the first pull alone."""
         started = time.perf_counter()
         try:
@@ -73,7 +74,7 @@ class Actor:
                 item = payload if index is None else payload[index]
                 self._stream = (stream, iter(self._stage(item)))
             if self._stream is None or self._stream[0] != stream:
-                return ["void", 0, 0.0, [], None], None
+                return None, ["void", 0, 0.0, [], None]
             try:
                 following = next(self._stream[1])
             except StopIteration:
@@ -82,17 +83,17 @@ class Actor:
             return self._ok("ok", (following,), started)
         except BaseException as error:
             self._stream = None
-            return self._error(error, started), None
+            return None, self._error(error, started)
 
-    def flush(self) -> tuple[Reply, Any]:
+    def flush(self) -> tuple[Any, Reply]:
         started = time.perf_counter()
         try:
             assert isinstance(self._stage, Gathering)  # noqa: S101
             return self._ok("ok", self._stage.flush(), started)
         except BaseException as error:
-            return self._error(error, started), None
+            return None, self._error(error, started)
 
-    def _ok(self, kind: str, items: Iterable[Any], started: float) -> tuple[Reply, Any]:
+    def _ok(self, kind: str, items: Iterable[Any], started: float) -> tuple[Any, Reply]:
         outputs: list[list[Any]] = []
         payload: list[Any] = []
         for item in items:
@@ -105,10 +106,10 @@ class Actor:
                 payload.append(item)
         reply = [kind, _rss_bytes(), time.perf_counter() - started, outputs, None]
         if len(payload) != 1:
-            return reply, payload or None
+            return payload or None, reply
         for output in outputs:
             output[6] = None
-        return reply, payload[0]
+        return payload[0], reply
 
     def _error(self, error: BaseException, started: float) -> Reply:
         from cluster.engine.errors import classify

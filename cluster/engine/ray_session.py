@@ -19,12 +19,14 @@ import psutil
 logger = logging.getLogger("mien.ray")
 
 _ENVIRONMENT = {
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the engine handles them; Ray would print them
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray's only switch for the loopback address (named for where it is the default): without it Ray
     # listens, without authentication, on the machine's public address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
+_LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
 
 
 class RaySession:
@@ -40,8 +42,9 @@ class RaySession:
         self._watchdog: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> RaySession:
-        if self._address is None:
-            os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+        for name, value in _ENVIRONMENT.items():
+            if self._address is None or name not in _LOCAL_ONLY:
+                os.environ.setdefault(name, value)
         import ray
 
         if ray.is_initialized():

@@ -83,7 +83,7 @@ class Worker:
 
     def submit(self, call: Call, *arguments: Any) -> None:
         method = getattr(self.handle, call.kind.name.lower())
-        reply, call.payload = method.options(num_returns=2).remote(*arguments)
+        call.payload, reply = method.options(num_returns=2).remote(*arguments)
         if not self.calls:
             self.clock = time.monotonic()
         self.calls.append(call)

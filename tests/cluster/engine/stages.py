@@ -1,0 +1,229 @@
+"""Stages that do as the item says, and an observer that writes everything down."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cluster.engine import ErrorInfo, PoolSpec, Snapshot
+from ingest.errors import CorruptMediaError, ProviderError, StorageFullError
+from pipelines.stage import DeadlineRule, Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    key: str
+    orders: dict[str, str] = field(default_factory=dict)
+    """What to do, by name of the stage."""
+    trail: tuple[str, ...] = ()
+    body: bytes = b""
+    final: bool = False
+    folder: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return 1.0
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.body) + 100
+
+    def first_time(self, stage: str) -> bool:
+        """True once for each parcel and stage, whichever process asks."""
+        try:
+            (Path(self.folder) / f"{stage}-{self.key}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise TypeError("a lock cannot be pickled")
+
+
+def obey(order: str, parcel: Parcel, stage: str) -> None:
+    if order.endswith(" once"):
+        if not parcel.first_time(stage):
+            return
+        order = order.removesuffix(" once")
+    what, _, amount = order.partition(" ")
+    if what == "sleep":
+        time.sleep(float(amount))
+    elif what == "hang":
+        time.sleep(1000)
+    elif what == "hang-in-c":
+        ctypes.PyDLL(None).sleep(1000)  # holds the interpreter's lock
+    elif what == "die":
+        os._exit(9)
+    elif what == "kill":
+        os.kill(os.getpid(), 9)
+    elif what == "raise":
+        raise CorruptMediaError("the moof box is missing")
+    elif what == "stumble":
+        raise ValueError("shapes (3,) and (4,)\ndo not match")
+    elif what == "exit":
+        raise SystemExit(3)
+    elif what == "full":
+        raise StorageFullError("no space left on the store; free some")
+    elif what == "eat":
+        hoard = []
+        while True:
+            hoard.append(bytearray(16 << 20))
+    elif what == "child":
+        child = subprocess.Popen(["sleep", "1000"])
+        (Path(parcel.folder) / "child").write_text(str(child.pid))
+        time.sleep(1000)
+
+
+class Obey:
+    resources = Resources()
+
+    def __init__(self, name: str, *, setup: str = "") -> None:
+        self.name = name
+        self._setup = setup
+
+    def setup(self) -> None:
+        if self._setup == "provider":
+            raise ProviderError("CUDA was asked for and the session runs on the CPU; install onnxruntime-gpu")
+        obey(self._setup, Parcel(key="setup"), self.name)
+
+    def __call__(self, parcel: Parcel) -> Iterable[Any]:
+        order = parcel.orders.get(self.name, "")
+        if order == "drop":
+            return
+        if order == "unpicklable":
+            yield replace(parcel, orders={"x": Unpicklable()})  # type: ignore[dict-item]
+            return
+        if order == "twice":
+            for twin in "ab":
+                yield replace(parcel, key=parcel.key + twin, trail=(*parcel.trail, self.name))
+            return
+        obey(order, parcel, self.name)
+        yield replace(parcel, trail=(*parcel.trail, self.name), final=order == "final")
+
+
+class Split(Obey):
+    """`orders["split"]` is for the child of that number: "3: hang"."""
+
+    def __init__(self, name: str = "split", *, count: int = 6, body: int = 0) -> None:
+        super().__init__(name)
+        self._count = count
+        self._body = body
+
+    def __call__(self, parcel: Parcel) -> Iterator[Parcel]:
+        at, _, order = parcel.orders.get(self.name, "").partition(": ")
+        for number in range(self._count):
+            if at == str(number):
+                obey(order, parcel, self.name)
+            yield replace(parcel, key=f"{parcel.key}-{number}", body=bytes(self._body))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    key: str
+    acknowledges: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        return 1.0 * len(self.acknowledges)
+
+    @property
+    def nbytes(self) -> int:
+        return 100
+
+
+class Gather(Obey):
+    def __init__(self, name: str = "gather", *, size: int = 5, setup: str = "") -> None:
+        super().__init__(name, setup=setup)
+        self._size = size
+        self._keys: list[str] = []
+
+    def __call__(self, parcel: Parcel) -> Iterator[Box]:
+        obey(parcel.orders.get(self.name, ""), parcel, self.name)
+        self._keys.append(parcel.key)
+        if len(self._keys) == self._size:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[Box]:
+        if self._keys:
+            keys, self._keys = tuple(self._keys), []
+            yield Box(key=f"box-{keys[0]}-{time.time_ns()}", acknowledges=keys)
+
+
+class Recorder:
+    """An observer; `on_tick` and `on_finished` let a test step in."""
+
+    def __init__(self, parcels: Iterable[Parcel]) -> None:
+        self._parcels = iter(parcels)
+        self.finished_items: list[Any] = []
+        self.failures: dict[str, tuple[str, ErrorInfo]] = {}
+        self.exhaustions: dict[str, int] = {}
+        self.reports: list[tuple[str, Any]] = []
+        self.lost_keys: list[str] = []
+        self.snapshots: list[Snapshot] = []
+        self.on_tick: Callable[[Snapshot], None] = lambda snapshot: None
+        self.on_finished: Callable[[Any], None] = lambda item: None
+
+    def next_inputs(self, limit: int) -> list[Parcel] | None:
+        taken = [parcel for _, parcel in zip(range(limit), self._parcels, strict=False)]
+        return taken or None
+
+    def finished(self, item: Any) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        self.finished_items.append(item)
+        self.on_finished(item)
+
+    def exhausted(self, key: str, count: int) -> None:
+        self.exhaustions[key] = count
+
+    def reported(self, stage: str, item: Any) -> None:
+        self.reports.append((stage, item))
+
+    def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None:
+        assert key not in self.failures
+        self.failures[key] = (stage, error)
+
+    def lost(self, key: str) -> None:
+        self.lost_keys.append(key)
+
+    def tick(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)
+        self.on_tick(snapshot)
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(item.key for item in self.finished_items)
+
+    @property
+    def boxed(self) -> Counter[str]:
+        return Counter(key for box in self.finished_items for key in box.acknowledges)
+
+    @property
+    def failed_as(self) -> dict[str, str]:
+        return {key: error.error_class for key, (_, error) in self.failures.items()}
+
+
+def pool(stage: Any, *, workers: int = 1, deadline: float = 20.0, **more: Any) -> PoolSpec:
+    rule = DeadlineRule(base=deadline, per_second=0.0)
+    return PoolSpec(stage=stage, workers=workers, cpus=0.1, deadline=rule, **more)
+
+
+def parcels(count: int, *, body: int = 0, **orders: dict[int, str]) -> list[Parcel]:
+    """`parcels(9, b={3: "die"})`: nine, the fourth of which dies in stage b."""
+    return [
+        Parcel(
+            key=f"p{number:03d}",
+            body=bytes(body),
+            orders={stage: told[number] for stage, told in orders.items() if number in told},
+        )
+        for number in range(count)
+    ]

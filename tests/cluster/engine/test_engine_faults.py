@@ -1,0 +1,197 @@
+"""One bad item, one bad worker: what happens to it, and that nothing happens to the others."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.engine import Engine
+from ingest.errors import (
+    CorruptMediaError,
+    DeadlineExceededError,
+    MienError,
+    ProviderError,
+    StorageFullError,
+    UnexpectedError,
+    WorkerDiedError,
+)
+from tests.cluster.engine.stages import Gather, Obey, Parcel, Recorder, Split, parcels, pool
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+
+
+def others(count: int, *without: int) -> list[str]:
+    return [f"p{number:03d}" for number in range(count) if number not in without]
+
+
+@pytest.mark.parametrize(
+    ("order", "error_class", "attempts"),
+    [
+        ("raise", "CorruptMediaError", 1),
+        ("stumble", "UnexpectedError", 1),
+        ("exit", "UnexpectedError", 1),
+        ("unpicklable", "UnexpectedError", 1),
+        ("eat", "OutOfMemoryError", 1),
+        ("kill", "WorkerDiedError", 3),
+        ("die", "WorkerDiedError", 3),
+        ("hang", "DeadlineExceededError", 3),
+        ("hang-in-c", "DeadlineExceededError", 3),
+    ],
+)
+def test_a_bad_item_is_given_up_alone(order: str, error_class: str, attempts: int) -> None:
+    observer = Recorder(parcels(14, b={5: order}))
+    Engine([pool(Obey("a")), pool(Obey("b"), deadline=1.5, memory_mb=200), pool(Obey("c"))], observer).run()
+    assert observer.keys == others(14, 5)
+    (stage, error) = observer.failures["p005"]
+    assert (stage, error.error_class, error.attempts) == ("b", error_class, attempts)
+    assert "\n" not in error.text
+    if order == "stumble":
+        assert error.text.startswith("ValueError: shapes (3,)")
+        assert "obey" in error.traceback_tail
+
+
+@pytest.mark.parametrize("order", ["kill once", "hang once"])
+def test_a_worker_that_dies_once_costs_nothing(order: str, tmp_path: Path) -> None:
+    items = [replace(parcel, folder=str(tmp_path)) for parcel in parcels(14, b={5: order})]
+    observer = Recorder(items)
+    Engine([pool(Obey("a")), pool(Obey("b"), deadline=1.5)], observer).run()
+    assert observer.keys == others(14)
+    assert not observer.failures
+
+
+def test_the_others_do_not_wait_for_the_retries_of_one_that_hangs() -> None:
+    """With a single worker: the first attempt costs them a deadline, the later ones come last."""
+    finished: dict[str, float] = {}
+    observer = Recorder(parcels(20, b={3: "hang", 4: "sleep 0.2", 19: "sleep 0.2"}))
+    observer.on_finished = lambda item: finished.setdefault(item.key, time.monotonic())
+    Engine([pool(Obey("a")), pool(Obey("b"), deadline=2)], observer).run()
+    ended = time.monotonic()
+    assert observer.keys == others(20, 3)
+    assert ended - max(finished.values()) > 3.5  # both retries of 2 s came after the last of the others
+
+
+def test_two_poisons_and_their_neighbours_on_two_workers() -> None:
+    observer = Recorder(parcels(40, b={3: "kill", 4: "hang", 20: "kill"}))
+    Engine([pool(Obey("a")), pool(Obey("b"), workers=2, deadline=1.5)], observer).run()
+    assert observer.keys == others(40, 3, 4, 20)
+    assert observer.failed_as == {
+        "p003": "WorkerDiedError",
+        "p004": "DeadlineExceededError",
+        "p020": "WorkerDiedError",
+    }
+
+
+def test_a_late_worker_s_children_die_with_it(tmp_path: Path) -> None:
+    observer = Recorder([replace(parcels(1)[0], orders={"a": "child"}, folder=str(tmp_path))])
+    Engine([pool(Obey("a"), deadline=1.5)], observer, max_attempts=1).run()
+    child = int((tmp_path / "child").read_text())
+    for _ in range(50):
+        if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {child} outlived its worker")
+
+
+@pytest.mark.parametrize(
+    ("setup", "kind"),
+    [
+        ("provider", ProviderError),
+        ("stumble", UnexpectedError),
+        ("raise", CorruptMediaError),
+        ("hang", DeadlineExceededError),
+        ("kill", WorkerDiedError),
+    ],
+)
+def test_a_stage_that_cannot_start_ends_the_run_in_one_line(setup: str, kind: type[MienError]) -> None:
+    observer = Recorder(parcels(3))
+    bad = pool(Obey("b", setup=setup), setup_deadline_seconds=2)
+    with pytest.raises(kind, match="stage b cannot start") as caught:
+        Engine([pool(Obey("a")), bad], observer).run()
+    assert "\n" not in str(caught.value)
+    assert not observer.failures
+
+
+def test_a_stop_error_flushes_what_was_gathered_and_is_raised() -> None:
+    items = parcels(30, a={12: "full"})
+    observer = Recorder(items)
+    with pytest.raises(StorageFullError, match="stage a: no space left on the store"):
+        Engine([pool(Obey("a")), pool(Gather(size=5))], observer).run()
+    assert set(observer.boxed.values()) == {1}
+    assert len(observer.boxed) in range(5, 15)
+    assert not observer.failures
+
+
+def test_a_stop_error_of_the_gathering_stage_itself_ends_the_run() -> None:
+    observer = Recorder(parcels(30, gather={12: "full"}))
+    with pytest.raises(StorageFullError, match="stage gather"):
+        Engine([pool(Obey("a")), pool(Gather(size=5))], observer).run()
+    assert set(observer.boxed.values()) == {1}
+
+
+def test_many_videos_in_a_row_with_one_class_end_the_run() -> None:
+    orders = dict.fromkeys(range(3, 100), "stumble")
+    observer = Recorder(parcels(100, a=orders))
+    with pytest.raises(UnexpectedError, match="7 videos in a row failed in stage a: ValueError"):
+        Engine([pool(Obey("a"))], observer, max_consecutive_failures=7).run()
+    assert len(observer.failures) in range(7, 12)
+
+
+def test_bad_media_in_a_row_is_only_bad_media() -> None:
+    observer = Recorder(parcels(30, a=dict.fromkeys(range(30), "raise")))
+    Engine([pool(Obey("a"))], observer, max_consecutive_failures=7).run()
+    assert set(observer.failed_as.values()) == {"CorruptMediaError"}
+    assert len(observer.failures) == 30
+
+
+@pytest.mark.parametrize("order", ["hang", "kill", "raise"])
+def test_a_fan_out_that_ends_badly_keeps_what_it_had_yielded(order: str) -> None:
+    observer = Recorder(parcels(3, split={1: f"3: {order}"}))
+    Engine([pool(Split(count=6), fan_out=True, deadline=1.5), pool(Obey("b"))], observer).run()
+    first_three = [f"p001-{child}" for child in range(3)]
+    whole = [f"{video}-{child}" for video in ("p000", "p002") for child in range(6)]
+    assert observer.keys == sorted(first_three + whole)
+    assert observer.exhaustions == {"p000": 6, "p002": 6}
+    assert observer.failures["p001"][1].yielded == 3
+
+
+@pytest.mark.parametrize("order", ["hang once", "kill once"])
+def test_a_fan_out_that_dies_once_repeats_nothing(order: str, tmp_path: Path) -> None:
+    items = [replace(parcel, folder=str(tmp_path)) for parcel in parcels(3, split={1: f"3: {order}"})]
+    observer = Recorder(items)
+    Engine([pool(Split(count=6), fan_out=True, deadline=1.5), pool(Obey("b"))], observer).run()
+    assert observer.keys == [f"p00{video}-{child}" for video in range(3) for child in range(6)]
+    assert observer.exhaustions == {f"p00{video}": 6 for video in range(3)}
+
+
+def test_workers_killed_at_random_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    """Every stage loses workers while items flow: the processes are killed from outside."""
+    items = [Parcel(key=f"p{number:03d}", orders={"b": "sleep 0.05"}) for number in range(40)]
+    observer = Recorder(items)
+    stages = [
+        pool(Split(count=5), fan_out=True),
+        pool(Obey("b"), workers=2),
+        pool(Gather(size=7), workers=2),
+    ]
+    killed: list[int] = []
+
+    def kill_one(_: object) -> None:
+        actors = [
+            process.pid
+            for process in psutil.process_iter(["cmdline"])
+            if "ray::Actor" in " ".join(process.info["cmdline"] or ())
+        ]
+        if actors and len(killed) < 6:
+            killed.append(actors[len(killed) % len(actors)])
+            os.kill(killed[-1], 9)
+
+    observer.on_tick = kill_one
+    engine = Engine(stages, observer, max_attempts=10)
+    observer.on_finished = lambda box: engine.acknowledge(box.acknowledges)
+    engine.run()
+    assert not observer.failures
+    assert len(killed) >= 3
+    expected = {f"p{video:03d}-{child}": 1 for video in range(40) for child in range(5)}
+    assert observer.boxed == expected
