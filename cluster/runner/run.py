@@ -15,7 +15,7 @@ from typing import Any
 
 from cluster.config import Settings, check_licences, fingerprint
 from cluster.engine import Engine, Snapshot
-from cluster.local import run_local
+from cluster.local import LocalEngine
 from cluster.runner.commit import recover
 from cluster.runner.observer import RunObserver
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
@@ -25,6 +25,7 @@ from ingest.storage import open_store
 
 LEASE_SECONDS = 60.0
 WAIT_FOR_RETRY_SECONDS = 120.0
+OBJECT_STORE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +113,9 @@ def _drive(
     stopped: list[int] = []
     while True:
         pools = build_pools(settings, stages, cpus=usable_cpus(settings))
+        engine: Engine | LocalEngine
         if local:
-            run_local(pools, observer)
+            engine = LocalEngine(pools, observer)
         else:
             engine = Engine(
                 pools,
@@ -121,11 +123,11 @@ def _drive(
                 address=settings.engine.address or None,
                 num_cpus=settings.engine.cpus,
                 max_attempts=settings.engine.max_attempts,
-                object_store_bytes=settings.engine.object_store_bytes or 1 << 30,
+                object_store_bytes=settings.engine.object_store_bytes or OBJECT_STORE_BYTES,
             )
-            observer.engine = engine
-            with _stopping(engine, stopped):
-                engine.run()
+        observer.engine = engine
+        with _stopping(engine, stopped):
+            engine.run()
         observer.close()
         due = catalog.next_try_at(fingerprint=fingerprint)
         if stopped:
@@ -137,7 +139,7 @@ def _drive(
 
 
 @contextlib.contextmanager
-def _stopping(engine: Engine, stopped: list[int]) -> Iterator[None]:
+def _stopping(engine: Engine | LocalEngine, stopped: list[int]) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets what is under way finish and be committed; the second ends at once."""
 
     def handle(number: int, _: Any) -> None:
