@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import TYPE_CHECKING
 
 from ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaError, one_line
@@ -47,6 +48,11 @@ class _Decoded:
     """Damaged, or refers to damage."""
 
 
+class _UnsureError(Exception):
+    """Damage in the first group of pictures after a seek: its decoder lacks what went before, and that alone
+    makes libav complain of open groups (H.264, "mmco: unref short failure")."""
+
+
 class FrameReader:
     """Reads spans of one file's pictures. Cheapest when the spans come in order.
 
@@ -68,6 +74,8 @@ class FrameReader:
         self._passed = math.inf
         self._bad: list[float] = []
         self._stopped = ""
+        # Of this pass: its first key frame, and until when its complaints are to be checked.
+        self._anchor = self._unsure_until = -math.inf
 
     def frames(self, start: float, end: float) -> Iterator[Frame]:
         """The frames with start <= seconds < end, in order of presentation.
@@ -77,7 +85,21 @@ class FrameReader:
         """
         if not start < end:
             return
-        self._go_to(start)
+        if not (self._container is not None and self._passed < start and not self._seek_pays(start)):
+            self._go_to(start, before=math.inf)
+        given = 0
+        while True:
+            try:
+                for frame in self._span(start, end, given):
+                    yield frame
+                    given += 1
+                return
+            except _UnsureError:
+                self._go_to(start, before=self._anchor)
+
+    def _span(self, start: float, end: float, given: int) -> Iterator[Frame]:
+        """The frames of the span, without the `given` ones that were handed out before."""
+        inside = 0
         while (decoded := self._next()) is not None:
             if decoded.seconds >= end:
                 self._held = decoded
@@ -87,7 +109,9 @@ class FrameReader:
                 continue
             if decoded.suspect:
                 raise self._corrupt(decoded.seconds)
-            yield Frame(decoded.seconds, decoded.picture)
+            inside += 1
+            if inside > given:
+                yield Frame(decoded.seconds, decoded.picture)
         else:
             self._check_end(start, end)
         for seconds in self._bad:
@@ -106,7 +130,9 @@ class FrameReader:
         held, self._held = self._held, None
         return held if held is not None else next(self._decoding, None)
 
-    def _corrupt(self, seconds: float) -> CorruptMediaError:
+    def _corrupt(self, seconds: float) -> CorruptMediaError | _UnsureError:
+        if seconds < self._unsure_until:
+            return _UnsureError()
         self._passed = math.inf  # whatever is asked next, begin afresh
         return CorruptMediaError(
             f"{shown(self._media.path)}: pictures are damaged from {seconds:.3f} s; fetch it again"
@@ -126,14 +152,14 @@ class FrameReader:
                 f"{self._video.end_seconds:.2f} s as probing found; fetch it again"
             )
 
-    def _go_to(self, start: float) -> None:
-        if self._container is not None and self._passed < start and not self._seek_pays(start):
-            return
-        back = 0.0
+    def _go_to(self, start: float, *, before: float) -> None:
+        """Begins a pass at a key frame that is presented at `start` or earlier, and before `before`."""
+        back = 0.0 if before == math.inf else start - before + self._interval
         while start - back > self._video.start_seconds and self._seek(start - back):
             first = next(self._decoding, None)
-            if first is not None and first.seconds <= start:
+            if first is not None and first.seconds <= start and first.seconds < before:
                 self._held = first
+                self._anchor = first.seconds
                 self._passed = math.nextafter(first.seconds, -math.inf)
                 return
             back = 2 * back + 1.0  # that key frame is presented after `start`: take an earlier one
@@ -175,6 +201,7 @@ class FrameReader:
         self._held = None
         self._bad = []
         self._stopped = ""
+        self._anchor, self._unsure_until = -math.inf, math.inf if sought else -math.inf
         self._decoding = self._pass(sought=sought)
 
     def _open(self) -> None:
@@ -203,12 +230,16 @@ class FrameReader:
         assert base is not None  # noqa: S101
         return seconds_of(ticks, base) - self._media.zero_seconds
 
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
+    def _packets(self, *, sought: bool) -> Iterator[Packet[VideoStream]]:
+        """After a seek from the first key frame on: what comes before it only litters the decoder."""
         import av
 
         assert self._container is not None  # noqa: S101
         try:
-            yield from self._container.demux(self._stream())
+            packets = self._container.demux(self._stream())
+            if sought:
+                packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
+            yield from packets
         except (av.FFmpegError, OverflowError) as error:
             self._stopped = str(error)
 
@@ -220,7 +251,7 @@ class FrameReader:
         recent: deque[float] = deque(maxlen=max(1, self._threads or 16))
         begun, damage, last = False, math.inf, -math.inf
         clock = PresentationClock(self._seconds, self._interval, self._video.start_seconds)
-        for packet in self._packets():
+        for packet in self._packets(sought=sought):
             ticks = packet.pts if packet.pts is not None else packet.dts
             if packet.size:
                 recent.append(self._seconds(ticks) if ticks is not None else last)
@@ -235,6 +266,9 @@ class FrameReader:
                 continue
             for picture in pictures:
                 clean = not picture.is_corrupt
+                if begun and sought and picture.key_frame:
+                    # what the last group lacked does not reach beyond this picture
+                    self._unsure_until = min(self._unsure_until, last + self._interval / 2)
                 begun = begun or (clean and (picture.key_frame or not sought))
                 if not begun:
                     continue

@@ -37,7 +37,7 @@ def probed(path: Path) -> MediaFile:
 
 
 def essence(frame: Frame) -> tuple[float, str]:
-    return frame.seconds, hashlib.sha256(bytes(frame.picture.planes[0])).hexdigest()[:16]
+    return frame.seconds, hashlib.sha256(frame.picture.to_ndarray().tobytes()).hexdigest()[:16]
 
 
 @pytest.fixture(scope="module")
