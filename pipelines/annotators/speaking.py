@@ -64,6 +64,8 @@ def speaking_score(motion: Float32, speech: Bool) -> Float32:
     (Hann window), of rows with speech alone, as m / (m + 0.6). 0 where there is no
     speech, NaN where no motion is known nearby.
     """
+    if not len(motion):
+        return np.zeros(0, np.float32)
     width = round(SMOOTHING_SECONDS * ROW_HZ) | 1
     window = np.hanning(width + 2)[1:-1]
     known = np.isfinite(motion) & speech

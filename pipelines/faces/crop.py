@@ -33,6 +33,7 @@ _LUMA_WEIGHTS = {
 _BT601, _BT709, _UNSPECIFIED = 5, 1, 2
 _FULL_RANGE = 2
 _DIRECT = frozenset({"yuv420p", "yuvj420p"})
+_BIPLANAR = ("nv12", "nv21", "p010", "p016")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ def read_picture(frame: Any) -> Picture:
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
         for plane in frame.planes
     )
-    return Picture((y, u, v), matrix, full, chroma_left=name in _DIRECT and not full)
+    return Picture(
+        (y, u, v), matrix, full, chroma_left=not full and ("420" in name or name.startswith(_BIPLANAR))
+    )
 
 
 def warp_crop(picture: Picture, crop_from_stored: Float64) -> Planes:

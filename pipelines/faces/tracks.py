@@ -119,7 +119,8 @@ class Follower:
         """From the detection at span[0] to that at span[-1]. Where a face comes or goes in between, or moved
         too far to be matched, looks in the middle too: its first and last frame are then exact."""
         match = self._match(span[-1].seconds, found)
-        if (match.came or match.went) and len(span) > 2:
+        back = any(trail not in self._live for trail in match.same)
+        if (match.came or match.went or back) and len(span) > 2:
             middle = len(span) // 2
             self._between(span[: middle + 1], places(self._find(span[middle])))
             self._between(span[middle:], found)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.annotators import ANNOTATORS
+from pipelines.annotators.speaking import SPEAKING_THRESHOLD, mouth_motion, speaking_score
+from pipelines.faces.stage import Faces
+from tests.pipelines.faces.clips import clip, segment_of, weights
+from tests.pipelines.faces.test_stage import still_and_moving, write
+
+
+def face(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return cv2.resize(rng.integers(40, 200, (16, 16), np.uint8), (64, 64), interpolation=cv2.INTER_CUBIC)
+
+
+def talking(count: int) -> np.ndarray:
+    frames = np.repeat(face()[None], count, 0)
+    for number, frame in enumerate(frames):
+        opening = 3 + 3 * np.sin(2 * np.pi * number / 7)
+        cv2.ellipse(frame, (32, 47), (8, max(1, round(opening))), 0, 0, 360, 20, -1)
+    return frames
+
+
+def moved(frames: np.ndarray) -> np.ndarray:
+    """The same, slightly shifted, turned and zoomed, as misalignment does."""
+    out = []
+    for number, frame in enumerate(frames):
+        turn = cv2.getRotationMatrix2D((32, 32), 1.0 * np.sin(number / 4), 1 + 0.01 * np.sin(number / 6))
+        turn[:, 2] += (0.6 * np.sin(number / 3), 0.5 * np.cos(number / 5))
+        out.append(cv2.warpAffine(frame, turn, (64, 64), borderMode=cv2.BORDER_REFLECT))
+    return np.stack(out)
+
+
+def mean_motion(frames: np.ndarray, fps: float = 25.0) -> float:
+    return float(np.nanmean(mouth_motion(frames, np.arange(len(frames)) / fps)))
+
+
+def test_a_still_picture_is_zero_whatever_is_done_to_it() -> None:
+    still = np.repeat(face()[None], 50, 0)
+    assert mean_motion(still) < 1e-3
+    gains = 1 + 0.2 * np.sin(np.arange(50) / 5)
+    assert mean_motion(np.clip(still * gains[:, None, None], 0, 255).astype(np.uint8)) < 0.05
+    assert mean_motion(moved(still)) < 0.3
+    noise = np.random.default_rng(0).normal(0, 2, still.shape)
+    assert mean_motion(np.clip(still + noise, 0, 255).astype(np.uint8)) < 0.3
+
+
+def test_talking_is_more_than_the_threshold_also_when_the_head_moves() -> None:
+    assert mean_motion(talking(50)) > 2
+    assert mean_motion(moved(talking(50))) > 0.6
+
+
+@pytest.mark.parametrize("fps", [12.0, 23.976, 30.0, 60.0])
+def test_frame_rates(fps: float) -> None:
+    assert mean_motion(talking(60), fps) > 0.8
+
+
+def test_repeated_frames_hide_nothing() -> None:
+    frames = talking(60)
+    assert mean_motion(frames[np.arange(60) // 2 * 2]) > 1
+
+
+def test_a_flash_is_unknown_and_not_motion() -> None:
+    still = np.repeat(face()[None], 50, 0)
+    still[20:22] = np.clip(still[20:22].astype(int) * 2, 0, 255)
+    motion = mouth_motion(still, np.arange(50) / 25)
+    assert np.isnan(motion[20:22]).all()
+    assert np.nanmax(motion) < 0.05
+
+
+def test_unknown_at_the_beginning_and_after_gaps() -> None:
+    seconds = np.concatenate([np.arange(10), np.arange(10) + 50]) / 25
+    unknown = np.flatnonzero(np.isnan(mouth_motion(talking(20), seconds))).tolist()
+    assert unknown == [0, 1, 10, 11]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_looks(count: int) -> None:
+    motion = mouth_motion(talking(3)[:count], np.arange(count) / 25)
+    assert motion.shape == (count,)
+    assert np.isnan(motion).all()
+
+
+def test_score_is_of_speech_alone() -> None:
+    motion = np.r_[np.full(100, 2.0), np.zeros(100)].astype(np.float32)
+    speech = np.r_[np.ones(100, bool), np.zeros(100, bool)]
+    score = speaking_score(motion, speech)
+    assert score.shape == (200,)
+    assert score.dtype == np.float32
+    np.testing.assert_allclose(score[:100], 2 / 2.6, rtol=1e-5)
+    assert (score[100:] == 0).all()
+
+
+def test_score_bridges_unknown_rows_and_knows_nothing_far_from_known_ones() -> None:
+    motion = np.full(200, np.nan, np.float32)
+    motion[:50:2] = 1.0
+    score = speaking_score(motion, np.ones(200, bool))
+    assert np.isfinite(score[:60]).all()
+    assert np.isnan(score[100:]).all()
+    assert speaking_score(motion[:0], np.ones(0, bool)).shape == (0,)
+
+
+def test_registry_is_a_plain_dict() -> None:
+    assert all(callable(annotator) for annotator in ANNOTATORS.values())
+
+
+def score_of(path: Path) -> np.ndarray:
+    weights("scrfd_500m")
+    (result,) = Faces(identity=False, look_at="all")(segment_of(path))
+    track = max(result.tracks or (), key=lambda one: int(one.visible.sum()))
+    return speaking_score(track.motion, np.ones(len(track.motion), bool))
+
+
+TALKING = ("grid_bbaf2n.mpg", "grid_brbk7n.mpg", "grid_lbax4n.mpg", "grid_lrwp9a.mpg", "grid_swiz3n.mpg",
+           "interview_512.mp4", "weekly_address_32fps.mp4", "speech_22fps.mp4", "german_speaker.mp4")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TALKING)
+def test_talking_clips_are_kept(name: str) -> None:
+    score = score_of(clip(name))
+    assert np.median(score) > SPEAKING_THRESHOLD + 0.15
+    assert (score >= SPEAKING_THRESHOLD).mean() > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["grid_bbaf2n.mpg", "interview_512.mp4", "german_speaker.mp4", "speech_22fps.mp4"]
+)
+@pytest.mark.parametrize("motion", ["still", "moved"])
+def test_a_frozen_face_is_not_kept(name: str, motion: str, tmp_path: Path) -> None:
+    still = still_and_moving(name, 11)[-1]
+    height, width = still.shape[:2]
+    frames = []
+    for number in range(75):
+        turn = cv2.getRotationMatrix2D(
+            (width / 2, height / 2), 3 * np.sin(number / 12), 1 + 0.1 * np.sin(number / 25)
+        )
+        turn[:, 2] += (0.03 * width * np.sin(number / 9), 0.02 * height * np.sin(number / 7))
+        frames.append(still if motion == "still" else cv2.warpAffine(still, turn, (width, height)))
+    score = score_of(write(tmp_path / "frozen.mp4", frames))
+    assert score.max() < (0.15 if motion == "still" else SPEAKING_THRESHOLD)

@@ -1,0 +1,42 @@
+"""Real clips, where this checkout has them beside it, and segments of any film."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import MienError
+from ingest.media import Job, VideoRef
+from ingest.probe import probe
+from pipelines.data import ROW_HZ, Segment
+from pipelines.weights import locate
+
+MEDIA = Path(__file__).resolve().parents[3].parent / "shared" / "media"
+
+
+def clip(name: str) -> Path:
+    """The clip's path; skips the test where it is absent."""
+    path = MEDIA / name
+    if not path.is_file():
+        pytest.skip(f"needs the development clip {name}")
+    return path
+
+
+def weights(*names: str) -> None:
+    """Skips the test where one of the weights is absent."""
+    for name in names:
+        try:
+            locate(name)
+        except MienError as error:
+            pytest.skip(f"needs weights: {error}")
+
+
+def segment_of(path: Path, *, start: float = 0.0, end: float | None = None) -> Segment:
+    """All of a film (or [start, end)) as one segment, spoken throughout."""
+    video = VideoRef(source="test", id="film", uri=str(path))
+    media = probe(str(path), job=Job(video=video), sha256="", bytes=path.stat().st_size)
+    if end is None:
+        end = math.ceil(media.duration_seconds * ROW_HZ) / ROW_HZ
+    return Segment(media=media, start=start, end=end, sound=None, speech=((start, end),))

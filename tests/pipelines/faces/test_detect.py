@@ -1,0 +1,93 @@
+"""Every detector of the registry keeps the contract."""
+
+from __future__ import annotations
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from ingest.errors import ProviderError
+from pipelines.data import UInt8
+from pipelines.faces.detect import DETECTORS, Detector, detection_size
+from pipelines.weights import locate
+from tests.pipelines.faces.clips import clip, weights
+
+
+def detector(name: str, device: str = "cpu") -> Detector:
+    weights(name)
+    return DETECTORS[name](name, locate(name), device=device, threads=1, threshold=0.5)
+
+
+def frame_of(name: str, number: int = 20) -> UInt8:
+    with av.open(str(clip(name))) as film:
+        for at, frame in enumerate(film.decode(video=0)):
+            if at == number:
+                return frame.to_ndarray(format="bgr24")
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+class TestContract:
+    def test_finds_nothing_in_nothing(self, name: str) -> None:
+        found = detector(name).find(np.zeros((180, 320, 3), np.uint8))
+        assert (found.boxes.shape, found.landmarks.shape, found.scores.shape) == ((0, 4), (0, 5, 2), (0,))
+
+    @pytest.mark.parametrize("film", ["grid_bbaf2n.mpg", "interview_512.mp4", "german_speaker.mp4"])
+    def test_one_face(self, name: str, film: str) -> None:
+        picture = frame_of(film)
+        size = detection_size(picture.shape[1], picture.shape[0], 40)
+        found = detector(name).find(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+        assert found.boxes.shape == (1, 4)
+        assert found.boxes.dtype == found.landmarks.dtype == found.scores.dtype == np.float32
+        x0, y0, x1, y1 = found.boxes[0]
+        left_eye, right_eye, nose, left_mouth, right_mouth = found.landmarks[0]
+        assert 0.5 <= found.scores[0] <= 1
+        assert x0 < left_eye[0] < right_eye[0] < x1
+        assert left_mouth[0] < right_mouth[0]
+        assert y0 < left_eye[1] < nose[1] < left_mouth[1] < y1
+        assert left_eye[0] < nose[0] < right_eye[0]
+
+    def test_a_mirrored_face_has_mirrored_landmarks(self, name: str) -> None:
+        picture, one = frame_of("grid_lbax4n.mpg"), detector(name)
+        found, mirrored = one.find(picture), one.find(np.ascontiguousarray(picture[:, ::-1]))
+        back = mirrored.landmarks[0][[1, 0, 2, 4, 3]] * (-1, 1) + (picture.shape[1], 0)
+        apart = np.linalg.norm(found.landmarks[0] - back, axis=-1)
+        assert apart.max() < 0.2 * np.linalg.norm(found.landmarks[0][0] - found.landmarks[0][1])
+
+    def test_sizes_that_are_no_multiple_of_anything(self, name: str) -> None:
+        one = detector(name)
+        for width, height in ((331, 187), (187, 331), (320, 320), (640, 360)):
+            picture = cv2.resize(frame_of("grid_bbaf2n.mpg"), (width, height))
+            assert len(one.find(picture).scores) == 1
+
+    def test_says_what_it_is(self, name: str) -> None:
+        use = detector(name).use
+        assert use.name == name
+        assert len(use.sha256) == 64
+        assert use.provider in ("CPUExecutionProvider", "OpenCVDNN")
+
+    def test_does_not_fall_back_from_cuda_in_silence(self, name: str) -> None:
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            pytest.skip("needs an onnxruntime without CUDA")
+        with pytest.raises(ProviderError, match=r"device is cuda|got device cuda"):
+            detector(name, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "min_face", "size"),
+    [
+        (1920, 1080, 40, (640, 360)),
+        (1280, 720, 40, (512, 288)),
+        (640, 360, 40, (320, 180)),
+        (7680, 4320, 40, (640, 360)),
+        (360, 640, 40, (180, 320)),
+        (1920, 1080, 96, (320, 180)),
+        (512, 512, 40, (320, 320)),
+        (4000, 10, 40, (640, 2)),
+    ],
+)
+def test_detection_size(width: int, height: int, min_face: float, size: tuple[int, int]) -> None:
+    assert detection_size(width, height, min_face) == size

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.data import ROW_HZ
+from pipelines.faces.rows import merge_spans, rows_of, shown_frames
+
+
+@dataclass(frozen=True)
+class Frame:
+    seconds: float
+    picture: object = None
+
+
+def chosen(times: list[float], rows: range, tolerance: float = 0.05) -> dict[int, float]:
+    return {
+        row: shown.seconds for shown in shown_frames(map(Frame, times), rows, tolerance) for row in shown.rows
+    }
+
+
+@given(
+    st.lists(st.integers(0, 3000), unique=True, max_size=60).map(sorted),
+    st.integers(0, 30),
+    st.integers(0, 60),
+    st.sampled_from([0.02, 0.05, 0.1]),
+)
+def test_each_row_has_the_nearest_frame(millis: list[int], first: int, count: int, tolerance: float) -> None:
+    rows = range(first, first + count)
+    got = chosen([ms / 1000 for ms in millis], rows, tolerance)
+    for row in rows:
+        at = row * 1000 // ROW_HZ
+        nearest = min(millis, key=lambda ms, at=at: (abs(ms - at), ms), default=None)
+        if nearest is None or abs(nearest - at) > tolerance * 1000:
+            assert row not in got
+        else:
+            assert got[row] == nearest / 1000
+
+
+@pytest.mark.parametrize(("fps", "distinct"), [(60, 50), (30, 50), (25, 50), (24, 48), (15, 30), (12, 24)])
+def test_rates(fps: int, distinct: int) -> None:
+    shown = list(shown_frames([Frame(n / fps) for n in range(3 * fps)], range(50), 0.05))
+    assert sum(len(frame.rows) for frame in shown) == 50
+    assert abs(len(shown) - distinct) <= 1
+
+
+def test_a_film_of_five_frames_a_second_leaves_rows_without_a_frame() -> None:
+    assert sorted(chosen([0.0, 0.2, 0.4], range(11))) == [0, 1, 4, 5, 6, 9, 10]
+
+
+def test_a_clock_that_runs_backward_is_not_followed() -> None:
+    assert chosen([0.0, 0.04, 0.02, 0.08], range(3)) == {0: 0.0, 1: 0.04, 2: 0.08}
+
+
+def test_stops_reading_when_all_rows_are_served() -> None:
+    frames = iter([Frame(n / 25) for n in range(100)])
+    list(shown_frames(frames, range(10), 0.05))
+    assert next(frames).seconds < 0.5
+
+
+def test_rows_are_half_open() -> None:
+    assert rows_of((0.0, 0.08)) == range(2)
+    assert rows_of((0.04, 0.041)) == range(1, 2)
+    assert rows_of((0.05, 0.07)) == range(2, 2)
+    assert rows_of((59.96, 60.0)) == range(1499, 1500)
+
+
+def test_spans_are_padded_clipped_and_joined() -> None:
+    spans = [(5.0, 6.0), (1.0, 2.0), (2.5, 3.0), (9.5, 10.0)]
+    merged = merge_spans(spans, 0.3, (0.9, 10.0))
+    assert [round(side, 6) for span in merged for side in span] == [0.9, 3.3, 4.7, 6.3, 9.2, 10.0]
+    assert merge_spans([], 0.3, (0.0, 1.0)) == []

@@ -1,0 +1,114 @@
+"""The film strip is the single crops' own bits."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.errors import CorruptMediaError
+from pipelines.faces.crop import encode
+from pipelines.faces.strip import MAX_FRAMES, assemble_strip, cut_strip, strip_frames
+
+INNER = slice(1, -1)  # a decoder interpolates chroma across the border of two frames: one row each
+
+
+def crop(seed: int, quality: int = 92) -> bytes:
+    rng = np.random.default_rng(seed)
+    y, cb, cr = (
+        cv2.resize(rng.integers(0, 256, (9, 9), np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
+        for side in (128, 64, 64)
+    )
+    return encode((y, cb, cr), quality)
+
+
+CROPS = [crop(seed) for seed in range(12)]
+
+
+def frames_of(strip: bytes) -> np.ndarray:
+    return simplejpeg.decode_jpeg(strip, "RGB").reshape(-1, 128, 128, 3)
+
+
+def assert_frames(strip: bytes, crops: list[bytes]) -> None:
+    by_opencv = cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].reshape(
+        -1, 128, 128, 3
+    )
+    assert frames_of(strip).shape == by_opencv.shape == (len(crops), 128, 128, 3)
+    for number, single in enumerate(crops):
+        alone = simplejpeg.decode_jpeg(single, "RGB") if single else np.full((128, 128, 3), 128, np.uint8)
+        np.testing.assert_array_equal(frames_of(strip)[number][INNER], alone[INNER])
+        np.testing.assert_array_equal(by_opencv[number][INNER], alone[INNER])
+
+
+def test_decodes_to_the_single_crops_and_grey_where_there_is_none() -> None:
+    crops = [CROPS[0], b"", *CROPS[1:11], b""]
+    assert_frames(assemble_strip(crops), crops)
+
+
+def test_only_grey() -> None:
+    assert_frames(assemble_strip([b"", b""]), [b"", b""])
+
+
+def test_costs_two_bytes_a_frame() -> None:
+    header = len(assemble_strip(CROPS[:1])) - len(assemble_strip([b""])) + 256
+    strip = assemble_strip(CROPS)
+    scans = sum(len(assemble_strip([single])) for single in CROPS) - len(CROPS) * (
+        len(assemble_strip([b""])) - 256
+    )
+    assert header > 0
+    assert len(strip) == len(assemble_strip([b""])) - 256 + scans + 2 * (len(CROPS) - 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 375, MAX_FRAMES])
+def test_lengths(count: int) -> None:
+    strip = assemble_strip([CROPS[number % 12] for number in range(count)])
+    assert strip_frames(strip) == count
+    assert frames_of(strip).shape[0] == count
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.data())
+def test_a_cut_is_the_strip_of_those_crops(total: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, total - 1))
+    count = data.draw(st.integers(1, total - first))
+    crops = [CROPS[number % 12] if number % 5 else b"" for number in range(total)]
+    assert cut_strip(assemble_strip(crops), first, count) == assemble_strip_like(crops, first, count)
+
+
+def assemble_strip_like(crops: list[bytes], first: int, count: int) -> bytes:
+    return assemble_strip(crops[first : first + count])
+
+
+@pytest.mark.parametrize(
+    ("crops", "message"),
+    [
+        ([], "1 to 511 frames, got 0"),
+        ([CROPS[0]] * 512, "got 512"),
+        ([CROPS[0], crop(1, 80)], "crop 1 has another JPEG header"),
+        ([b"GIF89a"], "got 6 bytes that begin 47494638"),
+        ([CROPS[0][:-2]], "not a whole baseline"),
+        ([cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()], "128 pixels wide"),
+        ([simplejpeg.encode_jpeg(np.zeros((128, 128, 3), np.uint8), colorsubsampling="444")], "4:2:0"),
+    ],
+)
+def test_refuses(crops: list[bytes], message: str) -> None:
+    with pytest.raises(CorruptMediaError, match=message):
+        assemble_strip(crops)
+
+
+@pytest.mark.parametrize(("first", "count"), [(-1, 2), (0, 0), (0, 13), (12, 1)])
+def test_refuses_a_window_outside(first: int, count: int) -> None:
+    with pytest.raises(CorruptMediaError, match="12 frames"):
+        cut_strip(assemble_strip(CROPS), first, count)
+
+
+def test_cuts_a_strip_that_another_program_wrote() -> None:
+    """Pillow and cjpeg put DRI elsewhere; libjpeg's own restart interval of one frame is ours."""
+    rows = np.concatenate([simplejpeg.decode_jpeg(single, "RGB") for single in CROPS])
+    parameters = [cv2.IMWRITE_JPEG_RST_INTERVAL, 64, cv2.IMWRITE_JPEG_QUALITY, 92]
+    strip = cv2.imencode(".jpg", rows[..., ::-1], parameters)[1].tobytes()
+    window = frames_of(cut_strip(strip, 3, 2))
+    np.testing.assert_array_equal(window[:, INNER], frames_of(strip)[3:5][:, INNER])
