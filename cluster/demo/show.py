@@ -1,0 +1,86 @@
+"""Three small films through the whole pipeline, and what came out unpacked to be looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.config import Settings, check_licences, weights_in_use
+from cluster.report.contact import contact_sheet
+from cluster.report.progress import Progress
+from cluster.runner.adding import add
+from cluster.runner.run import RunResult, run
+from cluster.runner.verifying import Verified, verify
+from ingest.catalog import Catalog, Story
+from ingest.errors import UsageError
+from pipelines.weights import DEMO_CLIPS, pull
+
+MARK = ".mien-demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    stories: list[Story]
+    """One for each film."""
+    result: RunResult
+    verified: Verified
+    shards_uri: str
+    samples: list[Path]
+    """Contact sheets of the unpacked samples."""
+
+
+def demonstrate(settings: Settings, folder: Path, *, local: bool, say: Callable[[str], None]) -> Demo:
+    """Pulls the weights and films, runs, verifies, unpacks. `folder` is made anew each time.
+
+    Raises:
+        UsageError: `folder` holds something else than an earlier demo.
+    """
+    _make_anew(folder)
+    check_licences(settings)
+    for name in (*weights_in_use(settings), DEMO_CLIPS.name):
+        say(f"weights   {pull(name, report=lambda line: None)}")
+    films = folder / "films"
+    films.mkdir()
+    for file in DEMO_CLIPS.files:
+        shutil.copy2(pull(DEMO_CLIPS.name) / file.name, films / file.name)
+    store = dataclasses.replace(settings.store, root=str(folder), catalog="", shards="", cache="")
+    settings = dataclasses.replace(settings, store=store)
+    added, _ = add(settings, [str(films)])
+    with Progress() as progress:
+        result = run(settings, local=local, show=progress.show, say=progress.say)
+    with contextlib.closing(Catalog.open(store.catalog_url)) as catalog:
+        stories = [story for story in map(catalog.explain, added.new) if story is not None]
+    return Demo(
+        stories=stories,
+        result=result,
+        verified=verify(settings, deep=True),
+        shards_uri=store.shards_uri,
+        samples=_unpack(Path(store.shards_uri), folder / "samples"),
+    )
+
+
+def _make_anew(folder: Path) -> None:
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / MARK).exists():
+            raise UsageError(f"{folder} holds something else than a demo; name another with --folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARK).touch()
+
+
+def _unpack(shards: Path, folder: Path) -> list[Path]:
+    folder.mkdir()
+    sheets = []
+    for shard in sorted(shards.glob("*.tar")):
+        with tarfile.open(shard) as archive:
+            archive.extractall(folder, filter="data")
+    for strip in sorted(folder.glob("*.faces.jpg")):
+        sheet = strip.with_name(strip.name.replace(".faces.jpg", ".sheet.jpg"))
+        sheet.write_bytes(contact_sheet(strip.read_bytes()))
+        sheets.append(sheet)
+    return sheets
