@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,10 @@ def test_touching_spans_give_the_frames_of_one_pass(
         {-1.0, *cuts, *(whole[n % len(whole)][0] for n in on_frames), media.duration_seconds + 1.0}
     )
     reader = FrameReader(media, threads=threads)
-    pieces = [
-        [essence(frame) for frame in reader.frames(start, end)]
-        for start, end in zip(edges, edges[1:], strict=False)
-    ]
+    pieces = [[essence(frame) for frame in reader.frames(start, end)] for start, end in pairwise(edges)]
     reader.close()
     assert [frame for piece in pieces for frame in piece] == whole
-    for piece, start, end in zip(pieces, edges, edges[1:], strict=False):
+    for piece, (start, end) in zip(pieces, pairwise(edges), strict=True):
         assert all(start <= seconds < end for seconds, _ in piece)
 
 

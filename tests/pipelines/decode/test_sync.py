@@ -1,0 +1,78 @@
+"""Flashes and beeps are found where the film has them, whatever the container does to time."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest.media import Job, VideoRef
+from ingest.probe import probe
+from pipelines.data import SOUND_HZ, Float64
+from pipelines.decode.frames import FrameReader
+from pipelines.decode.sound import SoundStream
+from tests.films import CONTAINERS, make_face_film, make_sync_film
+
+JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
+HALF_A_FRAME_SECONDS = 0.020
+# far closer than what is asked for: Matroska's rounding for pictures, an Opus or AAC onset for sound
+PICTURE_SECONDS, SOUND_SECONDS = 0.001, 0.005
+
+KINDS = [
+    (container, vfr, offsets, bframes)
+    for container, vfr, offsets, bframes in product(
+        CONTAINERS, (False, True), ((0.0, 0.0), (0.37, 0.0), (0.0, 0.253), (7.0, 7.5)), (False, True)
+    )
+    if container != "avi" or not (vfr or any(offsets) or bframes)
+]
+
+
+def seen_and_heard(path: Path) -> tuple[Float64, Float64, Float64]:
+    """Onsets of flashes and of beeps, and all frame times."""
+    media = probe(str(path), job=JOB, sha256="", bytes=0)
+    frames = [
+        (frame.seconds, float(frame.picture.to_ndarray(format="gray").mean()))
+        for frame in FrameReader(media).frames(0.0, media.duration_seconds)
+    ]
+    times, light = np.array(frames).T
+    lit = light > (light.min() + light.max()) / 2
+    sound = np.concatenate(list(SoundStream(media, block_seconds=3.0))).astype(np.float64)
+    loud = np.flatnonzero(np.abs(sound) > 0.35 * np.abs(sound).max())
+    onsets = loud[np.diff(loud, prepend=-SOUND_HZ) > 0.2 * SOUND_HZ] / SOUND_HZ
+    return times[1:][lit[1:] & ~lit[:-1]], onsets, times
+
+
+@pytest.mark.parametrize(("container", "vfr", "offsets", "bframes"), KINDS)
+def test_picture_and_sound_agree_with_the_truth(
+    tmp_path: Path, container: str, vfr: bool, offsets: tuple[float, float], bframes: bool
+) -> None:
+    path = tmp_path / f"film.{container}"
+    truth = make_sync_film(
+        path,
+        container=container,
+        vfr=vfr,
+        video_offset=offsets[0],
+        audio_offset=offsets[1],
+        bframes=bframes,
+        seconds=6.0,
+    )
+    flashes, beeps, times = seen_and_heard(path)
+    assert len(flashes) == len(truth.flash_seconds) > 3
+    assert len(beeps) == len(truth.beep_seconds) > 3
+    assert np.abs(times - truth.frame_seconds).max() < PICTURE_SECONDS < HALF_A_FRAME_SECONDS
+    assert np.abs(flashes - truth.flash_seconds).max() < PICTURE_SECONDS
+    assert np.abs(beeps - truth.beep_seconds).max() < SOUND_SECONDS < HALF_A_FRAME_SECONDS
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_face_film_carries_its_speech(tmp_path: Path, container: str) -> None:
+    face = np.random.default_rng(0).integers(0, 120, (97, 131, 3), dtype=np.uint8)
+    speech = np.random.default_rng(1).integers(-2000, 2000, 5 * SOUND_HZ, dtype=np.int16)
+    path = tmp_path / f"face.{container}"
+    offset = 0.0 if container == "avi" else 0.2
+    truth = make_face_film(path, face, speech, container=container, audio_offset=offset)
+    flashes, beeps, _ = seen_and_heard(path)
+    assert np.abs(flashes - truth.flash_seconds).max() < PICTURE_SECONDS
+    assert np.abs(beeps - truth.beep_seconds).max() < SOUND_SECONDS
