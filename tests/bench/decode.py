@@ -41,7 +41,7 @@ def _pipe(*, threads: int) -> Callable[[MediaFile], int]:
     def count(media: MediaFile) -> int:
         assert media.video is not None
         command = ffmpeg.input(str(Path(media.path).absolute()), threads=threads).output(
-            "pipe:", format="rawvideo", pix_fmt="yuv420p", vsync="passthrough", map="0:v:0"
+            "pipe:", format="rawvideo", pix_fmt="yuv420p", fps_mode="passthrough", map="0:v:0"
         )
         process = command.run_async(cmd=find_ffmpeg(), pipe_stdout=True, quiet=True)
         size = media.video.width_pixels * media.video.height_pixels * 3 // 2
