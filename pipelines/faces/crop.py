@@ -71,12 +71,12 @@ def read_picture(frame: Any) -> Picture:
 def warp_crop(picture: Picture, crop_from_stored: Float64) -> Planes:
     """The crop that the map (2, 3) from stored pixels to crop pixels asks for; black beyond the picture.
 
-    Bilinear; a face larger than twice the crop is first shrunk by a whole factor, each pixel a mean, since
-    bilinear sampling would alias.
+    Bilinear; a face larger than twice the crop is first halved, once or more, a pixel the mean of four, since
+    bilinear sampling would alias. (Halving is five times faster than OpenCV's area mean by 3 or 4.)
     """
     y, u, v = picture.planes
     scale = math.hypot(crop_from_stored[0, 0], crop_from_stored[1, 0])
-    shrink = max(1, int(1 / max(scale, 1e-3)))
+    shrink = 2 ** max(0, math.floor(-math.log2(max(scale, 1e-3))))
     black = 0 if picture.full_range else 16
     left = 0.0 if picture.chroma_left else 0.5
     # Chroma (i, j) lies at luma (2i + left, 2j + 0.5) in the film, at (2i + 0.5, 2j + 0.5) in JPEG.
@@ -103,9 +103,10 @@ def _warp(plane: UInt8, target_from_plane: Float64, size: int, shrink: int, bord
             return np.full((size, size), border, np.uint8)
         end = low + count * shrink
         region = plane[low[1] : end[1], low[0] : end[0]]
-        plane = np.asarray(
-            cv2.resize(region, (int(count[0]), int(count[1])), interpolation=cv2.INTER_AREA), np.uint8
-        )
+        for _ in range(shrink.bit_length() - 1):
+            half = (region.shape[1] // 2, region.shape[0] // 2)
+            region = np.asarray(cv2.resize(region, half, interpolation=cv2.INTER_AREA), np.uint8)
+        plane = region
         middle = low + (shrink - 1) / 2
         back = np.hstack([back[:, :2], (back[:, 2] - middle)[:, None]]) / shrink
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -116,8 +116,8 @@ def score_of(path: Path) -> np.ndarray:
     return speaking_score(track.motion, np.ones(len(track.motion), bool))
 
 
-TALKING = ("grid_bbaf2n.mpg", "grid_brbk7n.mpg", "grid_lbax4n.mpg", "grid_lrwp9a.mpg", "grid_swiz3n.mpg",
-           "interview_512.mp4", "weekly_address_32fps.mp4", "speech_22fps.mp4", "german_speaker.mp4")  # fmt: skip
+GRID = tuple(f"grid_{sentence}.mpg" for sentence in ("bbaf2n", "brbk7n", "lbax4n", "lrwp9a", "swiz3n"))
+TALKING = (*GRID, "interview_512.mp4", "weekly_address_32fps.mp4", "speech_22fps.mp4", "german_speaker.mp4")
 
 
 @pytest.mark.slow
