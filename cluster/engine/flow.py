@@ -77,7 +77,7 @@ class Flow:
         if task is not None:
             pool.done += 1
             pool.done_seconds += task.seconds
-            if pool.spec.gathers:
+            if pool.gathers:
                 worker.hold(task)
             elif len(outputs) != 1:
                 self._observer.exhausted(task.key, len(outputs))
@@ -152,11 +152,11 @@ class Flow:
         if call.kind is Kind.PULL:
             worker.stream = None
         if info.policy is Policy.STOP:
-            if pool.spec.gathers:  # its half-written shard must not be flushed
+            if pool.gathers:  # its half-written shard must not be flushed
                 self._remove(pool, worker)
             raise error_named(info.error_class, f"stage {pool.spec.name}: {info.text}")
         task = call.task
-        if pool.spec.gathers:
+        if pool.gathers:
             # It may have been the closing of the shard that failed, for no fault of this item; and what
             # the worker holds now is anyone's guess. A new worker does it all again.
             worker.calls.appendleft(call)
@@ -204,7 +204,7 @@ class Flow:
         oldest = worker.calls[0] if worker.calls else None
         charged = innocent.pop(id(oldest.task), None) if oldest is not None and charge is not None else None
         for task in reversed(innocent.values()):
-            task.hindered = not pool.spec.gathers
+            task.hindered = not pool.gathers
             pool.push(task, front=True)
         if charge is not None and charged is not None:
             self._charge(pool, charged, charge)

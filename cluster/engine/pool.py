@@ -22,6 +22,7 @@ class Pool:
 
     def __init__(self, spec: PoolSpec, *, pickled_stage: bytes, before: Pool | None, last: bool) -> None:
         self.spec = spec
+        self.gathers = spec.gathers
         self.next: Pool | None = None
         if before is not None:
             before.next = self

@@ -19,6 +19,10 @@ import psutil
 logger = logging.getLogger("mien.ray")
 
 _ENVIRONMENT = {
+    # A fifth of the CPU of a call, for tables and graphs that nobody looks at here.
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the engine handles them; Ray would print them
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

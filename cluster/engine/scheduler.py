@@ -66,11 +66,11 @@ class Engine:
 
     def check(self) -> None:
         """Connects, and raises InfeasibleError if the pools do not fit the cluster."""
+        if not self._connected:
+            self._session.__enter__()  # before Ray is imported: it reads its environment then
+            self._connected = True
         import ray
 
-        if not self._connected:
-            self._session.__enter__()
-            self._connected = True
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         check_pools(self._specs, [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes])
 
@@ -219,14 +219,14 @@ class Engine:
     def _dispatch(self) -> None:
         for pool in reversed(self._pools):
             pool.dispatch()
-            if self._stopping and pool.spec.gathers:
+            if self._stopping and pool.gathers:
                 return  # what is before it is left for the next run
 
     def _is_over(self) -> bool:
         """Whether nothing is left to be done; flushes what is gathered once all before it is through."""
         relevant = self._pools
         if self._stopping:
-            first = next((n for n, pool in enumerate(relevant) if pool.spec.gathers), None)
+            first = next((n for n, pool in enumerate(relevant) if pool.gathers), None)
             relevant = [] if first is None else relevant[first:]
         elif not self._inputs_ended:
             return False
@@ -259,7 +259,7 @@ class Engine:
 
     def _flush_old(self, now: float) -> None:
         for pool in self._pools:
-            if pool.spec.gathers:
+            if pool.gathers:
                 for worker in pool.workers:
                     old = now - worker.held_since > pool.spec.flush_seconds
                     if old or worker.held_bytes > pool.spec.retain_bytes:

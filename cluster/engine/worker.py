@@ -79,11 +79,15 @@ class Worker:
     held_bytes: int = 0
     held_since: float = math.inf
     bucket: int = -1
+    methods: dict[Kind, Any] = field(default_factory=dict)
     rss_bytes: int = 0
 
     def submit(self, call: Call, *arguments: Any) -> None:
-        method = getattr(self.handle, call.kind.name.lower())
-        call.payload, reply = method.options(num_returns=2).remote(*arguments)
+        method = self.methods.get(call.kind)
+        if method is None:
+            method = getattr(self.handle, call.kind.name.lower()).options(num_returns=2)
+            self.methods[call.kind] = method
+        call.payload, reply = method.remote(*arguments)
         if not self.calls:
             self.clock = time.monotonic()
         self.calls.append(call)

@@ -50,6 +50,15 @@ class Unpicklable:
         raise TypeError("a lock cannot be pickled")
 
 
+_ERRORS: dict[str, BaseException] = {
+    "raise": CorruptMediaError("the moof box is missing"),
+    "stumble": ValueError("shapes (3,) and (4,)\ndo not match"),
+    "exit": SystemExit(3),
+    "full": StorageFullError("no space left on the store; free some"),
+    "provider": ProviderError("CUDA was asked for and the session runs on the CPU"),
+}
+
+
 def obey(order: str, parcel: Parcel, stage: str) -> None:
     if order.endswith(" once"):
         if not parcel.first_time(stage):
@@ -66,14 +75,8 @@ def obey(order: str, parcel: Parcel, stage: str) -> None:
         os._exit(9)
     elif what == "kill":
         os.kill(os.getpid(), 9)
-    elif what == "raise":
-        raise CorruptMediaError("the moof box is missing")
-    elif what == "stumble":
-        raise ValueError("shapes (3,) and (4,)\ndo not match")
-    elif what == "exit":
-        raise SystemExit(3)
-    elif what == "full":
-        raise StorageFullError("no space left on the store; free some")
+    elif what in _ERRORS:
+        raise _ERRORS[what]
     elif what == "eat":
         hoard = []
         while True:
@@ -92,8 +95,6 @@ class Obey:
         self._setup = setup
 
     def setup(self) -> None:
-        if self._setup == "provider":
-            raise ProviderError("CUDA was asked for and the session runs on the CPU; install onnxruntime-gpu")
         obey(self._setup, Parcel(key="setup"), self.name)
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:

@@ -1,0 +1,122 @@
+"""What a local Ray leaves behind, and what it says on the terminal: a driver in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[3]
+
+DRIVER = """
+import signal, sys
+from cluster.engine import Engine
+from tests.cluster.engine.stages import Gather, Obey, Recorder, Split, parcels, pool
+
+observer = Recorder(parcels({count}, a={orders}))
+engine = Engine([pool(Obey("a"), deadline={deadline}), pool(Gather(size=3))], observer)
+signal.signal(signal.SIGTERM, lambda *_: engine.stop())
+observer.on_finished = lambda box: print("box", flush=True)
+engine.run()
+print(len(observer.boxed), sorted(observer.failed_as.values()))
+"""
+
+
+def start(folder: Path, count: int, orders: str, deadline: float = 60) -> subprocess.Popen[str]:
+    program = DRIVER.format(count=count, orders=orders, deadline=deadline)
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(folder), "MARK": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="m", dir="/tmp"))  # sockets want short paths
+
+
+def left_over(folder: Path) -> list[str]:
+    """Processes that hold a file under `folder` open, or got it in their environment."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            links = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+            environment = process.environ()
+        except (OSError, psutil.Error):
+            continue
+        if environment.get("MARK") == str(folder) or any(str(folder) in link for link in links):
+            found.append(f"{process.pid} {process.info['name']}")
+    return found
+
+
+def wait_until_clean(folder: Path) -> None:
+    for _ in range(100):
+        if not left_over(folder) and not list(folder.glob("mien-*")):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"left behind: {left_over(folder)} {list(folder.iterdir())}")
+
+
+def test_a_driver_killed_with_9_leaves_nothing_behind(folder: Path) -> None:
+    driver = start(folder, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.01") | {9: "child"}')
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "box\n"
+    assert left_over(folder)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    wait_until_clean(folder)
+
+
+def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Path) -> None:
+    driver = start(folder, 9, '{2: "kill", 4: "hang", 5: "stumble", 6: "unpicklable"}', deadline=1)
+    out, err = driver.communicate(timeout=120)
+    assert out.splitlines()[-1] == (
+        "5 ['DeadlineExceededError', 'UnexpectedError', 'UnexpectedError', 'WorkerDiedError']"
+    )
+    assert set(out.splitlines()[:-1]) == {"box"}
+    assert err == ""
+    wait_until_clean(folder)
+
+
+def test_sigterm_ends_a_run_gracefully(folder: Path) -> None:
+    driver = start(folder, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
+    assert driver.stdout is not None
+    driver.stdout.readline()
+    driver.terminate()
+    out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 0
+    assert err == ""
+    assert out.splitlines()[-1].endswith(" []")
+    wait_until_clean(folder)
+
+
+def test_ray_listens_on_loopback_only(folder: Path) -> None:
+    driver = start(folder, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
+    assert driver.stdout is not None
+    driver.stdout.readline()
+    ours = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    addresses = {
+        connection.laddr.ip
+        for process in ours
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    driver.kill()
+    driver.wait()
+    wait_until_clean(folder)
+    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_the_engine_is_imported_without_ray() -> None:
+    program = "import sys, cluster.engine, cluster.local; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
