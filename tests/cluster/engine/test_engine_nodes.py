@@ -1,0 +1,56 @@
+"""A node goes down in the middle of a run: what was on it is told as lost, and the run goes on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+ROOT = Path(__file__).resolve().parents[3]
+
+DRIVER = """
+from ray.cluster_utils import Cluster
+from cluster.engine import Engine, PoolSpec
+from pipelines.stage import DeadlineRule
+from tests.cluster.engine.stages import Obey, Recorder, parcels
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
+node = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+cluster.wait_for_nodes()
+
+count = 60
+observer = Recorder(parcels(count, body=1_000_000, b=dict.fromkeys(range(count), "sleep 0.05")))
+rule = DeadlineRule(base=30.0)
+pools = [PoolSpec(stage=Obey(name), workers=1, cpus=0.9, deadline=rule) for name in "abc"]
+lost = False
+
+def lose_the_node(item):
+    global lost, node
+    if len(observer.finished_items) == 15 and not lost:
+        lost = True
+        cluster.remove_node(node, allow_graceful=False)
+        node = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+
+observer.on_finished = lose_the_node
+Engine(pools, observer, address=cluster.address).run()
+ended = observer.keys + observer.lost_keys
+print("ended", len(ended), len(set(ended)), "lost", len(observer.lost_keys), "failed", observer.failed_as)
+cluster.shutdown()
+"""
+
+
+def test_a_node_s_death_loses_nothing_silently() -> None:
+    driver = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        cwd=ROOT,
+        env=os.environ | {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    last = driver.stdout.splitlines()[-1] if driver.stdout else driver.stderr[-2000:]
+    assert last.startswith("ended 60 60 lost "), driver.stderr[-3000:]
+    assert last.endswith("failed {}")
