@@ -80,7 +80,6 @@ def _bytes(data: bytes) -> Make:
 
 
 def _made(path: Path, **how: Any) -> bytes:
-    """The bytes of a film of noise; `path` is used and taken away."""
     write_noise(path, **how)
     data = path.read_bytes()
     path.unlink()
@@ -157,10 +156,6 @@ def _eight_unnamed_channels(path: Path) -> None:
         sound.setsampwidth(2)
         sound.setframerate(22_050)
         sound.writeframes(np.random.default_rng(1).integers(-9000, 9000, 8 * 22_050, np.int16).tobytes())
-
-
-def _animated(frames: int) -> Make:
-    return _film(format="gif", video="gif", pixels="rgb8", frames=frames, audio=None)
 
 
 def _picture(codec: str, pixels: str) -> Make:
@@ -256,8 +251,9 @@ def _recipes() -> Iterator[Recipe]:
     # stills, nothing, half of it
     yield one("png", "png.mp4", STILL, _picture("png", "rgb24"))
     yield one("jpeg", "jpeg.mp4", STILL, _picture("mjpeg", "yuvj420p"))
-    yield one("gif of one picture", "one.gif", STILL, _animated(1))
-    yield one("gif", "many.gif", OK, _animated(20))
+    gif = {"format": "gif", "video": "gif", "pixels": "rgb8", "audio": None}
+    yield one("gif of one picture", "one.gif", STILL, _film(frames=1, **gif))
+    yield one("gif", "many.gif", OK, _film(frames=20, **gif))
     yield one("video of one frame", "one_frame.mp4", STILL, _film(frames=1))
     hollow = _film(frames=0, seconds=0, options={"movflags": "empty_moov"})
     yield one("streams without packets", "hollow.mp4", "ZeroDurationError", hollow)
