@@ -206,7 +206,6 @@ def _recipes() -> Iterator[Recipe]:
     yield one("zeros", "zeros.mp4", NOT_MEDIA, _bytes(bytes(100_000)))
     yield one("zip", "zip.mp4", NOT_MEDIA, _zip)
     yield one("subtitles", "subtitles.mp4", NOT_MEDIA, _bytes(SUBTITLES))
-    yield one("subtitles by name", "subtitles.srt", NOT_MEDIA, _bytes(SUBTITLES))
     yield one("terminal art", "art.ans", NOT_MEDIA, _bytes(b"\x1b[31mHello\x1b[0m\r\n" * 100))
     m3u8 = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n"
     yield one("HLS playlist", "hls.mp4", NOT_MEDIA, _playlist(m3u8))
@@ -290,7 +289,6 @@ def _recipes() -> Iterator[Recipe]:
     yield one("variable frame rate", "vfr.mp4", OK, sync)
     # odd names
     yield one("wrong ending", "matroska.mp4", OK, _film(format="matroska"))
-    yield one("ending of text", "video.txt", OK, _film())
     for name, file in {
         "spaces": "a b  c .mp4", "newline": "a\nb.mp4", "leading dash": "-i.mp4", "emoji": "😀é.mp4",
         "address": "http:x.mp4", "pipe": "pipe:0", "255 bytes": "é" * 125 + "x.mp4", "pattern": "%d*?.jpg",
