@@ -25,7 +25,6 @@ _ENVIRONMENT = {
     "RAY_event_stats": "0",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the engine handles them; Ray would print them
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray's only switch for the loopback address (named for where it is the default): without it Ray
     # listens, without authentication, on the machine's public address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

@@ -110,6 +110,7 @@ class Worker:
         return self.spec.deadline.seconds(call.task.seconds if call.task is not None else 0.0)
 
     def hold(self, task: Task) -> None:
+        self.release(task.key)
         if not self.held:
             self.held_since = time.monotonic()
         self.held[task.key] = task

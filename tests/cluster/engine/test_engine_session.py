@@ -21,7 +21,8 @@ from tests.cluster.engine.stages import Gather, Obey, Recorder, Split, parcels, 
 
 observer = Recorder(parcels({count}, a={orders}))
 engine = Engine([pool(Obey("a"), deadline={deadline}), pool(Gather(size=3))], observer)
-signal.signal(signal.SIGTERM, lambda *_: engine.stop())
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: engine.stop())
 observer.on_finished = lambda box: print("box", flush=True)
 engine.run()
 print(len(observer.boxed), sorted(observer.failed_as.values()))
@@ -37,6 +38,7 @@ def start(folder: Path, count: int, orders: str, deadline: float = 60) -> subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -88,11 +90,13 @@ def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Pa
     wait_until_clean(folder)
 
 
-def test_sigterm_ends_a_run_gracefully(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_gracefully(folder: Path, number: signal.Signals) -> None:
+    """SIGINT as the terminal sends it: to the driver, its Ray and its workers alike."""
     driver = start(folder, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
     assert driver.stdout is not None
     driver.stdout.readline()
-    driver.terminate()
+    os.killpg(driver.pid, number) if number == signal.SIGINT else driver.terminate()
     out, err = driver.communicate(timeout=60)
     assert driver.returncode == 0
     assert err == ""
