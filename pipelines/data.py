@@ -61,6 +61,9 @@ class FaceTrack:
     """Grid row of element 0 (absolute: row k is at k / ROW_HZ seconds)."""
     visible: Bool
     """(T,)"""
+    shots: Int16
+    """(T,) number of the uninterrupted stretch that the row belongs to: a shot cut, or a loss of the face
+    for longer than the tracker waits, begins the next; -1 where not visible."""
     boxes: Float32
     """(T, 4) x0, y0, x1, y1 in pixels of the upright picture; NaN where not visible."""
     landmarks: Float32

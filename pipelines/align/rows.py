@@ -58,13 +58,23 @@ def on_segment(track: FaceTrack, first: int, count: int) -> slice:
     return slice(offset, offset + track.visible.size)
 
 
-def visible_rows(tracks: Sequence[FaceTrack], first: int, count: int, *, bridge_rows: int) -> Bool:
-    """(K, count) where each track's face is in the picture, short gaps filled."""
-    out = np.zeros((len(tracks), count), bool)
+def shot_rows(
+    tracks: Sequence[FaceTrack], first: int, count: int, *, bridge_rows: int
+) -> tuple[list[int], Bool]:
+    """Whose face (K,) and where it is in the picture (K, count), shot by shot, short gaps filled.
+
+    A person who is seen before and after a cut has a row for each shot, so that no clip spans the cut.
+    """
+    whose: list[int] = []
+    masks: list[Bool] = []
     for number, track in enumerate(tracks):
-        out[number, on_segment(track, first, count)] = track.visible
-        out[number] = bridge(out[number], bridge_rows)
-    return out
+        where = on_segment(track, first, count)
+        for shot in np.unique(track.shots[track.visible]):
+            mask = np.zeros(count, bool)
+            mask[where] = track.visible & (track.shots == shot)
+            whose.append(number)
+            masks.append(bridge(mask, bridge_rows))
+    return whose, np.stack(masks) if masks else np.zeros((0, count), bool)
 
 
 def speaking_rows(

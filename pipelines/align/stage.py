@@ -14,9 +14,9 @@ from pipelines.align.rows import (
     row_seconds,
     runs,
     segment_rows,
+    shot_rows,
     spans_to_rows,
     speaking_rows,
-    visible_rows,
 )
 from pipelines.data import KEPT, ROW_HZ, Bool, FaceTrack, Float32, Sample, Segment, SegmentDone, Word
 from pipelines.shards.sample import Clip, make_sample
@@ -60,11 +60,13 @@ class Align:
         steps: list[tuple[str, Bool]] = []
         layers: Bool = np.ones((1, count), bool)
         scores: Float32 | None = None
+        whose: list[int] = []
         if "speech" in self.require:
             layers = layers & speech
             steps.append(("no_speech", layers.any(axis=0)))
         if "face" in self.require:
-            seen = visible_rows(tracks, first, count, bridge_rows=self._rows(self.max_face_gap_seconds))
+            gap = self._rows(self.max_face_gap_seconds)
+            whose, seen = shot_rows(tracks, first, count, bridge_rows=gap)
             layers = layers & seen
             reason = "no_video" if segment.media.video is None else "no_face"
             steps.append((reason, layers.any(axis=0)))
@@ -73,15 +75,16 @@ class Align:
             )
             if "speech" in self.require:
                 pause = self._rows(self.max_pause_seconds)
-                layers = layers & np.stack([bridge(row, pause) for row in spoken]) if tracks else layers
+                for number, layer in zip(whose, layers, strict=True):
+                    layer &= bridge(spoken[number], pause)
                 steps.append(("not_speaking", layers.any(axis=0)))
         if "speech" in self.require:
             spoken_words = spans_to_rows(((w.start, w.end) for w in words), first, count)
             layers = layers & bridge(spoken_words, self._rows(self.max_pause_seconds))
             steps.append(("no_words", layers.any(axis=0)))
         clips = [
-            (tracks[number] if "face" in self.require else None, run)
-            for number, layer in enumerate(layers)
+            (tracks[whose[place]] if whose else None, run)
+            for place, layer in enumerate(layers)
             for run in self._clips(layer, words, first)
         ]
         kept = np.zeros(count, bool)

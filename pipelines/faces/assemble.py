@@ -15,8 +15,7 @@ from pipelines.faces.tracks import Trail
 def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32] | None) -> FaceTrack:
     """One track of one person's trails (in order of time, never overlapping), on the grid.
 
-    Where two trails touch, there is a shot cut between them: the first row after it is left not visible, so
-    that nothing downstream takes the two shots for one.
+    Each trail is a shot of its own, also where two touch: there is a cut between them.
     """
     first = trails[0].shown[0].start
     count = trails[-1].shown[-1].stop - first
@@ -24,17 +23,15 @@ def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32
     seconds = np.full(count, np.nan)
     motion, blur = np.full((2, count), np.nan, np.float32)
     crops = [b""] * count
-    before = -1
-    for trail in trails:
+    shots = np.full(count, -1, np.int16)
+    for shot, trail in enumerate(trails):
         moved = mouth_motion(np.stack([look.luma for look in trail.looks]), np.array(trail.seconds))
         for number, rows in enumerate(trail.shown):
-            low = rows.start + 1 if rows.start == before else rows.start
-            here = slice(low - first, rows.stop - first)
+            here = slice(rows.start - first, rows.stop - first)
             places[here], seconds[here] = trail.places[number], trail.seconds[number]
             motion[here], blur[here] = moved[number], trail.looks[number].blur
-            crops[here] = [trail.looks[number].jpeg] * (rows.stop - low)
-            before = -1
-        before = trail.shown[-1].stop
+            crops[here] = [trail.looks[number].jpeg] * len(rows)
+            shots[here] = shot
     visible = np.array([bool(crop) for crop in crops])
     embedding = None
     if embeddings is not None:
@@ -44,6 +41,7 @@ def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32
         index=index,
         first_row=first,
         visible=visible,
+        shots=shots,
         boxes=places[:, :4],
         landmarks=places[:, 4:14].reshape(count, 5, 2),
         scores=places[:, 14],

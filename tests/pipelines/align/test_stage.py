@@ -16,7 +16,9 @@ from pipelines.shards.verify import check_sample
 from tests.pipelines.made import blank_crop, media_file
 
 
-def track(index: int, first: int, visible: np.ndarray, motion: float) -> FaceTrack:
+def track(
+    index: int, first: int, visible: np.ndarray, motion: float, shots: np.ndarray | None = None
+) -> FaceTrack:
     count = visible.size
     hidden = ~visible
     boxes = np.tile(np.array([10, 10, 90, 110], np.float32), (count, 1))
@@ -27,6 +29,7 @@ def track(index: int, first: int, visible: np.ndarray, motion: float) -> FaceTra
         index=index,
         first_row=first,
         visible=visible,
+        shots=np.where(visible, 0 if shots is None else shots, -1).astype(np.int16),
         boxes=boxes,
         landmarks=landmarks,
         scores=np.where(visible, 0.8, np.nan).astype(np.float32),
@@ -101,7 +104,16 @@ def test_a_gap_of_the_face_ends_the_clip() -> None:
     metas = [json.loads(sample.members["json"]) for sample in done.samples]
     assert [round(m["start_seconds"]) for m in metas] == [0, 6]
     assert all(m["face"]["coverage"] == 1.0 for m in metas)
-    assert done.seconds_by_fate["no_face"] == 1.2
+    assert abs(done.seconds_by_fate["no_face"] - 1.2) < 1e-9
+
+
+def test_a_shot_cut_ends_the_clip() -> None:
+    seen = np.ones(250, bool)
+    shots = np.repeat([0, 1], 125)
+    item = segment(0, 250, tracks=(track(0, 0, seen, 5.0, shots),), speech=[(0.0, 10.0)], words=talk(0.0, 10.0))
+    metas = [json.loads(sample.members["json"]) for sample in align(item, speaking_threshold=0.0).samples]
+    assert len(metas) == 2
+    assert metas[0]["end_seconds"] <= 5.0 <= metas[1]["start_seconds"]
 
 
 def test_faces_alone_need_no_speech() -> None:

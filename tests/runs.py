@@ -1,0 +1,57 @@
+"""Whole runs in a folder of their own, as the command line makes them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from cluster.config import Settings, load
+from cluster.runner.adding import add
+from cluster.runner.run import RunResult, run
+
+MIEN = [sys.executable, "-c", "from cluster.cli import main; main()"]
+
+
+def settings_in(folder: Path, *flags: str) -> Settings:
+    """The defaults, with everything stored below `folder`."""
+    return load(flags=(f"store.root={folder}", *flags), environment={}).settings
+
+
+def run_over(folder: Path, *what: Path, flags: tuple[str, ...] = (), local: bool = True) -> RunResult:
+    settings = settings_in(folder, *flags)
+    add(settings, [str(path) for path in what])
+    return run(settings, local=local)
+
+
+def mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, to its end."""
+    return subprocess.run([*MIEN, *map(str, arguments)], **_options(folder, environment), timeout=900)
+
+
+def start_mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """The command line in a process of its own, under way."""
+    options = _options(folder, environment)
+    del options["capture_output"], options["check"]
+    return subprocess.Popen(
+        [*MIEN, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        **options,
+    )
+
+
+def _options(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MIEN_STORE")}
+    root = Path(__file__).resolve().parents[1]
+    return {
+        "cwd": folder,
+        "env": {**own, "PYTHONPATH": str(root), "MIEN_STORE__ROOT": str(folder / "store"), **environment},
+        "capture_output": True,
+        "check": False,
+        "text": True,
+    }
