@@ -181,7 +181,7 @@ class Shard:
 
     name: str
     uri: str
-    bytes: int
+    size_bytes: int
     sha256: str
     sample_count: int
     segments: tuple[SegmentDone, ...]

@@ -12,7 +12,7 @@ from pipelines.speech.split import Split
 from pipelines.transcribe.stage import Transcribe
 
 
-def talking_face(  # noqa: PLR0913
+def talking_face(
     *,
     require: tuple[str, ...],
     fetch: Any,

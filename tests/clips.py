@@ -1,4 +1,4 @@
-"""The real films that tests may use: three from the package index, and, where it is there, a shared folder."""
+"""The real films that tests may use: three from the package index, and a shared folder where it is."""
 
 from __future__ import annotations
 

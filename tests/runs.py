@@ -28,13 +28,15 @@ def run_over(folder: Path, *what: Path, flags: tuple[str, ...] = (), local: bool
 
 def mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, to its end."""
-    return subprocess.run([*MIEN, *map(str, arguments)], **_options(folder, environment), timeout=900)
+    options = _options(folder, environment)
+    return subprocess.run(
+        [*MIEN, *map(str, arguments)], check=False, capture_output=True, timeout=900, **options
+    )
 
 
 def start_mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """The command line in a process of its own, under way."""
     options = _options(folder, environment)
-    del options["capture_output"], options["check"]
     return subprocess.Popen(
         [*MIEN, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -51,7 +53,5 @@ def _options(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     return {
         "cwd": folder,
         "env": {**own, "PYTHONPATH": str(root), "MIEN_STORE__ROOT": str(folder / "store"), **environment},
-        "capture_output": True,
-        "check": False,
         "text": True,
     }

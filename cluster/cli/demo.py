@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--local", is_flag=True, help="One process, no Ray.")
 @with_config
 def command(folder: Path, local: bool, loaded: Loaded) -> None:
-    """Turns three small films into shards: one talks, one is silent, one has no face; and shows what came out."""
+    """Turns three small films (one talks, one is silent, one has no face) into shards, and shows them."""
     from cluster.demo import demonstrate
     from cluster.report.funnel import clock, funnel_lines
 

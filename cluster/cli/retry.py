@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Everything that failed.")
 @with_config
 def command(error_class: str | None, key: str | None, everything: bool, loaded: Loaded) -> None:
-    """Puts failed videos and segments back into the queue, by class of failure; `mien run` tries them again."""
+    """Puts failed videos back into the queue, by class of failure; `mien run` tries them again."""
     import contextlib
 
     from ingest.catalog import Catalog

@@ -63,7 +63,7 @@ class Engine:
 
     address: str = ""
     """Of a running Ray cluster; empty: one is started on this machine."""
-    cpus: Annotated[float, Gt(0)] | None = None
+    cpus: Positive | None = None
     memory_mb: Positive | None = None
     """That an item may take of a worker, whatever the stage; None: what each stage asks for."""
     object_store_bytes: Positive | None = None

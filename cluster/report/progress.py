@@ -81,7 +81,7 @@ class Progress:
             parts.append(f"{failed} failures")
         busy = ""
         if snapshot is not None:
-            busy = " ".join(f"{pool.name} {pool.busy}/{pool.workers}+{pool.queued}" for pool in snapshot.pools)
-        self._bar.update(
-            self._task, description="mien", total=total or None, completed=ended, told=" · ".join([*parts, busy])
-        )
+            pools = (f"{pool.name} {pool.busy}/{pool.workers}+{pool.queued}" for pool in snapshot.pools)
+            busy = " ".join(pools)
+        told = " · ".join([*parts, busy])
+        self._bar.update(self._task, description="mien", total=total or None, completed=ended, told=told)

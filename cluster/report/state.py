@@ -50,7 +50,7 @@ def status_lines(status: Status, shards_uri: str) -> list[str]:
     size = f"{status.bytes / 1e6:,.1f} MB"
     lines.append(f"shards    {status.shards} with {status.samples} samples, {size}, in {shards_uri}")
     if len(status.videos_by_fingerprint) > 1:
-        lines.append(f"configs   {len(status.videos_by_fingerprint)} configurations made this store's samples")
+        lines.append(f"configs   {len(status.videos_by_fingerprint)} made this store's samples")
     return lines
 
 

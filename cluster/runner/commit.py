@@ -48,7 +48,7 @@ def commit_shard(catalog: Catalog, store: Store, run_id: str, shard: Shard) -> s
     record = ShardRecord(
         name=shard.name,
         uri=shard.uri,
-        bytes=shard.bytes,
+        bytes=shard.size_bytes,
         sha256=shard.sha256,
         sample_count=shard.sample_count,
         run_id=run_id,
@@ -81,8 +81,9 @@ def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[st
     live = set(catalog.live_runs())
     committed = catalog.shard_names()
     for name in names:
-        tar = name.removesuffix(SIDECAR)
-        if tar.endswith(".tar") and tar not in committed and run_of(tar) not in live:
+        shard_name = name.removesuffix(SIDECAR)
+        ours = shard_name.endswith(".tar") and run_of(shard_name) not in live
+        if ours and shard_name not in committed:
             store.delete(name)
             report(f"deleted {name}, which a killed run had not committed")
     for folder in spool.iterdir() if spool.is_dir() else ():

@@ -33,7 +33,7 @@ class Returning(Protocol):
 class RunObserver:
     """Feeds the engine from the catalog, and writes down what came of each item."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         catalog: Catalog,
         store: Store,
@@ -69,11 +69,10 @@ class RunObserver:
 
     def _commit(self, shard: Shard) -> None:
         lost = commit_shard(self.catalog, self.store, self.run_id, shard)
-        assert self.engine is not None
         keys = set(shard.acknowledges)
-        self.engine.acknowledge(lost or keys)
-        if lost:
-            self.engine.redo(keys - lost)
+        if self.engine is not None:
+            self.engine.acknowledge(lost or keys)
+            self.engine.redo(keys - lost if lost else ())
 
     def exhausted(self, key: str, count: int) -> None:
         job = self._jobs.pop(key, None)

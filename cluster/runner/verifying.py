@@ -30,23 +30,23 @@ def verify(settings: Settings, *, deep: bool) -> Verified:
         live = set(catalog.live_runs())
         shards = catalog.shards()
         for shard in shards:
-            _verify_shard(shard, store, entries, live, seen, report, deep=deep)
+            _verify_shard(shard, store, report, entries=entries, live=live, seen=seen, deep=deep)
         committed = {shard.name for shard in shards}
         for name in sorted(entries):
             tar = name.removesuffix(SIDECAR)
             if tar not in committed and run_of(tar) not in live:
-                report.faults.append(f"{name}: no committed shard is called so; the next `mien run` removes it")
+                report.faults.append(f"{name}: was never committed; the next `mien run` removes it")
     return report
 
 
-def _verify_shard(  # noqa: PLR0913
+def _verify_shard(
     shard: ShardRecord,
     store: Store,
+    report: Verified,
+    *,
     entries: set[str],
     live: set[str],
     seen: dict[str, str],
-    report: Verified,
-    *,
     deep: bool,
 ) -> None:
     report.shards += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def cut_between_words(run: Run, words: Sequence[Word], *, min_rows: int, max_row
     # A cut must leave room for a clip on both sides, and use most of what a clip may hold.
     earliest, latest = low + max(min_rows, max_rows // 2), min(low + max_rows, high - min_rows)
     best: tuple[float, int] | None = None
-    for left, right in zip(words, words[1:], strict=False):
+    for left, right in pairwise(words):
         cut = round((left.end + right.start) / 2 * ROW_HZ)
         if earliest <= cut <= latest and (best is None or right.start - left.end >= best[0]):
             best = (right.start - left.end, cut)
@@ -60,4 +61,3 @@ def cut_between_words(run: Run, words: Sequence[Word], *, min_rows: int, max_row
 def _row(seconds: float) -> int:
     """The nearest edge between rows: a word's edge is known no better than that."""
     return int(np.floor(seconds * ROW_HZ + 0.5))
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def bridge(mask: Bool, rows: int) -> Bool:
     """`mask` with every gap between two runs of at most `rows` rows filled; the ends are left alone."""
     out = mask.copy()
     found = runs(mask)
-    for (_, end), (start, _) in zip(found, found[1:], strict=False):
+    for (_, end), (start, _) in pairwise(found):
         if start - end <= rows:
             out[end:start] = True
     return out

@@ -12,7 +12,7 @@ import json
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from pipelines.data import SCHEMA_VERSION
 
@@ -68,7 +68,7 @@ def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: in
     return out.getvalue()
 
 
-def scan_tar(tar: BinaryIO) -> list[IndexRow]:
+def scan_tar(tar: IO[bytes]) -> list[IndexRow]:
     """The rows that a committed tar gives, where its sidecar was lost before it was published.
 
     Raises tarfile.ReadError where the tar is cut short.

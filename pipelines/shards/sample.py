@@ -171,7 +171,8 @@ def _face(clip: Clip) -> dict[str, Any] | None:
     rows = _track_rows(clip)
     boxes = clip.track.boxes[rows]
     size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    lag = clip.track.source_seconds[rows] - np.arange(clip.first_row, clip.first_row + clip.row_count) / ROW_HZ
+    ticks = np.arange(clip.first_row, clip.first_row + clip.row_count) / ROW_HZ
+    lag = clip.track.source_seconds[rows] - ticks
     return {
         "track": clip.track.index,
         "coverage": round(float(clip.track.visible[rows].mean()), 4),
@@ -195,4 +196,3 @@ def _quality(clip: Clip, sound: Int16 | None) -> dict[str, Any]:
         # Not measured: no detector of this pipeline tells it (the design leaves its place open).
         "av_offset_seconds": None,
     }
-

@@ -83,7 +83,7 @@ class WriteShards:
         yield Shard(
             name=name,
             uri=uri,
-            bytes=size,
+            size_bytes=size,
             sha256=sha256,
             sample_count=len(rows),
             segments=tuple(segments),

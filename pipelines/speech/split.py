@@ -1,4 +1,4 @@
-"""The stage that cuts a file into segments: its sound is decoded once, as a stream, and speech found in it."""
+"""The stage that cuts a file into segments. Its sound is decoded once, as a stream."""
 
 from __future__ import annotations
 

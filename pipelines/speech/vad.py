@@ -61,7 +61,7 @@ class VoiceActivity:
         return np.asarray(probabilities, np.float32).reshape(-1)
 
 
-def speech_spans(  # noqa: PLR0913
+def speech_spans(
     probabilities: Float32,
     *,
     start: float,

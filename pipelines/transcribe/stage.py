@@ -10,7 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ingest.errors import ProviderError
-from pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Float32, ModelUse, Segment, Span, Transcript, Word
+from pipelines.data import (
+    ROW_HZ,
+    SOUND_HZ,
+    FaceTrack,
+    Float32,
+    Int16,
+    ModelUse,
+    Segment,
+    Span,
+    Transcript,
+    Word,
+)
 from pipelines.stage import Resources
 from pipelines.transcribe.windows import heard, intersect, pack
 from pipelines.weights import locate, sha256_of
@@ -60,7 +71,7 @@ class Transcribe:
         if segment.sound is None or not windows:
             yield segment
             return
-        transcript = self._hear(segment, windows)
+        transcript = self._hear(segment, segment.sound, windows)
         yield dataclasses.replace(segment, transcript=transcript, models=(*segment.models, self._use))
 
     def _worth_hearing(self, segment: Segment) -> list[Span]:
@@ -76,9 +87,8 @@ class Transcribe:
                 padded.append((a, b))
         return padded
 
-    def _hear(self, segment: Segment, windows: list[Span]) -> Transcript:
-        assert segment.sound is not None
-        sound: Float32 = segment.sound.astype(np.float32) / 32768.0
+    def _hear(self, segment: Segment, pcm: Int16, windows: list[Span]) -> Transcript:
+        sound: Float32 = pcm.astype(np.float32) / 32768.0
         clips = [{"start": a - segment.start, "end": b - segment.start} for a, b in windows]
         if self.language:
             language, probability = self.language, 1.0
@@ -126,5 +136,5 @@ def _prove_cuda() -> None:
     if ctranslate2.get_cuda_device_count() == 0:
         raise ProviderError(
             "transcribe.device is cuda, but CTranslate2 sees no CUDA device; "
-            "run `mien doctor`, or set transcribe.device = \"cpu\""
+            'run `mien doctor`, or set transcribe.device = "cpu"'
         )

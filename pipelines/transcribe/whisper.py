@@ -26,7 +26,7 @@ class _EncodeOnce(WhisperModel):  # type: ignore[misc]
         return self._encoded
 
     def language_of(self, clips: Sequence[Float32]) -> tuple[str, float]:
-        """The language that the `clips` (each (N,) float32 at 16 kHz, at most 30 s) make likeliest together."""
+        """The language that the `clips`, each (N,) float32 at 16 kHz and at most 30 s, make likeliest."""
         # Encoded exactly as BatchedInferencePipeline will batch them, so that it finds them encoded.
         features = np.stack([pad_or_trim(self.feature_extractor(clip)[..., :-1]) for clip in clips])
         if not self.model.is_multilingual:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +43,7 @@ def test_pieces_touch_and_are_never_too_long(words: list[Word], length: int) -> 
     pieces = cut_between_words((0, length), words, min_rows=25, max_rows=375)
     assert pieces[0][0] == 0
     assert pieces[-1][1] == length
-    assert all(a[1] == b[0] for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(pieces))
     assert all(0 < high - low <= 375 for low, high in pieces)
 
 
@@ -59,7 +61,10 @@ def test_cuts_fall_between_words(words: list[Word]) -> None:
 
 def test_the_widest_pause_is_chosen() -> None:
     words = [Word(text="a", start=i * 0.5, end=i * 0.5 + 0.45, probability=1.0) for i in range(40)]
-    words = [*words[:22], *(Word(text="b", start=w.start + 0.6, end=w.end + 0.6, probability=1.0) for w in words[22:])]
+    words = [
+        *words[:22],
+        *(Word(text="b", start=w.start + 0.6, end=w.end + 0.6, probability=1.0) for w in words[22:]),
+    ]
     first, second = cut_between_words((0, 515), words, min_rows=25, max_rows=375)
     assert first[1] == second[0] == round((words[21].end + words[22].start) / 2 * ROW_HZ)
 

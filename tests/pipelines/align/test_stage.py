@@ -41,7 +41,14 @@ def track(
     )
 
 
-def segment(start_row: int, rows: int, *, tracks: tuple[FaceTrack, ...], speech: list[tuple[float, float]], words: list[Word]) -> Segment:
+def segment(
+    start_row: int,
+    rows: int,
+    *,
+    tracks: tuple[FaceTrack, ...],
+    speech: list[tuple[float, float]],
+    words: list[Word],
+) -> Segment:
     start, seconds = start_row / ROW_HZ, rows / ROW_HZ
     rng = np.random.default_rng(0)
     return Segment(
@@ -110,7 +117,9 @@ def test_a_gap_of_the_face_ends_the_clip() -> None:
 def test_a_shot_cut_ends_the_clip() -> None:
     seen = np.ones(250, bool)
     shots = np.repeat([0, 1], 125)
-    item = segment(0, 250, tracks=(track(0, 0, seen, 5.0, shots),), speech=[(0.0, 10.0)], words=talk(0.0, 10.0))
+    item = segment(
+        0, 250, tracks=(track(0, 0, seen, 5.0, shots),), speech=[(0.0, 10.0)], words=talk(0.0, 10.0)
+    )
     metas = [json.loads(sample.members["json"]) for sample in align(item, speaking_threshold=0.0).samples]
     assert len(metas) == 2
     assert metas[0]["end_seconds"] <= 5.0 <= metas[1]["start_seconds"]
@@ -164,7 +173,9 @@ def test_every_second_has_one_fate(
         if low < high:
             speech.append((low, high))
             now = high
-    item = segment(start, rows, tracks=tracks, speech=speech, words=[w for a, b in speech for w in talk(a, b)])
+    item = segment(
+        start, rows, tracks=tracks, speech=speech, words=[w for a, b in speech for w in talk(a, b)]
+    )
     if tail < item.seconds:
         import dataclasses
 

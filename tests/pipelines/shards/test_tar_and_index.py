@@ -129,7 +129,9 @@ def test_verify_names_a_flipped_byte_and_a_cut_tar(shard: tuple[bytes, bytes, st
     for broken in (bytes(flipped), data[:1500], b""):
         _, faults = check_shard(io.BytesIO(broken), index, sha256=sha256, deep=True)
         assert faults and "sha256" in faults[0]
-    _, faults = check_shard(io.BytesIO(data[:1500]), index, sha256=hashlib.sha256(data[:1500]).hexdigest(), deep=True)
+    _, faults = check_shard(
+        io.BytesIO(data[:1500]), index, sha256=hashlib.sha256(data[:1500]).hexdigest(), deep=True
+    )
     assert faults
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def spans(draw: st.DrawFn) -> list[Span]:
 def test_windows_cover_the_speech_and_none_is_too_long(speech: list[Span]) -> None:
     windows = pack(speech)
     assert all(high - low <= 29.5 + 1e-9 for low, high in windows)
-    assert all(a[1] <= b[0] + 1e-9 for a, b in zip(windows, windows[1:], strict=False))
+    assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(windows))
     covered = sum(high - low for low, high in intersect(windows, speech))
     assert abs(covered - sum(b - a for a, b in speech)) < 1e-6
 
@@ -46,7 +48,10 @@ def test_invented_words_are_dropped_and_overlaps_mended() -> None:
 
 
 def test_a_word_does_not_reach_into_the_silence_around_it() -> None:
-    words = [Word(text="first", start=0.0, end=1.2, probability=0.9), Word(text="last", start=1.3, end=4, probability=0.9)]
+    words = [
+        Word(text="first", start=0.0, end=1.2, probability=0.9),
+        Word(text="last", start=1.3, end=4, probability=0.9),
+    ]
     kept = heard(words, [(0.8, 1.6), (1.7, 2.0)])
     assert [(word.start, word.end) for word in kept] == [(0.8, 1.2), (1.3, 2.0)]
 
