@@ -143,7 +143,7 @@ def test_store_follows_its_root(elsewhere: Path) -> None:
 
 
 def test_shown_toml_reads_back_to_the_same(elsewhere: Path) -> None:
-    flags = ["clip.require=face", "engine.workers.faces=2", 'transcribe.language="d\\e"', "engine.cpus=1.5"]
+    flags = ["clip.require=face", "engine.workers.faces=2", 'transcribe.language="d\\e"', "engine.cpus=3"]
     loaded = load(flags=flags, environment={})
     text = as_toml(loaded)
     (elsewhere / "mien.toml").write_text(text)
