@@ -28,10 +28,12 @@ def talking_face(
     anybody speaks, or ("speech",) for a corpus of sound, for which no picture is ever decoded.
     """
     only_speech = "speech" in require
+    # A pause that does not end a clip must not hide the face either.
+    pad_seconds = max(faces.pad_seconds, align.max_pause_seconds / 2)
     stages = [
         fetch,
         dataclasses.replace(split, require=require),
-        dataclasses.replace(faces, look_at="speech" if only_speech else "all"),
+        dataclasses.replace(faces, look_at="speech" if only_speech else "all", pad_seconds=pad_seconds),
         dataclasses.replace(transcribe, require=require),
         dataclasses.replace(align, require=require),
         shards,

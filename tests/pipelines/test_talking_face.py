@@ -1,0 +1,39 @@
+"""The pipeline as a list: what is required decides what is looked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest.fetch import Fetch
+from pipelines.align.stage import Align
+from pipelines.faces.stage import Faces
+from pipelines.shards.write import WriteShards
+from pipelines.speech.split import Split
+from pipelines.talking_face import talking_face
+from pipelines.transcribe.stage import Transcribe
+
+
+@pytest.mark.parametrize(
+    ("require", "names"),
+    [
+        (("speech", "face"), ["fetch", "split", "faces", "transcribe", "align", "shards"]),
+        (("face",), ["fetch", "split", "faces", "transcribe", "align", "shards"]),
+        (("speech",), ["fetch", "split", "transcribe", "align", "shards"]),
+    ],
+)
+def test_stages_by_what_is_required(require: tuple[str, ...], names: list[str]) -> None:
+    stages = talking_face(
+        require=require,
+        fetch=Fetch(),
+        split=Split(),
+        faces=Faces(pad_seconds=0.1),
+        transcribe=Transcribe(),
+        align=Align(max_pause_seconds=3.0),
+        shards=WriteShards(),
+    )
+    assert [stage.name for stage in stages] == names
+    assert all(getattr(stage, "require", require) == require for stage in stages)
+    for stage in stages:
+        if isinstance(stage, Faces):
+            assert stage.look_at == ("speech" if "speech" in require else "all")
+            assert stage.pad_seconds == 1.5
