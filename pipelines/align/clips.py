@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipelines.align.rows import nearest_row
 from pipelines.data import ROW_HZ, Word
 
 Run = tuple[int, int]
@@ -20,17 +21,17 @@ def trim_to_words(run: Run, words: Sequence[Word], *, lead_rows: int) -> Run | N
     None where no whole word is inside.
     """
     low, high = run
-    inside = [w for w in words if _row(w.start) >= low and _row(w.end) <= high]
+    inside = [w for w in words if nearest_row(w.start) >= low and nearest_row(w.end) <= high]
     if not inside:
         return None
     first, last = inside[0], inside[-1]
     before = max((w.end for w in words if w.end <= first.start), default=-np.inf)
     after = min((w.start for w in words if w.start >= last.end), default=np.inf)
     # The pause between this clip and a word outside it is shared half and half.
-    quiet_from = low if before == -np.inf else _row((before + first.start) / 2)
-    quiet_to = high if after == np.inf else _row((after + last.end) / 2)
-    start = max(low, _row(first.start) - lead_rows, quiet_from)
-    end = min(high, _row(last.end) + lead_rows, quiet_to)
+    quiet_from = low if before == -np.inf else nearest_row((before + first.start) / 2)
+    quiet_to = high if after == np.inf else nearest_row((after + last.end) / 2)
+    start = max(low, nearest_row(first.start) - lead_rows, quiet_from)
+    end = min(high, nearest_row(last.end) + lead_rows, quiet_to)
     return (start, end) if end > start else None
 
 
@@ -56,8 +57,3 @@ def cut_between_words(run: Run, words: Sequence[Word], *, min_rows: int, max_row
         pieces = -(-(high - low) // max_rows)
         cut = low + (high - low) // pieces
     return [(low, cut), *cut_between_words((cut, high), words, min_rows=min_rows, max_rows=max_rows)]
-
-
-def _row(seconds: float) -> int:
-    """The nearest edge between rows: a word's edge is known no better than that."""
-    return int(np.floor(seconds * ROW_HZ + 0.5))

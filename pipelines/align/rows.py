@@ -26,13 +26,20 @@ def row_seconds(segment: Segment) -> np.ndarray[tuple[int], np.dtype[np.float64]
 
 
 def spans_to_rows(spans: Iterable[Span], first: int, count: int) -> Bool:
-    """(count,) True for the rows whose instant lies in a span."""
+    """(count,) True for the rows inside a span, whose edges count as the nearest edges between rows.
+
+    A span inside another one is so inside it in rows as well: a word that begins where its speech begins is
+    not thought to be cut by it.
+    """
     mask = np.zeros(count, bool)
     for start, end in spans:
-        low = int(np.ceil(start * ROW_HZ - 1e-6)) - first
-        high = int(np.ceil(end * ROW_HZ - 1e-6)) - first
-        mask[max(0, low) : max(0, high)] = True
+        mask[max(0, nearest_row(start) - first) : max(0, nearest_row(end) - first)] = True
     return mask
+
+
+def nearest_row(seconds: float) -> int:
+    """The nearest edge between rows: a word's edge is known no better than that."""
+    return int(np.floor(seconds * ROW_HZ + 0.5))
 
 
 def runs(mask: Bool) -> list[tuple[int, int]]:

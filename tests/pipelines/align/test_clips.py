@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.align.clips import cut_between_words, trim_to_words
+from pipelines.align.rows import runs, spans_to_rows
 from pipelines.data import ROW_HZ, Word
 
 
@@ -79,3 +80,11 @@ def test_a_word_cut_by_the_edge_is_left_out() -> None:
 
 def test_no_word_no_clip() -> None:
     assert trim_to_words((0, 100), [], lead_rows=3) is None
+
+
+@given(st.floats(0, 3), st.floats(0.2, 3))
+def test_a_word_that_fills_its_speech_is_inside_it(start: float, length: float) -> None:
+    word = Word(text="lay", start=start, end=start + length, probability=1.0)
+    rows = spans_to_rows([(start, start + length)], 0, 200)
+    (run,) = runs(rows)
+    assert trim_to_words(run, [word], lead_rows=3) == run
