@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -43,8 +44,9 @@ def start(folder: Path, count: int, orders: str, deadline: float = 60) -> subpro
 
 
 @pytest.fixture
-def folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="m", dir="/tmp"))  # sockets want short paths
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="m", dir="/tmp") as made:  # sockets want short paths
+        yield Path(made)
 
 
 def left_over(folder: Path) -> list[str]:
