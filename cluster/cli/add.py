@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def command(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
     """Adds videos to the catalog: files, folders, URLs of files, object store URIs; nothing is read yet."""
     from cluster.runner.adding import add
+    from ingest.sources import SOUND_EXTENSIONS
 
     result, tally = add(loaded.settings, what)
     if as_json:
@@ -37,6 +38,9 @@ def command(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
         click.echo(f"{len(result.new)} new, {len(result.known)} known already")
         if tally.skipped_count:
             click.echo(tally.summary())
+        sounds = sum(count for kind, count in tally.skipped.items() if kind in SOUND_EXTENSIONS)
+        if sounds:
+            click.echo(f"{sounds} of them sound alone, which is taken with --set clip.require=speech")
     for error in tally.errors:
         click.echo(f"mien: {type(error).__name__}: {error}", err=True)
     if tally.errors:

@@ -21,7 +21,7 @@ from ingest.fetch.cache import MediaCache
 from ingest.fetch.http import HttpDownloader
 from ingest.fetch.local import check_unchanged, sha256_of
 from ingest.media import Job, MediaFile
-from ingest.sources.naming import MEDIA_EXTENSIONS, extension_of, local_path
+from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
 from ingest.storage.location import OBJECT_SCHEMES, redact
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Fetch:
 def _extension(uri: str) -> str:
     """Of the cached file: libav looks at it where the content leaves a doubt."""
     extension = extension_of(unquote(urlsplit(uri).path))
-    return extension if extension in MEDIA_EXTENSIONS else ""
+    return extension if extension in MEDIA_EXTENSIONS | SOUND_EXTENSIONS else ""
 
 
 def _read(path: str, job: Job) -> MediaFile:

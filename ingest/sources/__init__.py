@@ -11,13 +11,22 @@ from typing import Protocol
 from ingest.errors import UsageError
 from ingest.media import VideoRef
 from ingest.sources.folder import FileSource
-from ingest.sources.naming import MEDIA_EXTENSIONS, local_path, path_uri
+from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, local_path, path_uri
 from ingest.sources.objects import ObjectSource
 from ingest.sources.tally import Tally
 from ingest.sources.web import HttpSource
 from ingest.storage.location import redact
 
-__all__ = ["MEDIA_EXTENSIONS", "SOURCES", "Source", "Tally", "expand", "local_path", "path_uri"]
+__all__ = [
+    "MEDIA_EXTENSIONS",
+    "SOUND_EXTENSIONS",
+    "SOURCES",
+    "Source",
+    "Tally",
+    "expand",
+    "local_path",
+    "path_uri",
+]
 
 
 class Source(Protocol):
@@ -25,8 +34,11 @@ class Source(Protocol):
         """Whether `argument` is of this source's kind, by its form alone: nothing is opened."""
         ...
 
-    def expand(self, argument: str, tally: Tally) -> Iterator[VideoRef]:
-        """The videos of `argument`, in an order that does not change; what is left out goes to `tally`."""
+    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+        """The videos of `argument`, in an order that does not change; what is left out goes to `tally`.
+
+        `extensions` are those of the files that are taken from a folder; what is named is always taken.
+        """
         ...
 
 
@@ -38,7 +50,9 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def expand(argument: str, *, tally: Tally | None = None) -> Iterator[VideoRef]:
+def expand(
+    argument: str, *, tally: Tally | None = None, extensions: frozenset[str] = MEDIA_EXTENSIONS
+) -> Iterator[VideoRef]:
     """The videos that `argument` (a file, a folder, a URL, an object store URI) stands for.
 
     What was left out on purpose, and what could not be listed, is in `tally` afterwards. Without a tally the
@@ -51,7 +65,7 @@ def expand(argument: str, *, tally: Tally | None = None) -> Iterator[VideoRef]:
     kept = Tally() if tally is None else tally
     for source in SOURCES.values():
         if source.accepts(argument):
-            yield from source.expand(argument, kept)
+            yield from source.expand(argument, kept, extensions)
             break
     else:
         raise UsageError(

@@ -1,7 +1,7 @@
 """Files and folders of this machine.
 
 A file that is named is taken whatever it is: a dead link, a named pipe or an empty file is a row too, so
-that it ends with an outcome of its own. In a folder every entry with a media extension is taken, the rest is
+that it ends with an outcome of its own. In a folder every entry with a wanted extension is taken, the rest is
 counted. Links to files are followed; a folder is walked once, under its own place if that is inside the walk.
 """
 
@@ -15,7 +15,6 @@ from pathlib import PurePosixPath
 from ingest.errors import AccessDeniedError, MediaError, MissingFileError, one_line
 from ingest.media import VideoRef
 from ingest.sources.naming import (
-    MEDIA_EXTENSIONS,
     extension_of,
     local_path,
     make_id,
@@ -31,11 +30,11 @@ class FileSource:
             return False
         return "://" not in argument or argument.lower().startswith("file://") or os.path.lexists(argument)
 
-    def expand(self, argument: str, tally: Tally) -> Iterator[VideoRef]:
+    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
         named = argument if os.path.lexists(argument) else local_path(argument)
         path = os.path.abspath(argument if named is None else named)  # noqa: PTH100
         if _is_folder(path):
-            yield from _walk(path, tally)
+            yield from _walk(path, tally, extensions)
         else:
             yield file_ref(path, query=argument)
 
@@ -60,7 +59,7 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _walk(root: str, tally: Tally) -> Iterator[VideoRef]:
+def _walk(root: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
     """Depth first, files of a folder before its subfolders, each sorted by the bytes of its name."""
     waiting = [root]
     linked: list[str] = []
@@ -82,7 +81,7 @@ def _walk(root: str, tally: Tally) -> Iterator[VideoRef]:
         for entry in entries:
             if _is_folder(entry.path):
                 (linked if entry.is_symlink() else below).append(entry.path)
-            elif (extension := extension_of(entry.name)) in MEDIA_EXTENSIONS:
+            elif (extension := extension_of(entry.name)) in extensions:
                 yield file_ref(entry.path, query=root)
             else:
                 tally.skipped[printable(extension)] += 1

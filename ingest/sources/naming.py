@@ -16,11 +16,18 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ingest.errors import UsageError
 
-# Containers that hold pictures. Sound alone (.wav, .mp3) can hold no face and is left out of a folder walk.
+# Containers that hold pictures: what is taken from a folder where a face is wanted.
 MEDIA_EXTENSIONS = frozenset(
     (  # noqa: SIM905
         ".3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
         ".mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m"
+    ).split()
+)
+# Sound alone, which can hold no face: taken from a folder where only speech is wanted.
+SOUND_EXTENSIONS = frozenset(
+    (  # noqa: SIM905
+        ".aac .ac3 .aif .aiff .amr .ape .au .caf .eac3 .flac .m4a .m4b .mka .mp2 .mp3 .oga .ogg .opus .tta "
+        ".w64 .wav .wma .wv"
     ).split()
 )
 SLUG_LETTERS = 40

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from ingest.errors import MienError, StorageDeniedError
 from ingest.media import VideoRef
-from ingest.sources.naming import MEDIA_EXTENSIONS, extension_of, make_id, printable
+from ingest.sources.naming import extension_of, make_id, printable
 from ingest.sources.tally import Tally
 from ingest.storage.location import OBJECT_SCHEMES, open_filesystem, redact, split_object_uri
 from ingest.storage.trouble import retried, translated
@@ -24,7 +24,7 @@ class ObjectSource:
     def accepts(self, argument: str) -> bool:
         return "://" in argument and urlsplit(argument).scheme in OBJECT_SCHEMES
 
-    def expand(self, argument: str, tally: Tally) -> Iterator[VideoRef]:
+    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
         split_object_uri(argument)
         try:
             with translated(f"opening {redact(argument)}"):
@@ -43,7 +43,7 @@ class ObjectSource:
             if not info.is_file:
                 continue
             extension = extension_of(info.base_name)
-            if extension in MEDIA_EXTENSIONS:
+            if extension in extensions:
                 yield object_ref(argument, path, info.path)
             else:
                 tally.skipped[printable(extension)] += 1

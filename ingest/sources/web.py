@@ -19,7 +19,7 @@ class HttpSource:
     def accepts(self, argument: str) -> bool:
         return argument.strip().lower().startswith(("http://", "https://"))
 
-    def expand(self, argument: str, tally: Tally) -> Iterator[VideoRef]:
+    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
         url = normalised(argument)
         stem = PurePosixPath(unquote(urlsplit(url).path)).stem
         yield VideoRef(
