@@ -27,13 +27,14 @@ def command(folder: Path, local: bool, loaded: Loaded) -> None:
     """Turns three small films (one talks, one is silent, one has no face) into shards, and shows them."""
     from cluster.demo import demonstrate
     from cluster.report.funnel import clock, funnel_lines
+    from cluster.report.state import headline
 
     demo = demonstrate(loaded.settings, folder.absolute(), local=local, say=click.echo)
     status = demo.result.status
     for story in demo.stories:
         fates = [fate for segment in story.segments for fate in segment.seconds_by_fate.items()]
         told = ", ".join(f"{clock(seconds)} {fate}" for fate, seconds in fates)
-        click.echo(f"film      {story.video.title}: {story.state}; {told or story.error_text}")
+        click.echo(f"film      {story.video.title}: {story.state}; {told or headline(story.error_text)}")
     click.echo("\n".join(["yield", *funnel_lines(status.seconds_by_fate)]))
     faults = demo.verified.faults
     click.echo(

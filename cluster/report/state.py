@@ -44,7 +44,9 @@ def status_lines(status: Status, shards_uri: str) -> list[str]:
         lines.append(f"waiting   the next retry is due in {clock(wait)}")
     for title, errors in (("videos", status.video_errors), ("segments", status.segment_errors)):
         for name, count in errors.items():
-            lines.append(f"failed    {count} {title}: {name} (mien retry --class {name})")
+            lines.append(
+                f"failed    {count} {title if count > 1 else title[:-1]}: {name} (mien retry --class {name})"
+            )
     if status.seconds_by_fate:
         lines += ["yield", *funnel_lines(status.seconds_by_fate)]
     size = f"{status.bytes / 1e6:,.1f} MB"
@@ -77,7 +79,7 @@ def story_lines(story: Story) -> list[str]:
         )
     if story.error_class:
         lines.append(f"  error     {story.error_class} in {story.stage or '?'} (attempt {story.attempts})")
-        lines.append(f"            {story.error_text}")
+        lines.append(f"            {headline(story.error_text)}")
     if story.next_try_at is not None:
         lines.append(f"  next try  {_when(story.next_try_at)}")
     for segment in story.segments:
@@ -89,9 +91,19 @@ def story_lines(story: Story) -> list[str]:
         if segment.shard:
             lines.append(f"            in {segment.shard}")
         if segment.error_class:
-            lines.append(f"            {segment.error_class} in {segment.stage}: {segment.error_text}")
-    lines += [f"  {_when(event.at)}  {event.what} {event.text}".rstrip() for event in story.events]
+            lines.append(
+                f"            {segment.error_class} in {segment.stage}: {headline(segment.error_text)}"
+            )
+    lines += [f"  {_when(event.at)}  {event.what} {headline(event.text)}".rstrip() for event in story.events]
+    raw = [story.error_text, *(segment.error_text for segment in story.segments)]
+    for text in dict.fromkeys(text for text in raw if text and "\n" in text):
+        lines += ["  as raised", *(f"    {line}" for line in text.splitlines()[1:])]
     return lines
+
+
+def headline(text: str | None) -> str:
+    """The line for people; below it, an error's text keeps what was really raised."""
+    return (text or "").partition("\n")[0]
 
 
 def _when(seconds: float) -> str:

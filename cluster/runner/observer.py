@@ -81,7 +81,8 @@ class RunObserver:
         self._mine(lambda: self.catalog.record_split(self.run_id, key, total))
 
     def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None:
-        text = error.text if not error.traceback_tail else f"{error.text} [{error.traceback_tail}]"
+        # The line for people first; below it, what was really raised.
+        text = f"{error.text}\n{error.traceback_tail}".strip()
         if stage in VIDEO_STAGES:
             job = self._jobs.pop(key, None)
             attempts = job.attempts if job else 0

@@ -165,7 +165,7 @@ class Catalog:
         return self._database.read(lambda connection: views.status(connection, now))
 
     def explain(self, needle: str) -> views.Story | None:
-        """By key, id, URI, path, key of a segment or sample, or the beginning of the key.
+        """By key, id, URI, path, key of a segment or sample, or the beginning of the key or of the id.
 
         UsageError where several videos fit.
         """

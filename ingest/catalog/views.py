@@ -148,7 +148,9 @@ def _find(connection: Connection, needle: str) -> list[Row[Any]]:
     if part := _SEGMENT_OR_SAMPLE.fullmatch(word):
         conditions.append(videos.c.key == part["video"])
     if word:
-        conditions.append((videos.c.key >= word) & (videos.c.key < word + _LAST_CHARACTER))
+        conditions += [
+            (name >= word) & (name < word + _LAST_CHARACTER) for name in (videos.c.key, videos.c.id)
+        ]
     for condition in conditions:
         statement = select(videos).where(condition).order_by(videos.c.key).limit(_CANDIDATES_SHOWN)
         if rows := list(connection.execute(statement)):
