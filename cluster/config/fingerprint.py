@@ -34,11 +34,9 @@ def fingerprint(settings: Settings) -> str:
 
 def weights_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of the weights that a run with these settings opens."""
-    require = settings.clip.require
-    names: list[str] = []
-    if "speech" in require:
-        names += [VAD_WEIGHTS, settings.transcribe.model]
-    if "face" in require:
+    # Speech is looked for even where it is not required: what is said is written down with every clip.
+    names = [VAD_WEIGHTS, settings.transcribe.model]
+    if "face" in settings.clip.require:
         names += [settings.faces.detector, *([ARCFACE] if settings.faces.identity else [])]
     return tuple(names)
 
@@ -58,8 +56,7 @@ def weights_environment(settings: Settings) -> dict[str, str]:
 
 def _matters(section: str, settings: Settings) -> bool:
     """What is not looked for is not configured either."""
-    needs = {"faces": "face", "transcribe": "speech"}
-    return section not in needs or needs[section] in settings.clip.require
+    return section != "faces" or "face" in settings.clip.require
 
 
 def _material(section: Any) -> Any:
