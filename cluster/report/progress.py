@@ -25,7 +25,8 @@ class Progress:
         self._bar: Any = None
         self._began = time.monotonic()
         self._shown = 0.0
-        self._at_start: float | None = None
+        self._before: float | None = None
+        """Seconds that earlier runs ended."""
 
     def __enter__(self) -> Self:
         if self._enabled:
@@ -55,33 +56,37 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False)
 
-    def show(self, catalog: Catalog, snapshot: Snapshot | None) -> None:
+    def show(self, catalog: Catalog, snapshot: Snapshot, seconds: float) -> None:
+        """`seconds` of media are through in this run, committed or not."""
         now = time.monotonic()
         if self._bar is None or now - self._shown < SHOW_EVERY_SECONDS:
             return
         self._shown = now
         status = catalog.status()
+        if self._before is None:
+            self._before = sum(status.seconds_by_fate.values())
         total = sum(status.videos.values())
         ended = sum(status.videos[state] for state in ("done", "partial", "failed"))
-        seconds = sum(status.seconds_by_fate.values())
-        if self._at_start is None:
-            self._at_start = seconds
-        rate = (seconds - self._at_start) / max(1e-9, now - self._began)
-        left = max(0.0, status.media_seconds - seconds)
+        probed = total - status.videos["waiting"]
+        # What is not probed yet is taken to be as long, one with another, as what is.
+        all_seconds = status.media_seconds * total / probed if probed else 0.0
+        rate = seconds / max(1e-9, now - self._began)
         parts = [f"{ended}/{total} videos", f"{clock(seconds)} of media", f"{rate:.1f}× real time"]
-        if rate > 0 and ended < total:
-            # What is not probed yet is taken to be as long as what is.
-            probed = max(1, ended + status.videos.get("running", 0))
-            waiting = status.videos.get("waiting", 0) * status.media_seconds / probed
-            parts.append(f"ETA {clock((left + waiting) / rate)}")
-        if seconds:
-            parts.append(f"yield {status.seconds_by_fate.get(KEPT, 0.0) / seconds:.0%}")
+        if rate > 0:
+            parts.append(f"ETA {clock(max(0.0, all_seconds - self._before - seconds) / rate)}")
+        told = sum(status.seconds_by_fate.values())
+        # Before the first shard is committed only losses are known.
+        if status.shards and told:
+            parts.append(f"yield {status.seconds_by_fate.get(KEPT, 0.0) / told:.0%}")
         failed = sum(status.video_errors.values()) + sum(status.segment_errors.values())
         if failed:
-            parts.append(f"{failed} failures")
-        busy = ""
-        if snapshot is not None:
-            pools = (f"{pool.name} {pool.busy}/{pool.workers}+{pool.queued}" for pool in snapshot.pools)
-            busy = " ".join(pools)
-        told = " · ".join([*parts, busy])
-        self._bar.update(self._task, description="mien", total=total or None, completed=ended, told=told)
+            parts.append(f"{failed} failed")
+        parts.append(" ".join(f"{pool.name} {pool.busy}+{pool.queued}" for pool in snapshot.pools))
+        done = self._before + seconds
+        self._bar.update(
+            self._task,
+            description="mien",
+            total=all_seconds or None,
+            completed=min(done, all_seconds),
+            told=" · ".join(parts),
+        )

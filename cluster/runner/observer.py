@@ -40,7 +40,7 @@ class RunObserver:
         run_id: str,
         *,
         lease_seconds: float,
-        show: Callable[[Snapshot], None],
+        show: Callable[[Catalog, Snapshot, float], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.catalog, self.store, self.run_id = catalog, store, run_id
@@ -49,6 +49,8 @@ class RunObserver:
         self._beaten = clock()
         self._jobs: dict[str, Job] = {}
         self._dropped: list[SegmentRecord] = []
+        self._ended_seconds = 0.0
+        """Of segments that ended without samples in this run."""
 
     def next_inputs(self, limit: int) -> list[Job] | None:
         jobs = self.catalog.claim(self.run_id, limit=limit)
@@ -64,6 +66,7 @@ class RunObserver:
             self._commit(item)
         elif isinstance(item, SegmentDone):
             self._dropped.append(segment_record(item))
+            self._ended_seconds += item.seconds
             if len(self._dropped) >= 64:
                 self._flush_dropped()
 
@@ -127,7 +130,8 @@ class RunObserver:
         if self._clock() - self._beaten >= self._lease_seconds / 4:
             self.catalog.heartbeat(self.run_id)
             self._beaten = self._clock()
-        self._show(snapshot)
+        written = next((pool.done_seconds for pool in snapshot.pools if pool.name == "shards"), 0.0)
+        self._show(self.catalog, snapshot, self._ended_seconds + written)
 
     def close(self) -> None:
         self._flush_dropped()

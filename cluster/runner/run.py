@@ -41,7 +41,7 @@ def run(
     settings: Settings,
     *,
     local: bool = False,
-    show: Callable[[Catalog, Snapshot | None], None] = lambda catalog, snapshot: None,
+    show: Callable[[Catalog, Snapshot, float], None] = lambda catalog, snapshot, seconds: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
     """Everything the catalog has to do, into committed shards.
@@ -74,7 +74,7 @@ def run(
                 store,
                 run_id,
                 lease_seconds=LEASE_SECONDS,
-                show=lambda snapshot: show(catalog, snapshot),
+                show=show,
             )
             outcome = _drive(settings, catalog, observer, stages, local=local, fingerprint=hashed)
         finally:
