@@ -68,7 +68,7 @@ def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: boo
     """Downloads and checks model files; without a name, all that the licence profile allows."""
     from pipelines.weights import WEIGHTS, check_licence, find, profile_allows
     from pipelines.weights import pull as fetch
-    from pipelines.weights.local import entry
+    from pipelines.weights.registry import entry
 
     profile = licence or loaded.settings.weights.licence
     for name in names:

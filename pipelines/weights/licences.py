@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ingest.errors import ConfigError
-from pipelines.weights.local import entry
+from pipelines.weights.registry import entry
 
 ANY = "any"
 PERMISSIVE = "permissive"

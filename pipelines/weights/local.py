@@ -16,23 +16,13 @@ import os
 from pathlib import Path
 
 from ingest.errors import WeightsError
-from pipelines.weights.registry import DEMO_CLIPS, WEIGHTS, WeightFile, Weights
+from pipelines.weights.licences import check_licence
+from pipelines.weights.registry import WeightFile, Weights, entry
 
 FOLDER_VARIABLE = "MIEN_WEIGHTS_DIR"
 MARKER = ".verified.json"
 
 _verified: set[tuple[Path, str]] = set()
-
-
-def entry(name: str) -> Weights:
-    """The registered weights called `name`. Raises WeightsError for a name that is not registered."""
-    if name == DEMO_CLIPS.name:
-        return DEMO_CLIPS
-    try:
-        return WEIGHTS[name]
-    except KeyError:
-        known = ", ".join(sorted(WEIGHTS))
-        raise WeightsError(f"no weights are called {name!r}; there are {known}") from None
 
 
 def cache_folder() -> Path:
@@ -61,8 +51,6 @@ def locate(name: str) -> Path:
     Checked once per process. Raises WeightsError where they are missing or of another hash, and
     ConfigError where the licence profile forbids them.
     """
-    from pipelines.weights.licences import check_licence
-
     check_licence(name)
     weights = entry(name)
     folder = folder_of(weights)

@@ -14,8 +14,8 @@ from ingest.errors import StorageError, WeightsError
 from pipelines.weights import mirror, official
 from pipelines.weights.archive import copy_member
 from pipelines.weights.licences import check_licence
-from pipelines.weights.local import entry, file_sha256, find_problem, folder_of, intact, locate
-from pipelines.weights.registry import Address, Part, WeightFile, Weights
+from pipelines.weights.local import file_sha256, find_problem, folder_of, intact, locate
+from pipelines.weights.registry import Address, Part, WeightFile, Weights, entry
 
 Origin = Address | tuple[Part, ...]
 Report = Callable[[str], None]

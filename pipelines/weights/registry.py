@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ingest.errors import WeightsError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -248,3 +250,14 @@ DEMO_CLIPS = Weights(
     ),
 )
 """No weights, but had by the same means: pulled when asked for by name."""
+
+
+def entry(name: str) -> Weights:
+    """The registered weights called `name`. Raises WeightsError for a name that is not registered."""
+    if name == DEMO_CLIPS.name:
+        return DEMO_CLIPS
+    try:
+        return WEIGHTS[name]
+    except KeyError:
+        known = ", ".join(sorted(WEIGHTS))
+        raise WeightsError(f"no weights are called {name!r}; there are {known}") from None
