@@ -50,7 +50,12 @@ def build_pools(settings: Settings, stages: list[Any], *, cpus: float) -> list[P
     for name in settings.engine.workers:
         if name not in names:
             raise ConfigError(f"engine.workers names no stage {name}; the stages are {', '.join(names)}")
-    workers = {name: settings.engine.workers.get(name) or _default_workers(name, cpus) for name in names}
+    on_gpu = {stage.name for stage in stages if getattr(stage, "device", "cpu") == "cuda"}
+    workers = {
+        name: settings.engine.workers.get(name)
+        or (_default_gpu_workers() if name in on_gpu else _default_workers(name, cpus))
+        for name in names
+    }
     light = sum(LIGHT_SHARE.get(name, 0.0) * workers[name] for name in names)
     heavy = sum(count for name, count in workers.items() if name not in LIGHT_SHARE)
     # Rounded down, so that the sum never exceeds what there is.
@@ -66,7 +71,7 @@ def build_pools(settings: Settings, stages: list[Any], *, cpus: float) -> list[P
                 stage=stage,
                 workers=workers[stage.name],
                 cpus=LIGHT_SHARE.get(stage.name, share),
-                gpus=GPU_SHARE if getattr(stage, "device", "cpu") == "cuda" else 0,
+                gpus=GPU_SHARE if stage.name in on_gpu else 0,
                 memory_mb=settings.engine.memory_mb or resources.memory_mb,
                 deadline=SPLIT_DEADLINE if stage.name == "split" else rule,
                 fan_out=stage.name == "split",
@@ -79,6 +84,13 @@ def build_pools(settings: Settings, stages: list[Any], *, cpus: float) -> list[P
 def usable_cpus(settings: Settings) -> float:
     """What the configuration grants, else what this process may run on."""
     return settings.engine.cpus or float(len(os.sched_getaffinity(0)))
+
+
+def _default_gpu_workers() -> int:
+    """One of each GPU stage on each GPU of this machine; a cluster's are given in `engine.workers`."""
+    import ctranslate2
+
+    return max(1, int(ctranslate2.get_cuda_device_count()))
 
 
 def _default_workers(name: str, cpus: float) -> int:

@@ -1,0 +1,55 @@
+"""The funnel adds up, and a contact sheet shows each frame once."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.report.contact import contact_sheet
+from cluster.report.funnel import clock, funnel, funnel_lines
+from pipelines.data import DROP_REASONS, KEPT
+from pipelines.faces.strip import assemble_strip
+
+FATES = st.dictionaries(st.sampled_from([*DROP_REASONS, KEPT, "a_later_reason"]), st.floats(0.01, 1e6))
+
+
+@given(FATES)
+def test_what_each_step_takes_adds_up_to_the_whole(fates: dict[str, float]) -> None:
+    steps = funnel(fates)
+    total = sum(fates.values())
+    assert steps[0].seconds == pytest.approx(total)
+    assert sum(step.lost for step in steps) + fates.get(KEPT, 0.0) == pytest.approx(total)
+    assert all(a.seconds >= b.seconds - 1e-6 for a, b in zip(steps, steps[1:], strict=False))
+    assert {step.reason for step in steps if step.lost} == set(fates) - {KEPT}
+    assert len(funnel_lines(fates)) == len(steps)
+
+
+def test_nothing_probed_is_no_error() -> None:
+    assert [step.share for step in funnel({})] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00.0"), (61.25, "1:01.2"), (3723.4, "1:02:03.4")])
+def test_times_read_as_people_write_them(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("count", [1, 24, 25, 26, 60])
+def test_a_sheet_has_a_line_for_each_second(count: int) -> None:
+    greys = [np.full((128, 128, 3), 40 + 3 * n, np.uint8) for n in range(count)]
+    strip = assemble_strip([simplejpeg.encode_jpeg(g, quality=92, colorsubsampling="420") for g in greys])
+    sheet = cv2.imdecode(np.frombuffer(contact_sheet(strip), np.uint8), cv2.IMREAD_COLOR)
+    assert sheet is not None
+    assert sheet.shape == (-(-count // 25) * 128, min(count, 25) * 128, 3)
+    for number, grey in enumerate(greys):
+        line, column = divmod(number, 25)
+        tile = sheet[line * 128 + 20 : line * 128 + 108, column * 128 + 20 : column * 128 + 108]
+        assert abs(float(tile.mean()) - float(grey.mean())) < 4
+
+
+def test_what_is_no_strip_is_refused() -> None:
+    with pytest.raises(ValueError, match="no picture"):
+        contact_sheet(b"not a jpeg")
