@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.audio import pad_or_trim
+from scipy.sparse import csr_array
 
 from pipelines.data import Float32
 
@@ -45,4 +46,8 @@ def open_whisper(
     model = _EncodeOnce(
         path, device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
     )
+    # A dense product is BLAS's, whose sums depend on how many threads it has, and int8 makes words of the
+    # difference: the same sound must give the same words on every node. The filters are almost all zeros.
+    extractor = model.feature_extractor
+    extractor.mel_filters = csr_array(extractor.mel_filters)
     return model, BatchedInferencePipeline(model)
