@@ -20,17 +20,13 @@ def command(needle: str, loaded: Loaded, as_json: bool) -> None:
     """Tells the story of one video: each attempt, what became of every second, and the raw error."""
     import contextlib
     import dataclasses
-    from pathlib import Path
 
     from cluster.report.state import story_lines
     from ingest.catalog import Catalog
     from ingest.errors import UsageError
-    from ingest.sources import path_uri
 
     with contextlib.closing(Catalog.open(loaded.settings.store.catalog_url)) as catalog:
         story = catalog.explain(needle)
-        if story is None and "://" not in needle:
-            story = catalog.explain(path_uri(str(Path(needle).absolute())))
     if story is None:
         raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")
     if as_json:

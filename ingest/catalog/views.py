@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select
@@ -16,6 +16,7 @@ from ingest.catalog.records import MediaRecord
 from ingest.catalog.schema import VIDEO_STATES, events, media, queries, segments, shards, videos
 from ingest.errors import UsageError
 from ingest.media import VideoRef
+from ingest.sources.naming import path_uri
 
 _CANDIDATES_SHOWN = 5
 _LAST_CHARACTER = "\U0010ffff"
@@ -140,11 +141,12 @@ def explain(connection: Connection, needle: str) -> Story | None:
 
 def _find(connection: Connection, needle: str) -> list[Row[Any]]:
     """The videos of the closest kind of match, if any."""
-    paths = [needle]
-    if "\0" not in needle:
-        paths += [str(Path(needle).absolute()), str(Path(needle).resolve())]
     word = needle.replace("\0", "").encode("utf-8", "replace").decode()
-    conditions = [videos.c.key == word, or_(videos.c.id == word, videos.c.uri.in_(paths))]
+    conditions = [videos.c.key == word, or_(videos.c.id == word, videos.c.uri == needle)]
+    if "\0" not in needle and "://" not in needle:
+        # A link is a video of its own before it is another name of its target.
+        paths = (os.path.abspath(needle), os.path.realpath(needle))  # noqa: PTH100
+        conditions += [videos.c.uri == path_uri(path) for path in paths]
     if part := _SEGMENT_OR_SAMPLE.fullmatch(word):
         conditions.append(videos.c.key == part["video"])
     if word:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ingest.catalog import Catalog, MediaRecord
@@ -89,6 +91,7 @@ def test_explain_tells_the_whole_story(catalog: Catalog, story: str) -> None:
         "one1",
         "/films/one1.mp4",
         "folder-on",
+        "on",
         "folder-one1-000060000",
         "folder-one1-000060000-02",
     ],
@@ -109,6 +112,18 @@ def test_explain_finds_a_file_by_a_relative_path(
     assert catalog.explain("a.mp4") is not None
     assert catalog.explain("./a.mp4") is not None
     assert catalog.explain("b.mp4") is None
+
+
+def test_a_link_is_a_video_of_its_own_before_it_is_its_target(catalog: Catalog, tmp_path: Path) -> None:
+    link, target, other, loop = (tmp_path / name for name in ("link", "target", "other", "loop"))
+    for path, leads in ((link, target), (other, target), (loop, loop)):
+        path.symlink_to(leads)
+    catalog.add([ref("link", uri=str(link)), ref("target", uri=str(target))])
+    for path, name in ((link, "link"), (target, "target"), (other, "target")):
+        found = catalog.explain(str(path))
+        assert found is not None
+        assert found.video.id == name
+    assert catalog.explain(str(loop)) is None
 
 
 def test_explain_asks_for_more_where_several_fit(catalog: Catalog) -> None:
