@@ -1,0 +1,201 @@
+"""Over a hundred files that break ingesters and one that talks, in one run: each has its own outcome."""
+
+from __future__ import annotations
+
+import json
+import random
+import tarfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import av
+import pytest
+from click.testing import CliRunner
+
+from cluster.cli import cli
+from tests.clips import demo_clip, needs_weights
+from tests.hostile import make_hostile
+from tests.runs import mien
+
+pytestmark = pytest.mark.slow
+
+EXIT_WITH_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    folder: Path
+    talks: Path
+    expected: dict[Path, str]
+    """Of every file: "done", or the error class of the file or of its only segment."""
+    done: CompletedProcess[str]
+    facts: dict[str, Any]
+    seen: dict[Path, dict[str, Any]]
+    """What `mien explain --json` says of each file after the run."""
+
+    @property
+    def failed(self) -> Counter[str]:
+        return Counter(name for name in self.expected.values() if name != "done")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    needs_weights()
+    folder = tmp_path_factory.mktemp("hostile run")
+    films = folder / "films"
+    talks = demo_clip("talks.mp4")
+    expected: dict[Path, str] = {}
+    for one in make_hostile(films, talks):
+        # A folder that is named is walked. It cannot fail, and gives no row.
+        if not one.skip and one.name != "directory":
+            expected[one.path] = "done" if one.outcome == "ok" else one.outcome
+        if one.name.startswith("damaged video"):
+            expected[one.path] = "done"  # nobody speaks in it, so its pictures are never looked at
+    expected[damaged(talks, films / "torn pictures.mp4", "video")] = "CorruptMediaError"
+    expected[damaged(talks, films / "torn sound.mp4", "audio")] = "CorruptMediaError"
+    later = films / "a folder by now.mp4"
+    later.touch()
+    expected[later] = "NotAFileError"
+    expected[talks] = "done"
+    # Relative, so that a name may begin with a dash.
+    named = [path.relative_to(films) if path != talks else path for path in expected]
+    added = mien("add", "--json", "--", *named, films / "folder.mp4", folder=films, **store(folder))
+    assert added.returncode == 0, added.stderr
+    assert len(json.loads(added.stdout)["new"]) == len(expected)
+    later.unlink()
+    later.mkdir()
+    done = mien("run", "--json", folder=folder)
+    return Ran(folder, talks, expected, done, json.loads(done.stdout), explained(folder, expected))
+
+
+def store(folder: Path) -> dict[str, str]:
+    return {"MIEN_STORE__ROOT": str(folder / "store")}
+
+
+def explained(folder: Path, paths: Sequence[Path] | dict[Path, str]) -> dict[Path, dict[str, Any]]:
+    """By the command itself, in this process: a hundred of their own would take a minute."""
+    stories = {}
+    for path in paths:
+        shown = CliRunner().invoke(cli, ["explain", "--json", "--", str(path)], env=store(folder))
+        assert shown.exit_code == 0, (path, shown.exception)
+        stories[path] = json.loads(shown.output)
+    return stories
+
+
+def damaged(whole: Path, path: Path, kind: str) -> Path:
+    """A copy of `whole` with half of the bytes of each packet in the middle of a stream changed."""
+    data = bytearray(whole.read_bytes())
+    chance = random.Random(7)
+    with av.open(str(whole)) as container:
+        packets = [packet for packet in container.demux(**{kind: 0}) if packet.size]
+        for packet in packets[len(packets) // 3 : len(packets) // 2]:
+            assert packet.pos is not None
+            inside = range(packet.pos + 8, packet.pos + packet.size)
+            for at in chance.sample(inside, len(inside) // 2):
+                data[at] ^= chance.randrange(1, 256)
+    path.write_bytes(data)
+    return path
+
+
+def outcome(story: dict[str, Any]) -> str:
+    classes = {segment["error_class"] for segment in story["segments"]} - {None}
+    if story["state"] == "partial":
+        (only,) = classes
+        return str(only)
+    return str(story["error_class"] or story["state"])
+
+
+def samples_of(folder: Path, video_key: str) -> dict[str, bytes]:
+    """Every member of every sample of a video, by its name."""
+    members = {}
+    for shard in sorted((folder / "store" / "shards").glob("*.tar")):
+        with tarfile.open(shard) as archive:
+            for member in archive:
+                if member.name.startswith(video_key):
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    members[member.name] = content.read()
+    return members
+
+
+def test_every_file_has_its_outcome(ran: Ran) -> None:
+    assert len(ran.expected) - list(ran.expected.values()).count("done") > 50
+    assert {path: outcome(story) for path, story in ran.seen.items()} == ran.expected
+
+
+def test_the_raw_error_of_each_is_kept(ran: Ran) -> None:
+    for path, story in ran.seen.items():
+        for told in (story, *story["segments"]):
+            if told["error_class"]:
+                headline, _, raised = told["error_text"].partition("\n")
+                assert path.name in headline
+                assert f"{told['error_class']}: " in raised
+
+
+def test_the_story_is_told_in_lines_for_people(ran: Ran) -> None:
+    (torn,) = [path for path in ran.expected if path.name == "torn sound.mp4"]
+    shown = CliRunner().invoke(cli, ["explain", str(torn)], env=store(ran.folder)).output
+    told, _, raised = shown.partition("  as raised\n")
+    assert "CorruptMediaError in split" in told
+    assert "sound cannot be decoded" in told
+    assert "Traceback" not in told
+    assert "Invalid data found when processing input" in raised
+
+
+def test_exit_code_and_counts_are_honest(ran: Ran) -> None:
+    assert ran.done.returncode == EXIT_WITH_FAILURES
+    assert "Traceback" not in ran.done.stderr
+    status = json.loads(mien("status", "--json", folder=ran.folder).stdout)
+    for facts in (ran.facts, status):
+        assert Counter(facts["video_errors"]) + Counter(facts["segment_errors"]) == ran.failed
+        assert facts["segment_errors"] == {"CorruptMediaError": 1}
+        states = Counter(story["state"] for story in ran.seen.values())
+        assert {state: count for state, count in facts["videos"].items() if count} == states
+        assert states == {
+            "done": len(ran.expected) - ran.failed.total(),
+            "partial": 1,
+            "failed": ran.failed.total() - 1,
+        }
+        # Every second of what could be probed is accounted for.
+        assert sum(facts["seconds_by_fate"].values()) == pytest.approx(facts["media_seconds"], abs=0.1)
+
+
+def test_the_film_among_them_is_as_if_it_had_been_alone(ran: Ran, tmp_path: Path) -> None:
+    assert mien("add", ran.talks, folder=tmp_path).returncode == 0
+    assert mien("run", "--local", folder=tmp_path).returncode == 0
+    video = ran.seen[ran.talks]["video"]
+    key = f"{video['source']}-{video['id']}"
+    alone = samples_of(tmp_path, key)
+    assert len(alone) >= 7
+    assert samples_of(ran.folder, key) == alone
+
+
+def test_what_failed_is_tried_again_by_class_and_fails_alike(ran: Ran) -> None:
+    before = samples_of(ran.folder, "")
+    wanted = {path for path, name in ran.expected.items() if name == "CorruptMediaError"}
+    wanted |= {path for path, name in ran.expected.items() if name == "NotMediaError"}
+    for name in ("CorruptMediaError", "NotMediaError"):
+        said = mien("retry", "--class", name, folder=ran.folder)
+        assert said.stdout == f"{ran.failed[name]} videos are waiting again\n"
+    waiting = {
+        path for path, story in explained(ran.folder, ran.expected).items() if story["state"] == "waiting"
+    }
+    assert waiting == wanted
+    again = mien("run", "--local", "--json", folder=ran.folder)
+    assert again.returncode == EXIT_WITH_FAILURES
+    facts = json.loads(again.stdout)
+    same = ("videos", "segments", "video_errors", "segment_errors", "seconds_by_fate", "samples", "shards")
+    assert {name: facts[name] for name in same} == {name: ran.facts[name] for name in same}
+    assert samples_of(ran.folder, "") == before
+    verified = mien("verify", folder=ran.folder)
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_retry_of_a_class_that_did_not_occur_names_those_that_did(ran: Ran) -> None:
+    said = mien("retry", "--class", "GoneError", folder=ran.folder)
+    assert said.returncode == 2
+    assert "nothing failed as GoneError; what failed: TruncatedMediaError (" in said.stderr
