@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ def test_what_each_step_takes_adds_up_to_the_whole(fates: dict[str, float]) -> N
     total = sum(fates.values())
     assert steps[0].seconds == pytest.approx(total)
     assert sum(step.lost for step in steps) + fates.get(KEPT, 0.0) == pytest.approx(total)
-    assert all(a.seconds >= b.seconds - 1e-6 for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a.seconds >= b.seconds - 1e-6 for a, b in pairwise(steps))
     assert {step.reason for step in steps if step.lost} == set(fates) - {KEPT}
     assert len(funnel_lines(fates)) == len(steps)
 
