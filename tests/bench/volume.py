@@ -1,0 +1,78 @@
+"""Sections `hour` and `many`: memory and disk over one long input, and over thousands of short ones.
+
+`hour` is pictures with faces over silence, so that all the volume of crops, samples and shards passes while
+Whisper, which would take half an hour, has nothing to hear.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from tests.bench import timeline
+from tests.bench.film import short_clips, silent_face_film
+from tests.bench.report import about, mb
+from tests.bench.tree import measure_module
+
+
+def hour(folder: Path, *, seconds: float, media: Path | None) -> dict[str, Any]:
+    film = silent_face_film(folder, seconds, media=media)
+    print(about(f"hour: {seconds:.0f} s, {film.made_of}, require = face"), flush=True)
+    flags = ("--set", 'clip.require=["face"]')
+    return _run(folder, "hour", (*flags, str(film.path)), per="faces")
+
+
+def many(folder: Path, *, count: int, media: Path | None) -> dict[str, Any]:
+    files, made_of = short_clips(folder, count, media=media)
+    print(about(f"many: {made_of}"), flush=True)
+    return {"count": count, **_run(folder, "many", (str(files),), per="fetch")}
+
+
+def _run(folder: Path, name: str, arguments: tuple[str, ...], *, per: str) -> dict[str, Any]:
+    store, lines = folder / f"{name}-store", folder / f"{name}.jsonl"
+    usage, told = measure_module("tests.bench.drive", str(store), str(lines), *arguments)
+    found = timeline.memory(timeline.read(lines), per)
+    return {
+        "wall_seconds": usage.wall_seconds,
+        "cpu_seconds": usage.cpu_seconds,
+        "driver_cpu_seconds": usage.driver_cpu_seconds,
+        "adding_cpu_seconds": told["adding_cpu_seconds"],
+        "peak_bytes": usage.peak_bytes,
+        "peak_shared_bytes": usage.peak_shared_bytes,
+        "shards_bytes": told["bytes"],
+        "videos": told["videos"],
+        "segments": told["segments"],
+        "fates": told["seconds_by_fate"],
+        "memory": dataclasses.asdict(found),
+    }
+
+
+def show(found: dict[str, Any], per: str) -> None:
+    memory, cpu, driver = found["memory"], found["cpu_seconds"], found["driver_cpu_seconds"]
+    lines = [
+        f"{found['wall_seconds']:.0f} s, {cpu:.0f} CPU s; videos {_told(found['videos'])}; "
+        f"segments {_told(found['segments'])}"
+    ]
+    if "count" in found:
+        each = 1000 / found["count"]
+        lines.append(
+            f"CPU per video {cpu * each:.1f} ms, of that the driver with its catalog {driver * each:.1f}; "
+            f"to add it {found['adding_cpu_seconds'] * each:.2f} ms"
+        )
+    first, last, slope = (
+        memory[f"driver_{name}"] for name in ("first_bytes", "last_bytes", "bytes_per_item")
+    )
+    lines += [
+        f"driver {mb(first)} half way, {mb(last)} at the end: {slope / 1e3:+.1f} kB per {per}",
+        f"whole tree {mb(found['peak_bytes'])} at its peak, of that shared "
+        f"{mb(found['peak_shared_bytes'])} (object store: 1,074 MB by default)",
+        f"queues at most {mb(memory['queued_peak_bytes'])} (268 MB each), "
+        f"spool {mb(memory['spool_peak_bytes'])} (shards.max_bytes 268 MB and a segment),",
+        f"held for the commit {mb(memory['retained_peak_bytes'])}; shards {mb(found['shards_bytes'])}",
+    ]
+    print("\n".join("  " + line for line in lines), end="\n\n")
+
+
+def _told(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
