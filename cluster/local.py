@@ -37,6 +37,8 @@ class LocalEngine:
         self._seconds = [0.0 for _ in pools]
         self._flushed_at = self._started = self._ticked = time.monotonic()
         self._stopping = False
+        self._broken: set[int] = set()
+        """Stages that ended the run: what such a one holds is anyone's guess, and is not flushed."""
 
     def check(self) -> None:
         """One process fits everywhere."""
@@ -91,6 +93,7 @@ class LocalEngine:
             except Exception as error:
                 info = classify(error)
                 if info.policy is Policy.STOP:
+                    self._broken.add(position)
                     raise error_named(info.error_class, f"stage {pool.name}: {info.text}") from error
                 self._held[position].pop(item.key, None)
                 self._fail(position, item, replace(info, yielded=count if pool.fan_out else 0))
@@ -139,7 +142,7 @@ class LocalEngine:
     def _flush_all(self) -> None:
         self._flushed_at = time.monotonic()
         for position, pool in enumerate(self._pools):
-            if not isinstance(pool.stage, Gathering):
+            if not isinstance(pool.stage, Gathering) or position in self._broken:
                 continue
             while True:
                 outputs: Iterable[Any] = pool.stage.flush()

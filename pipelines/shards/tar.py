@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,5 +66,6 @@ class TarWriter:
         return self._out.sha256.hexdigest()
 
     def abandon(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what is still buffered may not fit either
+            self._file.close()
         self.path.unlink(missing_ok=True)
