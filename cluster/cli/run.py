@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from cluster.config import Loaded
 
 EXIT_WITH_FAILURES = 3
+EXIT_BY_SIGNAL = 128
 
 
 @click.command(
     epilog="\b\nExample: mien run --local --set clip.require=face\n"
     "Exit codes: 0 all done; 3 done, and some videos or segments failed (mien status names them);\n"
-    "1 stopped by an error, 2 impossible as asked: what was committed stays, run again to go on."
+    "1 stopped by an error, 2 impossible as asked, 130 or 143 stopped by SIGINT or SIGTERM:\n"
+    "what was committed stays, run again to go on. The first signal lets what is under way be\n"
+    "committed, the second ends at once. What another run is at work on is left to it."
 )
 @with_config
 @click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")
@@ -48,5 +51,7 @@ def command(loaded: Loaded, local: bool, address: str | None, as_json: bool) -> 
         echo_json(facts)
     else:
         click.echo("\n".join(result_lines(result, settings.store.shards_uri)))
+    if result.signal is not None:
+        raise SystemExit(EXIT_BY_SIGNAL + result.signal)
     if result.status.video_errors or result.status.segment_errors:
         raise SystemExit(EXIT_WITH_FAILURES)

@@ -74,6 +74,8 @@ class Engine:
     deadline_base_seconds: PositiveSeconds = 60.0
     deadline_per_second: NotNegative = 10.0
     """Seconds that a call may take more for each second of media."""
+    lease_seconds: Annotated[float, Ge(1)] = 60.0
+    """A run that has not been heard of for so long is taken to be dead, and its videos go to another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

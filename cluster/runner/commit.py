@@ -1,20 +1,11 @@
-"""The commit of a shard, and what makes it whole again after a kill at any instant.
-
-Published tar, then one transaction (shard and its segments), then the sidecar. So a tar without a row is
-rubbish, a row without a sidecar lacks only the sidecar, and there is no third case.
-"""
+"""The commit of a shard: published tar, then one transaction (shard and its segments), then the sidecar."""
 
 from __future__ import annotations
-
-import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 from ingest.catalog import Catalog, SegmentRecord, ShardRecord
 from ingest.errors import LeaseLostError
 from ingest.storage import Store
 from pipelines.data import SegmentDone, Shard
-from pipelines.shards.index import encode_index, scan_tar
 
 SIDECAR = ".parquet"
 
@@ -62,30 +53,3 @@ def commit_shard(catalog: Catalog, store: Store, run_id: str, shard: Shard) -> s
     store.publish_bytes(shard.index, sidecar_name(shard.name))
     catalog.mark_sidecar(shard.name)
     return set()
-
-
-def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[str], None]) -> None:
-    """Finishes or removes what killed runs left behind; what live runs are writing is left alone."""
-    for shard in catalog.shards_without_sidecar():
-        if shard.run_id in catalog.live_runs():
-            continue
-        if not store.exists(sidecar_name(shard.name)):
-            with store.open(shard.name) as tar:
-                rows = scan_tar(tar)
-            index = encode_index(rows, shard=shard.name, sha256=shard.sha256, tar_bytes=shard.bytes)
-            store.publish_bytes(index, sidecar_name(shard.name))
-        catalog.mark_sidecar(shard.name)
-        report(f"published the index of {shard.name}, which a killed run had not")
-    # In this order: a file of a run that commits and ends meanwhile is then found in the catalog.
-    names = [entry.name for entry in store.list()]
-    live = set(catalog.live_runs())
-    committed = catalog.shard_names()
-    for name in names:
-        shard_name = name.removesuffix(SIDECAR)
-        ours = shard_name.endswith(".tar") and run_of(shard_name) not in live
-        if ours and shard_name not in committed:
-            store.delete(name)
-            report(f"deleted {name}, which a killed run had not committed")
-    for folder in spool.iterdir() if spool.is_dir() else ():
-        if folder.is_dir() and folder.name not in live:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from cluster.engine import ErrorInfo, Snapshot
 from cluster.runner.commit import commit_shard, segment_record
+from cluster.runner.presence import Others
 from ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, VideoFailure
 from ingest.errors import LeaseLostError, Policy
 from ingest.media import Job, MediaFile
@@ -20,6 +21,10 @@ VIDEO_STAGES = ("fetch", "split")
 MAX_VIDEO_ATTEMPTS = 5
 BACKOFF_SECONDS = 30.0
 MAX_BACKOFF_SECONDS = 6 * 3600.0
+WAIT_FOR_RETRY_SECONDS = 120.0
+"""A run does not end while a video is due so soon."""
+ASK_SECONDS = 1.0
+"""Between two questions to the catalog that had nothing to give."""
 
 
 class Returning(Protocol):
@@ -39,23 +44,37 @@ class RunObserver:
         store: Store,
         run_id: str,
         *,
-        lease_seconds: float,
+        fingerprint: str,
+        alive: Callable[[], None],
         show: Callable[[Catalog, Snapshot, float], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.catalog, self.store, self.run_id = catalog, store, run_id
         self.engine: Returning | None = None
-        self._lease_seconds, self._show, self._clock = lease_seconds, show, clock
-        self._beaten = clock()
+        self._fingerprint, self._alive, self._show, self._clock = fingerprint, alive, show, clock
+        self._others = Others(catalog, run_id)
+        self._ask_at = 0.0
         self._jobs: dict[str, Job] = {}
+        """Videos that are being fetched or split."""
+        self._again: set[str] = set()
+        """Those of them that must be begun again when they are through."""
         self._dropped: list[SegmentRecord] = []
         self._ended_seconds = 0.0
         """Of segments that ended without samples in this run."""
 
     def next_inputs(self, limit: int) -> list[Job] | None:
-        jobs = self.catalog.claim(self.run_id, limit=limit)
-        self._jobs.update((job.key, job) for job in jobs)
-        return jobs or None
+        now = self._clock()
+        if now < self._ask_at:
+            return []
+        if jobs := self.catalog.claim(self.run_id, limit=limit):
+            self._jobs.update((job.key, job) for job in jobs)
+            return list(jobs)
+        self._ask_at = now + ASK_SECONDS
+        return [] if self._jobs or self._more_may_come(now) else None
+
+    def _more_may_come(self, now: float) -> bool:
+        due = self.catalog.next_try_at(fingerprint=self._fingerprint)
+        return (due is not None and due - now <= WAIT_FOR_RETRY_SECONDS) or self._others.may_be_dead()
 
     def reported(self, stage: str, item: Any) -> None:
         if isinstance(item, MediaFile):
@@ -78,16 +97,19 @@ class RunObserver:
             self.engine.redo(keys - lost if lost else ())
 
     def exhausted(self, key: str, count: int) -> None:
-        job = self._jobs.pop(key, None)
+        job = self._jobs.get(key)
         total = count + (len(job.done_starts_ms) if job else 0)
         self._flush_dropped()
         self._mine(lambda: self.catalog.record_split(self.run_id, key, total))
+        self._through(key)
+        if key in self._again:
+            self._begin_again(key)
 
     def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None:
         # The line for people first; below it, what was really raised.
         text = f"{error.text}\n{error.traceback_tail}".strip()
         if stage in VIDEO_STAGES:
-            job = self._jobs.pop(key, None)
+            job = self._jobs.get(key)
             attempts = job.attempts if job else 0
             again = error.policy == Policy.RETRY and attempts + 1 < MAX_VIDEO_ATTEMPTS
             wait = min(BACKOFF_SECONDS * 4**attempts, MAX_BACKOFF_SECONDS)
@@ -100,6 +122,8 @@ class RunObserver:
                 next_try_at=self._clock() + wait if again else None,
             )
             self._mine(lambda: self.catalog.record_video_failure(self.run_id, video))
+            self._through(key)
+            self._again.discard(key)
             return
         video_key, _, start_ms = key.rpartition("-")
         segment = SegmentFailure(
@@ -114,7 +138,22 @@ class RunObserver:
 
     def lost(self, key: str) -> None:
         """A payload went with its node: the whole video is claimed again, less what is committed of it."""
-        video_key = key if key in self._jobs else key.rpartition("-")[0]
+        video_key = key.rpartition("-")[0]
+        if video_key in self._jobs:
+            # Two splits of one video at once would not know which segments the other counts.
+            self._again.add(video_key)
+            return
+        if key in self._jobs:
+            self._through(key)
+            video_key = key
+        self._begin_again(video_key)
+
+    def _through(self, video_key: str) -> None:
+        self._jobs.pop(video_key, None)
+        self._ask_at = 0.0
+
+    def _begin_again(self, video_key: str) -> None:
+        self._again.discard(video_key)
         failure = VideoFailure(
             key=video_key,
             stage="",
@@ -127,9 +166,7 @@ class RunObserver:
 
     def tick(self, snapshot: Snapshot) -> None:
         self._flush_dropped()
-        if self._clock() - self._beaten >= self._lease_seconds / 4:
-            self.catalog.heartbeat(self.run_id)
-            self._beaten = self._clock()
+        self._alive()
         written = next((pool.done_seconds for pool in snapshot.pools if pool.name == "shards"), 0.0)
         self._show(self.catalog, snapshot, self._ended_seconds + written)
 

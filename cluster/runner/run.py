@@ -5,26 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import signal
+import math
 import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cluster.config import Settings, check_licences, fingerprint
 from cluster.engine import Engine, Snapshot
 from cluster.local import LocalEngine
-from cluster.runner.commit import recover
 from cluster.runner.observer import RunObserver
+from cluster.runner.presence import Heartbeat
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
+from cluster.runner.recover import recover, remove_uncommitted
+from cluster.runner.stopping import Stopping
 from ingest.catalog import Catalog, Status
-from ingest.errors import ProviderError
-from ingest.storage import open_store
+from ingest.errors import MienError, ProviderError
+from ingest.storage import Store, open_store
+from ingest.storage.trouble import translated
+from pipelines.shards.spool import HeldFolder
 
-LEASE_SECONDS = 60.0
-WAIT_FOR_RETRY_SECONDS = 120.0
+HANG_SECONDS = 300.0
+"""A driver that has done nothing for so long is no longer believed to be alive."""
 OBJECT_STORE_BYTES = 1 << 30
 
 
@@ -35,6 +38,8 @@ class RunResult:
     status: Status
     elsewhere: int
     """Videos that were begun under another configuration, and left alone."""
+    signal: int | None = None
+    """That stopped it before all was done."""
 
 
 def run(
@@ -56,37 +61,49 @@ def run(
         prove_accelerators(settings)
     hashed = fingerprint(settings)
     store = open_store(settings.store.shards_uri)
-    store.check_writable()
     spool = Path(settings.store.root).absolute() / "spool"
-    with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+    with Stopping() as stopping, contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         run_id = catalog.begin_run(
             fingerprint=hashed,
             config_json=json.dumps(dataclasses.asdict(settings), default=str),
             host=socket.gethostname(),
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=settings.engine.lease_seconds,
         )
-        outcome = "failed"
-        try:
-            recover(catalog, store, spool, report=say)
-            stages = build_stages(settings, run_id=run_id, fingerprint=hashed)
-            observer = RunObserver(
-                catalog,
-                store,
-                run_id,
-                lease_seconds=LEASE_SECONDS,
-                show=show,
-            )
-            outcome = _drive(settings, catalog, observer, stages, local=local, fingerprint=hashed)
-        finally:
-            catalog.end_run(run_id, outcome)
-            with contextlib.suppress(OSError):
-                (spool / run_id).rmdir()
+        with _working_in(spool, run_id):
+            try:
+                store.check_writable(f"{run_id}-write-check")
+                recover(catalog, store, spool, report=say)
+                _drive(settings, catalog, store, run_id, stopping, fingerprint=hashed, local=local, show=show)
+            except BaseException:
+                with contextlib.suppress(MienError):  # what stopped the run says more than what follows
+                    _end(catalog, store, run_id, "failed", say)
+                raise
+            _end(catalog, store, run_id, "finished" if stopping.signal is None else "stopped", say)
         return RunResult(
             run_id=run_id,
             seconds=time.monotonic() - began,
             status=catalog.status(),
             elsewhere=catalog.other_fingerprint_count(hashed),
+            signal=stopping.signal,
         )
+
+
+@contextlib.contextmanager
+def _working_in(spool: Path, run_id: str) -> Iterator[None]:
+    with translated(f"writing to {spool}"):
+        held = HeldFolder(spool, run_id)
+        held.mark_driver()
+    try:
+        yield
+    finally:
+        held.close()
+
+
+def _end(catalog: Catalog, store: Store, run_id: str, outcome: str, say: Callable[[str], None]) -> None:
+    """Nothing of what a writer left that was killed, or could not go on, outlives the run."""
+    catalog.end_run(run_id, outcome)
+    store.sweep(f"{run_id}-", older_than_seconds=0)
+    remove_uncommitted(catalog, store, of=run_id, report=say)
 
 
 def prove_accelerators(settings: Settings) -> None:
@@ -104,53 +121,40 @@ def prove_accelerators(settings: Settings) -> None:
 def _drive(
     settings: Settings,
     catalog: Catalog,
-    observer: RunObserver,
-    stages: list[Any],
+    store: Store,
+    run_id: str,
+    stopping: Stopping,
     *,
-    local: bool,
     fingerprint: str,
-) -> str:
-    stopped: list[int] = []
-    while True:
-        pools = build_pools(settings, stages, cpus=usable_cpus(settings))
-        engine: Engine | LocalEngine
-        if local:
-            engine = LocalEngine(pools, observer)
-        else:
-            engine = Engine(
-                pools,
-                observer,
-                address=settings.engine.address or None,
-                num_cpus=settings.engine.cpus,
-                max_attempts=settings.engine.max_attempts,
-                object_store_bytes=settings.engine.object_store_bytes or OBJECT_STORE_BYTES,
-            )
-        observer.engine = engine
-        with _stopping(engine, stopped):
+    local: bool,
+    show: Callable[[Catalog, Snapshot, float], None],
+) -> None:
+    options = settings.engine
+    heartbeat = Heartbeat(
+        catalog,
+        run_id,
+        lease_seconds=options.lease_seconds,
+        # In one process, an item may take as long as it takes.
+        patience_seconds=math.inf if local else max(HANG_SECONDS, options.lease_seconds),
+    )
+    observer = RunObserver(catalog, store, run_id, fingerprint=fingerprint, alive=heartbeat.alive, show=show)
+    stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
+    pools = build_pools(settings, stages, cpus=usable_cpus(settings))
+    engine: Engine | LocalEngine
+    if local:
+        engine = LocalEngine(pools, observer)
+    else:
+        engine = Engine(
+            pools,
+            observer,
+            address=options.address or None,
+            num_cpus=options.cpus,
+            max_attempts=options.max_attempts,
+            object_store_bytes=options.object_store_bytes or OBJECT_STORE_BYTES,
+        )
+    observer.engine = engine
+    stopping.attach(engine)
+    with heartbeat:
+        if stopping.signal is None:
             engine.run()
         observer.close()
-        due = catalog.next_try_at(fingerprint=fingerprint)
-        if stopped:
-            return "stopped"
-        if due is None or due - time.time() > WAIT_FOR_RETRY_SECONDS:
-            return "finished"
-        catalog.heartbeat(observer.run_id)
-        time.sleep(max(0.0, min(due - time.time(), LEASE_SECONDS / 4)))
-
-
-@contextlib.contextmanager
-def _stopping(engine: Engine | LocalEngine, stopped: list[int]) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets what is under way finish and be committed; the second ends at once."""
-
-    def handle(number: int, _: Any) -> None:
-        if stopped:
-            raise KeyboardInterrupt
-        stopped.append(number)
-        engine.stop()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

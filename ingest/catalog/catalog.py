@@ -7,7 +7,7 @@ LeaseLostError (`.lost` names the keys) when a run writes what it no longer hold
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -87,6 +87,16 @@ class Catalog:
     def live_runs(self) -> list[str]:
         now = self._clock()
         return self._database.read(lambda connection: runs.live(connection, now))
+
+    def end_dead_runs(self, known_dead: Collection[str] = ()) -> set[str]:
+        """Ends the runs whose lease is over, and those that the caller knows to be dead; returns those that
+        go on. A run that is not among these can commit nothing any more, whatever its process does."""
+        now = self._clock()
+        return self._database.write(lambda connection: runs.end_dead(connection, now, known_dead))
+
+    def holders(self) -> dict[str, float]:
+        """The runs that hold videos, and until when (seconds since the epoch) each lease lives so far."""
+        return self._database.read(runs.holders)
 
     def claim(self, run_id: str, *, limit: int) -> list[Job]:
         """Up to `limit` videos that wait, or whose run is dead, and belong to no other configuration.

@@ -31,6 +31,7 @@ from ingest.catalog.schema import NO_FINGERPRINT, RUNNING, WAITING, events, runs
 from ingest.errors import CatalogError, LeaseLostError
 
 EXPIRED = "expired"
+KILLED = "killed"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 _ALIVE = (
@@ -123,6 +124,21 @@ def end(connection: Connection, now: float, run_id: str, outcome: str) -> None:
 def end_expired(connection: Connection, now: float) -> None:
     for run_id in connection.scalars(_EXPIRED, {"now": now}).all():
         end(connection, now, run_id, EXPIRED)
+
+
+def end_dead(connection: Connection, now: float, known_dead: Collection[str]) -> set[str]:
+    """Ends the expired and the `known_dead`; returns the runs that go on."""
+    end_expired(connection, now)
+    for run_id in sorted(known_dead):
+        end(connection, now, run_id, KILLED)
+    return set(connection.scalars(select(runs.c.id).where(runs.c.outcome.is_(None))))
+
+
+def holders(connection: Connection) -> dict[str, float]:
+    """Each run that holds videos, and until when."""
+    holds = exists().where(videos.c.run_id == runs.c.id)
+    rows = connection.execute(select(runs.c.id, runs.c.lease_until).where(runs.c.outcome.is_(None), holds))
+    return {row.id: row.lease_until for row in rows}
 
 
 def release(connection: Connection, now: float, run_id: str, why: str) -> None:

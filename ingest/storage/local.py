@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,6 @@ from ingest.storage.store import Entry, Store, check_name, is_name
 from ingest.storage.trouble import retried, translated
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp")
-_CHECK_NAME = "mien-write-check"
 # Another file system, one without links (FAT, some FUSE mounts), a link count used up, or a foreign owner
 # under fs.protected_hardlinks: copying still works.
 _CANNOT_LINK = frozenset(
@@ -148,20 +147,28 @@ class LocalStore(Store):
         with translated(f"deleting {path}"):
             path.unlink(missing_ok=True)
 
-    def sweep(self, prefix: str = "", older_than_seconds: float = 3600.0) -> int:
+    def sweep(
+        self,
+        prefix: str = "",
+        older_than_seconds: float = 3600.0,
+        *,
+        abandoned: Callable[[str], bool] = lambda name: True,
+    ) -> int:
         limit = time.time() - older_than_seconds
         removed = 0
         with translated(f"sweeping {self.folder}"):
             for path in self.folder.glob(".*.tmp"):
                 match = _TEMPORARY.fullmatch(path.name)
+                if match is None or not match[1].startswith(prefix):
+                    continue
                 with suppress(FileNotFoundError):
-                    if match and match[1].startswith(prefix) and path.stat().st_mtime <= limit:
+                    if path.stat().st_mtime <= limit and abandoned(match[1]):
                         path.unlink()
                         removed += 1
         return removed
 
-    def check_writable(self) -> None:
-        with translated(f"writing to {self.folder}"), self._temporary(_CHECK_NAME) as (file, _):
+    def check_writable(self, name: str = "mien-write-check") -> None:
+        with translated(f"writing to {self.folder}"), self._temporary(check_name(name)) as (file, _):
             # More than a file system keeps inside an inode, so that a full disk shows.
             file.write(bytes(1 << 16))
             _sync(file)

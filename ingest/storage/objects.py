@@ -30,7 +30,6 @@ Result = TypeVar("Result")
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp")
 _CHUNK_BYTES = 8 << 20
-_CHECK_NAME = "mien-write-check"
 
 
 class ObjectStore(Store):
@@ -165,18 +164,26 @@ class ObjectStore(Store):
 
         self._do(f"deleting {name}", delete)
 
-    def sweep(self, prefix: str = "", older_than_seconds: float = 3600.0) -> int:
+    def sweep(
+        self,
+        prefix: str = "",
+        older_than_seconds: float = 3600.0,
+        *,
+        abandoned: Callable[[str], bool] = lambda name: True,
+    ) -> int:
         limit_ns = (time.time() - older_than_seconds) * 1e9
         removed = 0
         for info in self._infos():
             match = _TEMPORARY.fullmatch(info.base_name)
-            if match and match[1].startswith(prefix) and (info.mtime_ns or 0) <= limit_ns:
+            if match is None or not match[1].startswith(prefix):
+                continue
+            if (info.mtime_ns or 0) <= limit_ns and abandoned(match[1]):
                 path = info.path
                 self._do(f"deleting {info.base_name}", lambda path=path: self.filesystem.delete_file(path))  # type: ignore[misc]
                 removed += 1
         return removed
 
-    def check_writable(self) -> None:
-        path = f"{self._prefix}/.{_CHECK_NAME}.{secrets.token_hex(6)}.tmp"
+    def check_writable(self, name: str = "mien-write-check") -> None:
+        path = f"{self._prefix}/.{check_name(name)}.{secrets.token_hex(6)}.tmp"
         self._do("writing", lambda: self._upload(b"mien", path))
         self._do("deleting", lambda: self.filesystem.delete_file(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -90,15 +91,22 @@ class Store(ABC):
         """Removes `name`; one that is not there is no error."""
 
     @abstractmethod
-    def sweep(self, prefix: str = "", older_than_seconds: float = 3600.0) -> int:
+    def sweep(
+        self,
+        prefix: str = "",
+        older_than_seconds: float = 3600.0,
+        *,
+        abandoned: Callable[[str], bool] = lambda name: True,
+    ) -> int:
         """Removes what killed writers left of names that begin with `prefix`; returns how many files.
 
         A temporary file is touched as it grows, so an hour without a change means that nobody writes it.
+        Who knows better says so: `abandoned` is asked for each name, after its file was seen.
         """
 
     @abstractmethod
-    def check_writable(self) -> None:
-        """Writes and removes a small hidden file.
+    def check_writable(self, name: str = "mien-write-check") -> None:
+        """Writes and removes a small hidden file, whose `name` tells `sweep` whose it was.
 
         Raises:
             StorageError: one of its classes, in one line, before a run spends hours on the work.

@@ -15,6 +15,7 @@ from ingest.errors import ShardStoreError, StorageError, StorageFullError
 from ingest.storage import open_store
 from pipelines.data import SegmentDone, Shard
 from pipelines.shards.index import IndexRow, encode_index
+from pipelines.shards.spool import HeldFolder, sweep_spool
 from pipelines.shards.tar import TarWriter
 from pipelines.stage import Resources
 
@@ -43,8 +44,13 @@ class WriteShards:
 
     def setup(self) -> None:
         self._store = open_store(self.uri)
-        self._folder = Path(self.spool) / self.run_id
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # Of a cluster's nodes, only that of the driver is swept by the driver.
+            sweep_spool(Path(self.spool))
+            self._held = HeldFolder(Path(self.spool), self.run_id)
+        except OSError as error:
+            raise ShardStoreError(f"cannot write {self.spool}: {error}; mend it and run again") from error
+        self._folder = self._held.path
         # Unique among the writers of a run, and among a writer and the one it replaces.
         self._writer = uuid.uuid4().hex[:6]
         self._number = 0
@@ -53,8 +59,10 @@ class WriteShards:
         self._segments: list[SegmentDone] = []
 
     def __call__(self, item: SegmentDone) -> Iterator[Shard]:
-        self._refuse_full_disk(item.nbytes)
+        if any(segment.key == item.key for segment in self._segments):
+            return  # it came twice, as a video does that is begun again while parts of it are under way
         try:
+            self._refuse_full_disk(item.nbytes)
             if self._tar is None:
                 self._tar = TarWriter(self._folder / f"{self._name()}.part")
             for sample in item.samples:
@@ -62,6 +70,7 @@ class WriteShards:
                 self._rows.append(IndexRow(key=sample.key, row=sample.row, places=places))
         except OSError as error:
             # A torn tar cannot be mended: the run stops, and what was not committed is made again.
+            self._abandon()
             raise ShardStoreError(f"cannot write {self._folder}: {error}; mend it and run again") from error
         self._segments.append(dataclasses.replace(item, samples=(), sample_count=len(item.samples)))
         if self._tar.size >= self.max_bytes:
@@ -89,6 +98,13 @@ class WriteShards:
             segments=tuple(segments),
             index=encode_index(rows, shard=name, sha256=sha256, tar_bytes=size),
         )
+
+    def _abandon(self) -> None:
+        """Nothing of the torn tar may ever be published."""
+        if self._tar is not None:
+            self._tar.abandon()
+        self._tar, self._rows, self._segments = None, [], []
+        self._number += 1
 
     def _name(self) -> str:
         return f"{self.run_id}-{self._writer}-{self._number:05d}.tar"

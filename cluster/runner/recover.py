@@ -1,0 +1,75 @@
+"""What a kill at any instant left behind, made whole or removed.
+
+A tar without a row is rubbish, a row without a sidecar lacks only the sidecar, and there is no third case.
+What belongs to a run that goes on is left alone: so a run is first *ended* in the catalog, after which it can
+commit nothing any more even if its process should wake up, and only then are its files touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster.runner.commit import SIDECAR, run_of, sidecar_name
+from ingest.catalog import Catalog, ShardRecord
+from ingest.errors import StorageMissingError
+from ingest.storage import Store
+from pipelines.shards.index import encode_index, scan_tar
+from pipelines.shards.spool import driver_is_dead, sweep_spool
+
+_RUN = re.compile(r"[0-9a-z]{14}")
+
+
+def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[str], None]) -> None:
+    """Finishes or removes what dead runs left: their lease is over, or their driver died on this machine."""
+    dead = {run_id for run_id in catalog.end_dead_runs() if driver_is_dead(spool, run_id)}
+    catalog.end_dead_runs(dead)
+    for run_id in sorted(dead):
+        report(f"run {run_id} was killed: going on where it ended")
+
+    def over(run_id: str) -> bool:
+        # Asked anew each time: what was seen belongs to a run that had begun by then.
+        return _RUN.fullmatch(run_id) is not None and run_id not in catalog.end_dead_runs()
+
+    sweep_spool(spool, over=over)
+    store.sweep(older_than_seconds=0, abandoned=lambda name: over(run_of(name)))
+    store.sweep()
+    for shard in catalog.shards_without_sidecar():
+        if over(shard.run_id):
+            _publish_sidecar(catalog, store, shard, report)
+    remove_uncommitted(catalog, store, report=report)
+
+
+def _publish_sidecar(
+    catalog: Catalog, store: Store, shard: ShardRecord, report: Callable[[str], None]
+) -> None:
+    try:
+        if not store.exists(sidecar_name(shard.name)):
+            with store.open(shard.name) as tar:
+                rows = scan_tar(tar)
+            index = encode_index(rows, shard=shard.name, sha256=shard.sha256, tar_bytes=shard.bytes)
+            store.publish_bytes(index, sidecar_name(shard.name))
+    except StorageMissingError as error:
+        report(f"{shard.name} is committed, and cannot be read: {error}; see `mien verify`")
+        return
+    catalog.mark_sidecar(shard.name)
+    report(f"published the index of {shard.name}, which a killed run had not")
+
+
+def remove_uncommitted(
+    catalog: Catalog, store: Store, *, of: str | None = None, report: Callable[[str], None]
+) -> None:
+    """Deletes the tars that no run can commit any more; `of`: those of this run alone, which has ended."""
+    # In this order: a file of a run that commits and ends meanwhile is then found in the catalog.
+    names = [entry.name for entry in store.list() if of is None or run_of(entry.name) == of]
+    if not names:
+        return
+    going_on = catalog.end_dead_runs()
+    committed = catalog.shard_names()
+    for name in names:
+        shard_name = name.removesuffix(SIDECAR)
+        rubbish = shard_name.endswith(".tar") and run_of(shard_name) not in going_on
+        if rubbish and shard_name not in committed:
+            store.delete(name)
+            report(f"deleted {name}, which was never committed")

@@ -1,0 +1,111 @@
+"""The folders in which tars grow: one for each run, held by a lock for as long as anybody works in it.
+
+The lock is the kernel's (flock(2) on the folder itself), so it goes with its process, kill -9 included, and a
+folder that can be locked alone is nobody's. Where a file system has no such locks, nothing is known, and only
+what the catalog says of the run counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+DRIVER = "driver"
+"""A file locked by the run's driver alone, beside the folder's own lock that its writers share."""
+STRAGGLERS_SECONDS = 10.0
+"""The writers of a killed driver follow it within a second or two, and may publish until then."""
+
+
+class HeldFolder:
+    """`spool/run_id`, made where it is missing, and not swept before `close()`. Raises OSError."""
+
+    _of_this_process: ClassVar[dict[Path, list[int]]] = {}
+    """Open descriptors by folder: without Ray, the driver and its writers are one."""
+
+    def __init__(self, spool: Path, run_id: str) -> None:
+        self.path = (spool / run_id).absolute()
+        self._descriptors = self._of_this_process.setdefault(self.path, [])
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            _locked(descriptor, fcntl.LOCK_SH)
+            if _is(self.path, descriptor):
+                self._descriptors.append(descriptor)
+                return
+            os.close(descriptor)  # a sweeper had it between the two
+
+    def mark_driver(self) -> None:
+        """From now on others on this machine can tell whether the run's driver lives."""
+        new = self.path / f"{DRIVER}.new"
+        self._descriptors.append(os.open(new, os.O_RDWR | os.O_CREAT, 0o644))
+        if _locked(self._descriptors[-1], fcntl.LOCK_EX):
+            new.rename(self.path / DRIVER)  # never to be seen unlocked while its owner lives
+        else:
+            new.unlink()
+
+    def close(self) -> None:
+        """Lets go of it, for this whole process, and removes it once no writer works in it any more."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+        _remove(self.path, trusting=True, wait_seconds=STRAGGLERS_SECONDS)
+
+
+def driver_is_dead(spool: Path, run_id: str) -> bool:
+    """Whether the run's driver worked on this machine and is gone. False: it lives, or who knows."""
+    try:
+        descriptor = os.open(spool / run_id / DRIVER, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) is True
+    finally:
+        os.close(descriptor)
+
+
+def sweep_spool(spool: Path, *, over: Callable[[str], bool] | None = None) -> None:
+    """Removes the folders of the runs that are `over`, as soon as nobody works in them any more; where
+    nothing is known of runs (None), every folder that is surely nobody's."""
+    for folder in sorted(spool.iterdir()) if spool.is_dir() else ():
+        if folder.is_dir() and (over is None or over(folder.name)):
+            _remove(folder, trusting=over is not None, wait_seconds=STRAGGLERS_SECONDS if over else 0.0)
+
+
+def _remove(folder: Path, *, trusting: bool, wait_seconds: float) -> None:
+    """`trusting`: that nobody is in there, where locks do not tell."""
+    deadline = time.monotonic() + wait_seconds
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        while (alone := _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)) is False:
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(0.1)
+        if alone or trusting:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, how: int) -> bool | None:
+    """False: somebody else has it. None: there are no locks here."""
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
