@@ -175,8 +175,14 @@ class RunObserver:
 
     def _flush_dropped(self) -> None:
         records, self._dropped = self._dropped, []
-        if records:
-            self._mine(lambda: self.catalog.record_done(self.run_id, records))
+        while records:
+            try:
+                self.catalog.record_done(self.run_id, records)
+                return
+            except LeaseLostError as error:
+                # The others of the batch are still ours.
+                left = [record for record in records if record.key not in error.lost]
+                records = left if len(left) < len(records) else []
 
     def _mine(self, write: Callable[[], None]) -> None:
         """Writes, unless another run has taken the video over: then what we found is not ours to say."""
