@@ -60,6 +60,7 @@ class Faces:
 
     def setup(self) -> None:
         import cv2
+        import scipy.optimize  # noqa: F401 (a third of a second, here and not in the first call)
 
         from pipelines.weights import locate
 
