@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ingest.errors import ProviderError
+from ingest.errors import ConfigError, ProviderError
 from pipelines.data import (
     ROW_HZ,
     SOUND_HZ,
@@ -36,9 +36,18 @@ class Transcribe:
 
     require: tuple[str, ...] = ("speech", "face")
     model: str = "whisper-base"
-    device: str = "cpu"
-    """"cpu" or "cuda"."""
-    compute_type: str = "int8"
+    device: Literal["cpu", "cuda"] = "cpu"
+    compute_type: Literal[
+        "auto",
+        "int8",
+        "int8_float32",
+        "int8_float16",
+        "int8_bfloat16",
+        "int16",
+        "float16",
+        "bfloat16",
+        "float32",
+    ] = "int8"
     """CTranslate2's: int8 on a CPU (float32 costs 14 times as much), float16 or int8_float16 on a GPU."""
     beam_size: int = 5
     language: str = ""
@@ -59,6 +68,11 @@ class Transcribe:
             compute_type=self.compute_type,
             threads=self.threads,
         )
+        if self.language and self.language not in self._model.supported_languages:
+            raise ConfigError(
+                f"transcribe.language is {self.language!r}, which {self.model} does not know; "
+                "set a code as en, de or zh, or leave it empty"
+            )
         provider = "CUDA" if self._model.model.device == "cuda" else "CPU"
         self._use = ModelUse(
             name=self.model,
