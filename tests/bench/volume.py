@@ -36,7 +36,7 @@ def _run(folder: Path, name: str, arguments: tuple[str, ...], *, per: str) -> di
     return {
         "wall_seconds": usage.wall_seconds,
         "cpu_seconds": usage.cpu_seconds,
-        "driver_cpu_seconds": usage.driver_cpu_seconds,
+        "driver_cpu_seconds": usage.by_role["driver"],
         "adding_cpu_seconds": told["adding_cpu_seconds"],
         "peak_bytes": usage.peak_bytes,
         "peak_shared_bytes": usage.peak_shared_bytes,
