@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,11 +63,16 @@ SettingsModel: Any = model_of(Settings, base=_Root)
 
 
 def connect(settings: Settings) -> Settings:
-    """Hands the values that several stages share from `clip` to each of them."""
+    """Hands the values that several stages share from `clip` to each of them; `~` is the person's home."""
     clip = settings.clip
+    places = {name: getattr(settings.store, name) for name in ("root", "shards", "cache")}
+    # Not by pathlib, which would make one slash of the two in an object store's URI.
+    found = {name: os.path.expanduser(place) for name, place in places.items()}  # noqa: PTH111
+    store = replace(settings.store, **found)
     return replace(
         settings,
-        fetch=replace(settings.fetch, cache_dir=settings.store.cache_folder),
+        store=store,
+        fetch=replace(settings.fetch, cache_dir=store.cache_folder),
         split=replace(settings.split, require=clip.require),
         transcribe=replace(settings.transcribe, require=clip.require),
         align=replace(
