@@ -35,7 +35,8 @@ def command(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
             }
         )
     else:
-        click.echo(f"{len(result.new)} new, {len(result.known)} known already")
+        nothing = "" if result.new or result.known or tally.errors else ": there are no media files there"
+        click.echo(f"{len(result.new)} new, {len(result.known)} known already{nothing}")
         if tally.skipped_count:
             click.echo(tally.summary())
         sounds = sum(count for kind, count in tally.skipped.items() if kind in SOUND_EXTENSIONS)

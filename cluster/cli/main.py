@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo(error.format_message(), err=True)
         code = EXIT_USAGE
     except click.ClickException as error:
-        code = _say("UsageError", f"{error.format_message()}{_see_help(error)}", EXIT_USAGE)
+        code = _say("UsageError", f"{error.format_message().rstrip('.')}{_see_help(error)}", EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort):
         code = _say("Interrupted", "stopped by hand", EXIT_INTERRUPTED)
     except BrokenPipeError:

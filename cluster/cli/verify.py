@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
@@ -22,6 +22,7 @@ def command(loaded: Loaded, quick: bool, as_json: bool) -> None:
     """Reads every committed shard back: hash, index, each member decoded, no key twice, no file too many."""
     from cluster.runner.verifying import verify
 
+    existing_catalog(loaded).close()
     report = verify(loaded.settings, deep=not quick)
     if as_json:
         echo_json(
