@@ -69,11 +69,19 @@ def run(
             host=socket.gethostname(),
             lease_seconds=settings.engine.lease_seconds,
         )
-        with _working_in(spool, run_id):
+        heartbeat = Heartbeat(
+            catalog,
+            run_id,
+            lease_seconds=settings.engine.lease_seconds,
+            # In one process, an item may take as long as it takes.
+            patience_seconds=math.inf if local else max(HANG_SECONDS, settings.engine.lease_seconds),
+        )
+        observer = RunObserver(catalog, store, run_id, fingerprint=hashed, alive=heartbeat.alive, show=show)
+        with _working_in(spool, run_id), heartbeat:
             try:
                 store.check_writable(f"{run_id}-write-check")
                 recover(catalog, store, spool, report=say)
-                _drive(settings, catalog, store, run_id, stopping, fingerprint=hashed, local=local, show=show)
+                _drive(settings, observer, stopping, fingerprint=hashed, local=local)
             except BaseException:
                 with contextlib.suppress(MienError):  # what stopped the run says more than what follows
                     _end(catalog, store, run_id, "failed", say)
@@ -119,26 +127,10 @@ def prove_accelerators(settings: Settings) -> None:
 
 
 def _drive(
-    settings: Settings,
-    catalog: Catalog,
-    store: Store,
-    run_id: str,
-    stopping: Stopping,
-    *,
-    fingerprint: str,
-    local: bool,
-    show: Callable[[Catalog, Snapshot, float], None],
+    settings: Settings, observer: RunObserver, stopping: Stopping, *, fingerprint: str, local: bool
 ) -> None:
     options = settings.engine
-    heartbeat = Heartbeat(
-        catalog,
-        run_id,
-        lease_seconds=options.lease_seconds,
-        # In one process, an item may take as long as it takes.
-        patience_seconds=math.inf if local else max(HANG_SECONDS, options.lease_seconds),
-    )
-    observer = RunObserver(catalog, store, run_id, fingerprint=fingerprint, alive=heartbeat.alive, show=show)
-    stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
+    stages = build_stages(settings, run_id=observer.run_id, fingerprint=fingerprint)
     pools = build_pools(settings, stages, cpus=usable_cpus(settings))
     engine: Engine | LocalEngine
     if local:
@@ -154,7 +146,6 @@ def _drive(
         )
     observer.engine = engine
     stopping.attach(engine)
-    with heartbeat:
-        if stopping.signal is None:
-            engine.run()
-        observer.close()
+    if stopping.signal is None:
+        engine.run()
+    observer.close()
