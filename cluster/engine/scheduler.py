@@ -148,6 +148,7 @@ class Engine:
                     self._look_for_late(now)
                 if now >= next_tick:
                     next_tick = now + 1.0
+                    self._session.check_alive()
                     self._flush_old(now)
                     self._observer.tick(self._snapshot(now - started))
                 if self._inbox.empty() and self._is_over():
