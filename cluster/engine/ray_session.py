@@ -102,7 +102,7 @@ class RaySession:
             started = node.all_processes.get(name, ()) if node is not None else ()
             if any(info.process.poll() is not None for info in started):
                 raise UnexpectedError(
-                    f"Ray's {name} has died under this run: it was killed, or memory ran out; run again to go on"
+                    f"Ray's {name} has died under this run, killed or out of memory; run again to go on"
                 )
 
     def __exit__(self, *_: object) -> None:
