@@ -22,9 +22,9 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 COMMANDS = {
-    "demo": "Makes a small film and turns it into shards, to see everything work.",
+    "demo": "Turns three small real films into shards, to see everything work.",
     "doctor": "Checks this machine: what is there, what is not, and the cure.",
-    "add": "Adds videos to the catalog: files, folders, lists.",
+    "add": "Adds videos to the catalog: files, folders, URLs of files.",
     "run": "Turns the catalog's videos into shards, until all are done.",
     "status": "Shows what is done, what is left, what failed, and the yield.",
     "explain": "Tells the story of one video: every attempt, every loss.",

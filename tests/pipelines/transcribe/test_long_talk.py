@@ -31,9 +31,7 @@ def spoken(sound: Int16, stage: Transcribe) -> tuple[Word, ...]:
         min_silence_seconds=0.2,
         pad_seconds=0.16,
     )
-    (heard,) = stage(
-        Segment(media=media_file(seconds=end), start=0.0, end=end, sound=sound, speech=speech)
-    )
+    (heard,) = stage(Segment(media=media_file(seconds=end), start=0.0, end=end, sound=sound, speech=speech))
     assert heard.transcript is not None
     return heard.transcript.words
 
