@@ -1,6 +1,6 @@
 """One run in a process of its own, with a line of what it looked like for each second.
 
-    python -m tests.bench.drive STORE TIMELINE [--local] [--set KEY=VALUE]… PATH…
+    python -m tests.bench.drive STORE TIMELINE PATH… [--local] [--set KEY=VALUE]…
     python -m tests.bench.drive STORE TIMELINE              # start all workers, and end
 
 Prints, as JSON in the last line, how long the parts took and what came out.

@@ -20,7 +20,7 @@ def hour(folder: Path, *, seconds: float, media: Path | None) -> dict[str, Any]:
     film = silent_face_film(folder, seconds, media=media)
     print(about(f"hour: {seconds:.0f} s, {film.made_of}, require = face"), flush=True)
     flags = ("--set", 'clip.require=["face"]')
-    return _run(folder, "hour", (*flags, str(film.path)), per="faces")
+    return _run(folder, "hour", (str(film.path), *flags), per="faces")
 
 
 def many(folder: Path, *, count: int, media: Path | None) -> dict[str, Any]:
