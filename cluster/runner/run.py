@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.config import Settings, check_licences, fingerprint
+from cluster.config.show import redact
 from cluster.engine import Engine, Snapshot
 from cluster.local import LocalEngine
 from cluster.runner.observer import RunObserver
 from cluster.runner.presence import Heartbeat
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
-from cluster.runner.recover import recover, remove_uncommitted
+from cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
 from cluster.runner.stopping import Stopping
 from ingest.catalog import Catalog, Status
 from ingest.errors import MienError, ProviderError
@@ -63,9 +65,10 @@ def run(
     store = open_store(settings.store.shards_uri)
     spool = Path(settings.store.root).absolute() / "spool"
     with Stopping() as stopping, contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+        refuse_other_home(catalog, store)
         run_id = catalog.begin_run(
             fingerprint=hashed,
-            config_json=json.dumps(dataclasses.asdict(settings), default=str),
+            config_json=json.dumps(_told(settings), default=str),
             host=socket.gethostname(),
             lease_seconds=settings.engine.lease_seconds,
         )
@@ -112,6 +115,12 @@ def _end(catalog: Catalog, store: Store, run_id: str, outcome: str, say: Callabl
     catalog.end_run(run_id, outcome)
     store.sweep(f"{run_id}-", older_than_seconds=0)
     remove_uncommitted(catalog, store, of=run_id, report=say)
+
+
+def _told(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The settings for the catalog, passwords hidden."""
+    sections = dataclasses.asdict(settings).items()
+    return {section: {key: redact(value) for key, value in values.items()} for section, values in sections}
 
 
 def prove_accelerators(settings: Settings) -> None:
