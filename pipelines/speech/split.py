@@ -23,6 +23,7 @@ from pipelines.data import (
     Span,
 )
 from pipelines.decode.sound import SoundStream
+from pipelines.ranges import NotNegative
 from pipelines.speech.cut import choose_cut
 from pipelines.speech.vad import WINDOW_SAMPLES, WINDOW_SECONDS, VoiceActivity, speech_spans
 from pipelines.stage import Resources
@@ -44,9 +45,9 @@ class Split:
     max_seconds: float = 75.0
     threshold: float = 0.5
     """Silero's probability from which on a window is speech."""
-    min_speech_seconds: float = 0.1
-    min_silence_seconds: float = 0.2
-    pad_seconds: float = 0.16
+    min_speech_seconds: NotNegative = 0.1
+    min_silence_seconds: NotNegative = 0.2
+    pad_seconds: NotNegative = 0.16
 
     def __post_init__(self) -> None:
         lengths = (self.min_seconds, self.target_seconds, self.max_seconds)

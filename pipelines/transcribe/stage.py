@@ -21,6 +21,7 @@ from pipelines.data import (
     Transcript,
     Word,
 )
+from pipelines.ranges import AtLeastOne, NotNegative
 from pipelines.stage import Resources
 from pipelines.transcribe.windows import Window, heard, intersect, unsaid, windows
 from pipelines.weights import locate, sha256_of
@@ -51,14 +52,14 @@ class Transcribe:
         "float32",
     ] = "int8"
     """CTranslate2's: int8 on a CPU (float32 costs 14 times as much), float16 or int8_float16 on a GPU."""
-    beam_size: int = 5
+    beam_size: AtLeastOne = 5
     language: str = ""
     """A Whisper language code, or empty to detect it for each segment."""
-    threads: int = 1
-    batch_size: int = 8
-    passes: int = 3
+    threads: AtLeastOne = 1
+    batch_size: AtLeastOne = 8
+    passes: AtLeastOne = 3
     """How often at most speech is heard that stays without words."""
-    pad_seconds: float = 1.0
+    pad_seconds: NotNegative = 1.0
     """Sound heard before and after the speech: context, free of cost in a window of always 30 s."""
 
     def setup(self) -> None:
