@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from cluster.cli import cli
 from cluster.config import Settings, load
 from cluster.runner.adding import add
 from cluster.runner.run import RunResult, run
@@ -32,6 +35,13 @@ def mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess
     return subprocess.run(
         [*MIEN, *map(str, arguments)], check=False, capture_output=True, timeout=900, **options
     )
+
+
+def mien_here(*arguments: str | Path, folder: Path) -> Result:
+    """The command line in this process, for the many small questions; it leaves no variable behind."""
+    own: dict[str, str | None] = {"MIEN_STORE__ROOT": str(folder / "store")}
+    own |= {name: os.environ.get(name) for name in ("MIEN_WEIGHTS_LICENCE", "MIEN_WEIGHTS_DIR")}
+    return CliRunner().invoke(cli, [*map(str, arguments)], env=own)
 
 
 def start_mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.Popen[str]:

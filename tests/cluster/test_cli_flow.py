@@ -8,13 +8,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from cluster.cli import cli
 from tests.clips import demo_clip, needs_weights
 from tests.postgres import running_postgres
 from tests.reading import Read, read_shards
-from tests.runs import mien
+from tests.runs import mien, mien_here
 from tests.s3 import S3Server, s3_server
 
 __all__ = ["s3_server"]
@@ -72,7 +70,7 @@ def test_a_video_is_explained_by_whatever_names_it(flow: Path, monkeypatch: pyte
     names = ["talks.mp4", str(flow / "talks.mp4"), video["id"], f"file-{video['id']}", "talks_", "file-ta"]
     monkeypatch.chdir(flow)
     for name in (*names, sample.key, "./store/../talks.mp4"):
-        told = CliRunner().invoke(cli, ["explain", "--json", name], env={"MIEN_STORE__ROOT": "store"})
+        told = mien_here("explain", "--json", name, folder=Path())
         assert told.exit_code == 0, (name, told.exception)
         assert json.loads(told.output)["video"]["id"] == video["id"]
     unknown = mien("explain", "absent.mp4", folder=flow)

@@ -12,13 +12,11 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from cluster.cli import cli
 from tests.clips import demo_clip, needs_weights
 from tests.damage import damaged
 from tests.hostile import make_hostile
-from tests.runs import mien
+from tests.runs import mien, mien_here
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +77,7 @@ def explained(folder: Path, paths: Sequence[Path] | dict[Path, str]) -> dict[Pat
     """By the command itself, in this process: a hundred of their own would take a minute."""
     stories = {}
     for path in paths:
-        shown = CliRunner().invoke(cli, ["explain", "--json", "--", str(path)], env=store(folder))
+        shown = mien_here("explain", "--json", "--", path, folder=folder)
         assert shown.exit_code == 0, (path, shown.exception)
         stories[path] = json.loads(shown.output)
     return stories
@@ -122,7 +120,7 @@ def test_the_raw_error_of_each_is_kept(ran: Ran) -> None:
 
 def test_the_story_is_told_in_lines_for_people(ran: Ran) -> None:
     (torn,) = [path for path in ran.expected if path.name == "torn sound.mp4"]
-    shown = CliRunner().invoke(cli, ["explain", str(torn)], env=store(ran.folder)).output
+    shown = mien_here("explain", torn, folder=ran.folder).output
     told, _, raised = shown.partition("  as raised\n")
     assert "CorruptMediaError in split" in told
     assert "sound cannot be decoded" in told

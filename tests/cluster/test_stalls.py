@@ -18,11 +18,11 @@ from tests.poison import OUTCOMES
 
 pytestmark = pytest.mark.slow
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 15.0
 FLAGS = (
     "split.target_seconds=1.0",
-    "split.min_seconds=0.5",
-    "split.max_seconds=1.5",
+    "split.min_seconds=1.0",
+    "split.max_seconds=2.0",
     "clip.min_seconds=0.2",
     "shards.max_bytes=1",  # each segment is committed at once, so that the catalog tells when it was done
     f"engine.deadline_base_seconds={DEADLINE_SECONDS}",
@@ -131,6 +131,7 @@ def test_all_others_are_done_as_if_nothing_had_been(
 
 
 def test_nobody_waits_for_longer_than_a_deadline(clean: Told, poisoned: Told) -> None:
-    # The deadline is what the design grants; as much again is slack for a machine that others use.
+    # The deadline is what the design grants. As much again is slack, for the start of a worker in the place
+    # of each that died, on a machine that others use.
     for place, (seconds, without) in enumerate(zip(poisoned.commits, clean.commits, strict=False)):
         assert seconds <= without + 2 * DEADLINE_SECONDS, f"commit {place}"
