@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from ingest.errors import InfeasibleError
 
 from ingest.errors import UnexpectedError
 
@@ -58,6 +61,7 @@ class RaySession:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         with _signals_kept():
             if self._address is not None:
+                _somebody_listens(self._address)
                 ray.init(address=self._address, **quiet)
             else:
                 self._start_local(quiet)
@@ -120,6 +124,20 @@ class RaySession:
             with suppress(subprocess.TimeoutExpired):
                 self._watchdog.wait(timeout=15)
             self._watchdog = None
+
+
+def _somebody_listens(address: str) -> None:
+    """Ray itself asks a silent address again for minutes, deaf to signals. Raises InfeasibleError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", or ray://: Ray knows better
+    try:
+        socket.create_connection((host.rpartition("/")[2].strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise InfeasibleError(
+            f"no Ray cluster answers at {address} ({error}); start one there with `ray start --head`, "
+            "or leave engine.address empty"
+        ) from error
 
 
 def _short_folder() -> str:

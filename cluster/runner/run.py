@@ -155,6 +155,7 @@ def _drive(
         )
     observer.engine = engine
     stopping.attach(engine)
-    if stopping.signal is None:
+    videos = observer.catalog.status().videos
+    if stopping.signal is None and videos["waiting"] + videos["running"]:
         engine.run()
     observer.close()
