@@ -17,9 +17,7 @@ from typing import Any
 
 import psutil
 
-from ingest.errors import InfeasibleError
-
-from ingest.errors import UnexpectedError
+from ingest.errors import InfeasibleError, UnexpectedError
 
 logger = logging.getLogger("mien.ray")
 
