@@ -38,7 +38,9 @@ def measure(folder: Path, *, seconds: float, media: Path | None) -> dict[str, An
     film = talk_film(folder, seconds, media=media)
     print(about(f"cost: {seconds:.0f} s of {film.made_of}"), flush=True)
     alone = _alone(film.path)
-    start, _ = measure_module("tests.bench.drive", str(folder / "s0"), str(folder / "t0"))
+    start, _ = measure_module(
+        "tests.bench.drive", str(folder / "s0"), str(folder / "t0"), str(film.path), "--only-start"
+    )
     whole, told = measure_module("tests.bench.drive", str(folder / "s1"), str(folder / "t1"), str(film.path))
     steady = timeline.steady(timeline.read(folder / "t1"), whole.timeline, os.cpu_count() or 1)
     return {

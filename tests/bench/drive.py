@@ -1,7 +1,7 @@
 """One run in a process of its own, with a line of what it looked like for each second.
 
     python -m tests.bench.drive STORE TIMELINE PATH… [--local] [--set KEY=VALUE]…
-    python -m tests.bench.drive STORE TIMELINE              # start all workers, and end
+    python -m tests.bench.drive STORE TIMELINE PATH --only-start     # all workers start, and it ends
 
 Prints, as JSON in the last line, how long the parts took and what came out.
 """
@@ -48,8 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("timeline", type=Path)
-    parser.add_argument("paths", nargs="*")
+    parser.add_argument("paths", nargs="+")
     parser.add_argument("--local", action="store_true")
+    parser.add_argument("--only-start", action="store_true")
     parser.add_argument("--set", action="append", default=[], dest="flags")
     arguments = parser.parse_args()
     settings = settings_in(arguments.store, *arguments.flags)
@@ -57,8 +58,8 @@ def main() -> None:
     add(settings, arguments.paths)
     adding = time.process_time() - before
     watch = Watch(arguments.timeline, arguments.store)
-    if not arguments.paths:
-        # A run without work would end before its workers have loaded their networks.
+    if arguments.only_start:
+        # A run without work would start nothing, or end before its workers have loaded their networks.
         RunObserver.next_inputs = lambda *_: None if watch.all_up else []  # type: ignore[method-assign]
     result = run(settings, local=arguments.local, show=watch)
     status = result.status
