@@ -53,7 +53,7 @@ class Split:
         lengths = (self.min_seconds, self.target_seconds, self.max_seconds)
         if not 0.5 <= lengths[0] <= lengths[1] <= lengths[2] or lengths[2] - lengths[0] < 0.5:
             raise ConfigError(
-                "split: 0.5 <= min_seconds <= target_seconds <= max_seconds, half a second apart, must hold, got "
+                "split: 0.5 <= min_seconds <= target_seconds <= max_seconds (by 0.5 at least) must hold, got "
                 f"{lengths[0]:g}, {lengths[1]:g}, {lengths[2]:g}; change them together"
             )
         if not 0.0 < self.threshold < 1.0:
