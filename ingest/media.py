@@ -94,6 +94,9 @@ class MediaFile:
     video: StreamInfo | None
     audio: StreamInfo | None
     other_streams: int = 0
+    usage_requests: int = 0
+    usage_bytes: int = 0
+    """What fetching it took of its egress identity's budget."""
 
     @property
     def key(self) -> str:
