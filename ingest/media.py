@@ -36,6 +36,8 @@ class Job:
     done_starts_ms: frozenset[int] = frozenset()
     attempts: int = 0
     """Failures of the whole video so far; the next wait grows with it."""
+    identity: str = ""
+    """Name of the egress identity that was granted for it; "" where none is needed."""
 
     @property
     def key(self) -> str:

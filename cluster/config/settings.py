@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cluster.config.mirror import HIDE, model_of
-from cluster.config.sections import Clip, Engine, Store, WeightsChoice
+from cluster.config.sections import Acquire, Clip, Engine, Store, WeightsChoice
 from ingest.fetch.stage import Fetch
 from pipelines.align.stage import Align
 from pipelines.faces.stage import Faces
@@ -17,7 +17,7 @@ from pipelines.speech.split import Split
 from pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
-_FETCH = {HIDE: ("cache_dir",)}
+_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options")}
 _SPLIT = {HIDE: ("require", "resources")}
 _FACES = {HIDE: ("look_at", "resources")}
 _TRANSCRIBE = {HIDE: ("require", "resources")}
@@ -31,6 +31,7 @@ class Settings:
 
     store: Store = field(default_factory=Store)
     clip: Clip = field(default_factory=Clip)
+    acquire: Acquire = field(default_factory=Acquire)
     fetch: Fetch = field(default_factory=Fetch, metadata=_FETCH)
     split: Split = field(default_factory=Split, metadata=_SPLIT)
     faces: Faces = field(default_factory=Faces, metadata=_FACES)
@@ -62,11 +63,16 @@ SettingsModel: Any = model_of(Settings, base=_Root)
 
 
 def connect(settings: Settings) -> Settings:
-    """Hands the values that several stages share from `clip` to each of them."""
+    """Hands the values that several stages share from `clip`, `store` and `acquire` to each."""
     clip = settings.clip
     return replace(
         settings,
-        fetch=replace(settings.fetch, cache_dir=settings.store.cache_folder),
+        fetch=replace(
+            settings.fetch,
+            cache_dir=settings.store.cache_folder,
+            identities=settings.acquire.identities,
+            ytdlp_options=settings.acquire.ytdlp_options,
+        ),
         split=replace(settings.split, require=clip.require),
         transcribe=replace(settings.transcribe, require=clip.require),
         align=replace(

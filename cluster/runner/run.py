@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import socket
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.config import Settings, check_licences, fingerprint
+from cluster.config.show import redact
 from cluster.engine import Engine, Snapshot
 from cluster.local import LocalEngine
 from cluster.runner.observer import RunObserver
@@ -65,7 +65,7 @@ def run(
     with Stopping() as stopping, contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         run_id = catalog.begin_run(
             fingerprint=hashed,
-            config_json=json.dumps(dataclasses.asdict(settings), default=str),
+            config_json=json.dumps(redact(settings), default=str),
             host=socket.gethostname(),
             lease_seconds=settings.engine.lease_seconds,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ingest.errors import (
@@ -21,6 +21,7 @@ from ingest.fetch.cache import MediaCache
 from ingest.fetch.http import HttpDownloader
 from ingest.fetch.local import check_unchanged, sha256_of
 from ingest.media import Job, MediaFile
+from ingest.rate.identity import Identity
 from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
 from ingest.storage.location import OBJECT_SCHEMES, redact
 
@@ -43,6 +44,9 @@ class Fetch:
     """Of a remote file; None for no limit but the cache's."""
     attempts: int = 5
     """Fruitless ones in a row, within one call."""
+    identities: tuple[Identity, ...] = ()
+    """Ways out to a platform; each job names the one that was granted for it."""
+    ytdlp_options: dict[str, Any] = field(default_factory=dict)
     name: str = field(default="fetch", init=False)
 
     def __post_init__(self) -> None:
