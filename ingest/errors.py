@@ -20,7 +20,9 @@
     │   ├── NotMediaError       not a container that can be opened, whatever its name
     │   ├── NoVideoStreamError · NoAudioStreamError · StillImageError · ZeroDurationError
     │   ├── TruncatedMediaError · CorruptMediaError · ChangedFileError · TooLargeError
-    │   └── UnsupportedMediaError
+    │   ├── UnsupportedMediaError
+    │   ├── DuplicateMediaError another video holds the same bytes; counted apart from failures
+    │   └── UnknownNameError    a corpus' file whose name its documentation does not explain
     ├── FetchError              HTTP (retry)
     │   ├── IncompleteTransferError  fewer bytes came than were announced, or it stalled
     │   ├── RateLimitedError    429, for longer than one waits
@@ -189,6 +191,14 @@ class TooLargeError(MediaError):
 
 
 class UnsupportedMediaError(MediaError):
+    pass
+
+
+class DuplicateMediaError(MediaError):
+    pass
+
+
+class UnknownNameError(MediaError):
     pass
 
 
