@@ -14,7 +14,7 @@ from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand
 BATCH = 5000
 
 
-def add(settings: Settings, arguments: Iterable[str]) -> tuple[AddResult, Tally]:
+def add(settings: Settings, arguments: Iterable[str], *, column: str = "") -> tuple[AddResult, Tally]:
     """Adds what the arguments stand for, in batches; what could not be listed is in the tally.
 
     Folders give films; where only speech is required, recordings of sound alone as well.
@@ -24,7 +24,9 @@ def add(settings: Settings, arguments: Iterable[str]) -> tuple[AddResult, Tally]
     only_speech = tuple(settings.clip.require) == ("speech",)
     extensions = MEDIA_EXTENSIONS | SOUND_EXTENSIONS if only_speech else MEDIA_EXTENSIONS
     refs: Iterator[VideoRef] = (
-        ref for argument in arguments for ref in expand(argument, tally=tally, extensions=extensions)
+        ref
+        for argument in arguments
+        for ref in expand(argument, tally=tally, extensions=extensions, column=column)
     )
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         while batch := list(islice(refs, BATCH)):
