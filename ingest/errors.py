@@ -37,6 +37,7 @@
     │       ├── MembersOnlyError · PaymentRequiredError · LiveError
     │       ├── PremiereError   it has not begun (retry when it has)
     │       ├── NoFormatsError  nothing that can be downloaded (retry)
+    │       ├── MediaForbiddenError  the page is shown, its media is refused (retry)
     │       ├── FilteredOutError  licence, age, date or language are not those asked for
     │       └── ExtractorError  an answer that the table of errors does not know (retry, and reported loudly)
     └── ItemError               what the engine says of an item it gave up
@@ -282,6 +283,10 @@ class PremiereError(PlatformError):
 
 
 class NoFormatsError(PlatformError):
+    policy = Policy.RETRY
+
+
+class MediaForbiddenError(PlatformError):
     policy = Policy.RETRY
 
 
