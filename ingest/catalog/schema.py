@@ -121,6 +121,8 @@ videos = Table(
     Column("query", CleanText, nullable=False),
     Column("declared_seconds", Float),
     Column("labels_json", Text, nullable=False),
+    # What each search that found it asks of it; []: nothing.
+    Column("wanted_json", Text, nullable=False, server_default="[]"),
     Column("added_at", Float, nullable=False),
     Column("state", Key, nullable=False, default=WAITING),
     Column("run_id", Key),  # only while a run holds it
