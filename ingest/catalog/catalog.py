@@ -120,10 +120,14 @@ class Catalog:
         now = self._clock()
         return self._database.read(lambda connection: queue.next_try_at(connection, now, fingerprint))
 
-    def record_media(self, run_id: str, video_key: str, info: MediaRecord) -> None:
+    def record_media(
+        self, run_id: str, video_key: str, info: MediaRecord, *, unique: bool = False
+    ) -> str | None:
+        """None, and the run goes on with the video. With `unique`, where another video of this
+        configuration has the same bytes, its key: this one has ended then, as DuplicateMediaError."""
         now = self._clock()
-        self._database.write(
-            lambda connection: progress.record_media(connection, now, run_id, video_key, info)
+        return self._database.write(
+            lambda connection: progress.record_media(connection, now, run_id, video_key, info, unique=unique)
         )
 
     def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:

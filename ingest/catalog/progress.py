@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog import runs, tallies
+from ingest.catalog import duplicates, runs, tallies
 from ingest.catalog.records import MediaRecord, VideoFailure
 from ingest.catalog.schema import DONE, FAILED, PARTIAL, WAITING, media, segments, videos
 from ingest.catalog.segments import settle
@@ -48,9 +48,20 @@ _COVERED_MS = select(func.coalesce(func.sum(segments.c.end_ms - segments.c.start
 )
 
 
-def record_media(connection: Connection, now: float, run_id: str, key: str, info: MediaRecord) -> None:
-    runs.require_alive(connection, now, run_id, [key])
+def record_media(
+    connection: Connection, now: float, run_id: str, key: str, info: MediaRecord, *, unique: bool = False
+) -> str | None:
+    """With `unique`, a video whose bytes are another's ends as its duplicate; returns the other's key."""
+    fingerprint = runs.require_alive(connection, now, run_id, [key])
     runs.require_held(connection, run_id, {key: [key]})
+    other = duplicates.same_bytes(connection, key, info.sha256, fingerprint)
+    if other is not None and unique:
+        text = f"same bytes as {other}: not taken twice (fetch.duplicates)"
+        failure = VideoFailure(
+            key=key, stage="fetch", error_class=duplicates.ERROR_CLASS, text=text, policy=Policy.PERMANENT
+        )
+        record_video_failure(connection, now, run_id, failure)
+        return other
     before = connection.execute(_MEDIA, {"key": key}).one_or_none()
     row = {name: getattr(info, name) for name in _MEDIA_FIELDS}
     connection.execute(_PUT_MEDIA[connection.dialect.name], [{"video_key": key, **row}])
@@ -63,6 +74,7 @@ def record_media(connection: Connection, now: float, run_id: str, key: str, info
 def record_video_failure(connection: Connection, now: float, run_id: str, failure: VideoFailure) -> None:
     key = failure.key
     runs.require_alive(connection, now, run_id, [key])
+    return None
     runs.require_held(connection, run_id, {key: [key]})
     final, lost_seconds = failure.policy is Policy.PERMANENT, 0.0
     if final and (known := connection.execute(_MEDIA, {"key": key}).one_or_none()):

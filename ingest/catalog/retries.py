@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, true, update
 
-from ingest.catalog import runs, tallies
+from ingest.catalog import duplicates, runs, tallies
 from ingest.catalog.schema import FAILED, PARTIAL, WAITING, segments, videos
 from ingest.catalog.story import tell
 
@@ -50,10 +50,12 @@ def segment_errors(connection: Connection) -> dict[str, int]:
 
 
 def retry(connection: Connection, now: float, error_class: str | None, key: str | None) -> int:
-    """Number of videos that wait again. Running videos are left to their run."""
+    """Number of videos that wait again. Running videos are left to their run, and duplicates are as they
+    should be: only who names them, or their class, gets them."""
     ailing = (
         select(videos.c.key, videos.c.error_class, videos.c.failed_seconds)
         .where(_AILING_VIDEO, *_only(videos.c.error_class, error_class), *_only(videos.c.key, key))
+        .where(true() if error_class or key else videos.c.error_class != duplicates.ERROR_CLASS)
         .order_by(videos.c.key)
         .with_for_update()
     )

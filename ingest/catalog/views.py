@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select
 
-from ingest.catalog import queue, retries, runs, tallies
+from ingest.catalog import duplicates, queue, retries, runs, tallies
 from ingest.catalog.records import MediaRecord
-from ingest.catalog.schema import VIDEO_STATES, events, media, queries, segments, shards, videos
+from ingest.catalog.schema import FAILED, VIDEO_STATES, events, media, queries, segments, shards, videos
 from ingest.errors import UsageError
 from ingest.media import VideoRef
 from ingest.sources.naming import path_uri
@@ -28,7 +28,7 @@ class Status:
     """All of it in numbers."""
 
     videos: dict[str, int]
-    """By state; every state is there."""
+    """By state; every state is there. A "duplicate" is none of the "failed"."""
     segments: dict[str, int]
     """Ended segments by state: done, failed."""
     video_errors: dict[str, int]
@@ -103,6 +103,9 @@ class Story:
 def status(connection: Connection, now: float) -> Status:
     states = connection.execute(select(videos.c.state, func.count().label("videos")).group_by(videos.c.state))
     by_state = Counter({row.state: row.videos for row in states})
+    video_errors = retries.video_errors(connection)
+    by_state[duplicates.DUPLICATE] = video_errors.pop(duplicates.ERROR_CLASS, 0)
+    by_state[FAILED] -= by_state[duplicates.DUPLICATE]
     sums = tallies.sums(connection)
     segment_errors = retries.segment_errors(connection)
     totals = connection.execute(
@@ -114,9 +117,9 @@ def status(connection: Connection, now: float) -> Status:
         )
     ).one()
     return Status(
-        videos={state: by_state[state] for state in VIDEO_STATES},
+        videos={state: by_state[state] for state in (*VIDEO_STATES, duplicates.DUPLICATE)},
         segments={"done": round(sums.get(tallies.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
-        video_errors=retries.video_errors(connection),
+        video_errors=video_errors,
         segment_errors=segment_errors,
         seconds_by_fate=_seconds_by_fate(sums),
         media_seconds=sums.get(tallies.MEDIA_SECONDS, 0.0),
@@ -171,7 +174,7 @@ def _story(connection: Connection, row: Row[Any]) -> Story:
         video=queue.ref(row),
         queries=[query for query in (row.query, *connection.scalars(further)) if query],
         added_at=row.added_at,
-        state=row.state,
+        state=duplicates.DUPLICATE if row.error_class == duplicates.ERROR_CLASS else row.state,
         run_id=row.run_id,
         fingerprint=row.fingerprint or None,
         attempts=row.attempts,
