@@ -69,12 +69,12 @@ def record_media(
     tallies.add(connection, run_id, {tallies.MEDIA_SECONDS: seconds})
     if before and before.sha256 != info.sha256:
         tell(connection, now, run_id, [(key, "changed", f"sha256 {before.sha256} became {info.sha256}")])
+    return None
 
 
 def record_video_failure(connection: Connection, now: float, run_id: str, failure: VideoFailure) -> None:
     key = failure.key
     runs.require_alive(connection, now, run_id, [key])
-    return None
     runs.require_held(connection, run_id, {key: [key]})
     final, lost_seconds = failure.policy is Policy.PERMANENT, 0.0
     if final and (known := connection.execute(_MEDIA, {"key": key}).one_or_none()):
