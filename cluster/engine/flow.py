@@ -108,8 +108,8 @@ class Flow:
 
     def _pass_on(self, pool: Pool, output: list[Any], payload: Any, parent: str | None) -> None:
         key, seconds, nbytes, item, final, _, index = output
-        if pool.spec.report:
-            self._observer.reported(pool.spec.name, item)
+        if pool.spec.report and self._observer.reported(pool.spec.name, item) is False:
+            return
         if final or pool.next is None:
             self._observer.finished(item)
             return

@@ -115,8 +115,8 @@ class Observer(Protocol):
         that does not gather, that yielded not exactly one."""
         ...
 
-    def reported(self, stage: str, item: Any) -> None:
-        """`item` left a stage whose pool has `report` set."""
+    def reported(self, stage: str, item: Any) -> bool | None:
+        """`item` left a stage whose pool has `report` set. False: it goes no further, and is accounted for."""
         ...
 
     def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None: ...

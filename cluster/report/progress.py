@@ -66,7 +66,7 @@ class Progress:
         if self._before is None:
             self._before = sum(status.seconds_by_fate.values())
         total = sum(status.videos.values())
-        ended = sum(status.videos[state] for state in ("done", "partial", "failed"))
+        ended = sum(status.videos[state] for state in ("done", "partial", "failed", "duplicate"))
         probed = total - status.videos["waiting"]
         # What is not probed yet is taken to be as long, one with another, as what is.
         all_seconds = status.media_seconds * total / probed if probed else 0.0

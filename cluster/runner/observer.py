@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -47,11 +48,14 @@ class RunObserver:
         fingerprint: str,
         alive: Callable[[], None],
         show: Callable[[Catalog, Snapshot, float], None],
+        unique: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.catalog, self.store, self.run_id = catalog, store, run_id
         self.engine: Returning | None = None
         self._fingerprint, self._alive, self._show, self._clock = fingerprint, alive, show, clock
+        self._unique = unique
+        """Whether the same bytes are taken once only."""
         self._others = Others(catalog, run_id)
         self._ask_at = 0.0
         self._jobs: dict[str, Job] = {}
@@ -76,13 +80,24 @@ class RunObserver:
         due = self.catalog.next_try_at(fingerprint=self._fingerprint)
         return (due is not None and due - now <= WAIT_FOR_RETRY_SECONDS) or self._others.may_be_dead()
 
-    def reported(self, stage: str, item: Any) -> None:
+    def reported(self, stage: str, item: Any) -> bool:
+        """False for a file whose bytes are another video's: the catalog has ended it."""
+        same: str | None = None
         if isinstance(item, MediaFile):
-            self._mine(lambda: self.catalog.record_media(self.run_id, item.key, media_record(item)))
+            with contextlib.suppress(LeaseLostError):  # then what we found is not ours to say
+                record = media_record(item)
+                same = self.catalog.record_media(self.run_id, item.key, record, unique=self._unique)
+        if same is None:
+            return True
+        self._through(item.key)
+        self._again.discard(item.key)
+        return False
 
     def finished(self, item: Any) -> None:
         if isinstance(item, Shard):
             self._commit(item)
+        elif isinstance(item, MediaFile):  # of a run that only fetches
+            self._through(item.key)
         elif isinstance(item, SegmentDone):
             self._dropped.append(segment_record(item))
             self._ended_seconds += item.seconds

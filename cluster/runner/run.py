@@ -137,7 +137,15 @@ def _drive(
         # In one process, an item may take as long as it takes.
         patience_seconds=math.inf if local else max(HANG_SECONDS, options.lease_seconds),
     )
-    observer = RunObserver(catalog, store, run_id, fingerprint=fingerprint, alive=heartbeat.alive, show=show)
+    observer = RunObserver(
+        catalog,
+        store,
+        run_id,
+        fingerprint=fingerprint,
+        alive=heartbeat.alive,
+        show=show,
+        unique=settings.fetch.duplicates == "skip",
+    )
     stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
     pools = build_pools(settings, stages, cpus=usable_cpus(settings))
     engine: Engine | LocalEngine
