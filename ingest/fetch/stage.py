@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from ingest.errors import (
@@ -44,6 +44,8 @@ class Fetch:
     """Of a remote file; None for no limit but the cache's."""
     attempts: int = 5
     """Fruitless ones in a row, within one call."""
+    duplicates: Literal["skip", "keep"] = "skip"
+    """What the run does with a file whose bytes another video has: the stage itself cannot know."""
     identities: tuple[Identity, ...] = ()
     """Ways out to a platform; each job names the one that was granted for it."""
     ytdlp_options: dict[str, Any] = field(default_factory=dict)
