@@ -18,6 +18,7 @@ from ingest.sources.objects import ObjectSource
 from ingest.sources.tables import ListSource, TableSource
 from ingest.sources.tally import Tally
 from ingest.sources.web import HttpSource
+from ingest.sources.youtube import YouTubeSource
 from ingest.storage.location import redact
 
 __all__ = [
@@ -64,6 +65,7 @@ SOURCES: dict[str, Source] = {
     **{name: CorpusSource(corpus) for name, corpus in CORPORA.items()},
     "table": TableSource(_entry),
     "list": ListSource(_entry),
+    "youtube": YouTubeSource(),
     "http": HttpSource(),
     "object": ObjectSource(),
     "file": FileSource(),
