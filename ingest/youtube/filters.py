@@ -8,7 +8,7 @@ checked on what is known, and what is not known yet travels along as `VideoRef.w
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -18,20 +18,10 @@ from ingest.media import Wanted
 SORT_BY_DATE = 2
 _THIS_MONTH, _THIS_YEAR = 4, 5
 _SHORT, _LONG, _MIDDLE = 1, 2, 3
-# In words: the results of "a month ago" may be younger or older than 30 days by so much.
+# "A month ago" is a time that yt-dlp makes of the words: the latest that they may stand for, or a little off.
 _SLACK = timedelta(days=2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is known of a video; None: nothing yet."""
-
-    seconds: float | None = None
-    newest: date | None = None
-    """The video was published on this day or before."""
-    uploaded: date | None = None
-    language: str | None = None
-    licence: str | None = None
+# What a list still names although nobody can see it; a video that is really called so is not lost by it.
+_GONE = frozenset({"[Private video]", "[Deleted video]"})
 
 
 def search_parameter(wanted: Wanted, *, newest_first: bool, today: date) -> str:
@@ -46,60 +36,26 @@ def search_parameter(wanted: Wanted, *, newest_first: bool, today: date) -> str:
     return base64.b64encode(message + bytes([0xF0, 0x01, 0x01])).decode()
 
 
-def reason_against(wanted: Wanted, known: Known) -> str:
-    """Why a video of which this is known is not wanted; "" where it may be.
+def reason_against(entry: Mapping[str, Any], wanted: Wanted) -> str:
+    """Why the video of a flat entry of yt-dlp is not wanted; "" where it may be.
 
-    What is not known speaks for the video, so before its page was read this leaves out only what is sure.
+    What is not known speaks for the video: this leaves out only what is sure. terms.py has the last word.
     """
-    seconds = known.seconds
-    if wanted.min_seconds is not None and seconds is not None and seconds < wanted.min_seconds:
+    if entry.get("live_status") == "is_live":
+        # It comes back as a recording, and would be refused for good as what it is now.
+        return "live now"
+    if entry.get("title") in _GONE and not entry.get("duration"):
+        return "private or deleted"
+    seconds = entry.get("duration")
+    if seconds and wanted.min_seconds is not None and seconds < wanted.min_seconds:
         return "too short"
-    if wanted.max_seconds is not None and seconds is not None and seconds > wanted.max_seconds:
+    if seconds and wanted.max_seconds is not None and seconds > wanted.max_seconds:
         return "too long"
-    if wanted.after:
-        after = day(wanted.after)
-        latest = known.uploaded or (known.newest + _SLACK if known.newest else None)
-        if latest is not None and latest < after:
+    if wanted.after and (timestamp := entry.get("timestamp")):
+        latest = datetime.fromtimestamp(timestamp, UTC).date() + _SLACK
+        if latest < day(wanted.after):
             return f"published before {wanted.after}"
-    if wanted.language and known.language and primary(known.language) != primary(wanted.language):
-        return f"in {primary(known.language)}, not in {primary(wanted.language)}"
-    if wanted.licence == "cc" and known.licence is not None and not is_creative_commons(known.licence):
-        return "not under a Creative Commons licence"
     return ""
-
-
-def refusal(wanted: tuple[Wanted, ...], known: Known) -> str:
-    """Why a video is none that any of the searches which found it asks for; "" where it is.
-
-    At download, when the page has been read: a video whose licence YouTube does not name has its standard
-    licence, so pass `licence=""` and not None.
-    """
-    reasons = [reason_against(wish, known) for wish in wanted]
-    return " or ".join(dict.fromkeys(reasons)) if reasons and all(reasons) else ""
-
-
-def known_at_search(entry: dict[str, Any]) -> Known:
-    """What a flat entry of yt-dlp says of its video."""
-    seconds, timestamp = entry.get("duration"), entry.get("timestamp")
-    return Known(
-        seconds=float(seconds) if seconds else None,
-        newest=datetime.fromtimestamp(timestamp, UTC).date() if timestamp else None,
-    )
-
-
-def known_at_download(info: dict[str, Any]) -> Known:
-    """What yt-dlp's extracted info says of its video."""
-    seconds, uploaded = info.get("duration"), info.get("upload_date")
-    return Known(
-        seconds=float(seconds) if seconds else None,
-        uploaded=datetime.strptime(uploaded, "%Y%m%d").replace(tzinfo=UTC).date() if uploaded else None,
-        language=info.get("language") or None,
-        licence=info.get("license") or "",
-    )
-
-
-def is_creative_commons(licence: str) -> bool:
-    return "creative commons" in licence.lower()
 
 
 def day(text: str) -> date:
@@ -108,11 +64,6 @@ def day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(f"a date is written YYYY-MM-DD, as 2024-01-31; got {text!r}") from error
-
-
-def primary(language: str) -> str:
-    """The primary subtag: pt of pt-BR."""
-    return language.replace("_", "-").partition("-")[0].lower()
 
 
 def _published(after: str, today: date) -> int:

@@ -65,7 +65,7 @@ class Lister:
         raise next(iter(self.refused.values()), ConfigError("no identity to ask as"))
 
     def _asked_as(self, identity: Identity, url: str) -> Iterator[dict[str, Any]]:
-        import yt_dlp
+        from ingest.youtube.session import Meter, Session
 
         options = asking_options(
             identity, ytdlp_options=self.ytdlp_options, timeout_seconds=self.timeout_seconds
@@ -77,15 +77,9 @@ class Lister:
         if not identity.cookies_file:
             # The API alone will do; only who is logged in is told more by the web page.
             arguments.setdefault("skip", ["webpage"])
-        lister = self
-
-        class Asking(yt_dlp.YoutubeDL):  # type: ignore[misc, unused-ignore]
-            def urlopen(self, req: Any) -> Any:
-                lister.requests[identity.name] += 1
-                return super().urlopen(req)
-
+        meter = Meter()
         try:
-            with contextlib.closing(Asking(options)) as youtube:
+            with contextlib.closing(Session(options, meter)) as youtube:
                 yield from _flat(youtube, {"url": url, "ie_key": None}, _DEPTH)
         except MienError:
             raise
@@ -94,7 +88,11 @@ class Lister:
             if "HTTP Error 404" in str(error):
                 raise GoneError(f"{url}: there is no such channel or list; check the address") from None
             secrets = secrets_of(identity, self.ytdlp_options)
-            raise translated(error, name=url, secrets=secrets, warnings=log.warnings) from error
+            raise translated(
+                error, name=url, secrets=secrets, warnings=log.warnings, failures=meter.failures
+            ) from error
+        finally:
+            self.requests[identity.name] += meter.requests
 
 
 def _flat(youtube: Any, wanted: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:

@@ -12,14 +12,12 @@ from urllib.parse import urlencode
 from ingest.media import VideoRef, Wanted
 from ingest.sources.naming import printable
 from ingest.youtube.address import RESULTS, Address, is_youtube, parse, video
-from ingest.youtube.filters import known_at_search, reason_against, search_parameter
+from ingest.youtube.filters import reason_against, search_parameter
 from ingest.youtube.lists import Lister
 
 SOURCE = "youtube"
 _NOTHING = Wanted()
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-# What a list still names although nobody can see it; a video that is really called so is not lost by it.
-_GONE = frozenset({"[Private video]", "[Deleted video]"})
 
 
 def address_of(query: str) -> Address:
@@ -66,22 +64,13 @@ def find(
     for entry in lister.entries(url):
         if not _ID.fullmatch(str(entry["id"])):
             counted["no video"] += 1
-        elif reason := _reason_against(entry, wanted):
+        elif reason := reason_against(entry, wanted):
             counted[reason] += 1
         else:
             yield _ref(entry, query=query, wanted=wanted)
             found += 1
             if found == most:
                 return
-
-
-def _reason_against(entry: dict[str, Any], wanted: Wanted) -> str:
-    if entry.get("live_status") == "is_live":
-        # It comes back as a recording, and would be refused for good as what it is now.
-        return "live now"
-    if entry.get("title") in _GONE and not entry.get("duration"):
-        return "private or deleted"
-    return reason_against(wanted, known_at_search(entry))
 
 
 def _ref(entry: dict[str, Any], *, query: str, wanted: Wanted) -> VideoRef:
