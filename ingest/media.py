@@ -54,6 +54,8 @@ class Job:
     """Failures of the whole video so far; the next wait grows with it."""
     identity: str = ""
     """Name of the egress identity that was granted for it; "" where none is needed."""
+    media_uri: str = ""
+    """Of the copy that is kept of it, which is read instead of asking for it again; "" where there is none."""
 
     @property
     def key(self) -> str:
@@ -115,6 +117,8 @@ class MediaFile:
     usage_requests: int = 0
     usage_bytes: int = 0
     """What fetching it took of its egress identity's budget."""
+    kept_uri: str = ""
+    """Of the copy that was published to be kept."""
 
     @property
     def key(self) -> str:

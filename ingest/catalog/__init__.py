@@ -13,10 +13,13 @@ from __future__ import annotations
 from ingest.catalog.catalog import Catalog
 from ingest.catalog.records import (
     AddResult,
+    EgressState,
     MediaRecord,
+    Outcome,
     SegmentFailure,
     SegmentRecord,
     ShardRecord,
+    Usage,
     VideoFailure,
 )
 from ingest.catalog.views import Event, SegmentStory, Status, Story
@@ -24,13 +27,16 @@ from ingest.catalog.views import Event, SegmentStory, Status, Story
 __all__ = [
     "AddResult",
     "Catalog",
+    "EgressState",
     "Event",
     "MediaRecord",
+    "Outcome",
     "SegmentFailure",
     "SegmentRecord",
     "SegmentStory",
     "ShardRecord",
     "Status",
     "Story",
+    "Usage",
     "VideoFailure",
 ]

@@ -25,7 +25,9 @@ def _replacing(dialect_insert: Any) -> Any:
 
 
 _PUT_MEDIA = {"sqlite": _replacing(sqlite.insert), "postgresql": _replacing(postgresql.insert)}
-_MEDIA = select(media.c.sha256, media.c.duration_seconds).where(media.c.video_key == bindparam("key"))
+_MEDIA = select(media.c.sha256, media.c.bytes, media.c.duration_seconds).where(
+    media.c.video_key == bindparam("key")
+)
 _SPLIT = select(videos.c.state, videos.c.segment_count).where(videos.c.key == bindparam("key"))
 _SET_SPLIT = update(videos).where(videos.c.key == bindparam("video")).values(segment_count=bindparam("count"))
 _FAIL = (
@@ -66,7 +68,12 @@ def record_media(
     row = {name: getattr(info, name) for name in _MEDIA_FIELDS}
     connection.execute(_PUT_MEDIA[connection.dialect.name], [{"video_key": key, **row}])
     seconds = info.duration_seconds - (before.duration_seconds if before else 0.0)
-    tallies.add(connection, run_id, {tallies.MEDIA_SECONDS: seconds})
+    deltas = {
+        tallies.MEDIA_SECONDS: seconds,
+        tallies.FETCHED: 0.0 if before else 1.0,
+        tallies.FETCHED_BYTES: float(info.bytes - (before.bytes if before else 0)),
+    }
+    tallies.add(connection, run_id, deltas)
     if before and before.sha256 != info.sha256:
         tell(connection, now, run_id, [(key, "changed", f"sha256 {before.sha256} became {info.sha256}")])
     return None
