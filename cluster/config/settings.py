@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from cluster.config.mirror import HIDE, model_of
 from cluster.config.sections import Acquire, Clip, Engine, Store, WeightsChoice
 from ingest.fetch.stage import Fetch
+from ingest.youtube.terms import Terms
 from pipelines.align.stage import Align
 from pipelines.faces.stage import Faces
 from pipelines.shards.write import WriteShards
@@ -17,7 +18,7 @@ from pipelines.speech.split import Split
 from pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
-_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options")}
+_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms")}
 _SPLIT = {HIDE: ("require", "resources")}
 _FACES = {HIDE: ("look_at", "resources")}
 _TRANSCRIBE = {HIDE: ("require", "resources")}
@@ -72,6 +73,12 @@ def connect(settings: Settings) -> Settings:
             cache_dir=settings.store.cache_folder,
             identities=settings.acquire.identities,
             ytdlp_options=settings.acquire.ytdlp_options,
+            terms=Terms(
+                format=settings.acquire.format,
+                licence=settings.acquire.licence,
+                max_age_limit=settings.acquire.max_age_limit,
+                after=settings.acquire.after,
+            ),
         ),
         split=replace(settings.split, require=clip.require),
         transcribe=replace(settings.transcribe, require=clip.require),

@@ -34,6 +34,9 @@ SESSION_PAUSE_SECONDS = 3600.0
 _CHAIN = 12
 _RAW_LETTERS = 4000
 _PREFIX = re.compile(r"^(?:ERROR:\s*)?(?:\[[\w:+-]+\]\s*)?(?:[\w-]{11}:\s*)?")
+_GIVEN_UP = re.compile(r"Giving up after \d+ retries", re.IGNORECASE)
+# urllib3 takes a connection for one to the proxy that was lost while it was used through the proxy.
+_DROPPED = re.compile(r"RemoteDisconnected|Connection ?Reset|IncompleteRead", re.IGNORECASE)
 # What yt-dlp appends for people who run it by hand.
 _ADVICE = re.compile(
     r"\s*(?:Use --cookies|You might want to use a VPN|; please report this issue|It is recommended to use `-t"
@@ -89,9 +92,15 @@ def _classified(
             _by_status(failure, name) or _by_type(failure, name, secrets.redact(_said(str(failure))))
             for failure in reversed(failures)
         )
-        found = next((error for error in (*told, *met) if error is not None), None)
+        found = _first(iter((*told, *met)))
         if found is not None:
+            if isinstance(found, RateLimitedError) and found.retry_after_seconds is None:
+                found.retry_after_seconds = _asked_wait(failures)
             return found
+    if _GIVEN_UP.search(text):
+        # The downloader's retries end without the exception that they were for.
+        met = ((_by_status(failure, name) or _by_type(failure, name, said)) for failure in reversed(failures))
+        return _first(met) or IncompleteTransferError(one_line(f"{name}: {said}; {_LATER}"))
     return (
         _first(_by_status(link, name) for link in chain)
         or _by_words(text, name, secrets)
@@ -105,6 +114,15 @@ def _classified(
 
 def _first(found: Iterator[MienError | None]) -> MienError | None:
     return next((error for error in found if error is not None), None)
+
+
+def _asked_wait(failures: Sequence[BaseException]) -> float | None:
+    waits = [
+        retry_after_seconds(str(failure.response.headers.get("Retry-After") or ""))
+        for failure in failures
+        if hasattr(failure, "response")
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _by_words(text: str, name: str, secrets: Secrets) -> MienError | None:
@@ -138,7 +156,7 @@ def _by_type(error: BaseException, name: str, said: str) -> MienError | None:
         kind, text = LiveError, f"{said}; it is no recording"
     elif isinstance(error, utils.UnsupportedError):
         kind, text = RejectedRequestError, f"{said}; correct the address"
-    elif isinstance(error, network.ProxyError):
+    elif isinstance(error, network.ProxyError) and not _DROPPED.search(str(error)):
         kind, text = ProxyError, f"the proxy failed ({said}); `mien doctor` tries it"
     elif isinstance(error, network.CertificateVerifyError):
         cure = "if the proxy inspects TLS, install its certificate"

@@ -183,6 +183,8 @@ PHRASES: tuple[Phrase, ...] = (
         r"n challenge solving failed",
         r"no supported JavaScript runtime",
     ),
+    # Lost while it was used, through whichever proxy: urllib3 calls that a ProxyError.
+    _row(FetchError, "it is asked again later", r"RemoteDisconnected", r"Connection ?Reset"),
     _row(
         ProxyError,
         "see that the proxy runs and takes this login; `mien doctor` tries it",
