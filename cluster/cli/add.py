@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "A corpus, with its labels: ravdess:FOLDER, cremad:FOLDER, mead:FOLDER, chunicamp:FOLDER\n"
     "A table (.csv, .tsv, .jsonl, .parquet) with a column path, url or uri: the others are labels.\n"
     "A list (.txt): a path or URL in each line.\n"
+    "YouTube: a video, short, channel, @handle or playlist; mien search finds by words.\n"
     "Exit codes: 0 all added or known; 1 something was left out (named; the rest was added)."
 )
 @click.argument("what", nargs=-1, required=True, metavar="PATH|FOLDER|URL|CORPUS:FOLDER|TABLE...")
@@ -36,6 +37,7 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
                 "known": result.known,
                 "skipped": dict(tally.skipped),
                 "copies": dict(tally.copies),
+                "left_out": dict(tally.left_out),
                 "errors": [str(error) for error in tally.errors],
             }
         )
@@ -43,6 +45,9 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
         click.echo(f"{len(result.new)} new, {len(result.known)} known already")
         if tally.skipped_count:
             click.echo(tally.summary())
+        if tally.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in tally.left_out.most_common())
+            click.echo(f"left out {reasons}")
         if tally.copies:
             click.echo(f"{tally.copies.total()} files hold what another of them holds, in another format")
         sounds = sum(count for kind, count in tally.skipped.items() if kind in SOUND_EXTENSIONS)

@@ -24,6 +24,7 @@ EXIT_BROKEN_PIPE = 141
 COMMANDS = {
     "demo": "Makes a small film and turns it into shards, to see everything work.",
     "doctor": "Checks this machine: what is there, what is not, and the cure.",
+    "search": "Finds videos on YouTube by words, and adds them to the catalog.",
     "add": "Adds videos to the catalog: files, folders, lists.",
     "run": "Turns the catalog's videos into shards, until all are done.",
     "status": "Shows what is done, what is left, what failed, and the yield.",

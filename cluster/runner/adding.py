@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from cluster.config import Settings
+from cluster.runner.searching import lister_of
 from ingest.catalog import AddResult, Catalog
 from ingest.media import VideoRef
-from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand
+from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
+from ingest.sources.youtube import YouTubeSource
 
 BATCH = 5000
 
@@ -29,6 +31,8 @@ def add(settings: Settings, arguments: Iterable[str], *, column: str = "") -> tu
         for ref in expand(argument, tally=tally, extensions=extensions, column=column)
     )
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+        # Channels and playlists, those within lists too, are asked for as the configured identities.
+        SOURCES["youtube"] = YouTubeSource(lister_of(settings, catalog))
         while batch := list(islice(refs, BATCH)):
             part = catalog.add(batch)
             result.new.extend(part.new)

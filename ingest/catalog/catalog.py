@@ -17,6 +17,7 @@ from ingest.catalog.records import (
     AddResult,
     EgressState,
     MediaRecord,
+    Paused,
     SegmentFailure,
     SegmentRecord,
     ShardRecord,
@@ -62,6 +63,10 @@ class Catalog:
     def add(self, refs: Iterable[VideoRef]) -> AddResult:
         """A known video stays as it is, but the query that found it again is remembered."""
         return queue.add(self._database, self._clock(), refs)
+
+    def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that are in the catalog."""
+        return self._database.read(lambda connection: queue.known_keys(connection, keys))
 
     def begin_run(self, *, fingerprint: str, config_json: str, host: str, lease_seconds: float) -> str:
         """A run id: [0-9a-z]{14}, sorting by time."""
@@ -118,9 +123,8 @@ class Catalog:
             )
         )
 
-    def settle(self, run_id: str, video_key: str, usage: Usage) -> float | None:
-        """Debits what the run's last grant for the video took. Where the identity was refused: until when
-        (seconds since the epoch) it is paused."""
+    def settle(self, run_id: str, video_key: str, usage: Usage) -> Paused | None:
+        """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
         now = self._clock()
         return self._database.write(
             lambda connection: egress.settle(connection, now, run_id, video_key, usage), durable=True
@@ -155,9 +159,9 @@ class Catalog:
         now = self._clock()
         self._database.write(lambda connection: kept.forget(connection, now, run_id, video_key))
 
-    def still_held(self, run_id: str, video_keys: Collection[str]) -> set[str]:
-        """Those of the videos that the run is still at work on."""
-        return self._database.read(lambda connection: kept.still_held(connection, run_id, video_keys))
+    def states(self, video_keys: Collection[str]) -> dict[str, str]:
+        """Of each video that is known: waiting, running, done, partial or failed."""
+        return self._database.read(lambda connection: kept.states(connection, video_keys))
 
     def media_room(self) -> kept.MediaRoom:
         """The bytes that fetched media takes, by what it is there for."""

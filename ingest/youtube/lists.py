@@ -34,8 +34,10 @@ class Lister:
     requests: Counter[str] = field(default_factory=Counter)
     """Made so far, by identity."""
 
-    def entries(self, url: str) -> Iterator[dict[str, Any]]:
+    def entries(self, url: str, *, name: str = "") -> Iterator[dict[str, Any]]:
         """The flat entries of a list (id, title, duration, channel, live_status …), as they come.
+
+        `name` is what messages call the list; else they show its address.
 
         Raises:
             FetchError: what YouTube or the network answered, after what came before was yielded.
@@ -45,7 +47,7 @@ class Lister:
         while True:
             identity = self._identity()
             try:
-                for entry in self._asked_as(identity, url):
+                for entry in self._asked_as(identity, url, name or url):
                     # Another identity begins anew, and a playlist may name a video twice.
                     if entry["id"] not in seen:
                         seen.add(entry["id"])
@@ -64,7 +66,7 @@ class Lister:
                 return identity
         raise next(iter(self.refused.values()), ConfigError("no identity to ask as"))
 
-    def _asked_as(self, identity: Identity, url: str) -> Iterator[dict[str, Any]]:
+    def _asked_as(self, identity: Identity, url: str, name: str) -> Iterator[dict[str, Any]]:
         from ingest.youtube.session import Meter, Session
 
         options = asking_options(
@@ -86,10 +88,10 @@ class Lister:
         except Exception as error:
             # Whatever an extractor trips over is told in one line, with the list it was reading.
             if "HTTP Error 404" in str(error):
-                raise GoneError(f"{url}: there is no such channel or list; check the address") from None
+                raise GoneError(f"{name}: there is no such channel or list; check the address") from None
             secrets = secrets_of(identity, self.ytdlp_options)
             raise translated(
-                error, name=url, secrets=secrets, warnings=log.warnings, failures=meter.failures
+                error, name=name, secrets=secrets, warnings=log.warnings, failures=meter.failures
             ) from error
         finally:
             self.requests[identity.name] += meter.requests

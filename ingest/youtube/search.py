@@ -61,7 +61,7 @@ def find(
     found = 0
     if most == 0:
         return
-    for entry in lister.entries(url):
+    for entry in lister.entries(url, name=query):
         if not _ID.fullmatch(str(entry["id"])):
             counted["no video"] += 1
         elif reason := reason_against(entry, wanted):
