@@ -144,7 +144,7 @@ def _new_keys(catalog: Catalog | None, refs: list[VideoRef], *, dry_run: bool) -
     if catalog is None:
         return {ref.key for ref in refs}
     if dry_run:
-        return {ref.key for ref in refs} - catalog.known_keys([ref.key for ref in refs])
+        return {ref.key for ref in refs} - catalog.states([ref.key for ref in refs]).keys()
     return set(catalog.add(refs).new)
 
 

@@ -64,10 +64,6 @@ class Catalog:
         """A known video stays as it is, but the query that found it again is remembered."""
         return queue.add(self._database, self._clock(), refs)
 
-    def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Those of `keys` that are in the catalog."""
-        return self._database.read(lambda connection: queue.known_keys(connection, keys))
-
     def begin_run(self, *, fingerprint: str, config_json: str, host: str, lease_seconds: float) -> str:
         """A run id: [0-9a-z]{14}, sorting by time."""
         now = self._clock()

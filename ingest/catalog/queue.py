@@ -91,14 +91,6 @@ def add(database: Database, now: float, refs: Iterable[VideoRef]) -> AddResult:
     return result
 
 
-def known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
-    known: set[str] = set()
-    for first in range(0, len(keys), KEYS_PER_STATEMENT):
-        part = keys[first : first + KEYS_PER_STATEMENT]
-        known.update(connection.scalars(select(videos.c.key).where(videos.c.key.in_(part))))
-    return known
-
-
 def _add_batch(connection: Connection, *, now: float, batch: Sequence[VideoRef]) -> set[str]:
     first: dict[str, VideoRef] = {}
     for video in batch:
