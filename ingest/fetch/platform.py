@@ -29,6 +29,8 @@ class Got:
     path: Path = Path()
     announced: bool = True
     """Whether the server said how long it is."""
+    kept_uri: str = ""
+    """Of the kept copy that it was read from, instead of being fetched."""
     requests: int = 0
     bytes: int = 0
 

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 from ingest.errors import (
     ChangedFileError,
     ConfigError,
+    FetchError,
+    GoneError,
     IncompleteTransferError,
     MediaError,
     MienError,
@@ -20,6 +22,7 @@ from ingest.errors import (
 )
 from ingest.fetch.cache import MediaCache
 from ingest.fetch.http import HttpDownloader
+from ingest.fetch.keep import Keeper, discard_kept, read_kept
 from ingest.fetch.local import check_unchanged, sha256_of
 from ingest.fetch.platform import (
     PLATFORMS,
@@ -62,6 +65,8 @@ class Fetch:
     ytdlp_options: dict[str, Any] = field(default_factory=dict)
     terms: Terms = field(default_factory=Terms)
     """What is taken of a platform."""
+    keep_uri: str = ""
+    """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
     name: str = field(default="fetch", init=False)
 
     def __post_init__(self) -> None:
@@ -105,16 +110,26 @@ class Fetch:
             return [_read(path, job)]
         with self._obtain(job) as got:
             try:
-                return [self._proven(job, got)]
+                media = self._proven(job, got)
             except MienError as error:
                 self.cache.discard(got.path)
                 raised = self._judged(job, got, error)
                 raised.usage_requests, raised.usage_bytes = got.requests, got.bytes
                 raise raised from (None if raised is error else error)
+            return [replace(media, kept_uri=self._keep(media, got))]
+
+    def _keep(self, media: MediaFile, got: Got) -> str:
+        known = media.job.media_uri or got.kept_uri
+        if known or not self.keep_uri or urlsplit(media.job.video.uri).scheme in OBJECT_SCHEMES:
+            return known
+        return Keeper(self.keep_uri).publish(media, self.cache.about(got.path))
 
     @staticmethod
     def _judged(job: Job, got: Got, error: MienError) -> MienError:
         """What it means that the file is of no use, seen from where it came from."""
+        if got.kept_uri and isinstance(error, MediaError | IncompleteTransferError):
+            discard_kept(got.kept_uri)
+            return GoneError(f"{redact(got.kept_uri)}: the copy that was kept is broken ({error})")
         if isinstance(error, MediaError) and job.video.source in PLATFORMS:
             return as_retry(job, error)
         if isinstance(error, TruncatedMediaError) and not got.announced:
@@ -147,8 +162,14 @@ class Fetch:
         if path is not None:
             yield path
             return
+        job = replace(media.job, media_uri=media.kept_uri or media.job.media_uri)
         fresh = not self.cache.path_of(uri, _extension(uri)).exists()
-        with self._obtain(media.job) as got:
+        if fresh and job.video.source in PLATFORMS and not job.media_uri:
+            # Asking again would be outside of every budget.
+            raise FetchError(
+                f"{media.key}: another node fetched it and no copy is kept; set acquire.keep_media to always"
+            )
+        with self._obtain(job) as got:
             if fresh and sha256_of(str(got.path))[0] != media.sha256:
                 raise ChangedFileError(f"{redact(uri)}: it is another file than before; add it again")
             yield str(got.path)
@@ -165,7 +186,12 @@ class Fetch:
         got = Got()
 
         def download(slot: Slot) -> None:
-            if job.video.source in PLATFORMS:
+            got.kept_uri = job.media_uri
+            if not got.kept_uri and self.keep_uri and scheme not in OBJECT_SCHEMES:
+                got.kept_uri = Keeper(self.keep_uri).find(job)
+            if got.kept_uri:
+                read_kept(got.kept_uri, slot)
+            elif job.video.source in PLATFORMS:
                 got.take(self._platform().download(job.video, identity_of(job, self.identities), slot), slot)
             elif scheme in OBJECT_SCHEMES:
                 from ingest.fetch.objects import download_object

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ingest.errors import (
+    CookiesError,
     ExtractorError,
     FetchError,
     GeoBlockedError,
@@ -24,7 +25,6 @@ from ingest.errors import (
     RejectedRequestError,
     one_line,
 )
-from ingest.fetch.responses import retry_after_seconds
 from ingest.storage.trouble import translate
 from ingest.youtube.phrases import VAGUE, phrase_in, seconds_until
 from ingest.youtube.secrets import Secrets
@@ -34,7 +34,7 @@ SESSION_PAUSE_SECONDS = 3600.0
 _CHAIN = 12
 _RAW_LETTERS = 4000
 _PREFIX = re.compile(r"^(?:ERROR:\s*)?(?:\[[\w:+-]+\]\s*)?(?:[\w-]{11}:\s*)?")
-_GIVEN_UP = re.compile(r"Giving up after \d+ retries", re.IGNORECASE)
+_GIVEN_UP = re.compile(r"\bGot error: |Giving up after \d+ retries", re.IGNORECASE)
 # urllib3 takes a connection for one to the proxy that was lost while it was used through the proxy.
 _DROPPED = re.compile(r"RemoteDisconnected|Connection ?Reset|IncompleteRead", re.IGNORECASE)
 # What yt-dlp appends for people who run it by hand.
@@ -117,6 +117,8 @@ def _first(found: Iterator[MienError | None]) -> MienError | None:
 
 
 def _asked_wait(failures: Sequence[BaseException]) -> float | None:
+    from ingest.fetch.responses import retry_after_seconds
+
     waits = [
         retry_after_seconds(str(failure.response.headers.get("Retry-After") or ""))
         for failure in failures
@@ -146,12 +148,15 @@ def _passing(text: str, name: str, said: str) -> MienError | None:
 
 def _by_type(error: BaseException, name: str, said: str) -> MienError | None:
     from yt_dlp import utils
+    from yt_dlp.cookies import CookieLoadError
     from yt_dlp.networking import exceptions as network
 
     kind: type[MienError] = IncompleteTransferError
     text = f"the connection failed ({said}); {_LATER}"
     if isinstance(error, utils.GeoRestrictedError):
         kind, text = GeoBlockedError, f"{said}; an identity in another country may see it"
+    elif isinstance(error, CookieLoadError):
+        kind, text = CookiesError, f"{said}; export them again in Netscape's format"
     elif isinstance(error, utils.UserNotLive):
         kind, text = LiveError, f"{said}; it is no recording"
     elif isinstance(error, utils.UnsupportedError):
@@ -179,6 +184,9 @@ def _by_errno(error: OSError, name: str, said: str) -> MienError:
 def _by_status(error: BaseException, name: str) -> MienError | None:
     """For an HTTP status. That of the media and that of a page mean different things."""
     from yt_dlp.networking.exceptions import HTTPError
+
+    # `ingest.fetch` imports this package.
+    from ingest.fetch.responses import retry_after_seconds
 
     if not isinstance(error, HTTPError):
         return None
