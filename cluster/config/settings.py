@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -18,7 +19,7 @@ from pipelines.speech.split import Split
 from pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
-_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms")}
+_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms", "keep_uri")}
 _SPLIT = {HIDE: ("require", "resources")}
 _FACES = {HIDE: ("look_at", "resources")}
 _TRANSCRIBE = {HIDE: ("require", "resources")}
@@ -73,6 +74,7 @@ def connect(settings: Settings) -> Settings:
             cache_dir=settings.store.cache_folder,
             identities=settings.acquire.identities,
             ytdlp_options=settings.acquire.ytdlp_options,
+            keep_uri=media_uri(settings) if settings.acquire.keep_media == "always" else "",
             terms=Terms(
                 format=settings.acquire.format,
                 licence=settings.acquire.licence,
@@ -89,3 +91,8 @@ def connect(settings: Settings) -> Settings:
             max_seconds=clip.max_seconds,
         ),
     )
+
+
+def media_uri(settings: Settings) -> str:
+    """Of kept media."""
+    return settings.acquire.media_uri or str(Path(settings.store.root).absolute() / "media")

@@ -30,7 +30,14 @@ def classify(error: BaseException) -> ErrorInfo:
         )
     if isinstance(error, MienError):
         return ErrorInfo(
-            error_class=type(error).__name__, text=text, policy=error.policy, traceback_tail=tail
+            error_class=type(error).__name__,
+            text=text,
+            policy=error.policy,
+            traceback_tail=tail,
+            circuit=error.circuit,
+            retry_after_seconds=getattr(error, "retry_after_seconds", None),
+            usage_requests=error.usage_requests,
+            usage_bytes=error.usage_bytes,
         )
     text = one_line(f"{type(error).__name__}: {error}")
     return ErrorInfo(error_class="UnexpectedError", text=text, policy=Policy.PERMANENT, traceback_tail=tail)
@@ -69,6 +76,12 @@ def never_answered(stage: str) -> ErrorInfo:
 
 
 def is_media_fault(name: str) -> bool:
-    """Whether failures of this class say something of the item alone, however many there are in a row."""
+    """Whether failures of this class say something of the item alone, however many there are in a row.
+
+    So does what a platform answers, but for answers that nobody understands: many of those are an extractor
+    that is out of date. (A bot wall pauses its egress identity, and needs no other end.)
+    """
     kind = getattr(errors, name, None)
-    return isinstance(kind, type) and issubclass(kind, errors.MediaError | errors.GoneError)
+    if not isinstance(kind, type) or issubclass(kind, errors.ExtractorError):
+        return False
+    return issubclass(kind, errors.MediaError | errors.GoneError | errors.PlatformError)

@@ -52,8 +52,11 @@ class Flow:
         if kind != "void" and (call.kind is not Kind.PULL or kind != "ok"):
             worker.alone = False
         if error is not None:
+            circuit, retry_after_seconds, requests, size = error[4]
             self._on_exception(pool, worker, call, ErrorInfo(
-                error_class=error[0], text=error[1], policy=Policy(error[2]), traceback_tail=error[3]
+                error_class=error[0], text=error[1], policy=Policy(error[2]), traceback_tail=error[3],
+                circuit=circuit, retry_after_seconds=retry_after_seconds,
+                usage_requests=requests, usage_bytes=size,
             ))  # fmt: skip
         elif kind != "void":
             self._on_success(pool, worker, call, kind, outputs)

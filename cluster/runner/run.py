@@ -15,6 +15,8 @@ from cluster.config import Settings, check_licences, fingerprint
 from cluster.config.show import redact
 from cluster.engine import Engine, Snapshot
 from cluster.local import LocalEngine
+from cluster.runner.acquiring import Acquisition
+from cluster.runner.media import FetchedMedia
 from cluster.runner.observer import RunObserver
 from cluster.runner.presence import Heartbeat
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
@@ -28,6 +30,8 @@ from pipelines.shards.spool import HeldFolder
 
 HANG_SECONDS = 300.0
 """A driver that has done nothing for so long is no longer believed to be alive."""
+DOWNLOADS_PER_IDENTITY, MAX_DOWNLOADS = 2, 16
+"""Of platforms at once: a download is slower than the pace of its identity's budget at times."""
 OBJECT_STORE_BYTES = 1 << 30
 
 
@@ -46,10 +50,14 @@ def run(
     settings: Settings,
     *,
     local: bool = False,
+    only_fetch: bool = False,
     show: Callable[[Catalog, Snapshot, float], None] = lambda catalog, snapshot, seconds: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
     """Everything the catalog has to do, into committed shards.
+
+    With `only_fetch` media are fetched and proven, and then wait for a run that goes on with them: what is
+    remote lies in the media cache by then, as far as there is room.
 
     Raises:
         UsageError, WeightsError, StorageError, CatalogError: before or while running, what stops it. What
@@ -57,7 +65,7 @@ def run(
     """
     began = time.monotonic()
     check_licences(settings)
-    if local or not settings.engine.address:
+    if not only_fetch and (local or not settings.engine.address):
         prove_accelerators(settings)
     hashed = fingerprint(settings)
     store = open_store(settings.store.shards_uri)
@@ -72,8 +80,21 @@ def run(
         with _working_in(spool, run_id):
             try:
                 store.check_writable(f"{run_id}-write-check")
+                if settings.fetch.keep_uri:
+                    open_store(settings.fetch.keep_uri).check_writable(f"{run_id}-write-check")
                 recover(catalog, store, spool, report=say)
-                _drive(settings, catalog, store, run_id, stopping, fingerprint=hashed, local=local, show=show)
+                _drive(
+                    settings,
+                    catalog,
+                    store,
+                    run_id,
+                    stopping,
+                    fingerprint=hashed,
+                    local=local,
+                    only_fetch=only_fetch,
+                    show=show,
+                    say=say,
+                )
             except BaseException:
                 with contextlib.suppress(MienError):  # what stopped the run says more than what follows
                     _end(catalog, store, run_id, "failed", say)
@@ -127,9 +148,11 @@ def _drive(
     *,
     fingerprint: str,
     local: bool,
+    only_fetch: bool,
     show: Callable[[Catalog, Snapshot, float], None],
+    say: Callable[[str], None],
 ) -> None:
-    options = settings.engine
+    options, acquire = settings.engine, settings.acquire
     heartbeat = Heartbeat(
         catalog,
         run_id,
@@ -137,6 +160,12 @@ def _drive(
         # In one process, an item may take as long as it takes.
         patience_seconds=math.inf if local else max(HANG_SECONDS, options.lease_seconds),
     )
+    stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
+    is_asking = catalog.governed_at(fingerprint=fingerprint, identities=acquire.identities) != (None, None)
+    downloads = min(MAX_DOWNLOADS, DOWNLOADS_PER_IDENTITY * len(acquire.identities)) if is_asking else 0
+    pools = build_pools(settings, stages, cpus=usable_cpus(settings), downloads=downloads)
+    pools = pools[:1] if only_fetch else pools
+    media = FetchedMedia(catalog, run_id, settings.fetch, acquire.keep_media)
     observer = RunObserver(
         catalog,
         store,
@@ -145,9 +174,18 @@ def _drive(
         alive=heartbeat.alive,
         show=show,
         unique=settings.fetch.duplicates == "skip",
+        media=media,
+        acquisition=Acquisition(
+            catalog,
+            run_id,
+            fingerprint=fingerprint,
+            identities=acquire.identities,
+            at_once=1 if local else next(pool.workers for pool in pools if pool.name == "fetch"),
+            media_budget_bytes=acquire.media_budget_bytes,
+            wait=acquire.wait,
+            say=say,
+        ),
     )
-    stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
-    pools = build_pools(settings, stages, cpus=usable_cpus(settings))
     engine: Engine | LocalEngine
     if local:
         engine = LocalEngine(pools, observer)
@@ -166,3 +204,4 @@ def _drive(
         if stopping.signal is None:
             engine.run()
         observer.close()
+        media.release(closing=True)

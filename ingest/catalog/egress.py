@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog.records import EgressState, Outcome, Usage
+from ingest.catalog.records import EgressState, Outcome, Paused, Usage
 from ingest.catalog.schema import UNSETTLED, egress, grants
 from ingest.rate import circuit, governor
 from ingest.rate.governor import WINDOW_SECONDS, Charge
@@ -181,9 +181,8 @@ def _leaving(connection: Connection, at: float, account: Account) -> Iterator[tu
         yield row.settled_at + WINDOW_SECONDS, Charge(videos=1, requests=row.requests, bytes=row.bytes)
 
 
-def settle(connection: Connection, now: float, run_id: str, video_key: str, usage: Usage) -> float | None:
-    """Debits what the run's last grant for the video took; the time until which its identity is paused, if
-    this opened its circuit (or found it open)."""
+def settle(connection: Connection, now: float, run_id: str, video_key: str, usage: Usage) -> Paused | None:
+    """Debits what the run's last grant for the video took; its identity's pause, if that was refused."""
     row = connection.execute(_LAST, {"key": video_key, "run": run_id}).one_or_none()
     if row is None:
         return None
@@ -215,7 +214,9 @@ def settle(connection: Connection, now: float, run_id: str, video_key: str, usag
         standing = replace(standing, error_class=usage.error_class, error_text=usage.error_text[:500])
     if standing != before:
         _put(connection, standing)
-    return standing.paused_until if usage.outcome is Outcome.REFUSED else None
+    if usage.outcome is not Outcome.REFUSED:
+        return None
+    return Paused(identity=row.identity, until=standing.paused_until, succeeded_at=standing.succeeded_at)
 
 
 def abandon(connection: Connection, now: float, run_id: str) -> None:

@@ -22,6 +22,7 @@ _PUT = (
     .where(videos.c.key == bindparam("video"))
     .values(media_uri=bindparam("uri"), governed=bindparam("is_governed"))
 )
+_STATES = select(videos.c.key, videos.c.state).where(videos.c.key.in_(bindparam("keys", expanding=True)))
 _UNDER_WAY = (
     select(func.coalesce(func.sum(media.c.bytes), 0))
     .join_from(videos, media, media.c.video_key == videos.c.key)
@@ -67,12 +68,13 @@ def forget(connection: Connection, now: float, run_id: str, key: str) -> None:
     tell(connection, now, run_id, [(key, "kept copy lost", known.media_uri)])
 
 
-def still_held(connection: Connection, run_id: str, keys: Collection[str]) -> set[str]:
-    asked, held = sorted(keys), set()
+def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
+    asked = sorted(keys)
+    found: dict[str, str] = {}
     for first in range(0, len(asked), KEYS_PER_STATEMENT):
         part = asked[first : first + KEYS_PER_STATEMENT]
-        held |= set(part) - runs.not_held(connection, run_id, part)
-    return held
+        found |= {row.key: row.state for row in connection.execute(_STATES, {"keys": part})}
+    return found
 
 
 def media_room(connection: Connection) -> MediaRoom:

@@ -135,3 +135,13 @@ class EgressState:
     error_class: str
     error_text: str
     """Of the last refusal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """The circuit of an egress identity is open."""
+
+    identity: str
+    until: float
+    succeeded_at: float
+    """When a video was last had through it; 0: never."""
