@@ -62,7 +62,8 @@ def _body(handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None, clo
     if fault is Fault.MEDIA_STALLED:
         _wait_for_hang_up(handler, closing)
     elif fault is Fault.MEDIA_RESET:
-        # Lingering for 0 s turns the close into a reset.
+        # A reset throws away what the client has not read yet, the headers too. Lingering for 0 s makes one.
+        closing.wait(0.3)
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         handler.connection.close()
     return stop

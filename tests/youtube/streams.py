@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_CODECS = {"h264": "avc1.64001E", "aac": "mp4a.40.2", "vp9": "vp09.00.30.08", "opus": "opus", "mp3float": "mp4a.6B", "mp3": "mp4a.6B"}
+_CODECS = {
+    "h264": "avc1.64001E",
+    "aac": "mp4a.40.2",
+    "vp9": "vp09.00.30.08",
+    "opus": "opus",
+    "mp3float": "mp4a.6B",
+    "mp3": "mp4a.6B",
+}
 PROGRESSIVE_ITAG, PICTURE_ITAG, SOUND_ITAG = 18, 134, 140
 
 
