@@ -173,10 +173,9 @@ def check_acquisition(settings: Settings, sources: Collection[str]) -> None:
         UsageError: the first thing that is missing or wrong, with its cure.
         StorageDeniedError: the place for media cannot be written.
     """
+    names: list[str] = ["proxies", "media"] if "http" in sources else []
     if PLATFORMS & set(sources):
         names = list(CHECKS)
-    else:
-        names = ["proxies", "media"] if "http" in sources else []
     for name in names:
         for found in CHECKS[name](settings):
             if found.status is Status.FAIL:
