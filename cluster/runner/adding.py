@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from cluster.config import Settings
-from cluster.runner.searching import lister_of
+from cluster.runner.searching import lister_of, reported
 from ingest.catalog import AddResult, Catalog
 from ingest.media import VideoRef
 from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
@@ -32,9 +32,11 @@ def add(settings: Settings, arguments: Iterable[str], *, column: str = "") -> tu
     )
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         # Channels and playlists, those within lists too, are asked for as the configured identities.
-        SOURCES["youtube"] = YouTubeSource(lister_of(settings, catalog))
-        while batch := list(islice(refs, BATCH)):
-            part = catalog.add(batch)
-            result.new.extend(part.new)
-            result.known.extend(part.known)
+        lister = lister_of(settings, catalog)
+        SOURCES["youtube"] = YouTubeSource(lister)
+        with reported(catalog, lister):
+            while batch := list(islice(refs, BATCH)):
+                part = catalog.add(batch)
+                result.new.extend(part.new)
+                result.known.extend(part.known)
     return result, tally

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cluster.config import Settings
-from ingest.catalog import Catalog
+from ingest.catalog import Catalog, Outcome, Usage
 from ingest.errors import FetchError, MienError, RateLimitedError
 from ingest.media import VideoRef, Wanted
 from ingest.youtube.address import Address
@@ -72,24 +72,25 @@ def search(
     result = SearchResult([Asked(address.name) for address in addresses.values()])
     with _catalog(settings, dry_run=dry_run) as catalog:
         lister = lister_of(settings, catalog)
-        streams = [
-            _found(lister, address, asked, wanted=wanted, limit=limit, newest_first=newest_first)
-            for address, asked in zip(addresses.values(), result.queries, strict=True)
-        ]
-        seen: set[str] = set()
-        turns = in_turns(streams)
-        while batch := list(islice(turns, BATCH)):
-            new = _new_keys(catalog, [ref for _, ref in batch], dry_run=dry_run)
-            for asked, ref in batch:
-                first = ref.key not in seen
-                seen.add(ref.key)
-                if first:
-                    (result.new if ref.key in new else result.known).append(ref)
-                if first and ref.key in new:
-                    asked.new += 1
-                else:
-                    asked.known += 1
-            show(len(seen))
+        with reported(catalog, lister):
+            streams = [
+                _found(lister, address, asked, wanted=wanted, limit=limit, newest_first=newest_first)
+                for address, asked in zip(addresses.values(), result.queries, strict=True)
+            ]
+            seen: set[str] = set()
+            turns = in_turns(streams)
+            while batch := list(islice(turns, BATCH)):
+                new = _new_keys(catalog, [ref for _, ref in batch], dry_run=dry_run)
+                for asked, ref in batch:
+                    first = ref.key not in seen
+                    seen.add(ref.key)
+                    if first:
+                        (result.new if ref.key in new else result.known).append(ref)
+                    if first and ref.key in new:
+                        asked.new += 1
+                    else:
+                        asked.known += 1
+                show(len(seen))
         result.requests = lister.requests
     return result
 
@@ -112,6 +113,27 @@ def lister_of(settings: Settings, catalog: Catalog | None) -> Lister:
         timeout_seconds=settings.fetch.timeout_seconds,
         refused=refused,
     )
+
+
+@contextlib.contextmanager
+def reported(catalog: Catalog | None, lister: Lister) -> Iterator[None]:
+    """Debits at the end what `lister` asked, and opens the circuit of an identity that was refused."""
+    known = set(lister.refused)
+    try:
+        yield
+    finally:
+        for identity in lister.identities:
+            error = lister.refused.get(identity.name) if identity.name not in known else None
+            usage = Usage(
+                outcome=Outcome.SUCCEEDED if error is None else Outcome.REFUSED,
+                requests=lister.requests[identity.name],
+                bytes=lister.bytes[identity.name],
+                retry_after_seconds=getattr(error, "retry_after_seconds", None),
+                error_class="" if error is None else type(error).__name__,
+                error_text=str(error or ""),
+            )
+            if catalog is not None and (usage.requests or error is not None):
+                catalog.record_listing(identity, usage)
 
 
 def in_turns(streams: Iterable[Iterator[T]]) -> Iterator[T]:

@@ -126,6 +126,13 @@ class Catalog:
             lambda connection: egress.settle(connection, now, run_id, video_key, usage), durable=True
         )
 
+    def record_listing(self, identity: Identity, usage: Usage) -> None:
+        """Debits what a search took of the identity's budget; where it was refused, its circuit opens."""
+        now = self._clock()
+        self._database.write(
+            lambda connection: egress.record_listing(connection, now, identity, usage), durable=True
+        )
+
     def governed_at(
         self, *, fingerprint: str, identities: Sequence[Identity]
     ) -> tuple[float | None, float | None]:

@@ -204,19 +204,44 @@ def settle(connection: Connection, now: float, run_id: str, video_key: str, usag
         if known:
             standing = governor.learned(standing, usage.requests, usage.bytes)
     elif usage.outcome is Outcome.REFUSED:
-        standing = circuit.refused(
-            standing,
-            at,
-            probe=row.probe,
-            retry_after_seconds=usage.retry_after_seconds,
-            chance=random.random(),  # noqa: S311 (spreads, protects nothing)
-        )
-        standing = replace(standing, error_class=usage.error_class, error_text=usage.error_text[:500])
+        standing = _refused(standing, at, usage, probe=row.probe)
     if standing != before:
         _put(connection, standing)
     if usage.outcome is not Outcome.REFUSED:
         return None
     return Paused(identity=row.identity, until=standing.paused_until, succeeded_at=standing.succeeded_at)
+
+
+def record_listing(connection: Connection, now: float, identity: Identity, usage: Usage) -> None:
+    """Debits what a search took, which nobody granted; counted as one video. A refusal opens the circuit."""
+    (account,) = accounts(connection, now, [identity])
+    at, standing = account.time(now), account.standing
+    row = {
+        "identity": identity.name,
+        "run_id": "",
+        "video_key": "",
+        "granted_at": at,
+        "settled_at": at,
+        "requests": usage.requests,
+        "bytes": usage.bytes,
+        "probe": False,
+    }
+    connection.execute(insert(grants), row)
+    if usage.outcome is Outcome.REFUSED:
+        _put(
+            connection, _refused(standing, at, usage, probe=standing.is_open and standing.paused_until <= at)
+        )
+
+
+def _refused(standing: Standing, at: float, usage: Usage, *, probe: bool) -> Standing:
+    refused = circuit.refused(
+        standing,
+        at,
+        probe=probe,
+        retry_after_seconds=usage.retry_after_seconds,
+        chance=random.random(),  # noqa: S311 (spreads, protects nothing)
+    )
+    return replace(refused, error_class=usage.error_class, error_text=usage.error_text[:500])
 
 
 def abandon(connection: Connection, now: float, run_id: str) -> None:

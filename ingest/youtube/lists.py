@@ -33,6 +33,7 @@ class Lister:
     """Why an identity is left alone, by its name: what it was answered here, or what the caller knows."""
     requests: Counter[str] = field(default_factory=Counter)
     """Made so far, by identity."""
+    bytes: Counter[str] = field(default_factory=Counter)
 
     def entries(self, url: str, *, name: str = "") -> Iterator[dict[str, Any]]:
         """The flat entries of a list (id, title, duration, channel, live_status …), as they come.
@@ -95,6 +96,7 @@ class Lister:
             ) from error
         finally:
             self.requests[identity.name] += meter.requests
+            self.bytes[identity.name] += meter.bytes
 
 
 def _flat(youtube: Any, wanted: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from cluster.report.found import clock, shown
 from cluster.runner.searching import in_turns
 from ingest.catalog import Catalog
 from ingest.media import Wanted
+from ingest.rate.identity import Identity
 from tests.youtube import Fault, Video, YouTubeDouble
 
 MAIN = [sys.executable, "-c", "from cluster.cli import main; main()"]
@@ -130,13 +131,20 @@ def test_wrong_usage_is_one_line_before_anything_is_asked(
     assert not (tmp_path / "mien-store").exists()
 
 
-def test_secrets_and_sources_through_add(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_a_refusal_opens_the_circuit_for_everybody(youtube: YouTubeDouble, tmp_path: Path) -> None:
+    assert mien("add", "@Faces", cwd=tmp_path).stdout == "30 new, 0 known already\n"
     youtube.fault(Fault.RATE_LIMITED, times=1)
     done = mien("add", "@Faces", "https://youtu.be/video_00001", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stdout == "1 new, 0 known already\n"
+    assert (done.returncode, done.stdout) == (1, "0 new, 1 known already\n")
     assert done.stderr.startswith("mien: RateLimitedError: ") and "secret" not in done.stderr
-    assert mien("add", "@Faces", cwd=tmp_path).stdout == "29 new, 1 known already\n"
+    asked = len(youtube.requests)
+    done = mien("search", "people talking", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "identity north is paused until " in done.stderr
+    assert len(youtube.requests) == asked
+    with catalog(tmp_path) as known:
+        (state,) = known.egress((Identity("north"),))
+        assert (state.error_class, state.requests) == ("RateLimitedError", asked)
 
 
 def test_turns_are_fair() -> None:

@@ -1,4 +1,4 @@
-"""What searches ask is kept, joined where several found the video, and forgotten where one asks for nothing."""
+"""What searches ask is kept; one of several is enough, and who asks for nothing takes everything."""
 
 from dataclasses import replace
 
