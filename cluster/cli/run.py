@@ -25,9 +25,12 @@ EXIT_BY_SIGNAL = 128
 )
 @with_config
 @click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")
+@click.option(
+    "--only", type=click.Choice(["fetch"]), help="Fetch and prove media, and leave the rest for later."
+)
 @click.option("--address", help="Of a running Ray cluster.  [default: engine.address, else one here]")
 @json_option
-def command(loaded: Loaded, local: bool, address: str | None, as_json: bool) -> None:
+def command(loaded: Loaded, local: bool, only: str | None, address: str | None, as_json: bool) -> None:
     """Turns the catalog's videos into shards, until all are done; begins where a killed run ended."""
     import dataclasses
 
@@ -39,7 +42,7 @@ def command(loaded: Loaded, local: bool, address: str | None, as_json: bool) -> 
     if address:
         settings = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, address=address))
     with Progress() as progress:
-        result = run(settings, local=local, show=progress.show, say=progress.say)
+        result = run(settings, local=local, only_fetch=only == "fetch", show=progress.show, say=progress.say)
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),
