@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.report.funnel import clock, funnel, funnel_lines
@@ -34,14 +35,17 @@ def status_facts(status: Status) -> dict[str, Any]:
     }
 
 
-def status_lines(status: Status, shards_uri: str) -> list[str]:
+def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = ()) -> list[str]:
+    """`acquisition`: lines on what is asked of platforms (acquisition.py)."""
     states = ", ".join(f"{count} {state}" for state, count in status.videos.items() if count)
     lines = [f"videos    {states or 'none: add some with `mien add`'}"]
     if status.live_runs:
         lines.append(f"running   {', '.join(status.live_runs)}")
     if status.next_try_at is not None:
         wait = max(0.0, status.next_try_at - time.time())
-        lines.append(f"waiting   the next retry is due in {clock(wait)}")
+        put_off = f"{status.put_off} put off, " if status.put_off else ""
+        lines.append(f"waiting   {put_off}the next retry is due in {clock(wait)}")
+    lines += acquisition
     for title, errors in (("videos", status.video_errors), ("segments", status.segment_errors)):
         for name, count in errors.items():
             lines.append(

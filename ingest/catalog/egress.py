@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
@@ -17,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog.records import EgressState, Outcome, Paused, Usage
 from ingest.catalog.schema import UNSETTLED, egress, grants
+from ingest.catalog.story import tell
 from ingest.rate import circuit, governor
 from ingest.rate.governor import WINDOW_SECONDS, Charge
 from ingest.rate.identity import Identity
@@ -207,6 +209,8 @@ def settle(connection: Connection, now: float, run_id: str, video_key: str, usag
         standing = _refused(standing, at, usage, probe=row.probe)
     if standing != before:
         _put(connection, standing)
+        if said := _said_of_circuit(before, standing):
+            tell(connection, now, run_id, [(video_key, *said)])
     if usage.outcome is not Outcome.REFUSED:
         return None
     return Paused(identity=row.identity, until=standing.paused_until, succeeded_at=standing.succeeded_at)
@@ -242,6 +246,16 @@ def _refused(standing: Standing, at: float, usage: Usage, *, probe: bool) -> Sta
         chance=random.random(),  # noqa: S311 (spreads, protects nothing)
     )
     return replace(refused, error_class=usage.error_class, error_text=usage.error_text[:500])
+
+
+def _said_of_circuit(before: Standing, after: Standing) -> tuple[str, str] | None:
+    """An event of the video that found out."""
+    if after.paused_until > before.paused_until:
+        until = datetime.fromtimestamp(after.paused_until, UTC).isoformat(timespec="seconds")
+        return "paused", f"{after.name} until {until}: {after.error_class}"
+    if before.is_open and not after.is_open:
+        return "resumed", f"{after.name} is asked again"
+    return None
 
 
 def abandon(connection: Connection, now: float, run_id: str) -> None:

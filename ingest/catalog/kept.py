@@ -20,7 +20,7 @@ _KNOWN = (
 _PUT = (
     update(videos)
     .where(videos.c.key == bindparam("video"))
-    .values(media_uri=bindparam("uri"), governed=bindparam("is_governed"))
+    .values(media_uri=bindparam("copy_uri"), governed=bindparam("is_governed"))
 )
 _STATES = select(videos.c.key, videos.c.state).where(videos.c.key.in_(bindparam("keys", expanding=True)))
 _UNDER_WAY = (
@@ -52,7 +52,7 @@ def record(connection: Connection, now: float, run_id: str, key: str, uri: str) 
     known = connection.execute(_KNOWN, {"key": key}).one_or_none()
     if known is None or known.media_uri == uri:
         return
-    connection.execute(_PUT, {"video": key, "uri": uri, "is_governed": False})
+    connection.execute(_PUT, {"video": key, "copy_uri": uri, "is_governed": False})
     if known.media_uri is None:
         tallies.add(connection, run_id, {tallies.KEPT: 1.0, tallies.KEPT_BYTES: float(known.bytes or 0)})
     tell(connection, now, run_id, [(key, "kept", uri)])
@@ -63,7 +63,9 @@ def forget(connection: Connection, now: float, run_id: str, key: str) -> None:
     known = connection.execute(_KNOWN, {"key": key}).one_or_none()
     if known is None or known.media_uri is None:
         return
-    connection.execute(_PUT, {"video": key, "uri": None, "is_governed": known.source in GOVERNED_SOURCES})
+    connection.execute(
+        _PUT, {"video": key, "copy_uri": None, "is_governed": known.source in GOVERNED_SOURCES}
+    )
     tallies.add(connection, run_id, {tallies.KEPT: -1.0, tallies.KEPT_BYTES: -float(known.bytes or 0)})
     tell(connection, now, run_id, [(key, "kept copy lost", known.media_uri)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Column, Connection, func, insert, inspect, select, update
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from ingest.catalog import schema, tallies
 
@@ -21,7 +21,7 @@ def upgrade(connection: Connection, found: int) -> int:
             if column.name not in there:
                 _add_column(connection, table.name, column)
         for index in table.indexes:
-            index.create(connection, checkfirst=True)
+            connection.execute(CreateIndex(index, if_not_exists=True))
     if found < 2:
         _count_media(connection)
     connection.execute(update(schema.schema_version).values(version=schema.VERSION))

@@ -9,17 +9,30 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from ingest.catalog import duplicates, queue, retries, runs, tallies
 from ingest.catalog.records import MediaRecord
-from ingest.catalog.schema import FAILED, VIDEO_STATES, events, media, queries, segments, shards, videos
+from ingest.catalog.schema import (
+    FAILED,
+    GOVERNED,
+    PUT_OFF,
+    VIDEO_STATES,
+    events,
+    media,
+    queries,
+    segments,
+    shards,
+    videos,
+)
 from ingest.errors import UsageError
 from ingest.media import VideoRef
 from ingest.sources.naming import path_uri
 
 _CANDIDATES_SHOWN = 5
 _LAST_CHARACTER = "\U0010ffff"
+_GOVERNED = select(func.count()).select_from(videos).where(GOVERNED)
+_PUT_OFF = select(func.count()).select_from(videos).where(PUT_OFF, videos.c.next_try_at > bindparam("now"))
 _SEGMENT_OR_SAMPLE = re.compile(r"(?P<video>.+)-\d{9}(-\d{2})?")
 
 
@@ -46,6 +59,16 @@ class Status:
     next_try_at: float | None
     videos_by_fingerprint: dict[str, int]
     """Videos that belong to a configuration: begun, done or failed under it."""
+    fetched: int
+    """Videos whose media was had and probed, at some time."""
+    fetched_bytes: int
+    kept: int
+    """Of which a copy is kept in the media store."""
+    kept_bytes: int
+    governed: int
+    """Videos that wait, and can only be had from a platform within a budget."""
+    put_off: int
+    """Videos that wait for a time of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +153,12 @@ def status(connection: Connection, now: float) -> Status:
         live_runs=runs.live(connection, now),
         next_try_at=queue.next_try_at(connection, now, None),
         videos_by_fingerprint=queue.by_fingerprint(connection),
+        fetched=_count(sums, tallies.FETCHED),
+        fetched_bytes=_count(sums, tallies.FETCHED_BYTES),
+        kept=_count(sums, tallies.KEPT),
+        kept_bytes=_count(sums, tallies.KEPT_BYTES),
+        governed=connection.scalar(_GOVERNED) or 0,
+        put_off=connection.scalar(_PUT_OFF, {"now": now}) or 0,
     )
 
 
@@ -213,6 +242,10 @@ def _segment_story(row: Row[Any]) -> SegmentStory:
         error_class=row.error_class,
         error_text=row.error_text,
     )
+
+
+def _count(sums: dict[str, float], name: str) -> int:
+    return max(0, round(sums.get(name, 0.0)))
 
 
 def _seconds_by_fate(sums: dict[str, float]) -> dict[str, float]:
