@@ -51,7 +51,7 @@ check: install
 	$(BIN)/lint-imports
 
 chaos: install weights
-	$(BIN)/python -m pytest -m chaos
+	MIEN_CHAOS_ROUNDS=$${MIEN_CHAOS_ROUNDS:-20} $(BIN)/python -m pytest -m chaos -rA tests/chaos
 
 bench: install weights
 	$(BIN)/python -m tests.bench

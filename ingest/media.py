@@ -55,7 +55,7 @@ class Job:
     identity: str = ""
     """Name of the egress identity that was granted for it; "" where none is needed."""
     media_uri: str = ""
-    """Of the copy that is kept of it, which is read instead of asking for it again; "" where there is none."""
+    """Of the copy that is kept of it, which is read instead of asking again; "" where there is none."""
 
     @property
     def key(self) -> str:

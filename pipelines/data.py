@@ -176,6 +176,31 @@ class SegmentDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentFailed:
+    """The rest of a file that broke while it was being cut; the segments before it are whole."""
+
+    video_key: str
+    start_ms: int
+    end_ms: int
+    stage: str
+    error_class: str
+    text: str
+    final: bool = True
+
+    @property
+    def key(self) -> str:
+        return f"{self.video_key}-{self.start_ms:09d}"
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ms - self.start_ms) / 1000
+
+    @property
+    def nbytes(self) -> int:
+        return 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
     """One closed and published tar, not yet committed."""
 

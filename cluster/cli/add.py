@@ -42,7 +42,8 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
             }
         )
     else:
-        click.echo(f"{len(result.new)} new, {len(result.known)} known already")
+        nothing = "" if result.new or result.known or tally.errors else ": there are no media files there"
+        click.echo(f"{len(result.new)} new, {len(result.known)} known already{nothing}")
         if tally.skipped_count:
             click.echo(tally.summary())
         if tally.left_out:

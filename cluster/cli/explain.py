@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 @json_option
 def command(needle: str, loaded: Loaded, as_json: bool) -> None:
     """Tells the story of one video: each attempt, what became of every second, and the raw error."""
-    import contextlib
     import dataclasses
 
     from cluster.report.state import story_lines
-    from ingest.catalog import Catalog
     from ingest.errors import UsageError
 
-    with contextlib.closing(Catalog.open(loaded.settings.store.catalog_url)) as catalog:
+    with existing_catalog(loaded) as catalog:
         story = catalog.explain(needle)
     if story is None:
         raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")

@@ -22,10 +22,10 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 COMMANDS = {
-    "demo": "Makes a small film and turns it into shards, to see everything work.",
+    "demo": "Turns three small real films into shards, to see everything work.",
     "doctor": "Checks this machine: what is there, what is not, and the cure.",
     "search": "Finds videos on YouTube by words, and adds them to the catalog.",
-    "add": "Adds videos to the catalog: files, folders, lists.",
+    "add": "Adds videos to the catalog: files, folders, URLs, corpora, tables.",
     "run": "Turns the catalog's videos into shards, until all are done.",
     "status": "Shows what is done, what is left, what failed, and the yield.",
     "explain": "Tells the story of one video: every attempt, every loss.",
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo(error.format_message(), err=True)
         code = EXIT_USAGE
     except click.ClickException as error:
-        code = _say("UsageError", f"{error.format_message()}{_see_help(error)}", EXIT_USAGE)
+        code = _say("UsageError", f"{error.format_message().rstrip('.')}{_see_help(error)}", EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort):
         code = _say("Interrupted", "stopped by hand", EXIT_INTERRUPTED)
     except BrokenPipeError:

@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
+    from ingest.catalog import Catalog
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -47,6 +48,20 @@ def load_config(file: Path | None = None, assignments: tuple[str, ...] = ()) -> 
     loaded = load(file=file, flags=assignments)
     os.environ.update(weights_environment(loaded.settings))
     return loaded
+
+
+def existing_catalog(loaded: Loaded) -> Catalog:
+    """The catalog; UsageError where there is none, for looking at nothing must not make one."""
+    from ingest.catalog import Catalog
+    from ingest.errors import UsageError
+
+    store = loaded.settings.store
+    if store.catalog_file is not None and not store.catalog_file.exists():
+        raise UsageError(
+            f"no catalog at {store.catalog_file}; make one with `mien add`, or say where it is: "
+            "--set store.root=FOLDER"
+        )
+    return Catalog.open(store.catalog_url)
 
 
 def echo_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import with_config
+from cluster.cli.options import existing_catalog, with_config
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
@@ -14,22 +14,37 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: mien retry --class DeadlineExceededError")
 @click.option("--class", "error_class", help="Class of the failure, as `mien status` names it.")
-@click.option("--id", "key", help="Key of one video.")
+@click.option("--id", "needle", help="One video, by whatever `mien explain` finds it by.")
 @click.option("--all", "everything", is_flag=True, help="Everything that failed.")
 @with_config
-def command(error_class: str | None, key: str | None, everything: bool, loaded: Loaded) -> None:
-    """Puts failed videos back into the queue, by class of failure; `mien run` tries them again."""
-    import contextlib
-
-    from ingest.catalog import Catalog
+def command(error_class: str | None, needle: str | None, everything: bool, loaded: Loaded) -> None:
+    """Puts failed videos and segments back into the queue, by class of failure, for the next `mien run`."""
     from ingest.errors import UsageError
 
-    if not (error_class or key or everything):
-        raise UsageError("say what to retry: --class NAME, --id KEY or --all")
-    with contextlib.closing(Catalog.open(loaded.settings.store.catalog_url)) as catalog:
-        known = catalog.error_classes()
-        if error_class and error_class not in known:
-            there = ", ".join(f"{name} ({count})" for name, count in known.items()) or "nothing"
-            raise UsageError(f"nothing failed as {error_class}; what failed: {there}")
-        count = catalog.retry(error_class=error_class, key=key)
-    click.echo(f"{count} videos are waiting again")
+    if not (error_class or needle or everything):
+        raise UsageError("say what to retry: --class NAME, --id ID or --all")
+    with existing_catalog(loaded) as catalog:
+        failed = catalog.error_classes()
+        if error_class and error_class not in failed:
+            _refuse_unknown(error_class)
+        story = catalog.explain(needle) if needle else None
+        if needle and story is None:
+            raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")
+        count = catalog.retry(error_class=error_class, key=story.video.key if story else None)
+    click.echo(f"{count} video{' is' if count == 1 else 's are'} waiting again")
+    if not count:
+        there = ", ".join(f"{name} ({number})" for name, number in failed.items())
+        click.echo(f"what failed: {there or 'nothing'}")
+
+
+def _refuse_unknown(error_class: str) -> None:
+    """That nothing failed so is good news; a name that no failure has is a slip."""
+    import difflib
+
+    from ingest import errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    names = [kind.__name__ for kind in kinds if issubclass(kind, errors.MienError)]
+    if error_class not in names:
+        (near,) = difflib.get_close_matches(error_class, names, n=1, cutoff=0.0)
+        raise errors.UsageError(f"no failure is ever called {error_class}; did you mean {near}?")

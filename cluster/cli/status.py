@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 @json_option
 def command(loaded: Loaded, as_json: bool) -> None:
     """Shows what is done, what is left, what failed and in which class, and the yield in seconds."""
-    import contextlib
     import time
 
     from cluster.report.acquisition import acquisition_facts, acquisition_lines
     from cluster.report.state import status_facts, status_lines
-    from ingest.catalog import Catalog
 
     store, identities = loaded.settings.store, loaded.settings.acquire.identities
-    with contextlib.closing(Catalog.open(store.catalog_url)) as catalog:
+    with existing_catalog(loaded) as catalog:
         status, egress = catalog.status(), catalog.egress(identities)
     now = time.time()
     if as_json:

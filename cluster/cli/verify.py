@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 )
 @with_config
 @click.option("--quick", is_flag=True, help="Hashes and indexes only; do not decode every member.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Take broken and missing shards back: the next `mien run` makes their samples again.",
+)
 @json_option
-def command(loaded: Loaded, quick: bool, as_json: bool) -> None:
+def command(loaded: Loaded, quick: bool, repair: bool, as_json: bool) -> None:
     """Reads every committed shard back: hash, index, each member decoded, no key twice, no file too many."""
-    from cluster.runner.verifying import verify
+    from cluster.runner import verifying
 
-    report = verify(loaded.settings, deep=not quick)
+    existing_catalog(loaded).close()
+    report = verifying.verify(loaded.settings, deep=not quick)
+    again = verifying.repair(loaded.settings, report.broken) if repair else 0
     if as_json:
         echo_json(
             {
@@ -30,6 +37,8 @@ def command(loaded: Loaded, quick: bool, as_json: bool) -> None:
                 "shards": report.shards,
                 "samples": report.samples,
                 "faults": report.faults,
+                "broken": report.broken,
+                "videos_waiting_again": again,
             }
         )
     else:
@@ -37,4 +46,6 @@ def command(loaded: Loaded, quick: bool, as_json: bool) -> None:
             click.echo(fault)
         verdict = f"{len(report.faults)} faults" if report.faults else "all as committed"
         click.echo(f"{report.shards} shards, {report.samples} samples: {verdict}")
+        if again:
+            click.echo(f"{len(report.broken)} shards taken back: {again} videos wait for `mien run`")
     raise SystemExit(1 if report.faults else 0)

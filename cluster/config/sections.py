@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from annotated_types import Ge, Gt
 
@@ -31,7 +32,14 @@ class Store:
     @property
     def catalog_url(self) -> str:
         # Absolute, here and below: workers start in folders of their own.
-        return self.catalog or f"sqlite:///{Path(self.root).absolute()}/catalog.sqlite"
+        path = f"{Path(self.root).absolute()}/catalog.sqlite"
+        return self.catalog or f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
+
+    @property
+    def catalog_file(self) -> Path | None:
+        """None where the catalog is a server's."""
+        kind, _, path = self.catalog_url.partition(":///")
+        return Path(unquote(path.partition("?")[0])) if kind == "sqlite" else None
 
     @property
     def shards_uri(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,12 @@ SettingsModel: Any = model_of(Settings, base=_Root)
 
 
 def connect(settings: Settings) -> Settings:
-    """Hands the values that several stages share from `clip`, `store` and `acquire` to each."""
+    """Hands the values that several stages share from `clip`, `store` and `acquire` to each; `~` is home."""
     clip = settings.clip
+    places = {name: getattr(settings.store, name) for name in ("root", "shards", "cache")}
+    # Not by pathlib, which would make one slash of the two in an object store's URI.
+    found = {name: os.path.expanduser(place) for name, place in places.items()}  # noqa: PTH111
+    settings = replace(settings, store=replace(settings.store, **found))
     return replace(
         settings,
         fetch=replace(

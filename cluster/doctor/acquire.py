@@ -186,11 +186,11 @@ def check_acquisition(settings: Settings, sources: Collection[str]) -> None:
 def _videos_wait(settings: Settings) -> bool:
     from ingest.catalog import Catalog
 
-    url = settings.store.catalog_url
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+    store = settings.store
+    if store.catalog_file is not None and not store.catalog_file.exists():
         return False
     try:
-        with Catalog.open(url) as catalog:
+        with Catalog.open(store.catalog_url) as catalog:
             asked_at = catalog.governed_at(
                 fingerprint=fingerprint(settings), identities=settings.acquire.identities
             )

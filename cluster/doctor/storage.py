@@ -28,8 +28,7 @@ def weights(settings: Settings) -> Iterator[Check]:
 
 
 def catalog(settings: Settings) -> Iterator[Check]:
-    url = settings.store.catalog_url
-    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+    url, file = settings.store.catalog_url, settings.store.catalog_file
     if file is not None and not file.exists():
         yield creatable("catalog", file.parent, str(file))
         return

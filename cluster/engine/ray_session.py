@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from ingest.errors import UnexpectedError
+
 logger = logging.getLogger("mien.ray")
 
 _ENVIRONMENT = {
@@ -29,6 +31,7 @@ _ENVIRONMENT = {
     # listens, without authentication, on the machine's public address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
+_VITAL = ("raylet", "gcs_server")
 _LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
 
 
@@ -86,6 +89,21 @@ class RaySession:
             raise
         finally:
             del os.environ["MIEN_RAY_FOLDER"]
+
+    def check_alive(self) -> None:
+        """Raises UnexpectedError where the Ray that was started here has died. Left to itself, Ray ends this
+        process without a word some 15 seconds later."""
+        if self._watchdog is None:
+            return
+        import ray
+
+        node: Any = ray._private.worker._global_node
+        for name in _VITAL:
+            started = node.all_processes.get(name, ()) if node is not None else ()
+            if any(info.process.poll() is not None for info in started):
+                raise UnexpectedError(
+                    f"Ray's {name} has died under this run, killed or out of memory; run again to go on"
+                )
 
     def __exit__(self, *_: object) -> None:
         if not self._owned:

@@ -148,6 +148,7 @@ class Engine:
                     self._look_for_late(now)
                 if now >= next_tick:
                     next_tick = now + 1.0
+                    self._session.check_alive()
                     self._flush_old(now)
                     self._observer.tick(self._snapshot(now - started))
                 if self._inbox.empty() and self._is_over():
@@ -175,22 +176,30 @@ class Engine:
     def _handle(self, event: tuple[Any, ...]) -> None:
         match event:
             case ("done", worker, call, future):
-                if worker.dead:  # what it ran is under way again
-                    return
-                worker.calls.remove(call)
-                worker.clock = time.monotonic()
-                self._flow.pool_of(worker).settle(call)
-                error = future.exception()
-                if error is None:
-                    self._flow.on_reply(worker, call, future.result())
-                else:
-                    self._flow.on_ray_error(worker, call, error)
+                call.reply = future
+                self._take_reply(worker)
             case ("stop",):
                 self._stopping = True
             case ("acknowledge", keys):
                 self._flow.acknowledge(keys)
             case ("redo", keys):
                 self._flow.redo(keys)
+
+    def _take_reply(self, worker: Worker) -> None:
+        """The oldest call's, if it is there. Ray's callbacks come in any order, and the end of a fan-out that
+        overtook its last item would close the books on that."""
+        if worker.dead or not worker.calls or worker.calls[0].reply is None:
+            return  # a dead one's calls are under way again
+        call = worker.calls.popleft()
+        if worker.calls and worker.calls[0].reply is not None:
+            self._inbox.put(("done", worker, worker.calls[0], worker.calls[0].reply))
+        worker.clock = time.monotonic()
+        self._flow.pool_of(worker).settle(call)
+        error = call.reply.exception()
+        if error is None:
+            self._flow.on_reply(worker, call, call.reply.result())
+        else:
+            self._flow.on_ray_error(worker, call, error)
 
     def _admit(self) -> None:
         first, now = self._pools[0], time.monotonic()

@@ -53,6 +53,8 @@ class Call:
     promised_bytes: int = -1
     """Room taken in the next queue; -1 for none."""
     settled: bool = False
+    reply: Any = None
+    """The future that is done, once it is."""
 
 
 Inbox = Callable[["Worker", Call, Any], None]

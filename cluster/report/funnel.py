@@ -34,9 +34,9 @@ _AFTER = {
 
 
 def funnel(seconds_by_fate: Mapping[str, float]) -> list[Step]:
-    """From "probed" to "kept". The losses and what is kept add up to what was probed."""
+    """From "processed" to "kept". The losses and what is kept add up to what was processed."""
     total = sum(seconds_by_fate.values())
-    steps = [Step(name="probed", seconds=total, share=1.0 if total else 0.0, lost=0.0, reason="")]
+    steps = [Step(name="processed", seconds=total, share=1.0 if total else 0.0, lost=0.0, reason="")]
     left = total
     unknown = [reason for reason in seconds_by_fate if reason not in (*DROP_REASONS, KEPT)]
     for reason in (*_AFTER, *unknown):

@@ -53,8 +53,11 @@ class Progress:
             self._bar.stop()
 
     def say(self, line: str) -> None:
+        """What must not be missed, terminal or not."""
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
     def show(self, catalog: Catalog, snapshot: Snapshot, seconds: float) -> None:
         """`seconds` of media are through in this run, committed or not."""

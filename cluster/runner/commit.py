@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from ingest.catalog import Catalog, SegmentRecord, ShardRecord
 from ingest.errors import LeaseLostError
 from ingest.storage import Store
 from pipelines.data import SegmentDone, Shard
 
 SIDECAR = ".parquet"
+SHARD_NAME = re.compile(r"[0-9a-z]{14}-[0-9a-f]{6}-\d{5,}\.tar(\.parquet)?")
+"""As pipelines/shards/write.py makes them, and their sidecars."""
 
 
 def sidecar_name(shard: str) -> str:

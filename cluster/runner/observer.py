@@ -19,7 +19,7 @@ from ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, 
 from ingest.errors import LeaseLostError, Policy, PremiereError
 from ingest.media import Job, MediaFile
 from ingest.storage import Store
-from pipelines.data import SegmentDone, Shard
+from pipelines.data import SegmentDone, SegmentFailed, Shard
 
 VIDEO_STAGES = ("fetch", "split")
 MAX_VIDEO_ATTEMPTS = 5
@@ -117,6 +117,17 @@ class RunObserver:
             self._ended_seconds += item.seconds
             if len(self._dropped) >= 64:
                 self._flush_dropped()
+        elif isinstance(item, SegmentFailed):
+            broken = SegmentFailure(
+                video_key=item.video_key,
+                start_ms=item.start_ms,
+                end_ms=item.end_ms,
+                stage=item.stage,
+                error_class=item.error_class,
+                text=item.text,
+            )
+            self._ended_seconds += item.seconds
+            self._mine(lambda: self.catalog.record_segment_failure(self.run_id, broken))
 
     def _commit(self, shard: Shard) -> None:
         lost = commit_shard(self.catalog, self.store, self.run_id, shard)
@@ -222,8 +233,14 @@ class RunObserver:
 
     def _flush_dropped(self) -> None:
         records, self._dropped = self._dropped, []
-        if records:
-            self._mine(lambda: self.catalog.record_done(self.run_id, records))
+        while records:
+            try:
+                self.catalog.record_done(self.run_id, records)
+                return
+            except LeaseLostError as error:
+                # The others of the batch are still ours.
+                left = [record for record in records if record.key not in error.lost]
+                records = left if len(left) < len(records) else []
 
     def _mine(self, write: Callable[[], None]) -> None:
         """Writes, unless another run has taken the video over: then what we found is not ours to say."""

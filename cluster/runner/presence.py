@@ -15,7 +15,7 @@ from ingest.errors import CatalogError, LeaseLostError
 class Heartbeat:
     """Renews the run's lease from a thread: one item may keep the driver busy for longer than a lease.
 
-    A driver that hangs must lose its videos all the same: where it has not called `alive` for
+    A driver that hangs must lose its videos all the same: where it has not called `alive` again for
     `patience_seconds`, the lease runs out.
     """
 
@@ -24,7 +24,8 @@ class Heartbeat:
     ) -> None:
         self._catalog, self._run_id = catalog, run_id
         self._every_seconds, self._patience_seconds = lease_seconds / 4, patience_seconds
-        self._seen = time.monotonic()
+        self._seen = math.inf
+        """When `alive` was last called; recovery, before that, takes as long as it takes."""
         self._lost: LeaseLostError | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)

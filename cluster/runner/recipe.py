@@ -15,6 +15,11 @@ from pipelines.talking_face import talking_face
 
 # A segment leaves the splitter every 75 s of media at the latest, whatever the length of the file.
 SPLIT_DEADLINE = DeadlineRule(base=120.0, per_second=0.2)
+# How large a file is nobody knows before it is fetched; a transfer that stalls gives itself up much sooner.
+FETCH_DEADLINE = DeadlineRule(base=6 * 3600.0, per_second=0.0)
+# A shard is closed, forced to the disk and uploaded within one call, over whatever uplink there is.
+SHARDS_DEADLINE = DeadlineRule(base=3600.0, per_second=0.0)
+OWN_DEADLINES = {"fetch": FETCH_DEADLINE, "split": SPLIT_DEADLINE, "shards": SHARDS_DEADLINE}
 # The share of a CPU that a worker of a light stage keeps busy, measured over ten minutes of talk.
 LIGHT_SHARE = {"fetch": 0.05, "split": 0.1, "align": 0.1, "shards": 0.05}
 GPU_SHARE = 0.5
@@ -73,7 +78,7 @@ def build_pools(settings: Settings, stages: list[Any], *, cpus: float, downloads
                 cpus=LIGHT_SHARE.get(stage.name, share),
                 gpus=GPU_SHARE if stage.name in on_gpu else 0,
                 memory_mb=settings.engine.memory_mb or resources.memory_mb,
-                deadline=SPLIT_DEADLINE if stage.name == "split" else rule,
+                deadline=OWN_DEADLINES.get(stage.name, rule),
                 fan_out=stage.name == "split",
                 report=stage.name == "fetch",
             )

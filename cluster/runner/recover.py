@@ -8,12 +8,12 @@ commit nothing any more even if its process should wake up, and only then are it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cluster.runner.commit import SIDECAR, run_of, sidecar_name
+from cluster.runner.commit import SHARD_NAME, SIDECAR, run_of, sidecar_name
 from ingest.catalog import Catalog, ShardRecord
-from ingest.errors import StorageMissingError
+from ingest.errors import ConfigError, StorageMissingError
 from ingest.storage import Store
 from pipelines.shards.index import encode_index, scan_tar
 from pipelines.shards.spool import driver_is_dead, sweep_spool
@@ -60,16 +60,38 @@ def _publish_sidecar(
 def remove_uncommitted(
     catalog: Catalog, store: Store, *, of: str | None = None, report: Callable[[str], None]
 ) -> None:
-    """Deletes the tars that no run can commit any more; `of`: those of this run alone, which has ended."""
+    """Deletes the tars that no run can commit any more; `of`: those of this run alone, which has ended.
+
+    Only files of runs that this catalog knows: another catalog may publish into the same place, and what
+    else lies there is nobody's to delete.
+    """
     # In this order: a file of a run that commits and ends meanwhile is then found in the catalog.
     names = [entry.name for entry in store.list() if of is None or run_of(entry.name) == of]
-    if not names:
-        return
-    going_on = catalog.end_dead_runs()
+    for name in uncommitted(catalog, names):
+        store.delete(name)
+        report(f"deleted {name}, which was never committed")
+
+
+def uncommitted(catalog: Catalog, names: Iterable[str]) -> list[str]:
+    """Those of `names` that a run of this catalog published, and none can commit any more."""
+    found = {name: run_of(name) for name in names if SHARD_NAME.fullmatch(name)}
+    if not found:
+        return []
+    over = catalog.known_runs(set(found.values())) - catalog.end_dead_runs()
     committed = catalog.shard_names()
-    for name in names:
-        shard_name = name.removesuffix(SIDECAR)
-        rubbish = shard_name.endswith(".tar") and run_of(shard_name) not in going_on
-        if rubbish and shard_name not in committed:
-            store.delete(name)
-            report(f"deleted {name}, which was never committed")
+    left = [name for name, run in found.items() if run in over]
+    return [name for name in left if name.removesuffix(SIDECAR) not in committed]
+
+
+def refuse_other_home(catalog: Catalog, store: Store) -> None:
+    """Raises ConfigError where this catalog's shards lie elsewhere: its samples would be torn apart.
+
+    A store that was moved as a whole is at home where its shards are now.
+    """
+    for shard in catalog.shards()[:1]:
+        if not shard.uri.startswith(f"{store.uri}/") and not store.exists(shard.name):
+            home = shard.uri.rpartition("/")[0]
+            raise ConfigError(
+                f"this catalog's shards lie in {home}, not in {store.uri}; set store.shards to where they "
+                "are, on every machine that shares the catalog"
+            )

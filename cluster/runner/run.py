@@ -20,7 +20,7 @@ from cluster.runner.media import FetchedMedia
 from cluster.runner.observer import RunObserver
 from cluster.runner.presence import Heartbeat
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
-from cluster.runner.recover import recover, remove_uncommitted
+from cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
 from cluster.runner.stopping import Stopping
 from ingest.catalog import Catalog, Status
 from ingest.errors import MienError, ProviderError
@@ -71,13 +71,21 @@ def run(
     store = open_store(settings.store.shards_uri)
     spool = Path(settings.store.root).absolute() / "spool"
     with Stopping() as stopping, contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+        refuse_other_home(catalog, store)
         run_id = catalog.begin_run(
             fingerprint=hashed,
             config_json=json.dumps(redact(settings), default=str),
             host=socket.gethostname(),
             lease_seconds=settings.engine.lease_seconds,
         )
-        with _working_in(spool, run_id):
+        heartbeat = Heartbeat(
+            catalog,
+            run_id,
+            lease_seconds=settings.engine.lease_seconds,
+            # In one process, an item may take as long as it takes.
+            patience_seconds=math.inf if local else max(HANG_SECONDS, settings.engine.lease_seconds),
+        )
+        with _working_in(spool, run_id), heartbeat:
             try:
                 store.check_writable(f"{run_id}-write-check")
                 if settings.fetch.keep_uri:
@@ -89,6 +97,7 @@ def run(
                     store,
                     run_id,
                     stopping,
+                    heartbeat=heartbeat,
                     fingerprint=hashed,
                     local=local,
                     only_fetch=only_fetch,
@@ -146,6 +155,7 @@ def _drive(
     run_id: str,
     stopping: Stopping,
     *,
+    heartbeat: Heartbeat,
     fingerprint: str,
     local: bool,
     only_fetch: bool,
@@ -153,13 +163,6 @@ def _drive(
     say: Callable[[str], None],
 ) -> None:
     options, acquire = settings.engine, settings.acquire
-    heartbeat = Heartbeat(
-        catalog,
-        run_id,
-        lease_seconds=options.lease_seconds,
-        # In one process, an item may take as long as it takes.
-        patience_seconds=math.inf if local else max(HANG_SECONDS, options.lease_seconds),
-    )
     stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
     is_asking = catalog.governed_at(fingerprint=fingerprint, identities=acquire.identities) != (None, None)
     downloads = min(MAX_DOWNLOADS, DOWNLOADS_PER_IDENTITY * len(acquire.identities)) if is_asking else 0
@@ -200,8 +203,7 @@ def _drive(
         )
     observer.engine = engine
     stopping.attach(engine)
-    with heartbeat:
-        if stopping.signal is None:
-            engine.run()
-        observer.close()
-        media.release(closing=True)
+    if stopping.signal is None:
+        engine.run()
+    observer.close()
+    media.release(closing=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 from cluster.config import Settings
@@ -173,12 +172,9 @@ def _new_keys(catalog: Catalog | None, refs: list[VideoRef], *, dry_run: bool) -
 @contextlib.contextmanager
 def _catalog(settings: Settings, *, dry_run: bool) -> Iterator[Catalog | None]:
     """None where there is no catalog yet and none is to be made."""
-    if dry_run and not settings.store.catalog and not _exists(settings.store.catalog_url):
+    file = settings.store.catalog_file
+    if dry_run and file is not None and not file.exists():
         yield None
         return
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         yield catalog
-
-
-def _exists(catalog_url: str) -> bool:
-    return Path(catalog_url.removeprefix("sqlite:///")).exists()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cluster.config import Settings
-from cluster.runner.commit import SIDECAR, run_of, sidecar_name
+from cluster.runner.commit import sidecar_name
+from cluster.runner.recover import uncommitted
 from ingest.catalog import Catalog, ShardRecord
 from ingest.errors import StorageError
 from ingest.storage import Store, open_store
@@ -18,6 +20,8 @@ class Verified:
     shards: int = 0
     samples: int = 0
     faults: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Names of committed shards with a fault."""
 
 
 def verify(settings: Settings, *, deep: bool) -> Verified:
@@ -26,17 +30,36 @@ def verify(settings: Settings, *, deep: bool) -> Verified:
     report = Verified()
     seen: dict[str, str] = {}
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
-        entries = {entry.name for entry in store.list()}
-        live = set(catalog.live_runs())
+        # The catalog first: what a live run publishes meanwhile is then one file too many at most.
         shards = catalog.shards()
+        live = set(catalog.live_runs())
+        entries = {entry.name for entry in store.list()}
         for shard in shards:
+            before = len(report.faults)
             _verify_shard(shard, store, report, entries=entries, live=live, seen=seen, deep=deep)
-        committed = {shard.name for shard in shards}
-        for name in sorted(entries):
-            tar = name.removesuffix(SIDECAR)
-            if tar not in committed and run_of(tar) not in live:
-                report.faults.append(f"{name}: was never committed; the next `mien run` removes it")
+            if len(report.faults) > before:
+                report.broken.append(shard.name)
+        report.faults += [
+            f"{name}: was never committed; the next `mien run` removes it"
+            for name in sorted(uncommitted(catalog, entries))
+        ]
     return report
+
+
+def repair(settings: Settings, names: Sequence[str]) -> int:
+    """Takes broken shards back, so that the next run makes their samples again; removes what is left of them.
+
+    Returns the number of videos that wait again. Raises CatalogError while a run works on one of them.
+    """
+    store = open_store(settings.store.shards_uri)
+    videos = 0
+    with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+        for name in names:
+            # Readers first: a sample must not be seen in its old shard and in its new one.
+            store.delete(sidecar_name(name))
+            videos += catalog.forget_shard(name)
+            store.delete(name)
+    return videos
 
 
 def _verify_shard(

@@ -11,7 +11,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from ingest.catalog import claims, egress, kept, progress, queue, retries, runs, segments, shards, views
+from ingest.catalog import (
+    claims,
+    egress,
+    kept,
+    progress,
+    queue,
+    retries,
+    runs,
+    segments,
+    shards,
+    undo,
+    views,
+)
 from ingest.catalog.database import Database
 from ingest.catalog.records import (
     AddResult,
@@ -97,6 +109,18 @@ class Catalog:
         go on. A run that is not among these can commit nothing any more, whatever its process does."""
         now = self._clock()
         return self._database.write(lambda connection: runs.end_dead(connection, now, known_dead))
+
+    def known_runs(self, run_ids: Collection[str]) -> set[str]:
+        """Those of `run_ids` that are runs of this catalog, ended or not."""
+        return self._database.read(lambda connection: runs.known(connection, run_ids))
+
+    def forget_shard(self, name: str) -> int:
+        """Takes a committed shard back; returns the number of videos that wait again because of it.
+
+        Raises CatalogError while a run works on one of them.
+        """
+        now = self._clock()
+        return self._database.write(lambda connection: undo.forget_shard(connection, now, name))
 
     def holders(self) -> dict[str, float]:
         """The runs that hold videos, and until when (seconds since the epoch) each lease lives so far."""

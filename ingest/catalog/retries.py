@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, true, update
@@ -80,7 +81,7 @@ def retry(connection: Connection, now: float, error_class: str | None, key: str 
         return 0
     if undone:
         connection.execute(_FORGET, [{"video": row.video_key, "start": row.start_ms} for row in undone])
-    connection.execute(_RESET, [{"video": video_key} for video_key in stories])
+    reset(connection, stories)
     tell(
         connection,
         now,
@@ -91,6 +92,11 @@ def retry(connection: Connection, now: float, error_class: str | None, key: str 
     lost += [{tallies.FAILED: row.failed_seconds} for row in found.values()]
     tallies.add(connection, tallies.NOBODY, tallies.fates((), lost))
     return len(stories)
+
+
+def reset(connection: Connection, video_keys: Iterable[str]) -> None:
+    """The videos wait as if they had never failed."""
+    connection.execute(_RESET, [{"video": video_key} for video_key in video_keys])
 
 
 def _only(column: ColumnElement[Any], value: str | None) -> list[ColumnElement[bool]]:

@@ -185,3 +185,8 @@ def _gone(run_id: str, keys: Iterable[str]) -> LeaseLostError:
         f"run {run_id} is over: it ended, or its lease ran out before it was renewed; start another",
         keys,
     )
+
+
+def known(connection: Connection, run_ids: Collection[str]) -> set[str]:
+    """Those of `run_ids` that are runs of this catalog."""
+    return set(connection.scalars(select(runs.c.id).where(runs.c.id.in_(sorted(run_ids)))))

@@ -55,5 +55,7 @@ def cut_between_words(run: Run, words: Sequence[Word], *, min_rows: int, max_row
         cut = best[1]
     else:
         pieces = -(-(high - low) // max_rows)
-        cut = low + (high - low) // pieces
+        even = (high - low) // pieces
+        # Where even pieces would all be too short, one whole clip is better than none.
+        cut = low + (even if even >= min_rows else max_rows)
     return [(low, cut), *cut_between_words((cut, high), words, min_rows=min_rows, max_rows=max_rows)]

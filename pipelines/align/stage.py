@@ -12,6 +12,7 @@ from pipelines.align.clips import Run, cut_between_words, trim_to_words
 from pipelines.align.layers import Limits, find_layers
 from pipelines.align.rows import runs
 from pipelines.data import ROW_HZ, Bool, Sample, Segment, SegmentDone, Word
+from pipelines.ranges import NotNegative, Share
 from pipelines.shards.sample import Clip, make_sample
 from pipelines.stage import Resources
 
@@ -30,15 +31,15 @@ class Align:
     require: tuple[str, ...] = ("speech", "face")
     min_seconds: float = 1.0
     max_seconds: float = 15.0
-    max_pause_seconds: float = 1.0
+    max_pause_seconds: NotNegative = 1.0
     """A pause longer than this ends a clip."""
-    max_face_gap_seconds: float = 0.2
+    max_face_gap_seconds: NotNegative = 0.2
     """A face missing for longer than this ends a clip."""
-    lead_seconds: float = 0.12
+    lead_seconds: NotNegative = 0.12
     """Quiet kept before the first word and after the last."""
-    speaking_threshold: float = 0.35
+    speaking_threshold: Share = 0.35
     """Least speaking score (annotators/speaking.py) of a face that counts as speaking."""
-    dominance: float = 0.6
+    dominance: Share = 0.6
     """Least share of the liveliest mouth's score, where several faces are in the picture."""
     fingerprint: str = ""
 

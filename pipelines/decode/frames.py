@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import dropwhile
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,8 @@ class FrameReader:
         self._threads = threads
         self._interval = 1.0 / media.video.mean_fps if media.video.mean_fps else 0.04
         self._container: InputContainer | None = None
+        # Asked of the stream once: it makes a new Fraction each time, and there are two for each picture.
+        self._time_base = Fraction(1)
         self._decoding: Iterator[_Decoded] = iter(())
         self._held: _Decoded | None = None
         # Every frame later than this is still to come in this pass.
@@ -212,6 +215,7 @@ class FrameReader:
         for stream in self._container.streams:
             if stream.index != self._video.index:
                 stream.discard = Discard.all
+        self._time_base = self._stream().time_base or Fraction(1)
         context = self._stream().codec_context
         context.thread_count = self._threads
         if self._threads != 1:
@@ -223,12 +227,10 @@ class FrameReader:
         return self._container.streams[self._video.index]  # type: ignore[return-value]
 
     def _ticks(self, seconds: float) -> int:
-        return math.floor((seconds + self._media.zero_seconds) / (self._stream().time_base or 1))
+        return math.floor((seconds + self._media.zero_seconds) / self._time_base)
 
     def _seconds(self, ticks: int) -> float:
-        base = self._stream().time_base
-        assert base is not None  # noqa: S101
-        return seconds_of(ticks, base) - self._media.zero_seconds
+        return seconds_of(ticks, self._time_base) - self._media.zero_seconds
 
     def _packets(self, *, sought: bool) -> Iterator[Packet[VideoStream]]:
         """After a seek from the first key frame on: what comes before it only litters the decoder."""

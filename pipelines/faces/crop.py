@@ -82,18 +82,19 @@ def warp_crop(picture: Picture, crop_from_stored: Float64) -> Planes:
     # Chroma (i, j) lies at luma (2i + left, 2j + 0.5) in the film, at (2i + 0.5, 2j + 0.5) in JPEG.
     chroma = crop_from_stored.copy()
     chroma[:, 2] = 0.5 * (crop_from_stored @ (left, 0.5, 1.0)) - 0.25
-    luma = _warp(y, crop_from_stored, CROP_PIXELS, shrink, black)
+    luma = _warp(y, inverse(crop_from_stored), CROP_PIXELS, shrink, black)
+    back = inverse(chroma)
     return _to_jfif(
-        (luma, _warp(u, chroma, HALF, shrink, 128), _warp(v, chroma, HALF, shrink, 128)),
+        (luma, _warp(u, back, HALF, shrink, 128), _warp(v, back, HALF, shrink, 128)),
         picture.matrix,
         picture.full_range,
     )
 
 
-def _warp(plane: UInt8, target_from_plane: Float64, size: int, shrink: int, border: int) -> UInt8:
+def _warp(plane: UInt8, back: Float64, size: int, shrink: int, border: int) -> UInt8:
+    """(size, size) pixels of `plane`, where the map `back` (2, 3) from target pixels to plane pixels says."""
     import cv2
 
-    back = inverse(target_from_plane)
     if shrink > 1:
         corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ back[:, :2].T + back[:, 2]
         low = np.maximum(np.floor(corners.min(0)).astype(int) - shrink, 0)

@@ -45,11 +45,11 @@ class Scrfd:
     """SCRFD (Guo et al. 2021) by insightface's own class, on a session that we opened."""
 
     def __init__(self, name: str, path: Path, *, device: Device, threads: int, threshold: float) -> None:
-        from insightface.model_zoo.scrfd import SCRFD
+        from pipelines.faces.lean_scrfd import LeanScrfd
 
         session = open_session(path, device, threads)
         # One session for every size: a static copy for each is no faster here (measured) and is never freed.
-        self._model = SCRFD(str(path), session=session, static_shape_sessions=False)
+        self._model = LeanScrfd(str(path), session=session, static_shape_sessions=False)
         self._threshold = threshold
         self.use = use_of(name, path, prove(session, device))
 

@@ -17,6 +17,7 @@ from pipelines.faces.reading import Frames
 from pipelines.faces.rows import merge_spans, rows_of, shown_frames
 from pipelines.faces.sessions import Device
 from pipelines.faces.tracks import Follower, Following, Trail
+from pipelines.ranges import AtLeastOne, NotNegative, Positive, Share
 from pipelines.stage import Resources
 
 _Models = tuple[Detector, Identity | None]
@@ -35,18 +36,18 @@ class Faces:
     """Join tracks of one person by ArcFace; its weights are for research only."""
     look_at: Literal["speech", "all"] = "speech"
     """"speech": only what is spoken, and `pad_seconds` around it, is decoded and searched."""
-    pad_seconds: float = 0.3
-    detect_every_seconds: float = 0.16
-    score_threshold: float = 0.6
-    keep_threshold: float = 0.3
-    min_face_pixels: float = 40.0
-    max_faces: int = 8
-    max_lost_seconds: float = 0.6
-    min_detections: int = 3
-    max_offset_seconds: float = 0.05
+    pad_seconds: NotNegative = 0.3
+    detect_every_seconds: Positive = 0.16
+    score_threshold: Share = 0.6
+    keep_threshold: Share = 0.3
+    min_face_pixels: Positive = 40.0
+    max_faces: AtLeastOne = 8
+    max_lost_seconds: NotNegative = 0.6
+    min_detections: AtLeastOne = 3
+    max_offset_seconds: Positive = 0.05
     """A row without a frame so near in time is not visible."""
-    same_person_cosine: float = 0.4
-    threads: int = 1
+    same_person_cosine: Share = 0.4
+    threads: AtLeastOne = 1
     resources: Resources = field(default_factory=Resources)
     name: str = field(default="faces", init=False)
     _models: _Models | None = field(default=None, init=False, repr=False)
@@ -60,6 +61,7 @@ class Faces:
 
     def setup(self) -> None:
         import cv2
+        import scipy.optimize  # noqa: F401 (a third of a second, here and not in the first call)
 
         from pipelines.weights import locate
 

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ingest.errors import one_line
 from pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ
 from pipelines.shards.index import scan_tar
 
@@ -40,9 +41,14 @@ def check_shard(tar: IO[bytes], index: bytes, *, sha256: str, deep: bool) -> tup
 
 
 def _compare_index(rows: list[Any], index: bytes) -> Iterator[str]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    listed = {row["key"]: row for row in pq.read_table(io.BytesIO(index)).to_pylist()}
+    try:
+        listed = {row["key"]: row for row in pq.read_table(io.BytesIO(index)).to_pylist()}
+    except (pa.ArrowException, KeyError, OSError) as error:
+        yield f"its index cannot be read: {one_line(str(error))}"
+        return
     if len(listed) != len(rows):
         yield f"index lists {len(listed)} samples, the tar holds {len(rows)}"
     for row in rows:

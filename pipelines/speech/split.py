@@ -8,9 +8,22 @@ from typing import ClassVar
 
 import numpy as np
 
+from ingest.errors import ConfigError, MediaError
 from ingest.media import MediaFile
-from pipelines.data import ROW_HZ, ROW_SAMPLES, SOUND_HZ, Float32, Int16, ModelUse, Segment, SegmentDone, Span
+from pipelines.data import (
+    ROW_HZ,
+    ROW_SAMPLES,
+    SOUND_HZ,
+    Float32,
+    Int16,
+    ModelUse,
+    Segment,
+    SegmentDone,
+    SegmentFailed,
+    Span,
+)
 from pipelines.decode.sound import SoundStream
+from pipelines.ranges import NotNegative
 from pipelines.speech.cut import choose_cut
 from pipelines.speech.vad import WINDOW_SAMPLES, WINDOW_SECONDS, VoiceActivity, speech_spans
 from pipelines.stage import Resources
@@ -32,28 +45,38 @@ class Split:
     max_seconds: float = 75.0
     threshold: float = 0.5
     """Silero's probability from which on a window is speech."""
-    min_speech_seconds: float = 0.1
-    min_silence_seconds: float = 0.2
-    pad_seconds: float = 0.16
+    min_speech_seconds: NotNegative = 0.1
+    min_silence_seconds: NotNegative = 0.2
+    pad_seconds: NotNegative = 0.16
+
+    def __post_init__(self) -> None:
+        lengths = (self.min_seconds, self.target_seconds, self.max_seconds)
+        if not 1.0 <= lengths[0] <= lengths[1] <= lengths[2] - 1.0:
+            raise ConfigError(
+                "split: 1 <= min_seconds <= target_seconds <= max_seconds - 1 must hold, got "
+                f"{lengths[0]:g}, {lengths[1]:g}, {lengths[2]:g}; change them together"
+            )
+        if not 0.0 < self.threshold < 1.0:
+            raise ConfigError(f"split.threshold is a probability between 0 and 1, got {self.threshold:g}")
 
     def setup(self) -> None:
         self._vad = VoiceActivity(str(locate(VAD_WEIGHTS)))
         self._use = ModelUse(name=VAD_WEIGHTS, sha256=sha256_of(VAD_WEIGHTS), provider=self._vad.provider)
 
-    def __call__(self, media: MediaFile) -> Iterator[Segment | SegmentDone]:
+    def __call__(self, media: MediaFile) -> Iterator[Segment | SegmentDone | SegmentFailed]:
         speech_wanted, face_wanted = "speech" in self.require, "face" in self.require
         missing = None
         if media.audio is None and speech_wanted:
             missing = "no_audio"
         elif media.video is None and face_wanted:
             missing = "no_video"
-        segments: Iterator[Segment | SegmentDone]
+        segments: Iterator[Segment | SegmentDone | SegmentFailed]
         if missing is not None:
             segments = iter([_dropped(media, 0.0, media.duration_seconds, missing)])
         elif media.audio is None:
             segments = self._even(media)
         else:
-            segments = self._in_pauses(media)
+            segments = self._until_it_breaks(media)
         done = media.job.done_starts_ms
         yield from (segment for segment in segments if int(segment.key.rsplit("-", 1)[1]) not in done)
 
@@ -64,9 +87,25 @@ class Split:
         for start, end in zip(cuts, [*cuts[1:], media.duration_seconds], strict=True):
             yield Segment(media=media, start=start, end=end, sound=None)
 
-    def _in_pauses(self, media: MediaFile) -> Iterator[Segment | SegmentDone]:
-        self._vad.reset()
+    def _until_it_breaks(self, media: MediaFile) -> Iterator[Segment | SegmentDone | SegmentFailed]:
+        """Damage ends the file there; whole segments before it stand, whatever the timing of the run."""
         window = _Window()
+        try:
+            yield from self._in_pauses(media, window)
+        except MediaError as error:
+            if window.start == 0.0:
+                raise
+            yield SegmentFailed(
+                video_key=media.key,
+                start_ms=round(window.start * 1000),
+                end_ms=round(media.duration_seconds * 1000),
+                stage=self.name,
+                error_class=type(error).__name__,
+                text=str(error),
+            )
+
+    def _in_pauses(self, media: MediaFile, window: _Window) -> Iterator[Segment | SegmentDone]:
+        self._vad.reset()
         blocks = iter(SoundStream(media))
         block = next(blocks, None)
         while block is not None:
@@ -102,16 +141,18 @@ class Split:
             yield self._segment(media, window, media.duration_seconds)
 
     def _speech(self, window: _Window, end: float) -> tuple[Span, ...]:
-        count = round((end - window.start) / WINDOW_SECONDS)
-        return speech_spans(
-            window.probabilities[:count],
-            start=window.start,
+        first = window.first_window_seconds
+        spans = speech_spans(
+            window.probabilities[: round((end - first) / WINDOW_SECONDS)],
+            start=first,
             end=end,
             threshold=self.threshold,
             min_speech_seconds=self.min_speech_seconds,
             min_silence_seconds=self.min_silence_seconds,
             pad_seconds=self.pad_seconds,
         )
+        # The first window may begin up to 31 ms before the segment does.
+        return tuple((max(window.start, a), b) for a, b in spans if b > window.start)
 
     def _segment(self, media: MediaFile, window: _Window, end: float) -> Segment | SegmentDone:
         speech = self._speech(window, end)
@@ -139,8 +180,12 @@ class _Window:
     @property
     def probabilities(self) -> Float32:
         """From the window that holds `start` on."""
-        skip = int(self.start * SOUND_HZ) // WINDOW_SAMPLES - self._first_window
-        return self._probabilities[skip:]
+        return self._probabilities
+
+    @property
+    def first_window_seconds(self) -> float:
+        """When the first of `probabilities` begins."""
+        return self._first_window * WINDOW_SECONDS
 
     def append(self, sound: Int16, probabilities: Float32) -> None:
         self.sound = np.concatenate([self.sound, sound])
@@ -149,7 +194,8 @@ class _Window:
     def advance(self, cut: float) -> None:
         self.sound = self.sound[round((cut - self.start) * ROW_HZ) * ROW_SAMPLES :]
         self.start = cut
-        keep_from = int(cut * SOUND_HZ) // WINDOW_SAMPLES
+        # In whole rows: the cut as a float may lie a hair before its sample.
+        keep_from = round(cut * ROW_HZ) * ROW_SAMPLES // WINDOW_SAMPLES
         self._probabilities = self._probabilities[keep_from - self._first_window :]
         self._first_window = keep_from
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ingest.errors import ProviderError
+from ingest.errors import ConfigError, ProviderError
 from pipelines.data import (
     ROW_HZ,
     SOUND_HZ,
     FaceTrack,
     Float32,
-    Int16,
     ModelUse,
     Segment,
     Span,
     Transcript,
     Word,
 )
+from pipelines.ranges import AtLeastOne, NotNegative
 from pipelines.stage import Resources
-from pipelines.transcribe.windows import heard, intersect, pack
+from pipelines.transcribe.windows import Window, heard, intersect, unsaid, windows
 from pipelines.weights import locate, sha256_of
+
+FRAMES_HZ = 100
+"""Whisper's mel frames."""
 
 
 @dataclass(kw_only=True)
@@ -36,16 +39,27 @@ class Transcribe:
 
     require: tuple[str, ...] = ("speech", "face")
     model: str = "whisper-base"
-    device: str = "cpu"
-    """"cpu" or "cuda"."""
-    compute_type: str = "int8"
+    device: Literal["cpu", "cuda"] = "cpu"
+    compute_type: Literal[
+        "auto",
+        "int8",
+        "int8_float32",
+        "int8_float16",
+        "int8_bfloat16",
+        "int16",
+        "float16",
+        "bfloat16",
+        "float32",
+    ] = "int8"
     """CTranslate2's: int8 on a CPU (float32 costs 14 times as much), float16 or int8_float16 on a GPU."""
-    beam_size: int = 5
+    beam_size: AtLeastOne = 5
     language: str = ""
     """A Whisper language code, or empty to detect it for each segment."""
-    threads: int = 1
-    batch_size: int = 8
-    pad_seconds: float = 1.0
+    threads: AtLeastOne = 1
+    batch_size: AtLeastOne = 8
+    passes: AtLeastOne = 3
+    """How often at most speech is heard that stays without words."""
+    pad_seconds: NotNegative = 1.0
     """Sound heard before and after the speech: context, free of cost in a window of always 30 s."""
 
     def setup(self) -> None:
@@ -59,6 +73,11 @@ class Transcribe:
             compute_type=self.compute_type,
             threads=self.threads,
         )
+        if self.language and self.language not in self._model.supported_languages:
+            raise ConfigError(
+                f"transcribe.language is {self.language!r}, which {self.model} does not know; "
+                "set a code as en, de or zh, or leave it empty"
+            )
         provider = "CUDA" if self._model.model.device == "cuda" else "CPU"
         self._use = ModelUse(
             name=self.model,
@@ -67,49 +86,61 @@ class Transcribe:
         )
 
     def __call__(self, segment: Segment) -> Iterator[Segment]:
-        windows = pack(self._worth_hearing(segment))
-        if segment.sound is None or not windows:
-            yield segment
-            return
-        transcript = self._hear(segment, segment.sound, windows)
-        yield dataclasses.replace(segment, transcript=transcript, models=(*segment.models, self._use))
-
-    def _worth_hearing(self, segment: Segment) -> list[Span]:
         spans = list(segment.speech)
         if "face" in self.require and segment.tracks is not None:
             spans = intersect(spans, seen_spans(segment.tracks))
-        low, high = segment.start, segment.end
-        padded: list[Span] = []
-        for a, b in ((max(low, a - self.pad_seconds), min(high, b + self.pad_seconds)) for a, b in spans):
-            if padded and a <= padded[-1][1]:
-                padded[-1] = (padded[-1][0], max(b, padded[-1][1]))
-            else:
-                padded.append((a, b))
-        return padded
+        if segment.sound is None or not spans:
+            yield segment
+            return
+        transcript = self._hear(segment, segment.sound.astype(np.float32) / 32768.0, spans)
+        yield dataclasses.replace(segment, transcript=transcript, models=(*segment.models, self._use))
 
-    def _hear(self, segment: Segment, pcm: Int16, windows: list[Span]) -> Transcript:
-        sound: Float32 = pcm.astype(np.float32) / 32768.0
-        clips = [{"start": a - segment.start, "end": b - segment.start} for a, b in windows]
-        if self.language:
-            language, probability = self.language, 1.0
-        else:
-            language, probability = self._model.language_of(
-                [sound[int(c["start"] * SOUND_HZ) : int(c["end"] * SOUND_HZ)] for c in clips]
-            )
-        found, _ = self._pipeline.transcribe(
+    def _hear(self, segment: Segment, sound: Float32, spans: list[Span]) -> Transcript:
+        """Hears `spans`, and what of them stayed without a word once more.
+
+        Whisper ends a window's text early where a voice, a place or a language changes in it; heard from
+        there on, the rest has words.
+        """
+        words: list[Word] = []
+        language, probability = self.language, 1.0
+        left = spans
+        for _ in range(self.passes):
+            plan = windows(left, limit=(segment.start, segment.end), pad_seconds=self.pad_seconds)
+            if not language:
+                language, probability = self._model.language_of(
+                    [sound[_samples(window.heard, segment.start)] for window in plan]
+                )
+            found = self._read(sound, plan, language, segment.start)
+            words = heard([*words, *found], segment.speech)
+            left = unsaid(spans, words)
+            if not left or not found:
+                break
+        return Transcript(language=language, language_probability=probability, words=tuple(words))
+
+    def _read(self, sound: Float32, plan: list[Window], language: str, origin: float) -> list[Word]:
+        parts, _ = self._pipeline.transcribe(
             sound,
             language=language,
             beam_size=self.beam_size,
             word_timestamps=True,
-            clip_timestamps=clips,
+            clip_timestamps=[{"start": w.heard[0] - origin, "end": w.heard[1] - origin} for w in plan],
             batch_size=self.batch_size,
         )
-        words = [_word(word, segment.start) for part in found for word in part.words or ()]
-        return Transcript(
-            language=language,
-            language_probability=probability,
-            words=tuple(heard(words, segment.speech)),
-        )
+        # faster-whisper says which window a part is of by the frame (10 ms) at which the window begins.
+        owned = {
+            int(_samples(window.heard, origin).start / SOUND_HZ * FRAMES_HZ): window.owned for window in plan
+        }
+        words = []
+        for part in parts:
+            low, high = owned[part.seek]
+            said = (_word(word, origin) for word in part.words or ())
+            words += [word for word in said if low <= (word.start + word.end) / 2 < high]
+        return words
+
+
+def _samples(span: Span, origin: float) -> slice:
+    """As faster-whisper cuts them: rounded down."""
+    return slice(int((span[0] - origin) * SOUND_HZ), int((span[1] - origin) * SOUND_HZ))
 
 
 def seen_spans(tracks: tuple[FaceTrack, ...], *, bridge_rows: int = ROW_HZ) -> list[Span]:

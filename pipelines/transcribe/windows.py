@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, inf
 
 from pipelines.data import Span, Word
 
@@ -23,23 +26,83 @@ def intersect(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
     return out
 
 
-def pack(spans: Iterable[Span], *, max_seconds: float = WHISPER_SECONDS - 0.5) -> list[Span]:
-    """Sorted spans of speech joined into as few windows of at most `max_seconds` as a greedy pass gives.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of sound for Whisper."""
 
-    A window is contiguous sound (pauses included), so that times need no mapping. A span longer than a
-    window is cut into equal parts.
+    heard: Span
+    """What it is given: contiguous, so that times need no mapping."""
+    owned: Span
+    """Words whose middle lies here are this window's; windows that overlap hear some words twice."""
+
+
+def windows(
+    speech: Iterable[Span],
+    *,
+    limit: Span,
+    pad_seconds: float,
+    max_seconds: float = WHISPER_SECONDS - 0.5,
+    overlap_seconds: float = 3.0,
+) -> list[Window]:
+    """Sorted spans of speech as few windows of at most `max_seconds`, cut in pauses.
+
+    A full window ends in the widest pause of its last third. Speech that has no pause for longer than a
+    window is heard in windows that overlap. What room there is left is given to the sound around, at most
+    `pad_seconds` on each side, half a pause at most, inside `limit`: context that costs nothing.
     """
-    windows: list[Span] = []
+    groups = _group(_pieces(speech, max_seconds, overlap_seconds), max_seconds)
+    if not groups:
+        return []
+    heard: list[Span] = []
+    for number, (start, end) in enumerate(groups):
+        before = start - groups[number - 1][1] if number else 2 * (start - limit[0])
+        after = groups[number + 1][0] - end if number + 1 < len(groups) else 2 * (limit[1] - end)
+        room = min(pad_seconds, (max_seconds - (end - start)) / 2)
+        heard.append((start - max(0.0, min(room, before / 2)), end + max(0.0, min(room, after / 2))))
+    borders = [-inf, *((a[1] + b[0]) / 2 for a, b in pairwise(heard)), inf]
+    return [Window(span, owned) for span, owned in zip(heard, pairwise(borders), strict=True)]
+
+
+def _pieces(speech: Iterable[Span], longest: float, overlap: float) -> Iterator[Span]:
+    """The spans, those longer than a window in pieces that overlap."""
+    for start, end in speech:
+        if end - start <= longest:
+            yield start, end
+            continue
+        count = ceil((end - start - overlap) / (longest - overlap))
+        hop = (end - start - overlap) / count
+        for number in range(count):
+            yield start + number * hop, start + (number + 1) * hop + overlap
+
+
+def _group(pieces: Iterable[Span], longest: float) -> list[Span]:
+    groups: list[Span] = []
+    group: list[Span] = []
+    for piece in pieces:
+        group.append(piece)
+        while group[-1][1] - group[0][0] > longest:
+            late = [at for at in range(1, len(group)) if group[at][0] - group[0][0] >= longest * 2 / 3]
+            cut = max(late or [len(group) - 1], key=lambda at: group[at][0] - group[at - 1][1])
+            groups.append((group[0][0], group[cut - 1][1]))
+            group = group[cut:]
+    if group:
+        groups.append((group[0][0], group[-1][1]))
+    return groups
+
+
+def unsaid(
+    spans: Sequence[Span], words: Sequence[Word], *, pause_seconds: float = 1.0, least_seconds: float = 2.0
+) -> list[Span]:
+    """What of `spans` holds no word for longer than anybody pauses: at least `least_seconds` at a stretch."""
+    left: list[Span] = []
     for start, end in spans:
-        parts = max(1, -int(-(end - start) // max_seconds))
-        for part in range(parts):
-            low = start + (end - start) * part / parts
-            high = start + (end - start) * (part + 1) / parts
-            if windows and high - windows[-1][0] <= max_seconds:
-                windows[-1] = (windows[-1][0], high)
-            else:
-                windows.append((low, high))
-    return windows
+        now = start
+        for word in words:
+            if word.start - pause_seconds < end and word.end + pause_seconds > start:
+                left.append((now, min(end, word.start - pause_seconds)))
+                now = max(now, word.end + pause_seconds)
+        left.append((now, end))
+    return [(a, b) for a, b in left if b - a >= least_seconds]
 
 
 def heard(words: Iterable[Word], speech: Sequence[Span], *, slack_seconds: float = 0.2) -> list[Word]:

@@ -1,6 +1,7 @@
 """One run in a process of its own, with a line of what it looked like for each second.
 
-    python -m tests.bench.drive STORE TIMELINE [--local] [--set KEY=VALUE]… PATH…
+    python -m tests.bench.drive STORE TIMELINE PATH… [--local] [--set KEY=VALUE]…
+    python -m tests.bench.drive STORE TIMELINE              # start all workers, and end
 
 Prints, as JSON in the last line, how long the parts took and what came out.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.runner.adding import add
+from cluster.runner.observer import RunObserver
 from cluster.runner.run import run
 from tests.runs import settings_in
 
@@ -24,11 +26,13 @@ class Watch:
 
     def __init__(self, path: Path, store: Path) -> None:
         self._file = path.open("w")
+        self.all_up = False
         self._store = store
 
     def __call__(self, _: object, snapshot: Any, _seconds: float = 0.0) -> None:
         if snapshot is None:
             return
+        self.all_up = not any(pool.starting for pool in snapshot.pools)
         spool = sum(file.stat().st_size for file in (self._store / "spool").rglob("*.part"))
         line = {"at": time.time(), "rss_bytes": _rss_bytes(), "spool_bytes": spool}
         self._file.write(json.dumps({**line, **dataclasses.asdict(snapshot)}) + "\n")
@@ -44,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("timeline", type=Path)
-    parser.add_argument("paths", nargs="+")
+    parser.add_argument("paths", nargs="*")
     parser.add_argument("--local", action="store_true")
     parser.add_argument("--set", action="append", default=[], dest="flags")
     arguments = parser.parse_args()
@@ -52,7 +56,11 @@ def main() -> None:
     before = time.process_time()
     add(settings, arguments.paths)
     adding = time.process_time() - before
-    result = run(settings, local=arguments.local, show=Watch(arguments.timeline, arguments.store))
+    watch = Watch(arguments.timeline, arguments.store)
+    if not arguments.paths:
+        # A run without work would end before its workers have loaded their networks.
+        RunObserver.next_inputs = lambda *_: None if watch.all_up else []  # type: ignore[method-assign]
+    result = run(settings, local=arguments.local, show=watch)
     status = result.status
     told = {"adding_cpu_seconds": adding, "seconds": result.seconds}
     print(json.dumps({**told, **json.loads(json.dumps(dataclasses.asdict(status), default=str))}))

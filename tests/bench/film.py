@@ -97,11 +97,6 @@ def short_clips(folder: Path, count: int, *, media: Path | None, talk_every: int
     return into, f"{count} files of 2 s, one in {talk_every} with speech"
 
 
-def cut(film: Path, path: Path, seconds: float) -> None:
-    """The first `seconds` of `film`, without encoding."""
-    _run(ffmpeg.input(str(film), t=seconds).output(str(path), c="copy"))
-
-
 def _join(path: Path, clips: list[Path]) -> Path:
     parts = []
     for clip in clips:

@@ -88,15 +88,21 @@ def detect(fed: Fed) -> Kernel:
 def embed(fed: Fed) -> Kernel:
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
+    from pipelines.faces.geometry import ARCFACE
     from pipelines.faces.sessions import open_session
 
     path = locate("arcface_w600k_mbf")
     model = ArcFaceONNX(str(path), session=open_session(path, "cpu", 1))
-    face = np.zeros((112, 112, 3), np.uint8)
+    images = [cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR) for crop in fed.crops]
+    faces = [np.ascontiguousarray(image[ARCFACE]) for image in images]
+    batches = [
+        [faces[at % len(faces)] for at in range(7 * n, 7 * n + k)] for n, k in enumerate(fed.embeddings)
+    ]
+    model.get_feat(faces[:1])
 
     def run() -> None:
-        for count in fed.embeddings:
-            model.get_feat([face] * count)
+        for batch in batches:
+            model.get_feat(batch)
 
     return run
 

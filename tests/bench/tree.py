@@ -29,7 +29,8 @@ class Usage:
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
-    driver_cpu_seconds: float = 0.0
+    by_role: dict[str, float] = field(default_factory=dict)
+    """CPU seconds of the driver, of the workers, and of Ray's own processes."""
     peak_bytes: int = 0
     """Proportional (PSS): memory that processes share is counted once."""
     peak_shared_bytes: int = 0
@@ -43,7 +44,7 @@ class Usage:
 def measure(command: list[str], *, environment: dict[str, str] | None = None) -> Usage:
     """Runs `command` to its end; raises RuntimeError with the end of its errors where it fails."""
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    usage, spent = Usage(), dict[int, float]()
+    usage, spent, roles = Usage(), dict[int, float](), dict[int, str]()
     began = time.time()
     with subprocess.Popen(
         command,
@@ -56,6 +57,7 @@ def measure(command: list[str], *, environment: dict[str, str] | None = None) ->
         looks = 0
         while process.poll() is None:
             _look(process.pid, spent, usage, memory=looks % MEMORY_EVERY == 0)
+            roles.update({pid: "workers" for pid in spent if pid not in roles and _is_worker(pid)})
             looks += 1
             time.sleep(INTERVAL_SECONDS)
         usage.output, errors = reader.finish()
@@ -63,7 +65,9 @@ def measure(command: list[str], *, environment: dict[str, str] | None = None) ->
     if usage.status not in (0, 3):
         raise RuntimeError(f"{' '.join(command)} ended with {usage.status}: {errors[-2000:]}")
     usage.cpu_seconds = sum(spent.values())
-    usage.driver_cpu_seconds = spent.get(process.pid, 0.0)
+    for pid, seconds in spent.items():
+        role = "driver" if pid == process.pid else roles.get(pid, "ray")
+        usage.by_role[role] = usage.by_role.get(role, 0.0) + seconds
     _reap()
     return usage
 
@@ -126,6 +130,14 @@ def _memory(pid: int) -> tuple[int, int]:
             elif name == "Pss_Shmem":
                 shared = int(rest.split()[0]) * 1024
     return total, shared
+
+
+def _is_worker(pid: int) -> bool:
+    """Ray gives an actor's process the title `ray::Class.method`."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::Actor")
+    except OSError:
+        return False
 
 
 def _reap() -> None:

@@ -20,7 +20,7 @@ def hour(folder: Path, *, seconds: float, media: Path | None) -> dict[str, Any]:
     film = silent_face_film(folder, seconds, media=media)
     print(about(f"hour: {seconds:.0f} s, {film.made_of}, require = face"), flush=True)
     flags = ("--set", 'clip.require=["face"]')
-    return _run(folder, "hour", (*flags, str(film.path)), per="faces")
+    return _run(folder, "hour", (str(film.path), *flags), per="faces")
 
 
 def many(folder: Path, *, count: int, media: Path | None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _run(folder: Path, name: str, arguments: tuple[str, ...], *, per: str) -> di
     return {
         "wall_seconds": usage.wall_seconds,
         "cpu_seconds": usage.cpu_seconds,
-        "driver_cpu_seconds": usage.driver_cpu_seconds,
+        "driver_cpu_seconds": usage.by_role["driver"],
         "adding_cpu_seconds": told["adding_cpu_seconds"],
         "peak_bytes": usage.peak_bytes,
         "peak_shared_bytes": usage.peak_shared_bytes,

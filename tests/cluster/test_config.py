@@ -235,3 +235,21 @@ def test_mirror_of_a_plain_dataclass() -> None:
     assert build(Resources, model(cpus=2)) == Resources(cpus=2)
     with pytest.raises(ValueError, match="extra"):
         model(cpu=2)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "transcribe.beam_size=0",
+        "faces.max_faces=0",
+        "faces.detect_every_seconds=0",
+        "faces.score_threshold=1.5",
+        "align.lead_seconds=-1",
+        "split.threshold=7",
+        "split.min_seconds=80",
+        "shards.max_bytes=-5",
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_by_name(flag: str) -> None:
+    with pytest.raises(ConfigError, match=flag.split("=", maxsplit=1)[0].split(".", maxsplit=1)[0]):
+        load(flags=[flag], environment={})

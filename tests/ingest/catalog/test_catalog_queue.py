@@ -178,3 +178,22 @@ def test_run_ids_sort_by_time_and_make_file_names(catalog: Catalog, clock: Clock
         clock.sleep(0.002)
     assert ids == sorted(ids)
     assert all(Path(name).name == name and name.isalnum() and name.islower() for name in ids)
+
+
+def test_ending_the_dead_ends_the_expired_and_the_known_and_nobody_else(
+    catalog: Catalog, clock: Clock
+) -> None:
+    catalog.add(ref(name) for name in "abcd")
+    expired = begin(catalog)
+    clock.sleep(LEASE_SECONDS + 1)
+    killed, alive, idle = begin(catalog), begin(catalog), begin(catalog)
+    for run_id in (killed, alive):
+        catalog.claim(run_id, limit=1)
+    assert set(catalog.holders()) == {killed, alive}
+    assert catalog.end_dead_runs() == {killed, alive, idle}
+    assert catalog.end_dead_runs({killed}) == {alive, idle}
+    assert catalog.holders() == {alive: clock.now + LEASE_SECONDS}
+    for run_id in (expired, killed):
+        with pytest.raises(LeaseLostError):
+            catalog.heartbeat(run_id)
+    assert claimed(catalog, idle) == ["a", "c", "d"]

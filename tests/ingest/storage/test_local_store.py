@@ -152,3 +152,12 @@ def test_a_conflict_found_late_keeps_the_first(tmp_path: Path, elsewhere: Path) 
     with pytest.raises(StorageConflictError):
         store.publish(elsewhere / "source", "name")
     assert store.read("name") == b"first"
+
+
+def test_sweeping_removes_what_is_known_to_be_abandoned_however_young(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    names = [f".{run}-abc-00000.tar.0123456789ab.tmp" for run in ("dead", "alive")]
+    for name in names:
+        (tmp_path / name).touch()
+    assert store.sweep(older_than_seconds=0, abandoned=lambda name: name.startswith("dead-")) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [names[1]]

@@ -88,3 +88,7 @@ def test_a_word_that_fills_its_speech_is_inside_it(start: float, length: float) 
     rows = spans_to_rows([(start, start + length)], 0, 200)
     (run,) = runs(rows)
     assert trim_to_words(run, [word], lead_rows=3) == run
+
+
+def test_a_clip_is_taken_even_where_two_would_be_too_short() -> None:
+    assert cut_between_words((0, 400), [], min_rows=250, max_rows=375) == [(0, 375), (375, 400)]

@@ -144,3 +144,11 @@ def test_verify_names_an_index_of_another_shard(shard: tuple[bytes, bytes, str],
     assert any("lists 3 samples" in fault for fault in faults)
     assert any("points elsewhere" in fault for fault in faults)
     assert any("not in the index" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("index", [b"", b"not parquet", b"PAR1" * 20])
+def test_verify_names_an_index_that_cannot_be_read(shard: tuple[bytes, bytes, str], index: bytes) -> None:
+    data, _, sha256 = shard
+    keys, faults = check_shard(io.BytesIO(data), index, sha256=sha256, deep=False)
+    assert keys == KEYS
+    assert len(faults) == 1 and "index cannot be read" in faults[0]

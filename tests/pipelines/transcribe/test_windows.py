@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.data import Span, Word
-from pipelines.transcribe.windows import heard, intersect, pack
+from pipelines.transcribe.windows import heard, intersect, unsaid, windows
 
 
 @st.composite
@@ -21,13 +22,33 @@ def spans(draw: st.DrawFn) -> list[Span]:
     return out
 
 
-@given(spans())
-def test_windows_cover_the_speech_and_none_is_too_long(speech: list[Span]) -> None:
-    windows = pack(speech)
-    assert all(high - low <= 29.5 + 1e-9 for low, high in windows)
-    assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(windows))
-    covered = sum(high - low for low, high in intersect(windows, speech))
-    assert abs(covered - sum(b - a for a, b in speech)) < 1e-6
+@given(spans(), st.floats(0, 3))
+def test_windows_hear_all_speech_and_none_is_too_long(speech: list[Span], pad: float) -> None:
+    end = speech[-1][1] + 1 if speech else 1.0
+    plan = windows(speech, limit=(0.0, end), pad_seconds=pad)
+    assert all(0 <= w.heard[0] < w.heard[1] <= end and w.heard[1] - w.heard[0] <= 29.5 + 1e-6 for w in plan)
+    # Every instant of speech is heard by the window that owns it, and owned once.
+    assert not plan or (plan[0].owned[0], plan[-1].owned[1]) == (-inf, inf)
+    assert all(a.owned[1] == b.owned[0] for a, b in pairwise(plan))
+    mine = [s for w in plan for s in intersect(intersect(speech, [w.owned]), [w.heard])]
+    assert abs(sum(b - a for a, b in mine) - sum(b - a for a, b in speech)) < 1e-6
+
+
+@given(st.lists(st.floats(0.3, 8.0), min_size=20, max_size=60), st.floats(0.3, 2.5))
+def test_windows_end_in_pauses_where_there_are_any(lengths: list[float], pause: float) -> None:
+    speech, now = [], 0.0
+    for length in lengths:
+        speech.append((now, now + length))
+        now += length + pause
+    for window in windows(speech, limit=(0.0, now), pad_seconds=1.0):
+        assert not any(a < edge < b for a, b in speech for edge in (*window.heard, *window.owned))
+
+
+def test_the_widest_pause_of_the_last_third_is_taken() -> None:
+    speech = [(0.0, 9.0), (9.3, 21.0), (22.5, 25.0), (25.2, 33.0)]
+    first, second = windows(speech, limit=(0.0, 40.0), pad_seconds=1.0)
+    assert first.heard == (0.0, 21.75)
+    assert first.owned[1] == second.owned[0] == 21.75
 
 
 @given(spans(), spans())
@@ -61,3 +82,9 @@ def test_words_are_in_order_and_apart(speech: list[Span], raw: list[tuple[float,
     kept = heard([Word(text="w", start=a, end=a + n, probability=1.0) for a, n in raw], speech)
     edges = [edge for word in kept for edge in (word.start, word.end)]
     assert edges == sorted(edges)
+
+
+def test_speech_without_words_is_found() -> None:
+    words = [Word(text="w", start=a, end=a + 0.4, probability=1.0) for a in (1.0, 2.0, 12.0)]
+    assert unsaid([(0.8, 13.0), (20.0, 21.0), (30.0, 35.0)], words) == [(3.4, 11.0), (30.0, 35.0)]
+    assert unsaid([(0.8, 3.0)], words) == []

@@ -1,0 +1,135 @@
+"""A driver that sends itself a signal (KILL, STOP) at one exact instant of the commit protocol.
+
+    python -m tests.chaos.fatal SIGNAL INSTANT OCCURRENCE STORE FLAG...
+
+Runs in one process, with subclasses of the real store, catalog and tar writer that do it at the
+`OCCURRENCE`th time that they come to `INSTANT`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cluster.runner.run as runner
+import pipelines.shards.write as writing
+from ingest.catalog import Catalog, SegmentRecord, ShardRecord
+from ingest.errors import MienError
+from ingest.media import Job
+from ingest.storage.local import LocalStore
+from pipelines.data import Sample
+from pipelines.shards.tar import TarWriter
+from tests.runs import settings_in
+
+INSTANTS = (
+    "claimed",
+    "tar torn",
+    "tar written",
+    "tar closed",
+    "tar published",
+    "committed",
+    "sidecar written",
+    "sidecar published",
+    "sidecar marked",
+    "run not ended",
+)
+
+
+class Fate:
+    number = signal.SIGKILL
+    instant = ""
+    left = 0
+
+
+def reached(instant: str) -> None:
+    if instant == Fate.instant:
+        Fate.left -= 1
+        if Fate.left == 0:
+            os.kill(os.getpid(), Fate.number)
+
+
+class FatalTar(TarWriter):
+    def append(self, sample: Sample) -> dict[str, tuple[int, int]]:
+        if Fate.instant == "tar torn" and Fate.left == 1:
+            self._file.write(b"half a header")
+            self._file.flush()
+        reached("tar torn")
+        places = super().append(sample)
+        reached("tar written")
+        return places
+
+    def close(self) -> str:
+        sha256 = super().close()
+        reached("tar closed")
+        return sha256
+
+
+class FatalStore(LocalStore):
+    def publish(self, local_path: Path, name: str) -> str:
+        uri = super().publish(local_path, name)
+        reached("tar published")
+        return uri
+
+    def _reveal(self, temporary: Path, final: Path) -> None:
+        reached("sidecar written")
+        super()._reveal(temporary, final)
+
+    def publish_bytes(self, data: bytes, name: str) -> str:
+        uri = super().publish_bytes(data, name)
+        reached("sidecar published")
+        return uri
+
+
+class FatalCatalog(Catalog):
+    def claim(self, run_id: str, *, limit: int) -> list[Job]:
+        jobs = super().claim(run_id, limit=limit)
+        reached("claimed")
+        return jobs
+
+    def commit_shard(self, run_id: str, shard: ShardRecord, records: Sequence[SegmentRecord]) -> None:
+        super().commit_shard(run_id, shard, records)
+        reached("committed")
+
+    def mark_sidecar(self, name: str) -> None:
+        super().mark_sidecar(name)
+        reached("sidecar marked")
+
+    def end_run(self, run_id: str, outcome: str) -> None:
+        reached("run not ended")
+        super().end_run(run_id, outcome)
+
+
+def main() -> None:
+    Fate.number = signal.Signals[f"SIG{sys.argv[1]}"]
+    Fate.instant, Fate.left = sys.argv[2], int(sys.argv[3])
+    for module in (runner, writing):
+        module.open_store = lambda uri: FatalStore(Path(uri))  # type: ignore[attr-defined]
+    runner.Catalog = FatalCatalog  # type: ignore[attr-defined]
+    writing.TarWriter = FatalTar  # type: ignore[misc]
+    try:
+        runner.run(settings_in(Path(sys.argv[4]), *sys.argv[5:]), local=True)
+    except MienError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def start(number: str, instant: str, occurrence: int, store: Path, *flags: str) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.chaos.fatal",
+        number,
+        instant,
+        str(occurrence),
+        str(store),
+        *flags,
+    ]
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+if __name__ == "__main__":
+    main()

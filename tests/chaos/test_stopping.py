@@ -1,0 +1,117 @@
+"""What ends a run before its end, short of a kill: signals, a full disk, a store that refuses."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cluster.runner.adding import add
+from tests.chaos.conftest import Reference
+from tests.chaos.inputs import FACES, as_options
+from tests.chaos.whole import assert_same, outcome_of
+from tests.runs import mien, run_over, settings_in, start_mien
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+
+
+@contextmanager
+def disk(folder: Path, options: str) -> Iterator[Path]:
+    """A file system of its own; the test is skipped where nothing may be mounted."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def shards_of(store: Path) -> list[Path]:
+    return sorted((store / "shards").glob("*.tar.parquet"))
+
+
+def the_one_line(finished: subprocess.CompletedProcess[str]) -> str:
+    lines = finished.stderr.strip().splitlines()
+    assert len(lines) == 1, finished.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_what_is_under_way_be_committed(
+    number: signal.Signals, faces: Reference, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    add(settings_in(store, *FACES), [str(faces.films)])
+    run = start_mien("run", "--local", *as_options(FACES), folder=tmp_path)
+    while not shards_of(store):
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(number)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (128 + number, "")
+    stopped = outcome_of(store, *FACES)
+    assert stopped.videos["running"] == 0
+    assert 0 < len(stopped.members) < len(faces.outcome.members)
+    run_over(store, flags=FACES)
+    assert_same(outcome_of(store, *FACES), faces.outcome)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        # Below zero: what looking ahead refuses is left to the writing itself to find.
+        (("shards.min_free_bytes=-1000000000",), "mien: ShardStoreError: stage shards: cannot write "),
+        (("shards.min_free_bytes=400000",), "mien: StorageFullError: stage shards: no room for shards in "),
+    ],
+    ids=["while writing", "before writing"],
+)
+def test_a_full_disk_stops_the_run_and_nothing_is_half(
+    flags: tuple[str, ...], told: str, faces: Reference, tmp_path: Path
+) -> None:
+    with disk(tmp_path / "store", "size=700k") as store:
+        flags = (*FACES, *flags, f"store.catalog=sqlite:///{tmp_path}/catalog.sqlite")
+        add(settings_in(store, *flags), [str(faces.films)])
+        stopped = mien("run", "--local", *as_options(flags), folder=tmp_path)
+        assert stopped.returncode == 1
+        assert the_one_line(stopped).startswith(told)
+        half = outcome_of(store, *flags)
+        assert half.segments["failed"] == 0 and sum(half.videos.values()) == 6
+        assert 0 < len(half.members) < len(faces.outcome.members)
+        subprocess.run(["mount", "-o", "remount,size=16m", store], check=True)
+        again = mien("run", "--local", *as_options(flags), folder=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert_same(outcome_of(store, *flags), faces.outcome)
+
+
+def test_a_disk_that_is_full_for_the_catalog_too(faces: Reference, tmp_path: Path) -> None:
+    with disk(tmp_path / "store", "size=900k") as store:
+        add(settings_in(store, *FACES), [str(faces.films)])
+        flags = (*FACES, "shards.min_free_bytes=1")
+        stopped = mien("run", "--local", *as_options(flags), folder=tmp_path)
+        assert stopped.returncode == 1
+        assert "Error: " in the_one_line(stopped)
+        subprocess.run(["mount", "-o", "remount,size=16m", store], check=True)
+        again = mien("run", "--local", *as_options(flags), folder=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert_same(outcome_of(store, *flags), faces.outcome)
+
+
+def test_a_store_that_may_not_be_written_is_one_line(faces: Reference, tmp_path: Path) -> None:
+    with disk(tmp_path / "ro", "ro") as closed:
+        for flag, told in (
+            (f"store.root={closed}/store", "mien: CatalogError: "),
+            (f"store.shards={closed}/shards", "mien: StorageDeniedError: "),
+        ):
+            refused = mien("run", "--local", *as_options((*FACES, flag)), folder=tmp_path)
+            assert refused.returncode == 1
+            assert the_one_line(refused).startswith(told)
+    assert list((tmp_path / "store" / "spool").iterdir()) == []

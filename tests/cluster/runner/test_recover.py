@@ -1,0 +1,72 @@
+"""What recovery may delete, where a catalog's shards are at home, and how broken shards are made again."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from cluster.runner.recover import refuse_other_home, uncommitted
+from cluster.runner.verifying import repair, verify
+from ingest.catalog import Catalog
+from ingest.errors import ConfigError
+from ingest.storage import open_store
+from tests.clips import demo_clip, needs_weights
+from tests.reading import read_shards
+from tests.runs import run_over, settings_in
+
+
+def catalog_in(folder: Path) -> Catalog:
+    return Catalog.open(f"sqlite:///{folder}/catalog.sqlite")
+
+
+def test_only_files_of_its_own_runs_are_rubbish(tmp_path: Path) -> None:
+    with contextlib.closing(catalog_in(tmp_path)) as catalog:
+        ours = catalog.begin_run(fingerprint="f", config_json="{}", host="h", lease_seconds=60)
+        live = catalog.begin_run(fingerprint="f", config_json="{}", host="h", lease_seconds=60)
+        catalog.end_run(ours, "failed")
+        foreign = "0" * len(ours)
+        names = [f"{run}-abcdef-00000.tar{end}" for run in (ours, live, foreign) for end in ("", ".parquet")]
+        others = [
+            "holiday.tar",
+            f"{ours}.tar",
+            f"{ours}-notes.tar",
+            "README.md",
+            f"{ours}-abcdef-00000.tar.bak",
+        ]
+        assert uncommitted(catalog, [*names, *others]) == names[:2]
+
+
+@pytest.mark.slow
+def test_a_broken_shard_is_taken_back_and_made_again(tmp_path: Path) -> None:
+    needs_weights()
+    run_over(tmp_path, demo_clip("talks.mp4"), demo_clip("no_face.mp4"))
+    settings = settings_in(tmp_path)
+    before = {sample.key: sample.meta for sample in read_shards(tmp_path / "shards")}
+    assert before
+    (shard,) = (tmp_path / "shards").glob("*.tar")
+    stranger = tmp_path / "shards" / "holiday.tar"
+    stranger.write_bytes(b"somebody's")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.unlink()
+    shard.write_bytes(data)
+    report = verify(settings, deep=True)
+    assert report.broken == [shard.name] and len(report.faults) == 1
+    assert repair(settings, report.broken) == 1
+    assert not shard.exists()
+    result = run_over(tmp_path, demo_clip("talks.mp4"))
+    assert result.status.samples == len(before)
+    after = verify(settings, deep=True)
+    assert (after.faults, after.samples) == ([], len(before))
+    assert stranger.read_bytes() == b"somebody's"
+    stranger.unlink()
+    assert {sample.key: sample.meta for sample in read_shards(tmp_path / "shards")} == before
+    total = sum(result.status.seconds_by_fate.values())
+    assert total == pytest.approx(result.status.media_seconds, abs=0.01)
+
+    with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+        refuse_other_home(catalog, open_store(settings.store.shards_uri))
+        with pytest.raises(ConfigError, match=r"store\.shards"):
+            refuse_other_home(catalog, open_store(str(tmp_path / "elsewhere")))

@@ -1,0 +1,89 @@
+"""CUDA that was asked for and is not there is said at once, before anything starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.doctor import accelerators
+from tests.runs import mien
+
+WATCHED = (
+    "import atexit, sys\n"
+    "atexit.register(lambda: print('ray' in sys.modules, file=sys.stderr))\n"
+    "from cluster.cli import main\n"
+    "main()"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_cuda() -> None:
+    import ctranslate2
+    import onnxruntime
+
+    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if ctranslate2.get_cuda_device_count() or (built and "CUDA" in accelerators.first_provider()):
+        pytest.skip("this machine has CUDA")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    (tmp_path / "film.mp4").write_bytes(b"not looked at")
+    assert mien("add", "film.mp4", folder=tmp_path).returncode == 0
+    return tmp_path
+
+
+@pytest.mark.parametrize("how", [(), ("--local",)])
+@pytest.mark.parametrize(
+    ("stage", "lacking"), [("faces", "CPUExecutionProvider"), ("transcribe", "0 CUDA devices")]
+)
+def test_a_run_refuses_before_ray_starts(
+    stage: str, lacking: str, how: tuple[str, ...], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.runs.MIEN", [sys.executable, "-c", WATCHED])
+    done = mien("run", *how, "--set", f"{stage}.device=cuda", folder=store)
+    assert done.returncode == 2
+    line, ray_was_imported, *more = done.stderr.splitlines()
+    assert not more
+    assert ray_was_imported == "False"
+    assert line.startswith("mien: ProviderError: ")
+    assert lacking in line
+    assert f"but {stage}.device is cuda; " in line
+    assert f'{stage}.device = "cpu"' in line
+    untouched(store, monkeypatch)
+
+
+def test_a_device_that_does_not_exist_is_a_wrong_configuration(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage in ("faces", "transcribe"):
+        done = mien("run", "--set", f"{stage}.device=gpu", folder=store)
+        assert done.returncode == 2
+        assert f"{stage}.device: input should be 'cpu' or 'cuda', got 'gpu'" in done.stderr
+    untouched(store, monkeypatch)
+
+
+def test_the_doctor_says_the_same(tmp_path: Path) -> None:
+    wanted = ("--set", "faces.device=cuda", "--set", "transcribe.device=cuda")
+    done = mien("doctor", "--json", *wanted, folder=tmp_path)
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    for name, stage in (("onnxruntime", "faces"), ("ctranslate2", "transcribe")):
+        assert checks[name]["status"] == "fail"
+        assert f"{stage}.device is cuda" in checks[name]["message"]
+        assert f'{stage}.device = "cpu"' in checks[name]["cure"]
+    # Without having been asked for, the lack is no failure.
+    plain = mien("doctor", "--json", folder=tmp_path)
+    checks = {check["name"]: check for check in json.loads(plain.stdout)["checks"]}
+    assert {checks["onnxruntime"]["status"], checks["ctranslate2"]["status"]} == {"ok"}
+
+
+def untouched(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was claimed, and no shard's folder was made."""
+    monkeypatch.undo()
+    story = json.loads(mien("explain", "--json", "film.mp4", folder=store).stdout)
+    assert (story["state"], story["events"]) == ("waiting", [])
+    assert not (store / "store" / "shards").exists()

@@ -1,0 +1,158 @@
+"""`clip.require` decides what a clip must have: faces alone, speech alone, and sound without any picture."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cluster.config import fingerprint, weights_in_use
+from cluster.runner.adding import add
+from ingest.catalog import Catalog, Story
+from tests.clips import demo_clip, needs_weights
+from tests.damage import damaged, only, sound_of
+from tests.reading import Read, read_shards
+from tests.runs import run_over, settings_in
+
+FACES = 'clip.require=["face"]'
+SPEECH = 'clip.require=["speech"]'
+BOTH = {"json", "flac", "faces.jpg", "landmarks.npy", "speaking.npy", "times.npy"}
+
+
+def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, Story], dict[str, list[Read]]]:
+    """The story and the samples of each film, by its name."""
+    run_over(store, *films, flags=(flag,))
+    with Catalog.open(f"sqlite:///{store}/catalog.sqlite") as catalog:
+        found = {film.name: catalog.explain(str(film)) for film in films if film.is_file()}
+        for folder in films:
+            if folder.is_dir():
+                found |= {film.name: catalog.explain(str(film)) for film in folder.iterdir()}
+    stories = {name: story for name, story in found.items() if story is not None}
+    samples: dict[str, list[Read]] = {name: [] for name in stories}
+    for read in read_shards(store / "shards"):
+        samples[Path(read.meta["video"]["url"]).name].append(read)
+    return stories, samples
+
+
+def fates(story: Story) -> dict[str, float]:
+    (segment,) = story.segments
+    return segment.seconds_by_fate
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[Read]]]:
+    """An expressive face over a silent sound track, a talk without its sound, and a sound without a face."""
+    needs_weights()
+    folder = tmp_path_factory.mktemp("faces")
+    mute = only("video", demo_clip("talks.mp4"), folder / "mute.mp4")
+    sound = sound_of(demo_clip("talks.mp4"), folder / "sound.wav", "pcm_s16le")
+    return ran(folder / "store", demo_clip("silent.mp4"), mute, sound, flag=FACES)
+
+
+@pytest.mark.slow
+def test_an_expressive_face_that_is_silent_is_kept(
+    faces: tuple[dict[str, Story], dict[str, list[Read]]],
+) -> None:
+    stories, samples = faces
+    assert fates(stories["silent.mp4"])["kept"] > 19
+    for read in samples["silent.mp4"]:
+        assert read.members == BOTH
+        assert read.sound is not None and read.frames is not None
+        assert len(read.sound) == 640 * len(read.frames)
+        assert (read.meta["words"], read.meta["language"]) == ([], None)
+        assert [model["name"] for model in read.meta["provenance"]["models"]] == [
+            "silero_vad_v6", "scrfd_500m", "arcface_w600k_mbf",
+        ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_film_without_sound_gives_samples_without_flac(
+    faces: tuple[dict[str, Story], dict[str, list[Read]]],
+) -> None:
+    stories, samples = faces
+    assert fates(stories["mute.mp4"])["kept"] > 9
+    for read in samples["mute.mp4"]:
+        assert read.members == BOTH - {"flac"}
+        assert read.frames is not None and len(read.frames) == read.meta["rows"]
+
+
+@pytest.mark.slow
+def test_sound_alone_has_no_face_to_give(faces: tuple[dict[str, Story], dict[str, list[Read]]]) -> None:
+    stories, samples = faces
+    assert set(fates(stories["sound.wav"])) == {"no_video"}
+    assert samples["sound.wav"] == []
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[Read]]]:
+    """A folder with one talk: as a film, with torn pictures, and as sound alone in two formats."""
+    needs_weights()
+    folder = tmp_path_factory.mktemp("speech")
+    films = folder / "films"
+    films.mkdir()
+    talks = demo_clip("talks.mp4")
+    shutil.copy(talks, films / "film.mp4")
+    damaged(talks, films / "torn.mp4", "video")
+    sound_of(talks, films / "sound.wav", "pcm_s16le")
+    sound_of(talks, films / "sound.mp3", "libmp3lame")
+    (films / "notes.txt").write_text("not media")
+    return ran(folder / "store", films, flag=SPEECH)
+
+
+@pytest.mark.slow
+def test_a_corpus_of_sound(speech: tuple[dict[str, Story], dict[str, list[Read]]]) -> None:
+    stories, samples = speech
+    assert set(stories) == {"film.mp4", "torn.mp4", "sound.wav", "sound.mp3"}
+    for name, story in stories.items():
+        assert story.state == "done"
+        assert not {"no_face", "not_speaking", "no_video", "failed"} & set(fates(story))
+        assert "so nervous" in " ".join(word["text"] for read in samples[name] for word in read.meta["words"])
+        for read in samples[name]:
+            assert read.members == {"json", "flac", "txt", "times.npy"}
+            assert read.sound is not None and len(read.sound) == 640 * read.meta["rows"] == 640 * len(
+                read.times
+            )
+            assert read.meta["face"] is None
+            models = [model["name"] for model in read.meta["provenance"]["models"]]
+            assert models == ["silero_vad_v6", "whisper-base"]
+
+
+@pytest.mark.slow
+def test_pictures_are_not_decoded_where_only_speech_is_wanted(
+    speech: tuple[dict[str, Story], dict[str, list[Read]]],
+) -> None:
+    _, samples = speech
+    assert len(samples["film.mp4"]) == len(samples["torn.mp4"]) > 0
+    for whole, torn in zip(samples["film.mp4"], samples["torn.mp4"], strict=True):
+        assert whole.sound is not None and torn.sound is not None
+        assert np.array_equal(whole.sound, torn.sound)
+        assert whole.meta["words"] == torn.meta["words"]
+
+
+def test_a_folder_gives_its_sounds_only_where_speech_is_all_that_is_wanted(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("film.mp4", "a.wav", "b.FLAC", "c.mp3", "d.opus", "notes.txt"):
+        (films / name).touch()
+    taken = {}
+    for flag in (SPEECH, FACES, 'clip.require=["speech","face"]'):
+        store = tmp_path / str(len(taken))
+        result, tally = add(settings_in(store, flag), [str(films)])
+        taken[flag] = (len(result.new), dict(tally.skipped))
+        # What is named is taken whatever it is.
+        assert len(add(settings_in(store, flag), [str(films / "a.wav")])[0].known) == (flag == SPEECH)
+    assert taken.pop(SPEECH) == (5, {".txt": 1})
+    skipped = {".wav": 1, ".flac": 1, ".mp3": 1, ".opus": 1, ".txt": 1}
+    assert list(taken.values()) == [(1, skipped), (1, skipped)]
+
+
+def test_the_fingerprint_knows_what_is_used(tmp_path: Path) -> None:
+    heard = ("silero_vad_v6", "whisper-base")
+    seen = ("scrfd_500m", "arcface_w600k_mbf")
+    assert weights_in_use(settings_in(tmp_path, SPEECH)) == heard
+    assert weights_in_use(settings_in(tmp_path, FACES)) == heard + seen
+    # Words are written down beside faces, so how they are heard matters there too.
+    changed = "transcribe.beam_size=1"
+    assert fingerprint(settings_in(tmp_path, FACES)) != fingerprint(settings_in(tmp_path, FACES, changed))

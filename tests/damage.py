@@ -1,0 +1,49 @@
+"""Films with one thing wrong, made from a whole one."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import av
+
+
+def damaged(whole: Path, path: Path, kind: str) -> Path:
+    """A copy of `whole` in which half of the bytes of each packet in the middle of a stream are others."""
+    data = bytearray(whole.read_bytes())
+    chance = random.Random(7)
+    with av.open(str(whole)) as container:
+        packets = [packet for packet in container.demux(**{kind: 0}) if packet.size]
+        for packet in packets[len(packets) // 3 : len(packets) // 2]:
+            assert packet.pos is not None
+            inside = range(packet.pos + 8, packet.pos + packet.size)
+            for at in chance.sample(inside, len(inside) // 2):
+                data[at] ^= chance.randrange(1, 256)
+    path.write_bytes(data)
+    return path
+
+
+def only(kind: str, whole: Path, path: Path) -> Path:
+    """The packets of one stream of `whole` and nothing else, in the container that `path` is named after."""
+    with av.open(str(whole)) as source, av.open(str(path), "w") as output:
+        stream: Any = next(stream for stream in source.streams if stream.type == kind)
+        copy = output.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                output.mux(packet)
+    return path
+
+
+def sound_of(whole: Path, path: Path, codec: str) -> Path:
+    """The sound of `whole`, encoded anew, in the container that `path` is named after."""
+    with av.open(str(whole)) as source, av.open(str(path), "w") as output:
+        stream: Any = output.add_stream(codec, rate=44_100, layout="mono")
+        converter = av.AudioResampler(format=stream.format.name, layout="mono", rate=44_100)
+        for frame in source.decode(audio=0):
+            frame.pts = None
+            for piece in converter.resample(frame):
+                output.mux(stream.encode(piece))
+        output.mux(stream.encode(None))
+    return path

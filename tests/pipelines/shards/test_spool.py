@@ -1,0 +1,73 @@
+"""A folder of the spool is somebody's for exactly as long as a process works in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.shards.spool import HeldFolder, driver_is_dead, sweep_spool
+
+ROOT = Path(__file__).resolve().parents[3]
+WORKER = """
+import sys
+from pathlib import Path
+from pipelines.shards.spool import HeldFolder
+held = HeldFolder(Path(sys.argv[1]), sys.argv[2])
+if sys.argv[3] == "driver":
+    held.mark_driver()
+(held.path / "a.part").touch()
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def working(spool: Path, run_id: str, role: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", WORKER, str(spool), run_id, role]
+    worker = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "there\n"
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
+def test_a_folder_is_swept_when_its_last_worker_is_gone(tmp_path: Path) -> None:
+    with working(tmp_path, "one", "writer"):
+        sweep_spool(tmp_path)
+        assert (tmp_path / "one" / "a.part").exists()
+    (tmp_path / "nobodys").mkdir()
+    sweep_spool(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_is_over_is_swept_and_its_stragglers_are_waited_for(tmp_path: Path) -> None:
+    with working(tmp_path, "over", "writer") as straggler:
+        (tmp_path / "goes-on").mkdir()
+        code = "import sys, time, os, signal; time.sleep(0.5); os.kill(int(sys.argv[1]), signal.SIGKILL)"
+        with subprocess.Popen([sys.executable, "-c", code, str(straggler.pid)]):
+            sweep_spool(tmp_path, over=lambda run_id: run_id == "over")
+        assert straggler.poll() is not None
+    assert [folder.name for folder in tmp_path.iterdir()] == ["goes-on"]
+
+
+def test_a_driver_that_was_killed_is_told_from_one_that_lives(tmp_path: Path) -> None:
+    with working(tmp_path, "run", "driver") as driver:
+        assert not driver_is_dead(tmp_path, "run")
+        driver.kill()
+        driver.wait()
+        assert driver_is_dead(tmp_path, "run")
+    assert not driver_is_dead(tmp_path, "of another machine")
+
+
+def test_a_process_that_drives_and_writes_lets_go_of_both(tmp_path: Path) -> None:
+    driver, writer = HeldFolder(tmp_path, "run"), HeldFolder(tmp_path, "run")
+    driver.mark_driver()
+    assert writer.path == driver.path
+    driver.close()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,73 @@
+"""The writer: whole segments, none twice in a tar, nothing of a torn tar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import ShardStoreError
+from pipelines.data import Sample, SegmentDone
+from pipelines.shards import write
+from pipelines.shards.index import encode_index, scan_tar
+from pipelines.shards.tar import TarWriter
+from pipelines.shards.write import WriteShards
+from tests.pipelines.shards.test_tar_and_index import sample
+
+
+def writer(folder: Path) -> WriteShards:
+    stage = WriteShards(
+        uri=str(folder / "shards"), spool=str(folder / "spool"), run_id="run", min_free_bytes=1
+    )
+    stage.setup()
+    return stage
+
+
+def segment(start_ms: int) -> SegmentDone:
+    return SegmentDone(
+        video_key="file-v",
+        start_ms=start_ms,
+        end_ms=start_ms + 80,
+        seconds_by_fate={},
+        samples=(sample(f"file-v-{start_ms:09d}-00"),),
+    )
+
+
+def test_a_segment_that_comes_twice_is_written_once(tmp_path: Path) -> None:
+    stage = writer(tmp_path)
+    for start_ms in (0, 80, 0):
+        assert list(stage(segment(start_ms))) == []
+    [shard] = stage.flush()
+    assert shard.acknowledges == ("file-v-000000000", "file-v-000000080")
+    assert shard.sample_count == 2
+    with Path(shard.uri).open("rb") as tar:
+        rows = scan_tar(tar)
+    assert [row.key for row in rows] == ["file-v-000000000-00", "file-v-000000080-00"]
+
+
+def test_the_index_made_again_from_the_tar_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    """So it does not matter who publishes it, nor if two do."""
+    stage = writer(tmp_path)
+    list(stage(segment(0)))
+    [shard] = stage.flush()
+    with Path(shard.uri).open("rb") as tar:
+        rows = scan_tar(tar)
+    again = encode_index(rows, shard=shard.name, sha256=shard.sha256, tar_bytes=shard.size_bytes)
+    assert again == shard.index
+
+
+def test_nothing_of_a_torn_tar_is_ever_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(TarWriter):
+        def append(self, sample: Sample) -> dict[str, tuple[int, int]]:
+            if sample.key.startswith("file-v-000000080"):
+                self._out.write(b"half a header")
+                raise OSError(28, "No space left on device")
+            return super().append(sample)
+
+    monkeypatch.setattr(write, "TarWriter", FullDisk)
+    stage = writer(tmp_path)
+    list(stage(segment(0)))
+    with pytest.raises(ShardStoreError, match="No space left"):
+        list(stage(segment(80)))
+    assert list(stage.flush()) == []
+    assert [path.name for path in tmp_path.rglob("*.*")] == []

@@ -1,0 +1,123 @@
+"""The README is run: every command of its code blocks, in order, and its tables are held against the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cluster.cli.main import COMMANDS
+from cluster.config import load
+from pipelines.data import DROP_REASONS
+from pipelines.weights.local import cache_folder
+from tests.clips import demo_clip, needs_weights
+from tests.reading import read_shards
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+LINES = [
+    line.partition(" #")[0].strip()
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("#")
+]
+MAKE = [line for line in LINES if line.startswith("make ")]
+MIEN = [line for line in LINES if line.startswith("mien ")]
+
+
+def test_every_line_is_of_a_kind_that_is_tested() -> None:
+    assert set(LINES) == {*MAKE, *MIEN, "source .venv/bin/activate"}
+    assert "BIN := .venv/bin\n" in (ROOT / "Makefile").read_text()
+    assert len(MAKE) >= 6
+    assert len(MIEN) >= 7
+
+
+@pytest.mark.parametrize("line", MAKE)
+def test_make_knows_what_to_do(line: str) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    done = subprocess.run(
+        [*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_the_commands_work_in_the_order_in_which_they_are_told(tmp_path: Path) -> None:
+    needs_weights()
+    home, work, programs = (tmp_path / name for name in ("home", "work", "bin"))
+    for folder in (home / "talks", work, programs):
+        folder.mkdir(parents=True)
+    shutil.copy(demo_clip("no_face.mp4"), home / "talks" / "landscape.mp4")
+    shutil.copy(demo_clip("talks.mp4"), work / "interview.mp4")
+    program = programs / "mien"
+    program.write_text(f"#!{sys.executable}\nfrom cluster.cli import main\nmain()\n")
+    program.chmod(0o755)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MIEN_")},
+        "HOME": str(home),
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "MIEN_WEIGHTS_DIR": str(cache_folder()),
+    }
+    said = {}
+    for line in MIEN:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=work, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        said[line.split()[1]] = done.stdout
+    assert said["add"].startswith("2 new, 0 known")
+    assert '"samples": 2' in said["run"]
+    assert "2 done" in said["status"]
+    assert "interview.mp4" in said["explain"]
+    assert "2 samples: all as committed" in said["verify"]
+    (described,) = re.findall(
+        r"^\| member \| content \|\n\|---\|---\|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL
+    )
+    members = set(re.findall(r"^\| `([^`]+)` ", described, re.MULTILINE))
+    for sample in read_shards(work / "mien-store" / "shards"):
+        assert sample.members == members
+
+
+def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
+    (block,) = blocks("toml")
+    everything = re.sub(r"^# (\w+ = )", r"\1", block, flags=re.MULTILINE)
+    for text in (block, everything):
+        file = tmp_path / "mien.toml"
+        file.write_text(text)
+        loaded = load(file=file, environment={})
+        for section, values in tomllib.loads(text).items():
+            for key in values:
+                assert loaded.origin(f"{section}.{key}").kind == "file"
+    assert loaded.settings.store.shards == "s3://bucket/prefix"
+    assert loaded.settings.faces.detector == "yunet_2023mar"
+
+
+def test_commands_in_the_text_exist() -> None:
+    inline = re.findall(r"`mien ([a-z]+)", README)
+    assert set(inline) <= set(COMMANDS)
+    for key, value in re.findall(r"`(?:mien \w+ )?--set (\w+\.\w+)=([^`…]+)", README):
+        load(flags=[f"{key}={value}"], environment={})
+
+
+def test_the_reasons_are_those_that_are_counted() -> None:
+    (table,) = re.findall(
+        r"^\| reason \| these seconds \|\n\|---\|---\|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL
+    )
+    told = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(told) == sorted(DROP_REASONS)
