@@ -119,6 +119,8 @@ class Acquire:
     """Folder or object store URI of kept media; empty: `media` in store.root."""
     media_budget_bytes: Annotated[int, Ge(0)] = 0
     """Fetching pauses while fetched media takes more than this; 0: no limit."""
+    retry_seconds: PositiveSeconds = 30.0
+    """Before what failed is fetched again; four times as long each further time, five times in all."""
     wait: bool = True
     """Whether a run stays while all that is left waits for a budget or a paused identity."""
 

@@ -54,6 +54,7 @@ class RunObserver:
         alive: Callable[[], None],
         show: Callable[[Catalog, Snapshot, float], None],
         unique: bool = False,
+        backoff_seconds: float = BACKOFF_SECONDS,
         acquisition: Acquisition | None = None,
         media: FetchedMedia | None = None,
         clock: Callable[[], float] = time.time,
@@ -61,6 +62,7 @@ class RunObserver:
         self.catalog, self.store, self.run_id = catalog, store, run_id
         self.engine: Returning | None = None
         self._fingerprint, self._alive, self._show, self._clock = fingerprint, alive, show, clock
+        self._backoff_seconds = backoff_seconds
         self._unique = unique
         """Whether the same bytes are taken once only."""
         self._acquisition = acquisition or Acquisition(catalog, run_id, fingerprint=fingerprint, clock=clock)
@@ -180,7 +182,7 @@ class RunObserver:
             policy = Policy.PERMANENT
             if error.policy == Policy.RETRY and attempts + 1 < MAX_VIDEO_ATTEMPTS:
                 policy = Policy.RETRY
-                wait = min(BACKOFF_SECONDS * 4**attempts, MAX_BACKOFF_SECONDS)
+                wait = min(self._backoff_seconds * 4**attempts, MAX_BACKOFF_SECONDS)
                 again_at = now + max(wait, min(error.retry_after_seconds or 0.0, MAX_ASKED_SECONDS))
         return VideoFailure(
             key=key,

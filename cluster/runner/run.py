@@ -24,6 +24,7 @@ from cluster.runner.recover import recover, refuse_other_home, remove_uncommitte
 from cluster.runner.stopping import Stopping
 from ingest.catalog import Catalog, Status
 from ingest.errors import MienError, ProviderError
+from ingest.fetch.platform import PLATFORMS
 from ingest.storage import Store, open_store
 from ingest.storage.trouble import translated
 from pipelines.shards.spool import HeldFolder
@@ -72,6 +73,7 @@ def run(
     spool = Path(settings.store.root).absolute() / "spool"
     with Stopping() as stopping, contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         refuse_other_home(catalog, store)
+        check_ways_out(settings, catalog, hashed)
         run_id = catalog.begin_run(
             fingerprint=hashed,
             config_json=json.dumps(redact(settings), default=str),
@@ -148,6 +150,17 @@ def prove_accelerators(settings: Settings) -> None:
             raise ProviderError(f"{check.name}: {check.message}; {check.cure}")
 
 
+def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str) -> None:
+    """Raises UsageError or StorageDeniedError, before anything is started, where videos of a platform wait
+    and what asking for them needs is missing or wrong: each of them would fail for the same reason."""
+    identities = settings.acquire.identities
+    if catalog.governed_at(fingerprint=fingerprint, identities=identities) == (None, None):
+        return
+    from cluster.doctor.acquire import check_acquisition
+
+    check_acquisition(settings, PLATFORMS)
+
+
 def _drive(
     settings: Settings,
     catalog: Catalog,
@@ -177,6 +190,7 @@ def _drive(
         alive=heartbeat.alive,
         show=show,
         unique=settings.fetch.duplicates == "skip",
+        backoff_seconds=acquire.retry_seconds,
         media=media,
         acquisition=Acquisition(
             catalog,
