@@ -1,0 +1,318 @@
+"""From a sentence to shards, through the command line, against a YouTube on which everything goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cluster.cli import cli
+from tests.chaos.victims import assert_all_gone, scratch, start_run
+from tests.clips import needs_weights
+from tests.reading import Read, read_shards
+from tests.runs import mien
+from tests.youtube import Fault, Video, YouTubeDouble
+from tests.youtube.zoo import TALK_SECONDS, Kind, every_kind, make_talk
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+QUERIES = ("people talking to a camera", "vlog שיחה 🎙️")
+PASSWORD, COOKIE = "pr0xy-geheim-7733", "k3ks-geheim-998877"
+EXIT_WITH_FAILURES = 3
+
+
+def configure(folder: Path, youtube: YouTubeDouble, *names: str, **acquire: object) -> None:
+    cookies = folder / "cookies.txt"
+    cookies.write_text(
+        f"# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t4102444800\tLOGIN_INFO\t{COOKIE}\n"
+    )
+    cookies.chmod(0o600)
+    lines = [
+        "[store]",
+        f"root = {json.dumps(str(folder / 'store'))}",
+        "[fetch]",
+        "timeout_seconds = 10",
+        "[acquire]",
+        "wait = false",
+        "retry_seconds = 0.5",
+        *(f"{name} = {json.dumps(value)}" for name, value in acquire.items()),
+        "[acquire.ytdlp_options]",
+        "nocheckcertificate = true",
+        "[acquire.ytdlp_options.extractor_args.youtube]",
+        'player_client = ["visionos"]',
+        'player_skip = ["configs", "js"]',
+    ]
+    for name in names:
+        lines += [
+            "[[acquire.identities]]",
+            f'name = "{name}"',
+            f'proxy = "{youtube.proxy_of(name)}"',
+            f"cookies_file = {json.dumps(str(cookies))}",
+            "videos_per_hour = 0",
+        ]
+    (folder / "mien.toml").write_text("\n".join(lines) + "\n")
+
+
+def told(folder: Path, *arguments: str) -> Any:
+    """The JSON that a command prints, in this process: forty of their own would take minutes."""
+    with contextlib.chdir(folder):
+        shown = CliRunner().invoke(cli, [*arguments])
+    assert shown.exit_code == 0, (arguments, shown.output, shown.exception)
+    return json.loads(shown.output)
+
+
+def samples_of(folder: Path) -> dict[str, list[Read]]:
+    """By video id; no key is there twice."""
+    found: dict[str, list[Read]] = {}
+    samples = list(read_shards(folder / "store" / "shards"))
+    assert max(Counter(sample.key for sample in samples).values(), default=0) <= 1
+    for sample in samples:
+        found.setdefault(sample.meta["video"]["id"], []).append(sample)
+    return found
+
+
+def assert_no_secret(folder: Path, *said: subprocess.CompletedProcess[str]) -> None:
+    for secret in (PASSWORD, COOKIE):
+        for done in said:
+            assert secret not in done.stdout + done.stderr
+        for path in (folder / "store").rglob("*"):
+            if path.is_file():
+                assert secret.encode() not in path.read_bytes(), path
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    folder: Path
+    kinds: list[Kind]
+    youtube: YouTubeDouble
+    searched: subprocess.CompletedProcess[str]
+    done: subprocess.CompletedProcess[str]
+    again: subprocess.CompletedProcess[str]
+    asked: int
+    """Requests of the first run and of the search."""
+    status: dict[str, Any]
+    samples: dict[str, list[Read]]
+    stories: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By video id, as `mien explain --json` tells them."""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    needs_weights()
+    folder = tmp_path_factory.mktemp("search to shards")
+    kinds = every_kind(folder / "films")
+    with YouTubeDouble([kind.video for kind in kinds], password=PASSWORD, page_size=10) as youtube:
+        ids = [kind.video.id for kind in kinds]
+        youtube.results = {QUERIES[0]: ids[:25], QUERIES[1]: ids[15:]}
+        configure(folder, youtube, "north", "south")
+        searched = mien("search", *QUERIES, folder=folder)
+        done = mien("run", "--json", folder=folder)
+        asked = len(youtube.requests)
+        again = mien("run", "--json", folder=folder)
+        stories = {each: told(folder, "explain", "--json", "--", f"youtube-{each}") for each in ids}
+        yield Ran(
+            folder,
+            kinds,
+            youtube,
+            searched,
+            done,
+            again,
+            asked,
+            told(folder, "status", "--json"),
+            samples_of(folder),
+            stories,
+        )
+
+
+def test_two_searches_find_forty_videos(ran: Ran) -> None:
+    assert (ran.searched.returncode, ran.searched.stderr) == (0, "")
+    assert ran.searched.stdout.splitlines() == [
+        "40 new, 0 known already",
+        f"  {QUERIES[0]}: 25 new, 0 known",
+        f"  {QUERIES[1]}: 15 new, 10 known",
+    ]
+    for number, kind in enumerate(ran.kinds):
+        expected = [query for query, found in zip(QUERIES, (number < 25, number >= 15), strict=True) if found]
+        assert set(ran.stories[kind.video.id]["queries"]) == set(expected)
+
+
+def test_every_video_ends_as_its_kind_does(ran: Ran) -> None:
+    assert ran.done.returncode == EXIT_WITH_FAILURES, ran.done.stderr
+    seen = {}
+    twice = [kind.video.id for kind in ran.kinds if kind.name == "uploaded twice"]
+    assert {ran.stories[each]["state"] for each in twice} == {"done", "duplicate"}
+    for kind in ran.kinds:
+        story = ran.stories[kind.video.id]
+        if kind.video.id not in twice:
+            attempts = story["attempts"] if kind.attempts is not None else None
+            seen[kind.video.id, kind.name] = (story["state"], story["error_class"] or "", attempts)
+    expected = {
+        (kind.video.id, kind.name): (kind.state, kind.error, kind.attempts)
+        for kind in ran.kinds
+        if kind.video.id not in twice
+    }
+    assert seen == expected
+
+
+def test_status_counts_them(ran: Ran) -> None:
+    states = Counter(kind.state for kind in ran.kinds)
+    states["duplicate"] += 1
+    states["done"] -= 1
+    assert {state: count for state, count in ran.status["videos"].items() if count} == states
+    errors = Counter(kind.error for kind in ran.kinds if kind.state == "failed")
+    assert ran.status["video_errors"] == errors
+    acquisition = ran.status["acquisition"]
+    assert acquisition["found"] == 40
+    assert acquisition["fetched"] == states["done"] + states["duplicate"]
+    assert acquisition["waiting"]["put_off"] == 1
+    assert acquisition["waiting"]["until"] > time.time() + 3600  # the premiere
+
+
+def test_each_failure_tells_what_was_really_said(ran: Ran) -> None:
+    for kind in ran.kinds:
+        story = ran.stories[kind.video.id]
+        if kind.error:
+            headline, _, raised = story["error_text"].partition("\n")
+            assert kind.video.id in headline
+            assert kind.error in raised
+
+
+def test_samples_carry_what_was_found(ran: Ran) -> None:
+    talking = {kind.video.id: kind.video for kind in ran.kinds if kind.talks}
+    done = {each for each in talking if ran.stories[each]["state"] == "done"}
+    assert set(ran.samples) == done
+    for video_id, samples in ran.samples.items():
+        video = talking[video_id]
+        for sample in samples:
+            assert re.fullmatch(rf"youtube-{video_id}-\d{{9}}-\d{{2}}", sample.key)
+            meta = sample.meta["video"]
+            assert meta["source"] == "youtube"
+            assert meta["url"].endswith(video_id)
+            assert meta["title"] == (video.title, *video.later_titles)[-1]
+            assert meta["channel"] == video.channel
+            assert meta["licence"].startswith("Creative Commons") == video.creative_commons
+            assert meta["query"] in QUERIES
+            assert sample.meta["words"]
+            assert sample.frames is not None
+
+
+def test_a_permanent_verdict_is_asked_for_once(ran: Ran) -> None:
+    for kind in ran.kinds:
+        if kind.state == "failed" and kind.attempts == 1:
+            assert len(ran.youtube.asked("/player", video_id=kind.video.id)) == 1, kind.name
+            assert not ran.youtube.asked("/videoplayback", video_id=kind.video.id), kind.name
+
+
+def test_what_needed_no_second_try_had_none(ran: Ran) -> None:
+    for kind in ran.kinds:
+        if kind.state == "done" and kind.video.fault is None:
+            assert len(ran.youtube.asked("/player", video_id=kind.video.id)) == 1, kind.name
+
+
+def test_a_second_run_asks_nobody_for_anything(ran: Ran) -> None:
+    assert ran.again.returncode == EXIT_WITH_FAILURES, ran.again.stderr
+    assert ran.youtube.requests[ran.asked :] == []
+    first, second = json.loads(ran.done.stdout), json.loads(ran.again.stdout)
+    assert second["samples"] == first["samples"] > 0
+
+
+def test_every_shard_is_as_it_was_committed(ran: Ran) -> None:
+    verified = mien("verify", folder=ran.folder)
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_the_secrets_were_used_and_are_nowhere(ran: Ran) -> None:
+    assert any("LOGIN_INFO" in request.cookies for request in ran.youtube.asked("/player"))
+    assert {request.identity for request in ran.youtube.requests} == {"north", "south"}
+    status = mien("status", folder=ran.folder)
+    shown = mien("config", "show", folder=ran.folder)
+    stories = [mien("explain", "--", kind.video.id, folder=ran.folder) for kind in ran.kinds[-7:]]
+    assert_no_secret(ran.folder, ran.searched, ran.done, ran.again, status, shown, *stories)
+
+
+def test_a_walled_identity_rests_and_the_other_goes_on(tmp_path: Path) -> None:
+    needs_weights()
+    films = [make_talk(tmp_path / "films", number) for number in range(3)]
+    videos = [
+        Video(id=f"wall-{number}_____", media=film, duration_seconds=TALK_SECONDS)
+        for number, film in enumerate(films)
+    ]
+    with YouTubeDouble(videos, password=PASSWORD) as youtube:
+        configure(tmp_path, youtube, "north", "south")
+        assert mien("search", QUERIES[0], folder=tmp_path).returncode == 0
+        youtube.fault(Fault.BOT_WALL, times=1)
+        began = len(youtube.requests)
+        done = mien("run", "--local", "--json", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        walled = youtube.requests[began].identity
+        shown = mien("status", folder=tmp_path)
+        status = told(tmp_path, "status", "--json")
+    states = {state["name"]: state for state in status["acquisition"]["identities"]}
+    (other,) = {"north", "south"} - {walled}
+    assert states[walled]["paused_until"] > time.time() + 60
+    assert states[walled]["error_class"] == "BotWallError"
+    assert states[other]["paused_until"] is None
+    assert len(samples_of(tmp_path)) == len(videos)
+    (line,) = [line for line in shown.stdout.splitlines() if f"identity  {walled}" in line]
+    assert re.search(r"paused until \d{4}-\d\d-\d\d \d\d:\d\d \(.*\): BotWallError", line)
+    after = [request.identity for request in youtube.requests[began:]]
+    assert after == [walled] * after.count(walled) + [other] * after.count(other)
+    assert f"identity {walled} is paused until" in done.stderr
+    assert_no_secret(tmp_path, done, shown)
+
+
+def test_kills_at_any_instant_lose_nothing_and_ask_for_nothing_twice(tmp_path: Path) -> None:
+    needs_weights()
+    seed = random.randrange(1 << 30)
+    print(f"{seed = }")  # shown where the test fails
+    rng = random.Random(seed)
+    films = [make_talk(tmp_path / "films", number) for number in range(6)]
+    videos = [
+        Video(id=f"kill-{number}_____", media=film, duration_seconds=TALK_SECONDS, fault=Fault.MEDIA_SLOW)
+        for number, film in enumerate(films)
+    ]
+    videos.append(Video(id="kill-privat", fault=Fault.PRIVATE))
+    total = sum(film.stat().st_size for film in films)
+    whole = {film.read_bytes() for film in films}
+    fetched: dict[str, int] = {}
+    """Of each video that the catalog knew to be fetched, how often it had been asked for by then."""
+    with YouTubeDouble(videos, password=PASSWORD) as youtube, scratch() as tmp:
+        configure(tmp_path, youtube, "north", format="18")
+        assert mien("search", QUERIES[0], folder=tmp_path).returncode == 0
+        # Twice while media comes, once when all of it is there.
+        for share in (rng.uniform(0.05, 0.45), rng.uniform(0.5, 0.95), 1.0):
+            driver = start_run(tmp_path, tmp)
+            while driver.poll() is None and sum(youtube.bytes_sent.values()) < share * total:
+                time.sleep(0.01)
+            if share == 1.0:
+                time.sleep(rng.uniform(0.0, 20.0))
+            driver.kill()
+            driver.communicate()
+            assert_all_gone(tmp)
+            for path in (tmp_path / "store" / "cache").glob("*"):
+                assert not path.is_file() or path.suffix or path.name == ".lock" or path.read_bytes() in whole
+            for video in videos:
+                story = told(tmp_path, "explain", "--json", "--", f"youtube-{video.id}")
+                asked = len(youtube.asked(video_id=video.id))
+                assert fetched.get(video.id, asked) == asked, f"{video.id} was fetched twice"
+                if story["media"] is not None or story["state"] == "failed":
+                    fetched[video.id] = asked
+        done = mien("run", "--json", folder=tmp_path)
+        assert done.returncode == EXIT_WITH_FAILURES, done.stderr
+        for video_id, asked in fetched.items():
+            assert len(youtube.asked(video_id=video_id)) == asked
+    assert json.loads(done.stdout)["videos"] | {"done": 6, "failed": 1} == json.loads(done.stdout)["videos"]
+    assert set(samples_of(tmp_path)) == {video.id for video in videos[:-1]}
+    assert mien("verify", folder=tmp_path).returncode == 0
+    assert_no_secret(tmp_path, done)
