@@ -30,7 +30,7 @@ GRACE_SECONDS = 900.0
 _BOUND = struct.Struct("=qd")
 COUNT_SECONDS = 5.0
 """Between two looks at every file. Meanwhile what was reserved is added to what the last look found: never
-too little, since nothing grows without a reservation (but in the work folders, which only a look can know)."""
+too little, since nothing grows without a reservation (but in the work folders, which only a look knows)."""
 WORK_KEPT_SECONDS = 24 * 3600.0
 """A broken download is gone on with within a day, or begun anew."""
 
