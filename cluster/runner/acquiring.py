@@ -32,15 +32,17 @@ class Acquisition:
         identities: Sequence[Identity] = (),
         at_once: int = 1,
         media_budget_bytes: int = 0,
+        gives_room: bool = True,
         wait: bool = False,
         say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`at_once`: videos that are being asked for or are the next to be: what was granted is not called
-        back when its identity is paused."""
+        back when its identity is paused. `gives_room`: whether media goes when its video is done."""
         self._catalog, self._run_id, self._fingerprint = catalog, run_id, fingerprint
         self._identities, self._at_once = tuple(identities), at_once
         self._budget_bytes, self._wait, self._say, self._clock = media_budget_bytes, wait, say, clock
+        self._gives_room = gives_room
         self._refusals = Refusals(catalog, self._identities, clock=clock)
         self._asking: set[str] = set()
         """Keys of videos whose grant is not settled."""
@@ -81,11 +83,12 @@ class Acquisition:
 
     def _is_room_coming(self) -> bool:
         """Of too much fetched media, what is under way goes by itself; what is kept does not."""
-        kept_bytes = self._catalog.media_room().kept_bytes
-        if kept_bytes < self._budget_bytes:
+        room = self._catalog.media_room()
+        staying = room.kept_bytes if self._gives_room else room.bytes
+        if staying < self._budget_bytes:
             return True
         self._tell(
-            f"{kept_bytes:,} bytes of media are kept, {self._budget_bytes:,} are allowed: nothing more is "
+            f"fetched media takes {staying:,} bytes, {self._budget_bytes:,} are allowed: nothing more is "
             "fetched; raise acquire.media_budget_bytes, or keep less"
         )
         return False
@@ -94,7 +97,7 @@ class Acquisition:
         self._settle(
             job,
             Usage(
-                outcome=Outcome.SUCCEEDED,
+                outcome=Outcome.SUCCEEDED if media.usage_requests else Outcome.UNASKED,
                 requests=media.usage_requests,
                 bytes=media.usage_bytes,
             ),

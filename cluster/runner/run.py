@@ -199,6 +199,7 @@ def _drive(
             identities=acquire.identities,
             at_once=1 if local else next(pool.workers for pool in pools if pool.name == "fetch"),
             media_budget_bytes=acquire.media_budget_bytes,
+            gives_room=not only_fetch,
             wait=acquire.wait,
             say=say,
         ),
@@ -220,4 +221,4 @@ def _drive(
     if stopping.signal is None:
         engine.run()
     observer.close()
-    media.release(closing=True)
+    media.release(closing=not only_fetch)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, s
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog.records import EgressState, Outcome, Paused, Usage
-from ingest.catalog.schema import UNSETTLED, egress, grants
+from ingest.catalog.schema import PUT_OFF, UNSETTLED, WAITING, egress, grants, videos
 from ingest.catalog.story import tell
 from ingest.rate import circuit, governor
 from ingest.rate.governor import WINDOW_SECONDS, Charge
@@ -74,6 +74,12 @@ _SETTLE = (
         requests=func.coalesce(bindparam("took_requests"), grants.c.requests),
         bytes=func.coalesce(bindparam("took_bytes"), grants.c.bytes),
     )
+)
+_DUE_NOW = (
+    update(videos)
+    .where(PUT_OFF, videos.c.state == WAITING, videos.c.governed.is_(True))
+    .where(videos.c.error_class == bindparam("class"))
+    .values(next_try_at=0.0)
 )
 _ABANDON = (
     update(grants)
@@ -201,7 +207,10 @@ def settle(connection: Connection, now: float, run_id: str, video_key: str, usag
     if found is None:
         return None
     before = standing = Standing(**found._mapping)
-    if usage.outcome is Outcome.SUCCEEDED:
+    if usage.outcome is Outcome.UNASKED:
+        connection.execute(delete(grants).where(grants.c.seq == row.seq))
+        standing = replace(standing, even_at=min(standing.even_at, at))
+    elif usage.outcome is Outcome.SUCCEEDED:
         standing = circuit.succeeded(standing, at, probe=row.probe)
         if known:
             standing = governor.learned(standing, usage.requests, usage.bytes)
@@ -284,10 +293,12 @@ def states(connection: Connection, now: float, identities: Sequence[Identity]) -
 
 
 def reopen(connection: Connection, identity: str) -> bool:
+    """Ends the pause; what was put off with it is due at once."""
     found = connection.execute(_LOCKED, {"identity": identity}).one_or_none()
     if found is None or not found.paused_until:
         return False
     _put(connection, replace(Standing(**found._mapping), paused_until=0.0, strikes=0, cooldown_seconds=0.0))
+    connection.execute(_DUE_NOW, {"class": found.error_class})
     return True
 
 

@@ -98,6 +98,7 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # for reasons of the video's own, or unknown: says nothing of the identity
+    UNASKED = "unasked"  # it was in the cache: the grant is given back
     REFUSED = "refused"  # the identity is not welcome: its circuit opens
 
 

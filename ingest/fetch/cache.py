@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,10 @@ from ingest.fetch.slot import Slot
 from ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0
+_BOUND = struct.Struct("=qd")
+COUNT_SECONDS = 5.0
+"""Between two looks at every file. Meanwhile what was reserved is added to what the last look found: never
+too little, since nothing grows without a reservation (but in the work folders, which only a look knows)."""
 WORK_KEPT_SECONDS = 24 * 3600.0
 """A broken download is gone on with within a day, or begun anew."""
 
@@ -149,7 +154,8 @@ class MediaCache:
                     slot.finish()
                     if slot.about:
                         _about(final).write_text(slot.about, encoding="utf-8")
-                    part.rename(final)
+                    with self._locked():  # who counts may not miss it between its two names
+                        part.rename(final)
                     fcntl.flock(slot.descriptor, fcntl.LOCK_SH)
                     is_kept = _is_at(slot.descriptor, final)
         except BaseException:
@@ -172,10 +178,12 @@ class MediaCache:
                 f"a file of {total_bytes:,} bytes does not fit into a media cache of {self.max_bytes:,}; "
                 "raise cache_max_bytes"
             )
-        with (self.folder / ".lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            excess = total_bytes - os.fstat(descriptor).st_size + self.used_bytes() - self.max_bytes
-            now = time.time()
+        with self._locked() as lock:
+            now, added = time.time(), total_bytes - os.fstat(descriptor).st_size
+            bound, counted_at = _read_bound(lock)
+            if not 0 <= now - counted_at < COUNT_SECONDS or bound + added > self.max_bytes:
+                bound, counted_at = self.used_bytes(), now
+            excess = bound + added - self.max_bytes
             for used_at, size, path in self._files() if excess > 0 else ():
                 if excess <= 0:
                     break
@@ -191,6 +199,17 @@ class MediaCache:
                     f"{excess:,} bytes are missing; raise cache_max_bytes or fetch fewer videos at once"
                 )
             os.ftruncate(descriptor, total_bytes)
+            _write_bound(lock, min(bound + added, self.max_bytes), counted_at)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The descriptor of the file .lock, while nobody else counts."""
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _files(self) -> list[tuple[float, int, Path]]:
         found: list[tuple[float, int, Path]] = []
@@ -247,6 +266,16 @@ def _newest(folder: Path) -> float:
         return max([folder.stat().st_mtime, *(file.stat().st_mtime for file in folder.iterdir())])
     except FileNotFoundError:
         return 0.0
+
+
+def _read_bound(lock: int) -> tuple[int, float]:
+    """At most so many bytes are in use, as was counted at that time; long ago where nothing was written."""
+    written = os.pread(lock, _BOUND.size, 0)
+    return _BOUND.unpack(written) if len(written) == _BOUND.size else (0, 0.0)
+
+
+def _write_bound(lock: int, bound: int, counted_at: float) -> None:
+    os.pwrite(lock, _BOUND.pack(bound, counted_at), 0)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from ingest.fetch.slot import Slot
 
 MAX_REDIRECTS = 10
+HOSTS_KEPT = MAX_REDIRECTS + 2
+"""To which connections stay open: more than one download can come by, so that none is closed while in use."""
 MAX_WAIT_SECONDS = 60.0
 """A server that wants a longer pause gets it, but from the catalog: a worker does not sleep for an hour."""
 FRUITFUL_BYTES = 1 << 20
@@ -60,6 +64,7 @@ class HttpDownloader:
         self.attempts = attempts
         self.resolver = resolver
         self._tls = httpx.create_ssl_context()
+        self._of_thread = threading.local()
 
     def download(self, url: str, slot: Slot, *, proxy: str = "") -> bool:
         """Fills `slot` with the file at `url`; False where the server did not say how long it is.
@@ -173,14 +178,10 @@ class HttpDownloader:
             raise RejectedRequestError(
                 f"{redact(str(url))}: only http and https are followed; check the address"
             )
-        options: dict[str, Any] = {"timeout": self.timeout_seconds, "verify": self._tls, "trust_env": False}
         if proxy := proxy or _environment_proxy(url):
             # The proxy resolves the name, so only an address that is written as such can be judged here.
             self._check_literal(url.host)
-            with (
-                httpx.Client(proxy=proxy, **options) as client,
-                client.stream("GET", url, headers=headers) as got,
-            ):
+            with self._client(url, proxy).stream("GET", url, headers=headers) as got:
                 yield got
             return
         port = url.port or (443 if url.scheme == "https" else 80)
@@ -190,23 +191,44 @@ class HttpDownloader:
         headers = {**headers, "Host": url.netloc.decode("ascii")}
         # The certificate is checked against the name, whatever the address that is connected to.
         extensions = {"sni_hostname": url.raw_host.decode("ascii").strip("[]")}
-        with httpx.Client(**options) as client:
-            for tried, address in enumerate(addresses, start=1):
-                request = client.build_request(
-                    "GET", url.copy_with(host=address), headers=headers, extensions=extensions
-                )
-                try:
-                    response = client.send(request, stream=True, follow_redirects=False)
-                except (httpx.ConnectError, httpx.ConnectTimeout):
-                    if tried == len(addresses):
-                        raise
-                    continue
-                try:
-                    yield response
-                finally:
-                    response.close()
-                return
+        client = self._client(url, "")
+        for tried, address in enumerate(addresses, start=1):
+            request = client.build_request(
+                "GET", url.copy_with(host=address), headers=headers, extensions=extensions
+            )
+            try:
+                response = client.send(request, stream=True, follow_redirects=False)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if tried == len(addresses):
+                    raise
+                continue
+            try:
+                yield response
+            finally:
+                response.close()
+            return
         raise FetchError(f"{url.host}: the name has no address; check it")
+
+    def _client(self, url: httpx.URL, proxy: str) -> httpx.Client:
+        """This thread's client for the host of `url`, whose connections are used again while they live.
+
+        Never one for several hosts: two names at one address may not share a connection, whose certificate
+        was checked against one of them.
+        """
+        import httpx
+
+        if not hasattr(self._of_thread, "clients"):
+            self._of_thread.clients = OrderedDict()
+        clients: OrderedDict[tuple[str, ...], httpx.Client] = self._of_thread.clients
+        key = (proxy, url.scheme, url.netloc.decode("ascii"))
+        client = clients.pop(key, None)
+        if client is None:
+            options: dict[str, Any] = {"timeout": self.timeout_seconds, "verify": self._tls}
+            client = httpx.Client(proxy=proxy or None, trust_env=False, **options)
+        clients[key] = client
+        while len(clients) > HOSTS_KEPT:
+            clients.popitem(last=False)[1].close()
+        return client
 
     def _check_literal(self, host: str) -> None:
         try:
