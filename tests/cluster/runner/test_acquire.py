@@ -145,7 +145,9 @@ def test_a_refused_identity_rests_and_local_work_goes_on(
     end = clock.now + FIRST_COOLDOWN_SECONDS - 30
     while clock.now < end:
         assert run.next() == []
-    clock.sleep(0.3 * FIRST_COOLDOWN_SECONDS)
+    [state] = catalog.egress([A])
+    assert state.paused_until is not None
+    clock.sleep(state.paused_until - clock.now + 1)
     [probe] = jobs_of(run.next())
     assert probe.key != one.key  # another one finds out
     assert run.next() == []
