@@ -70,7 +70,10 @@ def acquisition_lines(
     if status.governed:
         left = hours_left(status.governed, identities, egress, now)
         forecast = f", about {left:,.1f} h at this budget" if left is not None else ""
-        lines.append(f"asking    {status.governed} videos are still to be asked for{forecast}")
+        if status.put_off >= status.governed:
+            forecast = ", when its time has come" if status.governed == 1 else ", when their time has come"
+        videos = "1 video is" if status.governed == 1 else f"{status.governed} videos are"
+        lines.append(f"asking    {videos} still to be asked for{forecast}")
     return lines
 
 

@@ -81,7 +81,7 @@ class Progress:
         # Before the first shard is committed only losses are known.
         if status.shards and told:
             parts.append(f"yield {status.seconds_by_fate.get(KEPT, 0.0) / told:.0%}")
-        failed = sum(status.video_errors.values()) + sum(status.segment_errors.values())
+        failed = status.videos["failed"] + sum(status.segment_errors.values())
         if failed:
             parts.append(f"{failed} failed")
         parts.append(" ".join(f"{pool.name} {pool.busy}+{pool.queued}" for pool in snapshot.pools))

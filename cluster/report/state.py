@@ -19,6 +19,7 @@ def status_facts(status: Status) -> dict[str, Any]:
         "videos": status.videos,
         "segments": status.segments,
         "video_errors": status.video_errors,
+        "retrying": status.retrying,
         "segment_errors": status.segment_errors,
         "media_seconds": round(status.media_seconds, 3),
         "seconds_by_fate": {fate: round(s, 3) for fate, s in status.seconds_by_fate.items()},
@@ -46,11 +47,14 @@ def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = (
         put_off = f"{status.put_off} put off, " if status.put_off else ""
         lines.append(f"waiting   {put_off}the next retry is due in {clock(wait)}")
     lines += acquisition
-    for title, errors in (("videos", status.video_errors), ("segments", status.segment_errors)):
+    for name, count in status.retrying.items():
+        lines.append(f"retrying  {count} video{'s' if count > 1 else ''}: {name}, by itself")
+    final = {name: count - status.retrying.get(name, 0) for name, count in status.video_errors.items()}
+    for title, errors in (("videos", final), ("segments", status.segment_errors)):
         for name, count in errors.items():
-            lines.append(
-                f"failed    {count} {title if count > 1 else title[:-1]}: {name} (mien retry --class {name})"
-            )
+            if count:
+                noun = title if count > 1 else title[:-1]
+                lines.append(f"failed    {count} {noun}: {name} (mien retry --class {name})")
     if status.seconds_by_fate:
         lines += ["yield", *funnel_lines(status.seconds_by_fate)]
     size = f"{status.bytes / 1e6:,.1f} MB"

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, true, update
 
 from ingest.catalog import duplicates, runs, tallies
-from ingest.catalog.schema import FAILED, PARTIAL, WAITING, segments, videos
+from ingest.catalog.schema import FAILED, PARTIAL, RUNNING, WAITING, segments, videos
 from ingest.catalog.story import tell
 
 # A video that waits out a backoff has an error too, and a person may not want to wait.
@@ -44,6 +44,13 @@ def error_classes(connection: Connection) -> dict[str, int]:
 
 def video_errors(connection: Connection) -> dict[str, int]:
     return _counts(connection, videos.c.error_class, _AILING_VIDEO)
+
+
+def retrying(connection: Connection) -> dict[str, int]:
+    """Of `video_errors` those that are not final: they wait for another try, or are at it."""
+    return _counts(
+        connection, videos.c.error_class, and_(_AILING_VIDEO, videos.c.state.in_([WAITING, RUNNING]))
+    )
 
 
 def segment_errors(connection: Connection) -> dict[str, int]:

@@ -46,6 +46,8 @@ class Status:
     """Ended segments by state: done, failed."""
     video_errors: dict[str, int]
     """Videos that failed or wait for another try, by error class, most first."""
+    retrying: dict[str, int]
+    """Of these, those that wait for another try or are at it."""
     segment_errors: dict[str, int]
     seconds_by_fate: dict[str, float]
     media_seconds: float
@@ -143,6 +145,7 @@ def status(connection: Connection, now: float) -> Status:
         videos={state: by_state[state] for state in (*VIDEO_STATES, duplicates.DUPLICATE)},
         segments={"done": round(sums.get(tallies.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
         video_errors=video_errors,
+        retrying=retries.retrying(connection),
         segment_errors=segment_errors,
         seconds_by_fate=_seconds_by_fate(sums),
         media_seconds=sums.get(tallies.MEDIA_SECONDS, 0.0),

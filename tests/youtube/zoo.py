@@ -97,8 +97,8 @@ def every_kind(folder: Path) -> list[Kind]:
     """`folder` gets the films."""
     make_talk(folder, 0)
     make = _Maker(folder)
-    for name in ("plain", "of another channel", "in Portuguese"):
-        make.add(name, channel="Faces & Voices" if name != "plain" else "Faces")
+    make.add("plain")
+    make.add("of another channel", channel="Faces & Voices")
     make.add("free", creative_commons=True)
     make.add("emoji", title="🎙️ talk 👩‍🏫 <b>&amp;</b> $(reboot) ; ../../etc")
     make.add("right to left", title="שיחה על פנים", channel="ערוץ")
@@ -109,6 +109,7 @@ def every_kind(folder: Path) -> list[Kind]:
     make.add("stalled, then well", fault=Fault.MEDIA_STALLED, fault_times=1)
     make.add("a web page, then well", fault=Fault.MEDIA_HTML, fault_times=1)
     make.add("429, then well", fault=Fault.RATE_LIMITED, fault_times=1)
+    make.add("429 of its media, then well", fault=Fault.MEDIA_RATE_LIMITED, fault_times=1)
     make.add("503, then well", fault=Fault.SERVER_ERROR, fault_times=3)
     make.add("slow", fault=Fault.MEDIA_SLOW)
     make.add("premiere in a minute", fault=Fault.PREMIERE, premieres_at=time.time() + 60)
