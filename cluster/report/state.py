@@ -76,8 +76,15 @@ def result_lines(result: RunResult, shards_uri: str) -> list[str]:
 
 def story_lines(story: Story) -> list[str]:
     """Everything that is known of one video, oldest first."""
+    from cluster.report.found import shown
+
     video = story.video
     lines = [f"{video.key}  {story.state}", f"  from      {video.uri!r}"]
+    if video.title:
+        told = [video.title, *(each for each in (video.channel, video.licence) if each)]
+        lines.append(f"  title     {', '.join(map(shown, told))}")
+    if story.queries:
+        lines.append(f"  found by  {', '.join(repr(query) for query in story.queries)}")
     if video.labels:
         lines.append(f"  labels    {video.labels}")
     if story.media is not None:

@@ -20,6 +20,9 @@ from ingest.media import VideoRef, Wanted
 POST_LIVE_SECONDS = 6 * 3600.0
 """A stream that has just ended is a recording some hours later."""
 
+_JOINERS = "\u200c\u200d"
+"""Within emoji, and within words of Persian or Hindi; U+200C and U+200D."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -156,4 +159,4 @@ def _primary(language: str) -> str:
 def _text(value: Any) -> str:
     """As text that JSON and SQL can hold: a title may hold half of a surrogate pair, or a NUL."""
     text = str(value or "").encode("utf-8", "replace").decode()
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    return "".join(letter if letter.isprintable() or letter in _JOINERS else " " for letter in text).strip()

@@ -138,14 +138,15 @@ def _described(video: Video, title: str) -> Json:
 
 
 def _premiere(video: Video, answer: Json, now: float) -> Json:
-    hours = max(1, round((video.premieres_at - now) / 3600))
+    left = video.premieres_at - now
+    count, unit = (round(left / 3600), "hour") if left >= 3600 else (max(1, round(left / 60)), "minute")
     slate = {"liveStreamOfflineSlateRenderer": {"scheduledStartTime": str(int(video.premieres_at))}}
     start = datetime.fromtimestamp(video.premieres_at, UTC).isoformat()
     microformat = answer["microformat"]["playerMicroformatRenderer"]
     return {
         "playabilityStatus": {
             "status": "LIVE_STREAM_OFFLINE",
-            "reason": f"Premieres in {hours} hour{'s' if hours > 1 else ''}",
+            "reason": f"Premieres in {count} {unit}{'s' if count > 1 else ''}",
             "liveStreamability": {"liveStreamabilityRenderer": {"offlineSlate": slate}},
         },
         "videoDetails": answer["videoDetails"] | {"isUpcoming": True, "lengthSeconds": "0"},

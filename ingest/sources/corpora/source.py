@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ingest.errors import MissingFileError, UnknownNameError, UsageError, one_line
 from ingest.media import VideoRef
@@ -57,6 +57,8 @@ class CorpusSource:
 
     def _folder(self, argument: str) -> str:
         folder = argument.partition(":")[2]
+        if folder.startswith("~/"):  # no shell does it where it is not a word's beginning
+            folder = str(Path.home() / folder[2:])
         if not folder:
             raise UsageError(f"{argument} names no folder; write {self.corpus.name}:/path/to/folder")
         if "\0" in folder or not os.path.isdir(folder):  # noqa: PTH112
