@@ -31,6 +31,8 @@ from pipelines.shards.spool import HeldFolder
 
 HANG_SECONDS = 300.0
 """A driver that has done nothing for so long is no longer believed to be alive."""
+PLAIN_DOWNLOADS = 4
+"""At once, of URLs and objects: two cores are busy proving what so many bring, and more take memory."""
 DOWNLOADS_PER_IDENTITY, MAX_DOWNLOADS = 2, 16
 """Of platforms at once: a download is slower than the pace of its identity's budget at times."""
 OBJECT_STORE_BYTES = 1 << 30
@@ -179,6 +181,8 @@ def _drive(
     stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
     is_asking = catalog.governed_at(fingerprint=fingerprint, identities=acquire.identities) != (None, None)
     downloads = min(MAX_DOWNLOADS, DOWNLOADS_PER_IDENTITY * len(acquire.identities)) if is_asking else 0
+    if downloads < PLAIN_DOWNLOADS and catalog.has_waiting("http", "object"):
+        downloads = PLAIN_DOWNLOADS
     pools = build_pools(settings, stages, cpus=usable_cpus(settings), downloads=downloads)
     pools = pools[:1] if only_fetch else pools
     media = FetchedMedia(catalog, run_id, settings.fetch, acquire.keep_media)

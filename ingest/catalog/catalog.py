@@ -167,6 +167,10 @@ class Catalog:
             lambda connection: claims.governed_at(connection, now, fingerprint, identities)
         )
 
+    def has_waiting(self, *sources: str) -> bool:
+        """Whether any video of these sources waits. May read all that wait: ask it once."""
+        return self._database.read(lambda connection: queue.has_waiting(connection, sources))
+
     def egress(self, identities: Sequence[Identity]) -> list[EgressState]:
         """How each identity stands, in the order given."""
         now = self._clock()

@@ -9,13 +9,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog import wishes
 from ingest.catalog.database import Database
 from ingest.catalog.records import AddResult
-from ingest.catalog.schema import FREE, NO_FINGERPRINT, PUT_OFF, RUNNING, queries, segments, videos
+from ingest.catalog.schema import FREE, NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, queries, segments, videos
 from ingest.catalog.story import tell
 from ingest.media import Job, VideoRef
 
@@ -156,6 +156,11 @@ def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> 
         statement = statement.where(videos.c.fingerprint.in_([NO_FINGERPRINT, fingerprint]))
     earliest: float | None = connection.scalar(statement)
     return earliest
+
+
+def has_waiting(connection: Connection, sources: Sequence[str]) -> bool:
+    of_these = exists().where(videos.c.state == WAITING, videos.c.source.in_(sources))
+    return bool(connection.scalar(select(of_these)))
 
 
 def other_fingerprint_count(connection: Connection, fingerprint: str) -> int:

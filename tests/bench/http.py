@@ -37,6 +37,8 @@ OUTCOMES = {
     "cut": "TruncatedMediaError",
 }
 FILM_BYTES = 4_000_000
+ONE = 50
+"""Of the files that are as they should be."""
 
 
 def measure_http(folder: Path, *, count: int, workers: int, video2dataset: Path | None) -> dict[str, Any]:
@@ -50,7 +52,12 @@ def measure_http(folder: Path, *, count: int, workers: int, video2dataset: Path 
             printed = _run([*command, str(folder / name)])
             found[name] = json.loads(printed.splitlines()[-1])
     with serving(film, count) as port:
-        found["mien"] = {"workers": workers, **_mien(folder / "mien", port, count, workers)}
+        start = _mien(folder / "start", port, [ONE], workers)
+        found["mien"] = {"workers": workers, **_mien(folder / "mien", port, list(range(count)), workers)}
+    found["mien less its start"] = {
+        "proven": found["mien"]["proven"],
+        **{name: found["mien"][name] - start[name] for name in ("seconds", "cpu_seconds")},
+    }
     if video2dataset is not None:
         with serving(film, count) as port:
             found["video2dataset"] = _video2dataset(folder / "v2d", port, count, video2dataset, film)
@@ -61,7 +68,7 @@ def show(found: dict[str, Any]) -> None:
     good, mien, bare = found["good"], found["mien"], found["bare"]
     table = Table("", "proven videos", "seconds", "videos/s", "CPU ms/video", "÷ bare")
     each = bare["cpu_seconds"] / bare["proven"]
-    names = [name for name in ("bare", "stage", "mien", "video2dataset") if name in found]
+    names = [name for name, one in found.items() if isinstance(one, dict)]
     for name in names:
         one = found[name]
         cpu = one["cpu_seconds"] / max(1, one["proven"])
@@ -118,16 +125,16 @@ def _run(command: list[str]) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
 
 
-def _mien(folder: Path, port: int, count: int, workers: int) -> dict[str, Any]:
+def _mien(folder: Path, port: int, numbers: list[int], workers: int) -> dict[str, Any]:
     folder.mkdir()
-    (folder / "list.txt").write_text("".join(f"{address(port, number)}\n" for number in range(count)))
+    (folder / "list.txt").write_text("".join(f"{address(port, number)}\n" for number in numbers))
     environment = {"MIEN_STORE__ROOT": str(folder / "store"), "PYTHONPATH": str(ROOT)}
     flags = ("--set", "fetch.allow_private_addresses=true", "--set", f"engine.workers.fetch={workers}")
     add = measure([*MIEN, "add", str(folder / "list.txt")], environment=environment)
     run = measure([*MIEN, "run", "--only", "fetch", *flags], environment=environment)
     right, proven, times = 0, 0, []
     with Catalog.open(f"sqlite:///{folder}/store/catalog.sqlite") as catalog:
-        for number in range(count):
+        for number in numbers:
             story = catalog.explain(address(port, number))
             assert story is not None
             got = story.error_class or ("" if story.media is not None else "nothing")
