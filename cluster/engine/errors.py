@@ -17,11 +17,13 @@ _NO_MEMORY = re.compile(
     r"|can't start new thread|alloc\w* failed",
     re.IGNORECASE,
 )
+HEAD_CHARACTERS, TAIL_CHARACTERS = 2000, 2000
+"""Of a traceback that is kept."""
 
 
 def classify(error: BaseException) -> ErrorInfo:
     """The class, policy and text under which `error` is kept. Memory comes first, whatever wraps it."""
-    tail = "".join(traceback.format_exception(error))[-2000:]
+    tail = _shortened("".join(traceback.format_exception(error)))
     text = one_line(str(error) or type(error).__name__)
     if any(_is_memory(link) for link in _chain(error)):
         text = one_line(f"needs more memory than its stage allows: {type(error).__name__}: {text}")
@@ -41,6 +43,13 @@ def classify(error: BaseException) -> ErrorInfo:
         )
     text = one_line(f"{type(error).__name__}: {error}")
     return ErrorInfo(error_class="UnexpectedError", text=text, policy=Policy.PERMANENT, traceback_tail=tail)
+
+
+def _shortened(text: str) -> str:
+    """Both ends: the first cause has what was really said, the last lines where it came to light."""
+    if len(text) <= HEAD_CHARACTERS + TAIL_CHARACTERS:
+        return text
+    return f"{text[:HEAD_CHARACTERS]}\n…\n{text[-TAIL_CHARACTERS:]}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -91,6 +91,15 @@ def assert_no_secret(folder: Path, *said: subprocess.CompletedProcess[str]) -> N
                 assert secret.encode() not in path.read_bytes(), path
 
 
+RAW = {
+    Fault.REMOVED: "[youtube] {}: Video unavailable. This video has been removed by the uploader",
+    Fault.PRIVATE: "[youtube] {}: Private video",
+    Fault.UNHEARD_OF: "[youtube] {}: The moon is in the wrong phase for this one",
+    Fault.MEDIA_FORBIDDEN: "HTTP Error 403: Forbidden",
+}
+"""What yt-dlp itself says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     folder: Path
@@ -195,6 +204,8 @@ def test_each_failure_tells_what_was_really_said(ran: Ran) -> None:
             headline, _, raised = story["error_text"].partition("\n")
             assert kind.video.id in headline
             assert kind.error in raised
+            if kind.video.fault in RAW:
+                assert RAW[kind.video.fault].format(kind.video.id) in raised
 
 
 def test_samples_carry_what_was_found(ran: Ran) -> None:
