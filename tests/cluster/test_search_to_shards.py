@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import random
 import re
 import subprocess
 import time
@@ -15,81 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from cluster.cli import cli
-from tests.chaos.victims import assert_all_gone, scratch, start_run
 from tests.clips import needs_weights
-from tests.reading import Read, read_shards
+from tests.reading import Read
 from tests.runs import mien
 from tests.youtube import Fault, Video, YouTubeDouble
+from tests.youtube.store import (
+    EXIT_WITH_FAILURES,
+    PASSWORD,
+    QUERIES,
+    assert_no_secret,
+    configure,
+    samples_of,
+    told,
+)
 from tests.youtube.zoo import TALK_SECONDS, Kind, every_kind, make_talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-QUERIES = ("people talking to a camera", "vlog שיחה 🎙️")
-PASSWORD, COOKIE = "pr0xy-geheim-7733", "k3ks-geheim-998877"
-EXIT_WITH_FAILURES = 3
-
-
-def configure(folder: Path, youtube: YouTubeDouble, *names: str, **acquire: object) -> None:
-    cookies = folder / "cookies.txt"
-    cookies.write_text(
-        f"# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t4102444800\tLOGIN_INFO\t{COOKIE}\n"
-    )
-    cookies.chmod(0o600)
-    lines = [
-        "[store]",
-        f"root = {json.dumps(str(folder / 'store'))}",
-        "[fetch]",
-        "timeout_seconds = 10",
-        "[acquire]",
-        "wait = false",
-        "retry_seconds = 0.5",
-        *(f"{name} = {json.dumps(value)}" for name, value in acquire.items()),
-        "[acquire.ytdlp_options]",
-        "nocheckcertificate = true",
-        "[acquire.ytdlp_options.extractor_args.youtube]",
-        'player_client = ["visionos"]',
-        'player_skip = ["configs", "js"]',
-    ]
-    for name in names:
-        lines += [
-            "[[acquire.identities]]",
-            f'name = "{name}"',
-            f'proxy = "{youtube.proxy_of(name)}"',
-            f"cookies_file = {json.dumps(str(cookies))}",
-            "videos_per_hour = 0",
-        ]
-    (folder / "mien.toml").write_text("\n".join(lines) + "\n")
-
-
-def told(folder: Path, *arguments: str) -> Any:
-    """The JSON that a command prints, in this process: forty of their own would take minutes."""
-    with contextlib.chdir(folder):
-        shown = CliRunner().invoke(cli, [*arguments])
-    assert shown.exit_code == 0, (arguments, shown.output, shown.exception)
-    return json.loads(shown.output)
-
-
-def samples_of(folder: Path) -> dict[str, list[Read]]:
-    """By video id; no key is there twice."""
-    found: dict[str, list[Read]] = {}
-    samples = list(read_shards(folder / "store" / "shards"))
-    assert max(Counter(sample.key for sample in samples).values(), default=0) <= 1
-    for sample in samples:
-        found.setdefault(sample.meta["video"]["id"], []).append(sample)
-    return found
-
-
-def assert_no_secret(folder: Path, *said: subprocess.CompletedProcess[str]) -> None:
-    for secret in (PASSWORD, COOKIE):
-        for done in said:
-            assert secret not in done.stdout + done.stderr
-        for path in (folder / "store").rglob("*"):
-            if path.is_file():
-                assert secret.encode() not in path.read_bytes(), path
-
 
 RAW = {
     Fault.REMOVED: "[youtube] {}: Video unavailable. This video has been removed by the uploader",
@@ -292,49 +232,3 @@ def test_a_walled_identity_rests_and_the_other_goes_on(tmp_path: Path) -> None:
     assert after == [walled] * after.count(walled) + [other] * after.count(other)
     assert f"identity {walled} is paused until" in done.stderr
     assert_no_secret(tmp_path, done, shown)
-
-
-def test_kills_at_any_instant_lose_nothing_and_ask_for_nothing_twice(tmp_path: Path) -> None:
-    needs_weights()
-    seed = random.randrange(1 << 30)
-    print(f"{seed = }")  # shown where the test fails
-    rng = random.Random(seed)
-    films = [make_talk(tmp_path / "films", number) for number in range(6)]
-    videos = [
-        Video(id=f"kill-{number}_____", media=film, duration_seconds=TALK_SECONDS, fault=Fault.MEDIA_SLOW)
-        for number, film in enumerate(films)
-    ]
-    videos.append(Video(id="kill-privat", fault=Fault.PRIVATE))
-    total = sum(film.stat().st_size for film in films)
-    whole = {film.read_bytes() for film in films}
-    fetched: dict[str, int] = {}
-    """Of each video that the catalog knew to be fetched, how often it had been asked for by then."""
-    with YouTubeDouble(videos, password=PASSWORD) as youtube, scratch() as tmp:
-        configure(tmp_path, youtube, "north", format="18")
-        assert mien("search", QUERIES[0], folder=tmp_path).returncode == 0
-        # Twice while media comes, once when all of it is there.
-        for share in (rng.uniform(0.05, 0.45), rng.uniform(0.5, 0.95), 1.0):
-            driver = start_run(tmp_path, tmp)
-            while driver.poll() is None and sum(youtube.bytes_sent.values()) < share * total:
-                time.sleep(0.01)
-            if share == 1.0:
-                time.sleep(rng.uniform(0.0, 20.0))
-            driver.kill()
-            driver.communicate()
-            assert_all_gone(tmp)
-            for path in (tmp_path / "store" / "cache").glob("*"):
-                assert not path.is_file() or path.suffix or path.name == ".lock" or path.read_bytes() in whole
-            for video in videos:
-                story = told(tmp_path, "explain", "--json", "--", f"youtube-{video.id}")
-                asked = len(youtube.asked(video_id=video.id))
-                assert fetched.get(video.id, asked) == asked, f"{video.id} was fetched twice"
-                if story["media"] is not None or story["state"] == "failed":
-                    fetched[video.id] = asked
-        done = mien("run", "--json", folder=tmp_path)
-        assert done.returncode == EXIT_WITH_FAILURES, done.stderr
-        for video_id, asked in fetched.items():
-            assert len(youtube.asked(video_id=video_id)) == asked
-    assert json.loads(done.stdout)["videos"] | {"done": 6, "failed": 1} == json.loads(done.stdout)["videos"]
-    assert set(samples_of(tmp_path)) == {video.id for video in videos[:-1]}
-    assert mien("verify", folder=tmp_path).returncode == 0
-    assert_no_secret(tmp_path, done)
