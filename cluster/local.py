@@ -131,8 +131,8 @@ class LocalEngine:
             held = self._held[position].pop(key, None)
             if held is not None:
                 self._retained[key] = (position, held)
-        if pool.report:
-            self._observer.reported(pool.name, output)
+        if pool.report and self._observer.reported(pool.name, output) is False:
+            return
         if getattr(output, "final", False) or position + 1 == len(self._pools):
             self._observer.finished(output)
         else:

@@ -20,16 +20,30 @@
     │   ├── NotMediaError       not a container that can be opened, whatever its name
     │   ├── NoVideoStreamError · NoAudioStreamError · StillImageError · ZeroDurationError
     │   ├── TruncatedMediaError · CorruptMediaError · ChangedFileError · TooLargeError
-    │   └── UnsupportedMediaError
+    │   ├── UnsupportedMediaError
+    │   ├── DuplicateMediaError another video holds the same bytes; counted apart from failures
+    │   └── UnknownNameError    a corpus' file whose name its documentation does not explain
     ├── FetchError              HTTP (retry)
     │   ├── IncompleteTransferError  fewer bytes came than were announced, or it stalled
     │   ├── RateLimitedError    429, for longer than one waits
     │   ├── GoneError           404, 410 (permanent)
     │   ├── RejectedRequestError  any other 4xx, or a redirect that leads nowhere (permanent)
-    │   └── PrivateAddressError the host is in the operator's own network (permanent)
+    │   ├── PrivateAddressError the host is in the operator's own network (permanent)
+    │   ├── ProxyError          the proxy refuses or cannot be reached (circuit)
+    │   ├── CookiesError        the cookies are refused or expired (circuit)
+    │   └── PlatformError       what a video platform answers (permanent, unless said otherwise)
+    │       ├── BotWallError    "confirm you're not a bot" (circuit)
+    │       ├── PrivateVideoError · RemovedVideoError · CopyrightError · AgeGateError · GeoBlockedError
+    │       ├── MembersOnlyError · PaymentRequiredError · LiveError
+    │       ├── PremiereError   it has not begun (retry when it has)
+    │       ├── NoFormatsError  nothing that can be downloaded (retry)
+    │       ├── MediaForbiddenError  the page is shown, its media is refused (retry)
+    │       ├── FilteredOutError  licence, age, date or language are not those asked for
+    │       └── ExtractorError  an answer that the table of errors does not know (retry, and reported loudly)
     └── ItemError               what the engine says of an item it gave up
         ├── OutOfMemoryError · DeadlineExceededError · WorkerDiedError · UnexpectedError
 
+(circuit): retry, and until then nothing else is asked through the same egress identity.
 Messages say what, what was got, and what to do, in one line.
 """
 
@@ -52,6 +66,11 @@ class MienError(Exception):
 
     policy: Policy = Policy.PERMANENT
     exit_code: int = 1
+    circuit: bool = False
+    """Whether it is the egress identity that is refused, and every other video would be, too."""
+    usage_requests: int = 0
+    usage_bytes: int = 0
+    """What was spent on the network before it came to this, where that is counted."""
 
 
 class UsageError(MienError):
@@ -176,6 +195,14 @@ class UnsupportedMediaError(MediaError):
     pass
 
 
+class DuplicateMediaError(MediaError):
+    pass
+
+
+class UnknownNameError(MediaError):
+    pass
+
+
 class FetchError(MienError):
     policy = Policy.RETRY
     retry_after_seconds: float | None = None
@@ -187,7 +214,7 @@ class IncompleteTransferError(FetchError):
 
 
 class RateLimitedError(FetchError):
-    pass
+    circuit = True
 
 
 class GoneError(FetchError):
@@ -200,6 +227,75 @@ class RejectedRequestError(FetchError):
 
 class PrivateAddressError(FetchError):
     policy = Policy.PERMANENT
+
+
+class ProxyError(FetchError):
+    circuit = True
+
+
+class CookiesError(FetchError):
+    circuit = True
+
+
+class PlatformError(FetchError):
+    policy = Policy.PERMANENT
+
+
+class BotWallError(PlatformError):
+    policy = Policy.RETRY
+    circuit = True
+
+
+class PrivateVideoError(PlatformError):
+    pass
+
+
+class RemovedVideoError(PlatformError):
+    pass
+
+
+class CopyrightError(PlatformError):
+    pass
+
+
+class AgeGateError(PlatformError):
+    pass
+
+
+class GeoBlockedError(PlatformError):
+    pass
+
+
+class MembersOnlyError(PlatformError):
+    pass
+
+
+class PaymentRequiredError(PlatformError):
+    pass
+
+
+class LiveError(PlatformError):
+    pass
+
+
+class PremiereError(PlatformError):
+    policy = Policy.RETRY
+
+
+class NoFormatsError(PlatformError):
+    policy = Policy.RETRY
+
+
+class MediaForbiddenError(PlatformError):
+    policy = Policy.RETRY
+
+
+class FilteredOutError(PlatformError):
+    pass
+
+
+class ExtractorError(PlatformError):
+    policy = Policy.RETRY
 
 
 class ItemError(MienError):

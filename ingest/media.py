@@ -6,6 +6,20 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a search asks of a video and cannot see before the video is looked at; empty asks for nothing."""
+
+    after: str = ""
+    """YYYY-MM-DD: published on this day or later."""
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    language: str = ""
+    """Of the speech: BCP 47, the primary subtag (en, de, pt)."""
+    licence: str = ""
+    """"cc": a Creative Commons licence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRef:
     """A video somebody asked for, before a byte of it was read."""
 
@@ -22,6 +36,8 @@ class VideoRef:
     duration_seconds: float | None = None
     """As declared by the source, if at all."""
     labels: dict[str, str] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] = ()
+    """Of each search that found it: it is to be as any one of them asks. Empty: as it is."""
 
     @property
     def key(self) -> str:
@@ -36,6 +52,10 @@ class Job:
     done_starts_ms: frozenset[int] = frozenset()
     attempts: int = 0
     """Failures of the whole video so far; the next wait grows with it."""
+    identity: str = ""
+    """Name of the egress identity that was granted for it; "" where none is needed."""
+    media_uri: str = ""
+    """Of the copy that is kept of it, which is read instead of asking again; "" where there is none."""
 
     @property
     def key(self) -> str:
@@ -94,6 +114,11 @@ class MediaFile:
     video: StreamInfo | None
     audio: StreamInfo | None
     other_streams: int = 0
+    usage_requests: int = 0
+    usage_bytes: int = 0
+    """What fetching it took of its egress identity's budget."""
+    kept_uri: str = ""
+    """Of the copy that was published to be kept."""
 
     @property
     def key(self) -> str:

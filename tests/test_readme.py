@@ -19,6 +19,8 @@ from pipelines.data import DROP_REASONS
 from pipelines.weights.local import cache_folder
 from tests.clips import demo_clip, needs_weights
 from tests.reading import read_shards
+from tests.youtube import Video, YouTubeDouble
+from tests.youtube.zoo import TALK_SECONDS, make_talk
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -28,18 +30,25 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-LINES = [
-    line.partition(" #")[0].strip()
-    for block in blocks("sh")
-    for line in block.splitlines()
-    if line.strip() and not line.startswith("#")
-]
+def lines_of(*some: str) -> list[str]:
+    return [
+        line.partition(" #")[0].strip()
+        for block in some
+        for line in block.splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+SEARCH = lines_of(*(block for block in blocks("sh") if "mien search" in block))
+"""Those that need a platform."""
+OTHERS = lines_of(*(block for block in blocks("sh") if "mien search" not in block))
+LINES = OTHERS + SEARCH
 MAKE = [line for line in LINES if line.startswith("make ")]
-MIEN = [line for line in LINES if line.startswith("mien ")]
+MIEN = [line for line in OTHERS if line.startswith("mien ")]
 
 
 def test_every_line_is_of_a_kind_that_is_tested() -> None:
-    assert set(LINES) == {*MAKE, *MIEN, "source .venv/bin/activate"}
+    assert set(LINES) == {*MAKE, *MIEN, *SEARCH, "source .venv/bin/activate"}
     assert "BIN := .venv/bin\n" in (ROOT / "Makefile").read_text()
     assert len(MAKE) >= 6
     assert len(MIEN) >= 7
@@ -56,31 +65,78 @@ def test_make_knows_what_to_do(line: str) -> None:
     assert done.stdout.strip()
 
 
-@pytest.mark.slow
-def test_the_commands_work_in_the_order_in_which_they_are_told(tmp_path: Path) -> None:
-    needs_weights()
-    home, work, programs = (tmp_path / name for name in ("home", "work", "bin"))
-    for folder in (home / "talks", work, programs):
-        folder.mkdir(parents=True)
-    shutil.copy(demo_clip("no_face.mp4"), home / "talks" / "landscape.mp4")
-    shutil.copy(demo_clip("talks.mp4"), work / "interview.mp4")
+def said_by(lines: list[str], folder: Path) -> dict[str, str]:
+    """What each command says last, run as a person does it: in `folder`/work, at home in `folder`/home."""
+    programs = folder / "bin"
+    programs.mkdir()
     program = programs / "mien"
     program.write_text(f"#!{sys.executable}\nfrom cluster.cli import main\nmain()\n")
     program.chmod(0o755)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MIEN_")},
-        "HOME": str(home),
+        "HOME": str(folder / "home"),
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "MIEN_WEIGHTS_DIR": str(cache_folder()),
     }
     said = {}
-    for line in MIEN:
+    for line in lines:
         done = subprocess.run(
-            ["bash", "-c", line], cwd=work, env=environment, capture_output=True, text=True, check=False
+            ["bash", "-c", line],
+            cwd=folder / "work",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         said[line.split()[1]] = done.stdout
+    return said
+
+
+@pytest.mark.slow
+def test_a_sentence_becomes_shards_as_it_is_told(tmp_path: Path) -> None:
+    needs_weights()
+    home, work = tmp_path / "home", tmp_path / "work"
+    films = [make_talk(work, number) for number in range(4)]
+    (home / "ravdess" / "Actor_01").mkdir(parents=True)
+    films[2].rename(home / "ravdess" / "Actor_01" / "01-01-05-01-01-01-01.mp4")
+    (work / "talks.csv").write_text(f"path,mood\n{films[3].name},calm\n")
+    found = {"creative_commons": True, "channel": "Some Channel", "duration_seconds": TALK_SECONDS}
+    videos = [Video(id=f"aaaaaaaaaa{n}", media=film, **found) for n, film in enumerate(films[:2])]  # type: ignore[arg-type]
+    with YouTubeDouble(videos) as youtube:
+        (work / "mien.toml").write_text(
+            f"""
+            [acquire.ytdlp_options]
+            nocheckcertificate = true
+            extractor_args.youtube = {{ player_client = ["visionos"], player_skip = ["configs", "js"] }}
+            [[acquire.identities]]
+            name = "home"
+            proxy = "{youtube.proxy}"
+            """
+        )
+        said = said_by(SEARCH, tmp_path)
+    assert "4 done" in said["status"]
+    assert "identity  home: " in said["status"]
+    samples = {
+        sample.meta["video"]["id"]: sample.meta["video"] for sample in read_shards(work / "mien-store/shards")
+    }
+    assert len(samples) == 4
+    assert samples["aaaaaaaaaa0"]["query"] == "ASL sign language vlog"
+    labels = [video["labels"] for video in samples.values()]
+    assert {"mood": "calm"} in labels
+    assert "angry" in [each.get("emotion") for each in labels]
+
+
+@pytest.mark.slow
+def test_the_commands_work_in_the_order_in_which_they_are_told(tmp_path: Path) -> None:
+    needs_weights()
+    home, work = tmp_path / "home", tmp_path / "work"
+    for folder in (home / "talks", work):
+        folder.mkdir(parents=True)
+    shutil.copy(demo_clip("no_face.mp4"), home / "talks" / "landscape.mp4")
+    shutil.copy(demo_clip("talks.mp4"), work / "interview.mp4")
+    said = said_by(MIEN, tmp_path)
     assert said["add"].startswith("2 new, 0 known")
     assert '"samples": 2' in said["run"]
     assert "2 done" in said["status"]
@@ -95,7 +151,7 @@ def test_the_commands_work_in_the_order_in_which_they_are_told(tmp_path: Path) -
 
 
 def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
-    (block,) = blocks("toml")
+    block = "\n".join(blocks("toml"))
     everything = re.sub(r"^# (\w+ = )", r"\1", block, flags=re.MULTILINE)
     for text in (block, everything):
         file = tmp_path / "mien.toml"

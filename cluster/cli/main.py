@@ -24,7 +24,8 @@ EXIT_BROKEN_PIPE = 141
 COMMANDS = {
     "demo": "Turns three small real films into shards, to see everything work.",
     "doctor": "Checks this machine: what is there, what is not, and the cure.",
-    "add": "Adds videos to the catalog: files, folders, URLs of files.",
+    "search": "Finds videos on YouTube by words, and adds them to the catalog.",
+    "add": "Adds videos to the catalog: files, folders, URLs, corpora, tables.",
     "run": "Turns the catalog's videos into shards, until all are done.",
     "status": "Shows what is done, what is left, what failed, and the yield.",
     "explain": "Tells the story of one video: every attempt, every loss.",

@@ -16,14 +16,23 @@ if TYPE_CHECKING:
 @click.option("--class", "error_class", help="Class of the failure, as `mien status` names it.")
 @click.option("--id", "needle", help="One video, by whatever `mien explain` finds it by.")
 @click.option("--all", "everything", is_flag=True, help="Everything that failed.")
+@click.option("--identity", help="End the pause of an egress identity, once its cause is gone.")
 @with_config
-def command(error_class: str | None, needle: str | None, everything: bool, loaded: Loaded) -> None:
+def command(
+    error_class: str | None, needle: str | None, everything: bool, identity: str | None, loaded: Loaded
+) -> None:
     """Puts failed videos and segments back into the queue, by class of failure, for the next `mien run`."""
     from ingest.errors import UsageError
 
-    if not (error_class or needle or everything):
-        raise UsageError("say what to retry: --class NAME, --id ID or --all")
+    if not (error_class or needle or everything or identity):
+        raise UsageError("say what to retry: --class NAME, --id ID, --identity NAME or --all")
     with existing_catalog(loaded) as catalog:
+        if identity:
+            if not catalog.reopen(identity):
+                raise UsageError(f"no identity {identity} is paused; `mien status` names those that are")
+            click.echo(f"identity {identity} may be asked through again")
+        if not (error_class or needle or everything):
+            return
         failed = catalog.error_classes()
         if error_class and error_class not in failed:
             _refuse_unknown(error_class)

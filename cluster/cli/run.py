@@ -18,16 +18,21 @@ EXIT_BY_SIGNAL = 128
 
 @click.command(
     epilog="\b\nExample: mien run --local --set clip.require=face\n"
-    "Exit codes: 0 all done; 3 done, and some videos or segments failed (mien status names them);\n"
-    "1 stopped by an error, 2 impossible as asked, 130 or 143 stopped by SIGINT or SIGTERM:\n"
-    "what was committed stays, run again to go on. The first signal lets what is under way be\n"
-    "committed, the second ends at once. What another run is at work on is left to it."
+    "Exit codes: 0 all done; 3 done as far as it goes, and some videos or segments failed, or wait\n"
+    "for another try or for a platform (mien status names them); 1 stopped by an error, 2 impossible\n"
+    "as asked, 130 or 143 stopped by SIGINT or SIGTERM: what was committed stays, run again to go on.\n"
+    "The first signal lets what is under way be committed, the second ends at once. What another run\n"
+    "is at work on is left to it. With videos of a platform waiting, a run that has nothing else to do\n"
+    "stays until they may be asked for; --set acquire.wait=false ends it instead."
 )
 @with_config
 @click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")
+@click.option(
+    "--only", type=click.Choice(["fetch"]), help="Fetch and prove media, and leave the rest for later."
+)
 @click.option("--address", help="Of a running Ray cluster.  [default: engine.address, else one here]")
 @json_option
-def command(loaded: Loaded, local: bool, address: str | None, as_json: bool) -> None:
+def command(loaded: Loaded, local: bool, only: str | None, address: str | None, as_json: bool) -> None:
     """Turns the catalog's videos into shards, until all are done; begins where a killed run ended."""
     import dataclasses
 
@@ -39,7 +44,7 @@ def command(loaded: Loaded, local: bool, address: str | None, as_json: bool) -> 
     if address:
         settings = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, address=address))
     with Progress() as progress:
-        result = run(settings, local=local, show=progress.show, say=progress.say)
+        result = run(settings, local=local, only_fetch=only == "fetch", show=progress.show, say=progress.say)
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),
@@ -53,5 +58,7 @@ def command(loaded: Loaded, local: bool, address: str | None, as_json: bool) -> 
         click.echo("\n".join(result_lines(result, settings.store.shards_uri)))
     if result.signal is not None:
         raise SystemExit(EXIT_BY_SIGNAL + result.signal)
-    if result.status.video_errors or result.status.segment_errors:
+    # Fetched and not cut yet is all that was asked for.
+    waits = result.status.governed if only != "fetch" else 0
+    if result.status.video_errors or result.status.segment_errors or waits:
         raise SystemExit(EXIT_WITH_FAILURES)

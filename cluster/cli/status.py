@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 @json_option
 def command(loaded: Loaded, as_json: bool) -> None:
     """Shows what is done, what is left, what failed and in which class, and the yield in seconds."""
+    import time
+
+    from cluster.report.acquisition import acquisition_facts, acquisition_lines
     from cluster.report.state import status_facts, status_lines
 
-    store = loaded.settings.store
+    store, identities = loaded.settings.store, loaded.settings.acquire.identities
     with existing_catalog(loaded) as catalog:
-        status = catalog.status()
+        status, egress = catalog.status(), catalog.egress(identities)
+    now = time.time()
     if as_json:
-        echo_json({"shards_uri": store.shards_uri, **status_facts(status)})
+        facts = {"acquisition": acquisition_facts(status, identities, egress, now)}
+        echo_json({"shards_uri": store.shards_uri, **status_facts(status), **facts})
     else:
-        click.echo("\n".join(status_lines(status, store.shards_uri)))
+        acquisition = acquisition_lines(status, identities, egress, now)
+        click.echo("\n".join(status_lines(status, store.shards_uri, acquisition)))

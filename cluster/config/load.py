@@ -22,6 +22,7 @@ from cluster.config.layers import (
 from cluster.config.mirror import build, leaves
 from cluster.config.settings import Settings, SettingsModel, connect
 from ingest.errors import ConfigError, one_line
+from ingest.rate.identity import HIDDEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,10 @@ def _config_error(error: ValidationError, origins: Mapping[str, Origin]) -> Conf
             key, origin = candidate, origins[candidate]
             break
     more = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
-    got = one_line(repr(first["input"]), 80)
+    # What was written there by mistake may be a token or a password.
+    secret = loc[:2] in (["acquire", "identities"], ["acquire", "ytdlp_options"])
+    key = ".".join(loc) if secret else key
+    got = HIDDEN if secret else one_line(repr(first["input"]), 80)
     return ConfigError(
         f"{key}: {one_line(first['msg']).lower()}, got {got} "
         f"(from {origin.kind} {origin.where}){more}; correct it, or see `mien config show`"

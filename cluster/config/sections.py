@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 from annotated_types import Ge, Gt
+
+from ingest.rate.identity import DIRECT, Identity
 
 Positive = Annotated[int, Gt(0)]
 PositiveSeconds = Annotated[float, Gt(0)]
@@ -94,3 +96,37 @@ class WeightsChoice:
     """"permissive" refuses research-only weights."""
     dir: str = ""
     """Folder of the files; empty: the user's cache directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquire:
+    """How platforms are asked for videos, through which identities, and what is kept of them."""
+
+    identities: tuple[Identity, ...] = (DIRECT,)
+    """Tables [[acquire.identities]]; each with budgets of its own."""
+    ytdlp_options: dict[str, Any] = field(default_factory=dict)
+    """Passed on to yt-dlp as they are, over what mien sets."""
+    format: str = ""
+    """yt-dlp's format selector; empty: mien's own."""
+    licence: Literal["any", "cc"] = "any"
+    """"cc" takes only what is published under a Creative Commons licence."""
+    max_age_limit: Annotated[int, Ge(0)] | None = None
+    """Videos for older viewers than this are refused; None: no limit."""
+    after: str = ""
+    """YYYY-MM-DD: what was published before is not searched for; empty: no limit."""
+    keep_media: Literal["always", "until_done", "never"] = "until_done"
+    media_uri: str = ""
+    """Folder or object store URI of kept media; empty: `media` in store.root."""
+    media_budget_bytes: Annotated[int, Ge(0)] = 0
+    """Fetching pauses while fetched media takes more than this; 0: no limit."""
+    retry_seconds: PositiveSeconds = 30.0
+    """Before what failed is fetched again; four times as long each further time, five times in all."""
+    wait: bool = True
+    """Whether a run stays while all that is left waits for a budget or a paused identity."""
+
+    def __post_init__(self) -> None:
+        names = [identity.name for identity in self.identities]
+        if not names:
+            raise ValueError("identities is empty; leave it out for a direct connection")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two identities are called {twice[0]}; rename one")

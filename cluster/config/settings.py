@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cluster.config.mirror import HIDE, model_of
-from cluster.config.sections import Clip, Engine, Store, WeightsChoice
+from cluster.config.sections import Acquire, Clip, Engine, Store, WeightsChoice
 from ingest.fetch.stage import Fetch
+from ingest.youtube.terms import Terms
 from pipelines.align.stage import Align
 from pipelines.faces.stage import Faces
 from pipelines.shards.write import WriteShards
@@ -18,7 +20,7 @@ from pipelines.speech.split import Split
 from pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
-_FETCH = {HIDE: ("cache_dir",)}
+_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms", "keep_uri")}
 _SPLIT = {HIDE: ("require", "resources")}
 _FACES = {HIDE: ("look_at", "resources")}
 _TRANSCRIBE = {HIDE: ("require", "resources")}
@@ -32,6 +34,7 @@ class Settings:
 
     store: Store = field(default_factory=Store)
     clip: Clip = field(default_factory=Clip)
+    acquire: Acquire = field(default_factory=Acquire)
     fetch: Fetch = field(default_factory=Fetch, metadata=_FETCH)
     split: Split = field(default_factory=Split, metadata=_SPLIT)
     faces: Faces = field(default_factory=Faces, metadata=_FACES)
@@ -63,16 +66,27 @@ SettingsModel: Any = model_of(Settings, base=_Root)
 
 
 def connect(settings: Settings) -> Settings:
-    """Hands the values that several stages share from `clip` to each of them; `~` is the person's home."""
+    """Hands the values that several stages share from `clip`, `store` and `acquire` to each; `~` is home."""
     clip = settings.clip
     places = {name: getattr(settings.store, name) for name in ("root", "shards", "cache")}
     # Not by pathlib, which would make one slash of the two in an object store's URI.
     found = {name: os.path.expanduser(place) for name, place in places.items()}  # noqa: PTH111
-    store = replace(settings.store, **found)
+    settings = replace(settings, store=replace(settings.store, **found))
     return replace(
         settings,
-        store=store,
-        fetch=replace(settings.fetch, cache_dir=store.cache_folder),
+        fetch=replace(
+            settings.fetch,
+            cache_dir=settings.store.cache_folder,
+            identities=settings.acquire.identities,
+            ytdlp_options=settings.acquire.ytdlp_options,
+            keep_uri=media_uri(settings) if settings.acquire.keep_media == "always" else "",
+            terms=Terms(
+                format=settings.acquire.format,
+                licence=settings.acquire.licence,
+                max_age_limit=settings.acquire.max_age_limit,
+                after=settings.acquire.after,
+            ),
+        ),
         split=replace(settings.split, require=clip.require),
         transcribe=replace(settings.transcribe, require=clip.require),
         align=replace(
@@ -82,3 +96,8 @@ def connect(settings: Settings) -> Settings:
             max_seconds=clip.max_seconds,
         ),
     )
+
+
+def media_uri(settings: Settings) -> str:
+    """Of kept media."""
+    return settings.acquire.media_uri or str(Path(settings.store.root).absolute() / "media")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cluster.config.load import Loaded
+from ingest.rate.identity import Identity
 
 HIDDEN = "***"
 # From the first colon behind the user to the last @ before the host: a password may hold anything.
@@ -17,14 +19,32 @@ _PASSWORD = re.compile(r"(://[^/:@]*:).*(?=@)")
 _SECRET = re.compile(
     r"((?:^|[?&])[^=&]*(?:password|secret|token|key|signature|credential)[^=&]*=)[^&]*", re.IGNORECASE
 )
+# Of a table that is passed on as it is; a cookies *file* is a path.
+_SECRET_KEY = re.compile(
+    r"passw|secret|token|username|authorization|cookie(?!s?_?file)|(^|_)key$", re.IGNORECASE
+)
 
 
 def redact(value: Any) -> Any:
-    """`value` with the password of an address, and secrets in its query, hidden."""
+    """`value` as plain values, with passwords and tokens hidden, in addresses and in tables at any depth."""
+    if isinstance(value, Identity):
+        value = value.redacted
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _redact_entry(str(key), entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(each) for each in value]
     if not isinstance(value, str) or "://" not in value:
         return value
     address, mark, query = _PASSWORD.sub(rf"\1{HIDDEN}", value).partition("?")
     return address + mark + _SECRET.sub(rf"\1{HIDDEN}", query)
+
+
+def _redact_entry(key: str, entry: Any) -> Any:
+    if isinstance(entry, str) and entry and _SECRET_KEY.search(key):
+        return HIDDEN
+    return redact(entry)
 
 
 def rows(loaded: Loaded) -> Iterator[tuple[str, Any]]:

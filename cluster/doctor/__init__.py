@@ -7,9 +7,10 @@ failed, 2 where the configuration cannot be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from cluster.config import Settings
-from cluster.doctor import accelerators, machine, software, storage
+from cluster.doctor import accelerators, acquire, machine, software, storage
 from cluster.doctor.check import Check, Status
 from ingest.errors import MienError, one_line
 
@@ -24,6 +25,7 @@ CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
     "catalog": storage.catalog,
     "shards": storage.shards,
     "disk": storage.disk,
+    **{name: partial(acquire.examine, name) for name in acquire.CHECKS},
     "shared memory": machine.shared_memory,
     "open files": machine.open_files,
     "clock": machine.clock,

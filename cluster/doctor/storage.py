@@ -30,7 +30,7 @@ def weights(settings: Settings) -> Iterator[Check]:
 def catalog(settings: Settings) -> Iterator[Check]:
     url, file = settings.store.catalog_url, settings.store.catalog_file
     if file is not None and not file.exists():
-        yield _creatable("catalog", file.parent, str(file))
+        yield creatable("catalog", file.parent, str(file))
         return
     from ingest.catalog import Catalog
 
@@ -43,7 +43,7 @@ def shards(settings: Settings) -> Iterator[Check]:
 
     uri = settings.store.shards_uri
     if "://" not in uri and not Path(uri).exists():
-        yield _creatable("shards", Path(uri), uri)
+        yield creatable("shards", Path(uri), uri)
         return
     open_store(uri).check_writable()
     yield Check.ok("shards", f"{redact(uri)} takes files")
@@ -70,7 +70,7 @@ def nearest_existing(folder: Path) -> Path:
     return folder
 
 
-def _creatable(name: str, folder: Path, shown: str) -> Check:
+def creatable(name: str, folder: Path, shown: str) -> Check:
     """Looking leaves nothing behind: whether it could be made is enough."""
     parent = nearest_existing(folder)
     try:

@@ -6,7 +6,7 @@ the ones after it. The reply is small and is all that the driver fetches:
     [kind, rss_bytes, busy_seconds, outputs, error]
     kind      "ok", "end" of a stream, "void" (a pull after the end), "error"
     outputs   for each item: [key, seconds, nbytes, item or None, final, acknowledges, index]
-    error     [class, text, policy, traceback tail]
+    error     [class, text, policy, traceback tail, [circuit, retry after seconds, requests, bytes]]
 
 Plain lists, because Ray packs those with msgpack and anything else with cloudpickle, at ten times the cost.
 The payload is the item itself, or the list of items where there are several; `index` is the place in it.
@@ -115,7 +115,8 @@ class Actor:
         from cluster.engine.errors import classify
 
         info = classify(error)
-        told = [info.error_class, info.text, str(info.policy), info.traceback_tail]
+        network = [info.circuit, info.retry_after_seconds, info.usage_requests, info.usage_bytes]
+        told = [info.error_class, info.text, str(info.policy), info.traceback_tail, network]
         return ["error", _rss_bytes(), time.perf_counter() - started, [], told]
 
 

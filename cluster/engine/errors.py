@@ -17,11 +17,13 @@ _NO_MEMORY = re.compile(
     r"|can't start new thread|alloc\w* failed",
     re.IGNORECASE,
 )
+HEAD_CHARACTERS, TAIL_CHARACTERS = 2000, 2000
+"""Of a traceback that is kept."""
 
 
 def classify(error: BaseException) -> ErrorInfo:
     """The class, policy and text under which `error` is kept. Memory comes first, whatever wraps it."""
-    tail = "".join(traceback.format_exception(error))[-2000:]
+    tail = _shortened("".join(traceback.format_exception(error)))
     text = one_line(str(error) or type(error).__name__)
     if any(_is_memory(link) for link in _chain(error)):
         text = one_line(f"needs more memory than its stage allows: {type(error).__name__}: {text}")
@@ -30,10 +32,24 @@ def classify(error: BaseException) -> ErrorInfo:
         )
     if isinstance(error, MienError):
         return ErrorInfo(
-            error_class=type(error).__name__, text=text, policy=error.policy, traceback_tail=tail
+            error_class=type(error).__name__,
+            text=text,
+            policy=error.policy,
+            traceback_tail=tail,
+            circuit=error.circuit,
+            retry_after_seconds=getattr(error, "retry_after_seconds", None),
+            usage_requests=error.usage_requests,
+            usage_bytes=error.usage_bytes,
         )
     text = one_line(f"{type(error).__name__}: {error}")
     return ErrorInfo(error_class="UnexpectedError", text=text, policy=Policy.PERMANENT, traceback_tail=tail)
+
+
+def _shortened(text: str) -> str:
+    """Both ends: the first cause has what was really said, the last lines where it came to light."""
+    if len(text) <= HEAD_CHARACTERS + TAIL_CHARACTERS:
+        return text
+    return f"{text[:HEAD_CHARACTERS]}\n…\n{text[-TAIL_CHARACTERS:]}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -69,6 +85,12 @@ def never_answered(stage: str) -> ErrorInfo:
 
 
 def is_media_fault(name: str) -> bool:
-    """Whether failures of this class say something of the item alone, however many there are in a row."""
+    """Whether failures of this class say something of the item alone, however many there are in a row.
+
+    So does what a platform answers, but for answers that nobody understands: many of those are an extractor
+    that is out of date. (A bot wall pauses its egress identity, and needs no other end.)
+    """
     kind = getattr(errors, name, None)
-    return isinstance(kind, type) and issubclass(kind, errors.MediaError | errors.GoneError)
+    if not isinstance(kind, type) or issubclass(kind, errors.ExtractorError):
+        return False
+    return issubclass(kind, errors.MediaError | errors.GoneError | errors.PlatformError)

@@ -52,8 +52,11 @@ class Flow:
         if kind != "void" and (call.kind is not Kind.PULL or kind != "ok"):
             worker.alone = False
         if error is not None:
+            circuit, retry_after_seconds, requests, size = error[4]
             self._on_exception(pool, worker, call, ErrorInfo(
-                error_class=error[0], text=error[1], policy=Policy(error[2]), traceback_tail=error[3]
+                error_class=error[0], text=error[1], policy=Policy(error[2]), traceback_tail=error[3],
+                circuit=circuit, retry_after_seconds=retry_after_seconds,
+                usage_requests=requests, usage_bytes=size,
             ))  # fmt: skip
         elif kind != "void":
             self._on_success(pool, worker, call, kind, outputs)
@@ -108,8 +111,8 @@ class Flow:
 
     def _pass_on(self, pool: Pool, output: list[Any], payload: Any, parent: str | None) -> None:
         key, seconds, nbytes, item, final, _, index = output
-        if pool.spec.report:
-            self._observer.reported(pool.spec.name, item)
+        if pool.spec.report and self._observer.reported(pool.spec.name, item) is False:
+            return
         if final or pool.next is None:
             self._observer.finished(item)
             return

@@ -64,6 +64,13 @@ class ErrorInfo:
     traceback_tail: str = ""
     yielded: int = 0
     """Items that a failed fan-out had yielded already; they are under way."""
+    circuit: bool = False
+    """It is the egress identity that is refused, whatever the item."""
+    retry_after_seconds: float | None = None
+    """As whoever was asked wishes."""
+    usage_requests: int = 0
+    usage_bytes: int = 0
+    """Spent on the network before it came to this, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +122,8 @@ class Observer(Protocol):
         that does not gather, that yielded not exactly one."""
         ...
 
-    def reported(self, stage: str, item: Any) -> None:
-        """`item` left a stage whose pool has `report` set."""
+    def reported(self, stage: str, item: Any) -> bool | None:
+        """`item` left a stage whose pool has `report` set. False: it goes no further, and is done with."""
         ...
 
     def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None: ...

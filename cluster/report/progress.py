@@ -69,7 +69,7 @@ class Progress:
         if self._before is None:
             self._before = sum(status.seconds_by_fate.values())
         total = sum(status.videos.values())
-        ended = sum(status.videos[state] for state in ("done", "partial", "failed"))
+        ended = sum(status.videos[state] for state in ("done", "partial", "failed", "duplicate"))
         probed = total - status.videos["waiting"]
         # What is not probed yet is taken to be as long, one with another, as what is.
         all_seconds = status.media_seconds * total / probed if probed else 0.0
@@ -81,7 +81,7 @@ class Progress:
         # Before the first shard is committed only losses are known.
         if status.shards and told:
             parts.append(f"yield {status.seconds_by_fate.get(KEPT, 0.0) / told:.0%}")
-        failed = sum(status.video_errors.values()) + sum(status.segment_errors.values())
+        failed = status.videos["failed"] + sum(status.segment_errors.values())
         if failed:
             parts.append(f"{failed} failed")
         parts.append(" ".join(f"{pool.name} {pool.busy}+{pool.queued}" for pool in snapshot.pools))

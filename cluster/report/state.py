@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.report.funnel import clock, funnel, funnel_lines
@@ -18,6 +19,7 @@ def status_facts(status: Status) -> dict[str, Any]:
         "videos": status.videos,
         "segments": status.segments,
         "video_errors": status.video_errors,
+        "retrying": status.retrying,
         "segment_errors": status.segment_errors,
         "media_seconds": round(status.media_seconds, 3),
         "seconds_by_fate": {fate: round(s, 3) for fate, s in status.seconds_by_fate.items()},
@@ -34,19 +36,25 @@ def status_facts(status: Status) -> dict[str, Any]:
     }
 
 
-def status_lines(status: Status, shards_uri: str) -> list[str]:
+def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = ()) -> list[str]:
+    """`acquisition`: lines on what is asked of platforms (acquisition.py)."""
     states = ", ".join(f"{count} {state}" for state, count in status.videos.items() if count)
     lines = [f"videos    {states or 'none: add some with `mien add`'}"]
     if status.live_runs:
         lines.append(f"running   {', '.join(status.live_runs)}")
     if status.next_try_at is not None:
         wait = max(0.0, status.next_try_at - time.time())
-        lines.append(f"waiting   the next retry is due in {clock(wait)}")
-    for title, errors in (("videos", status.video_errors), ("segments", status.segment_errors)):
+        put_off = f"{status.put_off} put off, " if status.put_off else ""
+        lines.append(f"waiting   {put_off}the next retry is due in {clock(wait)}")
+    lines += acquisition
+    for name, count in status.retrying.items():
+        lines.append(f"retrying  {count} video{'s' if count > 1 else ''}: {name}, by itself")
+    final = {name: count - status.retrying.get(name, 0) for name, count in status.video_errors.items()}
+    for title, errors in (("videos", final), ("segments", status.segment_errors)):
         for name, count in errors.items():
-            lines.append(
-                f"failed    {count} {title if count > 1 else title[:-1]}: {name} (mien retry --class {name})"
-            )
+            if count:
+                noun = title if count > 1 else title[:-1]
+                lines.append(f"failed    {count} {noun}: {name} (mien retry --class {name})")
     if status.seconds_by_fate:
         lines += ["yield", *funnel_lines(status.seconds_by_fate)]
     size = f"{status.bytes / 1e6:,.1f} MB"
@@ -68,8 +76,15 @@ def result_lines(result: RunResult, shards_uri: str) -> list[str]:
 
 def story_lines(story: Story) -> list[str]:
     """Everything that is known of one video, oldest first."""
+    from cluster.report.found import shown
+
     video = story.video
     lines = [f"{video.key}  {story.state}", f"  from      {video.uri!r}"]
+    if video.title:
+        told = [video.title, *(each for each in (video.channel, video.licence) if each)]
+        lines.append(f"  title     {', '.join(map(shown, told))}")
+    if story.queries:
+        lines.append(f"  found by  {', '.join(repr(query) for query in story.queries)}")
     if video.labels:
         lines.append(f"  labels    {video.labels}")
     if story.media is not None:

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from cluster.config import Settings
+from cluster.runner.searching import lister_of, reported
 from ingest.catalog import AddResult, Catalog
 from ingest.media import VideoRef
-from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand
+from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
+from ingest.sources.youtube import YouTubeSource
 
 BATCH = 5000
 
 
-def add(settings: Settings, arguments: Iterable[str]) -> tuple[AddResult, Tally]:
+def add(settings: Settings, arguments: Iterable[str], *, column: str = "") -> tuple[AddResult, Tally]:
     """Adds what the arguments stand for, in batches; what could not be listed is in the tally.
 
     Folders give films; where only speech is required, recordings of sound alone as well.
@@ -24,11 +26,17 @@ def add(settings: Settings, arguments: Iterable[str]) -> tuple[AddResult, Tally]
     only_speech = tuple(settings.clip.require) == ("speech",)
     extensions = MEDIA_EXTENSIONS | SOUND_EXTENSIONS if only_speech else MEDIA_EXTENSIONS
     refs: Iterator[VideoRef] = (
-        ref for argument in arguments for ref in expand(argument, tally=tally, extensions=extensions)
+        ref
+        for argument in arguments
+        for ref in expand(argument, tally=tally, extensions=extensions, column=column)
     )
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
-        while batch := list(islice(refs, BATCH)):
-            part = catalog.add(batch)
-            result.new.extend(part.new)
-            result.known.extend(part.known)
+        # Channels and playlists, those within lists too, are asked for as the configured identities.
+        lister = lister_of(settings, catalog)
+        SOURCES["youtube"] = YouTubeSource(lister)
+        with reported(catalog, lister):
+            while batch := list(islice(refs, BATCH)):
+                part = catalog.add(batch)
+                result.new.extend(part.new)
+                result.known.extend(part.known)
     return result, tally

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -9,10 +10,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from cluster.engine import ErrorInfo, Snapshot
+from cluster.engine.errors import is_media_fault
+from cluster.runner.acquiring import Acquisition
 from cluster.runner.commit import commit_shard, segment_record
+from cluster.runner.media import FetchedMedia
 from cluster.runner.presence import Others
 from ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, VideoFailure
-from ingest.errors import LeaseLostError, Policy
+from ingest.errors import LeaseLostError, Policy, PremiereError
 from ingest.media import Job, MediaFile
 from ingest.storage import Store
 from pipelines.data import SegmentDone, SegmentFailed, Shard
@@ -21,6 +25,8 @@ VIDEO_STAGES = ("fetch", "split")
 MAX_VIDEO_ATTEMPTS = 5
 BACKOFF_SECONDS = 30.0
 MAX_BACKOFF_SECONDS = 6 * 3600.0
+MAX_ASKED_SECONDS = 30 * 24 * 3600.0
+"""Nobody is waited for longer than this, whatever he asks for."""
 WAIT_FOR_RETRY_SECONDS = 120.0
 """A run does not end while a video is due so soon."""
 ASK_SECONDS = 1.0
@@ -47,11 +53,20 @@ class RunObserver:
         fingerprint: str,
         alive: Callable[[], None],
         show: Callable[[Catalog, Snapshot, float], None],
+        unique: bool = False,
+        backoff_seconds: float = BACKOFF_SECONDS,
+        acquisition: Acquisition | None = None,
+        media: FetchedMedia | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.catalog, self.store, self.run_id = catalog, store, run_id
         self.engine: Returning | None = None
         self._fingerprint, self._alive, self._show, self._clock = fingerprint, alive, show, clock
+        self._backoff_seconds = backoff_seconds
+        self._unique = unique
+        """Whether the same bytes are taken once only."""
+        self._acquisition = acquisition or Acquisition(catalog, run_id, fingerprint=fingerprint, clock=clock)
+        self._media = media
         self._others = Others(catalog, run_id)
         self._ask_at = 0.0
         self._jobs: dict[str, Job] = {}
@@ -66,7 +81,7 @@ class RunObserver:
         now = self._clock()
         if now < self._ask_at:
             return []
-        if jobs := self.catalog.claim(self.run_id, limit=limit):
+        if jobs := self._acquisition.claim(limit):
             self._jobs.update((job.key, job) for job in jobs)
             return list(jobs)
         self._ask_at = now + ASK_SECONDS
@@ -74,15 +89,31 @@ class RunObserver:
 
     def _more_may_come(self, now: float) -> bool:
         due = self.catalog.next_try_at(fingerprint=self._fingerprint)
-        return (due is not None and due - now <= WAIT_FOR_RETRY_SECONDS) or self._others.may_be_dead()
+        if due is not None and due - now <= WAIT_FOR_RETRY_SECONDS:
+            return True
+        return self._others.may_be_dead() or self._acquisition.is_worth_waiting()
 
-    def reported(self, stage: str, item: Any) -> None:
+    def reported(self, stage: str, item: Any) -> bool:
+        """False for a file whose bytes are another video's: the catalog has ended it."""
+        same: str | None = None
         if isinstance(item, MediaFile):
-            self._mine(lambda: self.catalog.record_media(self.run_id, item.key, media_record(item)))
+            self._acquisition.reported(item.job, item)
+            with contextlib.suppress(LeaseLostError):  # then what we found is not ours to say
+                record = media_record(item)
+                same = self.catalog.record_media(self.run_id, item.key, record, unique=self._unique)
+                if self._media is not None:
+                    self._media.came(item)
+        if same is None:
+            return True
+        self._through(item.key)
+        self._again.discard(item.key)
+        return False
 
     def finished(self, item: Any) -> None:
         if isinstance(item, Shard):
             self._commit(item)
+        elif isinstance(item, MediaFile):  # of a run that only fetches
+            self._through(item.key)
         elif isinstance(item, SegmentDone):
             self._dropped.append(segment_record(item))
             self._ended_seconds += item.seconds
@@ -120,18 +151,7 @@ class RunObserver:
         # The line for people first; below it, what was really raised.
         text = f"{error.text}\n{error.traceback_tail}".strip()
         if stage in VIDEO_STAGES:
-            job = self._jobs.get(key)
-            attempts = job.attempts if job else 0
-            again = error.policy == Policy.RETRY and attempts + 1 < MAX_VIDEO_ATTEMPTS
-            wait = min(BACKOFF_SECONDS * 4**attempts, MAX_BACKOFF_SECONDS)
-            video = VideoFailure(
-                key=key,
-                stage=stage,
-                error_class=error.error_class,
-                text=text,
-                policy=Policy.RETRY if again else Policy.PERMANENT,
-                next_try_at=self._clock() + wait if again else None,
-            )
+            video = self._video_failure(key, stage, error, text)
             self._mine(lambda: self.catalog.record_video_failure(self.run_id, video))
             self._through(key)
             self._again.discard(key)
@@ -147,6 +167,32 @@ class RunObserver:
         )
         self._mine(lambda: self.catalog.record_segment_failure(self.run_id, segment))
 
+    def _video_failure(self, key: str, stage: str, error: ErrorInfo, text: str) -> VideoFailure:
+        job, now = self._jobs.get(key), self._clock()
+        again_at = self._acquisition.failed(job, error) if job else None
+        if again_at is None and job and job.media_uri and is_media_fault(error.error_class):
+            # The copy that was kept is broken or gone: it is had from where it came from.
+            self._mine(lambda: self.catalog.forget_kept(self.run_id, key))
+            again_at = now
+        if again_at is None and error.error_class == PremiereError.__name__ and error.retry_after_seconds:
+            again_at = now + min(error.retry_after_seconds, MAX_ASKED_SECONDS)
+        policy = Policy.STOP
+        if again_at is None:
+            attempts = job.attempts if job else 0
+            policy = Policy.PERMANENT
+            if error.policy == Policy.RETRY and attempts + 1 < MAX_VIDEO_ATTEMPTS:
+                policy = Policy.RETRY
+                wait = min(self._backoff_seconds * 4**attempts, MAX_BACKOFF_SECONDS)
+                again_at = now + max(wait, min(error.retry_after_seconds or 0.0, MAX_ASKED_SECONDS))
+        return VideoFailure(
+            key=key,
+            stage=stage,
+            error_class=error.error_class,
+            text=text,
+            policy=policy,  # STOP: it waits, and is not charged
+            next_try_at=again_at,
+        )
+
     def lost(self, key: str) -> None:
         """A payload went with its node: the whole video is claimed again, less what is committed of it."""
         video_key = key.rpartition("-")[0]
@@ -160,7 +206,8 @@ class RunObserver:
         self._begin_again(video_key)
 
     def _through(self, video_key: str) -> None:
-        self._jobs.pop(video_key, None)
+        if (job := self._jobs.pop(video_key, None)) is not None:
+            self._acquisition.gone(job)
         self._ask_at = 0.0
 
     def _begin_again(self, video_key: str) -> None:
@@ -178,6 +225,8 @@ class RunObserver:
     def tick(self, snapshot: Snapshot) -> None:
         self._flush_dropped()
         self._alive()
+        if self._media is not None:
+            self._media.tidy()
         written = next((pool.done_seconds for pool in snapshot.pools if pool.name == "shards"), 0.0)
         self._show(self.catalog, snapshot, self._ended_seconds + written)
 

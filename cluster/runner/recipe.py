@@ -41,8 +41,8 @@ def build_stages(settings: Settings, *, run_id: str, fingerprint: str) -> list[A
     )
 
 
-def build_pools(settings: Settings, stages: list[Any], *, cpus: float) -> list[PoolSpec]:
-    """A pool for each stage.
+def build_pools(settings: Settings, stages: list[Any], *, cpus: float, downloads: int = 0) -> list[PoolSpec]:
+    """A pool for each stage; at least `downloads` workers fetch, which for the most part wait.
 
     The heavy stages (faces, transcribe) each get enough single-threaded workers to keep all CPUs busy by
     themselves, so that none idles while one of the two waits for the other; the shares that Ray is asked
@@ -58,7 +58,7 @@ def build_pools(settings: Settings, stages: list[Any], *, cpus: float) -> list[P
     on_gpu = {stage.name for stage in stages if getattr(stage, "device", "cpu") == "cuda"}
     workers = {
         name: settings.engine.workers.get(name)
-        or (_default_gpu_workers() if name in on_gpu else _default_workers(name, cpus))
+        or (_default_gpu_workers() if name in on_gpu else _default_workers(name, cpus, downloads))
         for name in names
     }
     light = sum(LIGHT_SHARE.get(name, 0.0) * workers[name] for name in names)
@@ -98,7 +98,9 @@ def _default_gpu_workers() -> int:
     return max(1, int(ctranslate2.get_cuda_device_count()))
 
 
-def _default_workers(name: str, cpus: float) -> int:
+def _default_workers(name: str, cpus: float, downloads: int) -> int:
+    if name == "fetch":
+        return max(1, round(cpus / 16), downloads)
     if name in LIGHT_SHARE:
         return max(1, round(cpus / 16)) if name != "shards" else max(1, round(cpus / 64))
     return max(1, round(cpus if cpus <= 4 else 0.75 * cpus))

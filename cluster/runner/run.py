@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import socket
@@ -11,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cluster.config import Settings, check_licences, fingerprint
 from cluster.config.show import redact
 from cluster.engine import Engine, Snapshot
 from cluster.local import LocalEngine
+from cluster.runner.acquiring import Acquisition
+from cluster.runner.media import FetchedMedia
 from cluster.runner.observer import RunObserver
 from cluster.runner.presence import Heartbeat
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
@@ -24,12 +24,17 @@ from cluster.runner.recover import recover, refuse_other_home, remove_uncommitte
 from cluster.runner.stopping import Stopping
 from ingest.catalog import Catalog, Status
 from ingest.errors import MienError, ProviderError
+from ingest.fetch.platform import PLATFORMS
 from ingest.storage import Store, open_store
 from ingest.storage.trouble import translated
 from pipelines.shards.spool import HeldFolder
 
 HANG_SECONDS = 300.0
 """A driver that has done nothing for so long is no longer believed to be alive."""
+PLAIN_DOWNLOADS = 4
+"""At once, of URLs and objects: two cores are busy proving what so many bring, and more take memory."""
+DOWNLOADS_PER_IDENTITY, MAX_DOWNLOADS = 2, 16
+"""Of platforms at once: a download is slower than the pace of its identity's budget at times."""
 OBJECT_STORE_BYTES = 1 << 30
 
 
@@ -48,10 +53,14 @@ def run(
     settings: Settings,
     *,
     local: bool = False,
+    only_fetch: bool = False,
     show: Callable[[Catalog, Snapshot, float], None] = lambda catalog, snapshot, seconds: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
     """Everything the catalog has to do, into committed shards.
+
+    With `only_fetch` media are fetched and proven, and then wait for a run that goes on with them: what is
+    remote lies in the media cache by then, as far as there is room.
 
     Raises:
         UsageError, WeightsError, StorageError, CatalogError: before or while running, what stops it. What
@@ -59,16 +68,17 @@ def run(
     """
     began = time.monotonic()
     check_licences(settings)
-    if local or not settings.engine.address:
+    if not only_fetch and (local or not settings.engine.address):
         prove_accelerators(settings)
     hashed = fingerprint(settings)
     store = open_store(settings.store.shards_uri)
     spool = Path(settings.store.root).absolute() / "spool"
     with Stopping() as stopping, contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         refuse_other_home(catalog, store)
+        check_ways_out(settings, catalog, hashed)
         run_id = catalog.begin_run(
             fingerprint=hashed,
-            config_json=json.dumps(_told(settings), default=str),
+            config_json=json.dumps(redact(settings), default=str),
             host=socket.gethostname(),
             lease_seconds=settings.engine.lease_seconds,
         )
@@ -79,12 +89,25 @@ def run(
             # In one process, an item may take as long as it takes.
             patience_seconds=math.inf if local else max(HANG_SECONDS, settings.engine.lease_seconds),
         )
-        observer = RunObserver(catalog, store, run_id, fingerprint=hashed, alive=heartbeat.alive, show=show)
         with _working_in(spool, run_id), heartbeat:
             try:
                 store.check_writable(f"{run_id}-write-check")
+                if settings.fetch.keep_uri:
+                    open_store(settings.fetch.keep_uri).check_writable(f"{run_id}-write-check")
                 recover(catalog, store, spool, report=say)
-                _drive(settings, observer, stopping, fingerprint=hashed, local=local)
+                _drive(
+                    settings,
+                    catalog,
+                    store,
+                    run_id,
+                    stopping,
+                    heartbeat=heartbeat,
+                    fingerprint=hashed,
+                    local=local,
+                    only_fetch=only_fetch,
+                    show=show,
+                    say=say,
+                )
             except BaseException:
                 with contextlib.suppress(MienError):  # what stopped the run says more than what follows
                     _end(catalog, store, run_id, "failed", say)
@@ -117,12 +140,6 @@ def _end(catalog: Catalog, store: Store, run_id: str, outcome: str, say: Callabl
     remove_uncommitted(catalog, store, of=run_id, report=say)
 
 
-def _told(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The settings for the catalog, passwords hidden."""
-    sections = dataclasses.asdict(settings).items()
-    return {section: {key: redact(value) for key, value in values.items()} for section, values in sections}
-
-
 def prove_accelerators(settings: Settings) -> None:
     """Raises ProviderError, before anything is started, where CUDA was asked for and cannot be had."""
     if "cuda" not in (settings.faces.device, settings.transcribe.device):
@@ -135,12 +152,62 @@ def prove_accelerators(settings: Settings) -> None:
             raise ProviderError(f"{check.name}: {check.message}; {check.cure}")
 
 
+def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str) -> None:
+    """Raises UsageError or StorageDeniedError, before anything is started, where videos of a platform wait
+    and what asking for them needs is missing or wrong: each of them would fail for the same reason."""
+    identities = settings.acquire.identities
+    if catalog.governed_at(fingerprint=fingerprint, identities=identities) == (None, None):
+        return
+    from cluster.doctor.acquire import check_acquisition
+
+    check_acquisition(settings, PLATFORMS)
+
+
 def _drive(
-    settings: Settings, observer: RunObserver, stopping: Stopping, *, fingerprint: str, local: bool
+    settings: Settings,
+    catalog: Catalog,
+    store: Store,
+    run_id: str,
+    stopping: Stopping,
+    *,
+    heartbeat: Heartbeat,
+    fingerprint: str,
+    local: bool,
+    only_fetch: bool,
+    show: Callable[[Catalog, Snapshot, float], None],
+    say: Callable[[str], None],
 ) -> None:
-    options = settings.engine
-    stages = build_stages(settings, run_id=observer.run_id, fingerprint=fingerprint)
-    pools = build_pools(settings, stages, cpus=usable_cpus(settings))
+    options, acquire = settings.engine, settings.acquire
+    stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
+    is_asking = catalog.governed_at(fingerprint=fingerprint, identities=acquire.identities) != (None, None)
+    downloads = min(MAX_DOWNLOADS, DOWNLOADS_PER_IDENTITY * len(acquire.identities)) if is_asking else 0
+    if downloads < PLAIN_DOWNLOADS and catalog.has_waiting("http", "object"):
+        downloads = PLAIN_DOWNLOADS
+    pools = build_pools(settings, stages, cpus=usable_cpus(settings), downloads=downloads)
+    pools = pools[:1] if only_fetch else pools
+    media = FetchedMedia(catalog, run_id, settings.fetch, acquire.keep_media)
+    observer = RunObserver(
+        catalog,
+        store,
+        run_id,
+        fingerprint=fingerprint,
+        alive=heartbeat.alive,
+        show=show,
+        unique=settings.fetch.duplicates == "skip",
+        backoff_seconds=acquire.retry_seconds,
+        media=media,
+        acquisition=Acquisition(
+            catalog,
+            run_id,
+            fingerprint=fingerprint,
+            identities=acquire.identities,
+            at_once=1 if local else next(pool.workers for pool in pools if pool.name == "fetch"),
+            media_budget_bytes=acquire.media_budget_bytes,
+            gives_room=not only_fetch,
+            wait=acquire.wait,
+            say=say,
+        ),
+    )
     engine: Engine | LocalEngine
     if local:
         engine = LocalEngine(pools, observer)
@@ -159,3 +226,4 @@ def _drive(
     if stopping.signal is None and videos["waiting"] + videos["running"]:
         engine.run()
     observer.close()
+    media.release(closing=not only_fetch)

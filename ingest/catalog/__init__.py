@@ -13,10 +13,14 @@ from __future__ import annotations
 from ingest.catalog.catalog import Catalog
 from ingest.catalog.records import (
     AddResult,
+    EgressState,
     MediaRecord,
+    Outcome,
+    Paused,
     SegmentFailure,
     SegmentRecord,
     ShardRecord,
+    Usage,
     VideoFailure,
 )
 from ingest.catalog.views import Event, SegmentStory, Status, Story
@@ -24,13 +28,17 @@ from ingest.catalog.views import Event, SegmentStory, Status, Story
 __all__ = [
     "AddResult",
     "Catalog",
+    "EgressState",
     "Event",
     "MediaRecord",
+    "Outcome",
+    "Paused",
     "SegmentFailure",
     "SegmentRecord",
     "SegmentStory",
     "ShardRecord",
     "Status",
     "Story",
+    "Usage",
     "VideoFailure",
 ]

@@ -11,17 +11,33 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from ingest.catalog import progress, queue, retries, runs, segments, shards, undo, views
+from ingest.catalog import (
+    claims,
+    egress,
+    kept,
+    progress,
+    queue,
+    retries,
+    runs,
+    segments,
+    shards,
+    undo,
+    views,
+)
 from ingest.catalog.database import Database
 from ingest.catalog.records import (
     AddResult,
+    EgressState,
     MediaRecord,
+    Paused,
     SegmentFailure,
     SegmentRecord,
     ShardRecord,
+    Usage,
     VideoFailure,
 )
 from ingest.media import Job, VideoRef
+from ingest.rate.identity import Identity
 
 
 class Catalog:
@@ -110,32 +126,99 @@ class Catalog:
         """The runs that hold videos, and until when (seconds since the epoch) each lease lives so far."""
         return self._database.read(runs.holders)
 
-    def claim(self, run_id: str, *, limit: int) -> list[Job]:
+    def claim(
+        self, run_id: str, *, limit: int, identities: Sequence[Identity] = (), asking: int | None = None
+    ) -> list[Job]:
         """Up to `limit` videos that wait, or whose run is dead, and belong to no other configuration.
 
-        First what was begun, then what was put off and is due, then what is new, each oldest first.
+        First those of platforms: only together with a grant of one of the `identities`, at most `asking` of
+        them, and in turns of their queries. Then of all others what was begun, what was put off and is due,
+        and what is new, each oldest first.
         `Job.done_starts_ms` are the segments that have ended, well or not: only `retry` undoes a failure.
         """
+        now, most = self._clock(), limit if asking is None else asking
+        return self._database.write(
+            lambda connection: claims.claim(
+                connection, now, run_id, limit=limit, asking=most, identities=identities
+            )
+        )
+
+    def settle(self, run_id: str, video_key: str, usage: Usage) -> Paused | None:
+        """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
         now = self._clock()
-        return self._database.write(lambda connection: queue.claim(connection, now, run_id, limit))
+        return self._database.write(
+            lambda connection: egress.settle(connection, now, run_id, video_key, usage), durable=True
+        )
+
+    def record_listing(self, identity: Identity, usage: Usage) -> None:
+        """Debits what a search took of the identity's budget; where it was refused, its circuit opens."""
+        now = self._clock()
+        self._database.write(
+            lambda connection: egress.record_listing(connection, now, identity, usage), durable=True
+        )
+
+    def governed_at(
+        self, *, fingerprint: str, identities: Sequence[Identity]
+    ) -> tuple[float | None, float | None]:
+        """When a run of `fingerprint` may get another video from a platform: of those that are due, once an
+        identity has room (as far as that is known), and of those that are put off. None: there are none."""
+        now = self._clock()
+        return self._database.read(
+            lambda connection: claims.governed_at(connection, now, fingerprint, identities)
+        )
+
+    def has_waiting(self, *sources: str) -> bool:
+        """Whether any video of these sources waits. May read all that wait: ask it once."""
+        return self._database.read(lambda connection: queue.has_waiting(connection, sources))
+
+    def egress(self, identities: Sequence[Identity]) -> list[EgressState]:
+        """How each identity stands, in the order given."""
+        now = self._clock()
+        return self._database.read(lambda connection: egress.states(connection, now, identities))
+
+    def reopen(self, identity: str) -> bool:
+        """Ends an identity's pause: a person knows better. False where there is none."""
+        return self._database.write(lambda connection: egress.reopen(connection, identity))
+
+    def record_kept(self, run_id: str, video_key: str, uri: str) -> None:
+        """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""
+        now = self._clock()
+        self._database.write(lambda connection: kept.record(connection, now, run_id, video_key, uri))
+
+    def forget_kept(self, run_id: str, video_key: str) -> None:
+        """The copy is not there, or not whole, any more."""
+        now = self._clock()
+        self._database.write(lambda connection: kept.forget(connection, now, run_id, video_key))
+
+    def states(self, video_keys: Collection[str]) -> dict[str, str]:
+        """Of each video that is known: waiting, running, done, partial or failed."""
+        return self._database.read(lambda connection: kept.states(connection, video_keys))
+
+    def media_room(self) -> kept.MediaRoom:
+        """The bytes that fetched media takes, by what it is there for."""
+        return self._database.read(kept.media_room)
+
+    def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
+        """Earliest time in the future at which a video that was put off is due.
+
+        With a fingerprint: among those that a run of it could claim without an identity, and those due by
+        now count as well, so None means that nothing of these is left to wait for.
+        """
+        now = self._clock()
+        return self._database.read(lambda connection: queue.next_try_at(connection, now, fingerprint))
 
     def other_fingerprint_count(self, fingerprint: str) -> int:
         """Videos that were begun, done or failed under another configuration."""
         return self._database.read(lambda connection: queue.other_fingerprint_count(connection, fingerprint))
 
-    def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
-        """Earliest time in the future at which a video that was put off is due.
-
-        With a fingerprint: among those that a run of it could claim, and those due by now count as well, so
-        None means that nothing is left to wait for.
-        """
+    def record_media(
+        self, run_id: str, video_key: str, info: MediaRecord, *, unique: bool = False
+    ) -> str | None:
+        """None, and the run goes on with the video. With `unique`, where another video of this
+        configuration has the same bytes, its key: this one has ended then, as DuplicateMediaError."""
         now = self._clock()
-        return self._database.read(lambda connection: queue.next_try_at(connection, now, fingerprint))
-
-    def record_media(self, run_id: str, video_key: str, info: MediaRecord) -> None:
-        now = self._clock()
-        self._database.write(
-            lambda connection: progress.record_media(connection, now, run_id, video_key, info)
+        return self._database.write(
+            lambda connection: progress.record_media(connection, now, run_id, video_key, info, unique=unique)
         )
 
     def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from ingest.catalog import schema
+from ingest.catalog import migrate, schema
 from ingest.errors import CatalogError, one_line
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ def _create_or_read_version(connection: Connection) -> int | str:
     tables = set(inspect(connection).get_table_names())
     if schema.schema_version.name in tables:
         versions = connection.scalars(select(schema.schema_version.c.version)).all()
-        return versions[0] if len(versions) == 1 else "unknown"
+        return migrate.upgrade(connection, versions[0]) if len(versions) == 1 else "unknown"
     if tables & set(schema.metadata.tables):
         return "of something else"
     schema.metadata.create_all(connection)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog import runs, tallies
+from ingest.catalog import duplicates, runs, tallies
 from ingest.catalog.records import MediaRecord, VideoFailure
 from ingest.catalog.schema import DONE, FAILED, PARTIAL, WAITING, media, segments, videos
 from ingest.catalog.segments import settle
@@ -25,7 +25,9 @@ def _replacing(dialect_insert: Any) -> Any:
 
 
 _PUT_MEDIA = {"sqlite": _replacing(sqlite.insert), "postgresql": _replacing(postgresql.insert)}
-_MEDIA = select(media.c.sha256, media.c.duration_seconds).where(media.c.video_key == bindparam("key"))
+_MEDIA = select(media.c.sha256, media.c.bytes, media.c.duration_seconds).where(
+    media.c.video_key == bindparam("key")
+)
 _SPLIT = select(videos.c.state, videos.c.segment_count).where(videos.c.key == bindparam("key"))
 _SET_SPLIT = update(videos).where(videos.c.key == bindparam("video")).values(segment_count=bindparam("count"))
 _FAIL = (
@@ -48,16 +50,33 @@ _COVERED_MS = select(func.coalesce(func.sum(segments.c.end_ms - segments.c.start
 )
 
 
-def record_media(connection: Connection, now: float, run_id: str, key: str, info: MediaRecord) -> None:
-    runs.require_alive(connection, now, run_id, [key])
+def record_media(
+    connection: Connection, now: float, run_id: str, key: str, info: MediaRecord, *, unique: bool = False
+) -> str | None:
+    """With `unique`, a video whose bytes are another's ends as its duplicate; returns the other's key."""
+    fingerprint = runs.require_alive(connection, now, run_id, [key])
     runs.require_held(connection, run_id, {key: [key]})
+    other = duplicates.same_bytes(connection, key, info.sha256, fingerprint)
+    if other is not None and unique:
+        text = f"same bytes as {other}: not taken twice (fetch.duplicates)"
+        failure = VideoFailure(
+            key=key, stage="fetch", error_class=duplicates.ERROR_CLASS, text=text, policy=Policy.PERMANENT
+        )
+        record_video_failure(connection, now, run_id, failure)
+        return other
     before = connection.execute(_MEDIA, {"key": key}).one_or_none()
     row = {name: getattr(info, name) for name in _MEDIA_FIELDS}
     connection.execute(_PUT_MEDIA[connection.dialect.name], [{"video_key": key, **row}])
     seconds = info.duration_seconds - (before.duration_seconds if before else 0.0)
-    tallies.add(connection, run_id, {tallies.MEDIA_SECONDS: seconds})
+    deltas = {
+        tallies.MEDIA_SECONDS: seconds,
+        tallies.FETCHED: 0.0 if before else 1.0,
+        tallies.FETCHED_BYTES: float(info.bytes - (before.bytes if before else 0)),
+    }
+    tallies.add(connection, run_id, deltas)
     if before and before.sha256 != info.sha256:
         tell(connection, now, run_id, [(key, "changed", f"sha256 {before.sha256} became {info.sha256}")])
+    return None
 
 
 def record_video_failure(connection: Connection, now: float, run_id: str, failure: VideoFailure) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog import runs
+from ingest.catalog import wishes
 from ingest.catalog.database import Database
 from ingest.catalog.records import AddResult
-from ingest.catalog.schema import NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, events, queries, segments, videos
+from ingest.catalog.schema import FREE, NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, queries, segments, videos
+from ingest.catalog.story import tell
 from ingest.media import Job, VideoRef
 
 ADD_BATCH = 500
+GOVERNED_SOURCES = frozenset({"youtube"})
+"""What is had from these is asked for within the budgets of egress identities."""
 KEYS_PER_STATEMENT = 5000
 """Both databases cap the parameters of one statement."""
 
@@ -29,7 +33,7 @@ _INSERT_QUERY = {
     "sqlite": sqlite.insert(queries).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(queries).on_conflict_do_nothing(),
 }
-_FIRST_QUERIES = select(videos.c.key, videos.c.query).where(
+_KNOWN = select(videos.c.key, videos.c.query, videos.c.wanted_json, videos.c.error_class).where(
     videos.c.key.in_(bindparam("keys", expanding=True))
 )
 
@@ -43,23 +47,15 @@ REF_COLUMNS = (
     videos.c.query,
     videos.c.declared_seconds,
     videos.c.labels_json,
+    videos.c.wanted_json,
 )
-_CANDIDATES = select(videos.c.seq, videos.c.key, videos.c.fingerprint, videos.c.attempts, *REF_COLUMNS).where(
-    videos.c.state == WAITING, videos.c.fingerprint == bindparam("fingerprint")
-)
-# What was begun comes first, then what was put off and is due, then what is new; each in order of age. Every
-# query is one range of the index, and locks no more than it takes: another run never sees a false end.
-_FRESH = (
-    _CANDIDATES.where(videos.c.next_try_at == 0.0)
-    .order_by(videos.c.seq)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-)
-_DUE = (
-    _CANDIDATES.where(videos.c.next_try_at > 0.0, videos.c.next_try_at <= bindparam("now"))
-    .order_by(videos.c.next_try_at, videos.c.seq)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
+CANDIDATE_COLUMNS = (
+    videos.c.seq,
+    videos.c.key,
+    videos.c.fingerprint,
+    videos.c.attempts,
+    videos.c.media_uri,
+    *REF_COLUMNS,
 )
 _TAKE = (
     update(videos)
@@ -79,7 +75,6 @@ _TAKE = (
 _ENDED = select(segments.c.video_key, segments.c.start_ms).where(
     segments.c.video_key.in_(bindparam("keys", expanding=True))
 )
-_TELL = insert(events)
 
 
 def add(database: Database, now: float, refs: Iterable[VideoRef]) -> AddResult:
@@ -99,13 +94,16 @@ def add(database: Database, now: float, refs: Iterable[VideoRef]) -> AddResult:
 def _add_batch(connection: Connection, *, now: float, batch: Sequence[VideoRef]) -> set[str]:
     first: dict[str, VideoRef] = {}
     for video in batch:
-        first.setdefault(video.key, video)
+        before = first.setdefault(video.key, video)
+        first[video.key] = replace(before, wanted=wishes.either(before.wanted, video.wanted))
     rows = [_ref_row(video, now) for video in first.values()]
     new = set(connection.scalars(_INSERT[connection.dialect.name], rows))
     queries_of = {key: video.query for key, video in first.items() if key in new}
     if len(new) < len(first):
         known = [key for key in first if key not in new]
-        queries_of |= {row.key: row.query for row in connection.execute(_FIRST_QUERIES, {"keys": known})}
+        stored = list(connection.execute(_KNOWN, {"keys": known}))
+        queries_of |= {row.key: row.query for row in stored}
+        wishes.widen(connection, now, stored, first)
     further = sorted(
         {(video.key, video.query) for video in batch if video.query not in ("", queries_of[video.key])}
     )
@@ -115,22 +113,18 @@ def _add_batch(connection: Connection, *, now: float, batch: Sequence[VideoRef])
     return new
 
 
-def claim(connection: Connection, now: float, run_id: str, limit: int) -> list[Job]:
-    own = runs.require_alive(connection, now, run_id)
-    runs.end_expired(connection, now)
-    taken: list[Row[Any]] = []
-    for statement, fingerprint in (
-        (_FRESH, own),
-        (_DUE, own),
-        (_DUE, NO_FINGERPRINT),
-        (_FRESH, NO_FINGERPRINT),
-    ):
-        if len(taken) < limit:
-            values = {"fingerprint": fingerprint, "now": now, "limit": limit - len(taken)}
-            if statement is _FRESH:
-                del values["now"]
-            taken += connection.execute(statement, values)
+def take(
+    connection: Connection,
+    now: float,
+    run_id: str,
+    taken: Sequence[Row[Any]],
+    *,
+    own: str,
+    identity: str = "",
+) -> list[Job]:
+    """Rows with CANDIDATE_COLUMNS become the run's, whose fingerprint is `own`."""
     ended: dict[str, set[int]] = {}
+    through = f"through {identity}" if identity else ""
     for first in range(0, len(taken), KEYS_PER_STATEMENT):
         part = taken[first : first + KEYS_PER_STATEMENT]
         seqs = [row.seq for row in part]
@@ -139,12 +133,15 @@ def claim(connection: Connection, now: float, run_id: str, limit: int) -> list[J
         if begun:
             for key, start_ms in connection.execute(_ENDED, {"keys": begun}):
                 ended.setdefault(key, set()).add(start_ms)
-        told = [
-            {"at": now, "run_id": run_id, "video_key": row.key, "what": "claimed", "text": ""} for row in part
-        ]
-        connection.execute(_TELL, told)
+        tell(connection, now, run_id, [(row.key, "claimed", through) for row in part])
     return [
-        Job(video=ref(row), done_starts_ms=frozenset(ended.get(row.key, ())), attempts=row.attempts)
+        Job(
+            video=ref(row),
+            done_starts_ms=frozenset(ended.get(row.key, ())),
+            attempts=row.attempts,
+            identity=identity,
+            media_uri=row.media_uri or "",
+        )
         for row in taken
     ]
 
@@ -155,10 +152,15 @@ def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> 
         # Only a video that waits is put off, and only these words let SQLite use the index of those.
         statement = statement.where(PUT_OFF, videos.c.next_try_at > now)
     else:
-        statement = statement.where(videos.c.state == WAITING, videos.c.next_try_at > 0)
+        statement = statement.where(FREE, videos.c.next_try_at > 0)
         statement = statement.where(videos.c.fingerprint.in_([NO_FINGERPRINT, fingerprint]))
     earliest: float | None = connection.scalar(statement)
     return earliest
+
+
+def has_waiting(connection: Connection, sources: Sequence[str]) -> bool:
+    of_these = exists().where(videos.c.state == WAITING, videos.c.source.in_(sources))
+    return bool(connection.scalar(select(of_these)))
 
 
 def other_fingerprint_count(connection: Connection, fingerprint: str) -> int:
@@ -185,6 +187,7 @@ def ref(row: Row[Any]) -> VideoRef:
         query=row.query,
         duration_seconds=row.declared_seconds,
         labels=json.loads(row.labels_json) if row.labels_json != "{}" else {},
+        wanted=wishes.read(row.wanted_json),
     )
 
 
@@ -200,5 +203,7 @@ def _ref_row(video: VideoRef, now: float) -> dict[str, Any]:
         "query": video.query,
         "declared_seconds": video.duration_seconds,
         "labels_json": json.dumps(video.labels) if video.labels else "{}",
+        "wanted_json": wishes.written(video.wanted),
         "added_at": now,
+        "governed": video.source in GOVERNED_SOURCES,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ingest.errors import Policy
 
@@ -90,3 +91,58 @@ class ShardRecord:
     run_id: str
     sidecar: bool = False
     """Its index is published too, so readers see it."""
+
+
+class Outcome(StrEnum):
+    """What a grant came to, as far as it concerns the egress identity."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # for reasons of the video's own, or unknown: says nothing of the identity
+    UNASKED = "unasked"  # it was in the cache: the grant is given back
+    REFUSED = "refused"  # the identity is not welcome: its circuit opens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What fetching a video took of its identity's budget. 0 and 0: unknown, so the reserve stays charged."""
+
+    outcome: Outcome
+    requests: int = 0
+    bytes: int = 0
+    retry_after_seconds: float | None = None
+    """As the server asked."""
+    error_class: str = ""
+    error_text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressState:
+    """How an egress identity stands, for people and for who waits for it."""
+
+    name: str
+    videos: int
+    requests: int
+    bytes: int
+    """That count in the window of the last hour."""
+    under_way: int
+    room_at: float
+    """When it may ask again, as far as that is known; not in the future: now."""
+    paused_until: float | None
+    """Its circuit is open until then; past: one probe may ask."""
+    strikes: int
+    mean_requests: float
+    mean_bytes: float
+    """Of a video."""
+    error_class: str
+    error_text: str
+    """Of the last refusal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """The circuit of an egress identity is open."""
+
+    identity: str
+    until: float
+    succeeded_at: float
+    """When a video was last had through it; 0: never."""

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, true, update
 
-from ingest.catalog import runs, tallies
-from ingest.catalog.schema import FAILED, PARTIAL, WAITING, segments, videos
+from ingest.catalog import duplicates, runs, tallies
+from ingest.catalog.schema import FAILED, PARTIAL, RUNNING, WAITING, segments, videos
 from ingest.catalog.story import tell
 
 # A video that waits out a backoff has an error too, and a person may not want to wait.
@@ -46,15 +46,24 @@ def video_errors(connection: Connection) -> dict[str, int]:
     return _counts(connection, videos.c.error_class, _AILING_VIDEO)
 
 
+def retrying(connection: Connection) -> dict[str, int]:
+    """Of `video_errors` those that are not final: they wait for another try, or are at it."""
+    return _counts(
+        connection, videos.c.error_class, and_(_AILING_VIDEO, videos.c.state.in_([WAITING, RUNNING]))
+    )
+
+
 def segment_errors(connection: Connection) -> dict[str, int]:
     return _counts(connection, segments.c.error_class, _FAILED_SEGMENT)
 
 
 def retry(connection: Connection, now: float, error_class: str | None, key: str | None) -> int:
-    """Number of videos that wait again. Running videos are left to their run."""
+    """Number of videos that wait again. Running videos are left to their run, and duplicates are as they
+    should be: only who names them, or their class, gets them."""
     ailing = (
         select(videos.c.key, videos.c.error_class, videos.c.failed_seconds)
         .where(_AILING_VIDEO, *_only(videos.c.error_class, error_class), *_only(videos.c.key, key))
+        .where(true() if error_class or key else videos.c.error_class != duplicates.ERROR_CLASS)
         .order_by(videos.c.key)
         .with_for_update()
     )

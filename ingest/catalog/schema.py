@@ -8,6 +8,9 @@
     shards      one row per committed tar
     tallies     running sums per run, so that nobody has to add up millions of segments to see the yield
     events      the story of each video
+    egress      the standing of each egress identity: its pace, its circuit
+    grants      what each identity was granted, and what it took: the log that the governor counts over
+    cursors     whose turn it is
 
 There are no foreign keys: the only writers are the transactions of this package, and on PostgreSQL each
 inserted segment would lock its video's row for nothing.
@@ -31,11 +34,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
+    func,
     text,
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 1
+VERSION = 2
 
 WAITING, RUNNING, DONE, PARTIAL, FAILED = "waiting", "running", "done", "partial", "failed"
 VIDEO_STATES = (WAITING, RUNNING, DONE, PARTIAL, FAILED)
@@ -121,6 +126,8 @@ videos = Table(
     Column("query", CleanText, nullable=False),
     Column("declared_seconds", Float),
     Column("labels_json", Text, nullable=False),
+    # What each search that found it asks of it; []: nothing.
+    Column("wanted_json", Text, nullable=False, server_default="[]"),
     Column("added_at", Float, nullable=False),
     Column("state", Key, nullable=False, default=WAITING),
     Column("run_id", Key),  # only while a run holds it
@@ -133,9 +140,26 @@ videos = Table(
     Column("stage", CleanText),
     Column("error_class", CleanText),
     Column("error_text", CleanText),
+    # Set while it can only be had from a platform, within an egress identity's budget.
+    Column("governed", Boolean, nullable=False, default=False, server_default=false()),
+    Column("media_uri", PathText),  # of the copy that is kept of it, if one is
 )
 # `claim` reads this index only as far as it takes; `status` counts over it without touching the rows.
 Index("videos_queue", videos.c.state, videos.c.fingerprint, videos.c.next_try_at, videos.c.seq)
+# In the words of the partial indexes: SQLite uses those only where a query has the same.
+FREE = text("state = 'waiting' AND NOT governed")
+GOVERNED = text("state = 'waiting' AND governed")
+Index(
+    "videos_free",
+    videos.c.fingerprint,
+    videos.c.next_try_at,
+    videos.c.seq,
+    sqlite_where=FREE,
+    postgresql_where=FREE,
+)
+LANE = func.substr(videos.c.query, 1, 200)
+"""Whose turn comes round: a query, as far as an index of PostgreSQL can hold it."""
+Index("videos_governed", LANE, videos.c.seq, sqlite_where=GOVERNED, postgresql_where=GOVERNED)
 _held = text("run_id IS NOT NULL")
 Index("videos_held", videos.c.run_id, sqlite_where=_held, postgresql_where=_held)
 PUT_OFF = text("next_try_at > 0")
@@ -222,3 +246,47 @@ events = Table(
     Column("text", CleanText, nullable=False),
 )
 Index("events_video", events.c.video_key, events.c.seq)
+
+_never = text("0")
+egress = Table(
+    "egress",
+    metadata,
+    Column("name", Key, primary_key=True),
+    *(
+        Column(name, Float, nullable=False, server_default=_never)
+        for name in ("granted_at", "even_at", "paused_until", "cooldown_seconds", "closed_at", "succeeded_at")
+    ),
+    Column("strikes", Integer, nullable=False, server_default=_never),
+    Column("mean_requests", Float, nullable=False),
+    Column("mean_bytes", Float, nullable=False),
+    Column("error_class", CleanText, nullable=False, server_default=""),
+    Column("error_text", CleanText, nullable=False, server_default=""),
+)
+
+UNSETTLED = 1e18
+"""`settled_at` while the video is under way: it is in every window. (A NULL would not be in the range.)"""
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("identity", Key, nullable=False),
+    Column("run_id", Key, nullable=False),
+    Column("video_key", Key, nullable=False),
+    Column("granted_at", Float, nullable=False),
+    Column("settled_at", Float, nullable=False),
+    Column("requests", BigInteger, nullable=False),  # reserved; once it is settled, what it took
+    Column("bytes", BigInteger, nullable=False),
+    Column("probe", Boolean, nullable=False),
+)
+Index("grants_window", grants.c.identity, grants.c.settled_at)
+Index("grants_video", grants.c.video_key, grants.c.seq)
+_unsettled = text("settled_at = 1e18")
+Index("grants_unsettled", grants.c.run_id, sqlite_where=_unsettled, postgresql_where=_unsettled)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("value", CleanText, nullable=False),
+)

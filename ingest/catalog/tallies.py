@@ -13,6 +13,10 @@ from ingest.catalog.schema import tallies
 
 FATE = "fate:"
 MEDIA_SECONDS = "media_seconds"
+FETCHED = "fetched"
+FETCHED_BYTES = "fetched_bytes"
+KEPT = "kept"
+KEPT_BYTES = "kept_bytes"
 SEGMENTS_DONE = "segments_done"
 FAILED = "failed"
 """The fate of seconds that were lost to an error."""

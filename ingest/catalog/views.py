@@ -9,17 +9,30 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
-from ingest.catalog import queue, retries, runs, tallies
+from ingest.catalog import duplicates, queue, retries, runs, tallies
 from ingest.catalog.records import MediaRecord
-from ingest.catalog.schema import VIDEO_STATES, events, media, queries, segments, shards, videos
+from ingest.catalog.schema import (
+    FAILED,
+    GOVERNED,
+    PUT_OFF,
+    VIDEO_STATES,
+    events,
+    media,
+    queries,
+    segments,
+    shards,
+    videos,
+)
 from ingest.errors import UsageError
 from ingest.media import VideoRef
 from ingest.sources.naming import path_uri
 
 _CANDIDATES_SHOWN = 5
 _LAST_CHARACTER = "\U0010ffff"
+_GOVERNED = select(func.count()).select_from(videos).where(GOVERNED)
+_PUT_OFF = select(func.count()).select_from(videos).where(PUT_OFF, videos.c.next_try_at > bindparam("now"))
 _SEGMENT_OR_SAMPLE = re.compile(r"(?P<video>.+)-\d{9}(-\d{2})?")
 
 
@@ -28,11 +41,13 @@ class Status:
     """All of it in numbers."""
 
     videos: dict[str, int]
-    """By state; every state is there."""
+    """By state; every state is there. A "duplicate" is none of the "failed"."""
     segments: dict[str, int]
     """Ended segments by state: done, failed."""
     video_errors: dict[str, int]
     """Videos that failed or wait for another try, by error class, most first."""
+    retrying: dict[str, int]
+    """Of these, those that wait for another try or are at it."""
     segment_errors: dict[str, int]
     seconds_by_fate: dict[str, float]
     media_seconds: float
@@ -46,6 +61,16 @@ class Status:
     next_try_at: float | None
     videos_by_fingerprint: dict[str, int]
     """Videos that belong to a configuration: begun, done or failed under it."""
+    fetched: int
+    """Videos whose media was had and probed, at some time."""
+    fetched_bytes: int
+    kept: int
+    """Of which a copy is kept in the media store."""
+    kept_bytes: int
+    governed: int
+    """Videos that wait, and can only be had from a platform within a budget."""
+    put_off: int
+    """Videos that wait for a time of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +128,9 @@ class Story:
 def status(connection: Connection, now: float) -> Status:
     states = connection.execute(select(videos.c.state, func.count().label("videos")).group_by(videos.c.state))
     by_state = Counter({row.state: row.videos for row in states})
+    video_errors = retries.video_errors(connection)
+    by_state[duplicates.DUPLICATE] = video_errors.pop(duplicates.ERROR_CLASS, 0)
+    by_state[FAILED] -= by_state[duplicates.DUPLICATE]
     sums = tallies.sums(connection)
     segment_errors = retries.segment_errors(connection)
     totals = connection.execute(
@@ -114,9 +142,10 @@ def status(connection: Connection, now: float) -> Status:
         )
     ).one()
     return Status(
-        videos={state: by_state[state] for state in VIDEO_STATES},
+        videos={state: by_state[state] for state in (*VIDEO_STATES, duplicates.DUPLICATE)},
         segments={"done": round(sums.get(tallies.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
-        video_errors=retries.video_errors(connection),
+        video_errors=video_errors,
+        retrying=retries.retrying(connection),
         segment_errors=segment_errors,
         seconds_by_fate=_seconds_by_fate(sums),
         media_seconds=sums.get(tallies.MEDIA_SECONDS, 0.0),
@@ -127,6 +156,12 @@ def status(connection: Connection, now: float) -> Status:
         live_runs=runs.live(connection, now),
         next_try_at=queue.next_try_at(connection, now, None),
         videos_by_fingerprint=queue.by_fingerprint(connection),
+        fetched=_count(sums, tallies.FETCHED),
+        fetched_bytes=_count(sums, tallies.FETCHED_BYTES),
+        kept=_count(sums, tallies.KEPT),
+        kept_bytes=_count(sums, tallies.KEPT_BYTES),
+        governed=connection.scalar(_GOVERNED) or 0,
+        put_off=connection.scalar(_PUT_OFF, {"now": now}) or 0,
     )
 
 
@@ -171,7 +206,7 @@ def _story(connection: Connection, row: Row[Any]) -> Story:
         video=queue.ref(row),
         queries=[query for query in (row.query, *connection.scalars(further)) if query],
         added_at=row.added_at,
-        state=row.state,
+        state=duplicates.DUPLICATE if row.error_class == duplicates.ERROR_CLASS else row.state,
         run_id=row.run_id,
         fingerprint=row.fingerprint or None,
         attempts=row.attempts,
@@ -210,6 +245,10 @@ def _segment_story(row: Row[Any]) -> SegmentStory:
         error_class=row.error_class,
         error_text=row.error_text,
     )
+
+
+def _count(sums: dict[str, float], name: str) -> int:
+    return max(0, round(sums.get(name, 0.0)))
 
 
 def _seconds_by_fate(sums: dict[str, float]) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
     <hash><extension>        whole and synced; its access time is when it was last asked for
     <hash><extension>.part   somebody is writing it, as long as it is locked
+    <hash><extension>.work   folder of what a download makes on its way, under the lock of the .part
+    <hash><extension>.about  what was told of the file when it was fetched; goes with it
 
 All coordination is flock(2), which the kernel drops when a process dies: a shared lock says "I read this",
 an exclusive one on a .part "I write this", the one on .lock "I count". So a kill leaves at worst an unlocked
@@ -13,6 +15,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +27,12 @@ from ingest.fetch.slot import Slot
 from ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0
+_BOUND = struct.Struct("=qd")
+COUNT_SECONDS = 5.0
+"""Between two looks at every file. Meanwhile what was reserved is added to what the last look found: never
+too little, since nothing grows without a reservation (but in the work folders, which only a look knows)."""
+WORK_KEPT_SECONDS = 24 * 3600.0
+"""A broken download is gone on with within a day, or begun anew."""
 
 
 class MediaCache:
@@ -76,9 +86,17 @@ class MediaCache:
     def holds(self, path: str) -> bool:
         return Path(path).parent == self.folder
 
+    def about(self, path: Path) -> str:
+        """What was told of the cached file at `path` when it was fetched; "" for nothing."""
+        try:
+            return _about(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
     def discard(self, path: Path) -> None:
         """Removes a file whose content is of no use; whoever reads it keeps what is open."""
         path.unlink(missing_ok=True)
+        _about(path).unlink(missing_ok=True)
 
     def release(self, path: Path) -> bool:
         """Removes a file that is needed no more; False where somebody else still holds it."""
@@ -92,6 +110,14 @@ class MediaCache:
         for part in self.folder.glob("*.part"):
             with suppress(FileNotFoundError):
                 removed += self._remove_unlocked(part)
+        for work in self.folder.glob("*.work"):
+            if time.time() - _newest(work) > WORK_KEPT_SECONDS:
+                removed += self._remove_work(work)
+        for about in self.folder.glob("*.about"):
+            # Written before its file is: the .part tells that it is about to be there.
+            final = about.with_suffix("")
+            if not final.exists() and not final.with_name(final.name + ".part").exists():
+                about.unlink(missing_ok=True)
         return removed
 
     def used_bytes(self) -> int:
@@ -114,6 +140,7 @@ class MediaCache:
         """A locked descriptor of the freshly written file; None where it has to be looked for again."""
         part = final.with_name(final.name + ".part")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        slot = Slot(descriptor, self._reserve, self.max_bytes, part)
         is_kept = False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -122,22 +149,24 @@ class MediaCache:
                 if final.exists():
                     part.unlink()
                 else:
-                    slot = Slot(descriptor, self._reserve, self.max_bytes)
                     slot.restart()
                     download(slot)
                     slot.finish()
-                    part.rename(final)
-                    fcntl.flock(descriptor, fcntl.LOCK_SH)
-                    is_kept = _is_at(descriptor, final)
+                    if slot.about:
+                        _about(final).write_text(slot.about, encoding="utf-8")
+                    with self._locked():  # who counts may not miss it between its two names
+                        part.rename(final)
+                    fcntl.flock(slot.descriptor, fcntl.LOCK_SH)
+                    is_kept = _is_at(slot.descriptor, final)
         except BaseException:
             # Ours, as long as the lock is: nobody else removes or renames it.
-            if _is_at(descriptor, part):
+            if _is_at(slot.descriptor, part):
                 part.unlink()
             raise
         finally:
             if not is_kept:
-                os.close(descriptor)
-        return descriptor if is_kept else self._lock_existing(final)
+                os.close(slot.descriptor)
+        return slot.descriptor if is_kept else self._lock_existing(final)
 
     def _reserve(self, descriptor: int, total_bytes: int) -> None:
         """Makes the file behind `descriptor` `total_bytes` long (sparse), evicting what that takes.
@@ -149,16 +178,20 @@ class MediaCache:
                 f"a file of {total_bytes:,} bytes does not fit into a media cache of {self.max_bytes:,}; "
                 "raise cache_max_bytes"
             )
-        with (self.folder / ".lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            excess = total_bytes - os.fstat(descriptor).st_size + self.used_bytes() - self.max_bytes
-            now = time.time()
+        with self._locked() as lock:
+            now, added = time.time(), total_bytes - os.fstat(descriptor).st_size
+            bound, counted_at = _read_bound(lock)
+            if not 0 <= now - counted_at < COUNT_SECONDS or bound + added > self.max_bytes:
+                bound, counted_at = self.used_bytes(), now
+            excess = bound + added - self.max_bytes
             for used_at, size, path in self._files() if excess > 0 else ():
                 if excess <= 0:
                     break
                 is_stray = path.suffix == ".part"
                 with suppress(FileNotFoundError):
-                    if (is_stray or now - used_at >= self.grace_seconds) and self._remove_unlocked(path):
+                    if path.suffix == ".work":
+                        excess -= size if self._remove_work(path) else 0
+                    elif (is_stray or now - used_at >= self.grace_seconds) and self._remove_unlocked(path):
                         excess -= size
             if excess > 0:
                 raise StorageError(
@@ -166,16 +199,48 @@ class MediaCache:
                     f"{excess:,} bytes are missing; raise cache_max_bytes or fetch fewer videos at once"
                 )
             os.ftruncate(descriptor, total_bytes)
+            _write_bound(lock, min(bound + added, self.max_bytes), counted_at)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The descriptor of the file .lock, while nobody else counts."""
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _files(self) -> list[tuple[float, int, Path]]:
         found: list[tuple[float, int, Path]] = []
         with os.scandir(self.folder) as entries:
             for entry in entries:
+                path = Path(entry.path)
                 with suppress(FileNotFoundError):
-                    if entry.name != ".lock" and entry.is_file(follow_symlinks=False):
+                    if path.suffix == ".work":
+                        found.append(
+                            (_newest(path), sum(file.stat().st_size for file in path.iterdir()), path)
+                        )
+                    elif entry.name != ".lock" and entry.is_file(follow_symlinks=False):
                         info = entry.stat(follow_symlinks=False)
-                        found.append((info.st_atime, info.st_size, Path(entry.path)))
+                        found.append((info.st_atime, info.st_size, path))
         return sorted(found)
+
+    def _remove_work(self, folder: Path) -> bool:
+        """Removes what a broken download left, unless somebody is going on with it."""
+        part = folder.with_suffix(".part")
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(descriptor, part):
+                return False
+            shutil.rmtree(folder, ignore_errors=True)
+            part.unlink()
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
 
     def _remove_unlocked(self, path: Path) -> bool:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -183,11 +248,34 @@ class MediaCache:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(descriptor, path):
                 path.unlink()
+                _about(path).unlink(missing_ok=True)
         except BlockingIOError:
             return False
         finally:
             os.close(descriptor)
         return True
+
+
+def _about(path: Path) -> Path:
+    return path.with_name(path.name + ".about")
+
+
+def _newest(folder: Path) -> float:
+    """When something in `folder` was last written to; 0 where it is gone."""
+    try:
+        return max([folder.stat().st_mtime, *(file.stat().st_mtime for file in folder.iterdir())])
+    except FileNotFoundError:
+        return 0.0
+
+
+def _read_bound(lock: int) -> tuple[int, float]:
+    """At most so many bytes are in use, as was counted at that time; long ago where nothing was written."""
+    written = os.pread(lock, _BOUND.size, 0)
+    return _BOUND.unpack(written) if len(written) == _BOUND.size else (0, 0.0)
+
+
+def _write_bound(lock: int, bound: int, counted_at: float) -> None:
+    os.pwrite(lock, _BOUND.pack(bound, counted_at), 0)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -15,6 +17,7 @@ from ingest.errors import (
     FetchError,
     IncompleteTransferError,
     Policy,
+    ProxyError,
     RejectedRequestError,
     TooLargeError,
     one_line,
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from ingest.fetch.slot import Slot
 
 MAX_REDIRECTS = 10
+HOSTS_KEPT = MAX_REDIRECTS + 2
+"""To which connections stay open: more than one download can come by, so that none is closed while in use."""
 MAX_WAIT_SECONDS = 60.0
 """A server that wants a longer pause gets it, but from the catalog: a worker does not sleep for an hour."""
 FRUITFUL_BYTES = 1 << 20
@@ -59,9 +64,12 @@ class HttpDownloader:
         self.attempts = attempts
         self.resolver = resolver
         self._tls = httpx.create_ssl_context()
+        self._of_thread = threading.local()
 
-    def download(self, url: str, slot: Slot) -> bool:
+    def download(self, url: str, slot: Slot, *, proxy: str = "") -> bool:
         """Fills `slot` with the file at `url`; False where the server did not say how long it is.
+
+        `proxy`: to go through; "" for the environment's, if it names one.
 
         Raises:
             FetchError: one of its classes, after the last attempt.
@@ -75,23 +83,29 @@ class HttpDownloader:
             retry=retry_if_exception(_is_passing),
             reraise=True,
         )
-        retrying(self._attempt, url, slot, progress)
+        retrying(self._attempt, url, slot, progress, proxy)
         return progress.total_bytes is not None
 
     def _is_enough(self, state: RetryCallState, progress: Progress) -> bool:
         return progress.fruitless >= self.attempts or state.attempt_number >= 10 * self.attempts
 
-    def _attempt(self, url: str, slot: Slot, progress: Progress) -> None:
+    def _attempt(self, url: str, slot: Slot, progress: Progress, proxy: str) -> None:
         import httpx
 
         name = redact(url)
         before = slot.position
         try:
-            with self._open(url, slot.position, progress) as response:
+            with self._open(url, slot.position, progress, proxy) as response:
                 if slot.position != begin(response, progress, slot.position, name):
                     slot.restart()
                     before = 0
                 self._receive(response, slot, progress, name)
+        except httpx.ProxyError as error:
+            raise ProxyError(_proxy_failed(name, error)) from error
+        except httpx.ConnectError as error:
+            kind = ProxyError if proxy else IncompleteTransferError
+            text = f"{name}: no connection ({error}); it is asked again"
+            raise kind(_proxy_failed(name, error) if proxy else one_line(text)) from error
         except httpx.TimeoutException as error:
             raise IncompleteTransferError(
                 f"{name}: nothing came for {self.timeout_seconds:g} s; it is asked again later"
@@ -131,7 +145,7 @@ class HttpDownloader:
             raise TooLargeError(f"{name}: more than the {self.max_bytes:,} bytes allowed; raise max_bytes")
 
     @contextmanager
-    def _open(self, url: str, position: int, progress: Progress) -> Iterator[httpx.Response]:
+    def _open(self, url: str, position: int, progress: Progress, proxy: str) -> Iterator[httpx.Response]:
         """The answer to a GET of `url` from `position`, after its redirects; 200 or 206."""
         import httpx
 
@@ -143,7 +157,7 @@ class HttpDownloader:
                 headers["If-Range"] = progress.validator
         target = httpx.URL(url)
         for _ in range(MAX_REDIRECTS + 1):
-            with self._send(target, headers) as response:
+            with self._send(target, headers, proxy) as response:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTS or location is None:
                     error = refusal(response, redact(url))
@@ -157,23 +171,17 @@ class HttpDownloader:
         raise RejectedRequestError(f"{redact(url)}: more than {MAX_REDIRECTS} redirects; check the address")
 
     @contextmanager
-    def _send(self, url: httpx.URL, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    def _send(self, url: httpx.URL, headers: dict[str, str], proxy: str) -> Iterator[httpx.Response]:
         import httpx
 
         if url.scheme not in {"http", "https"} or not url.host:
             raise RejectedRequestError(
                 f"{redact(str(url))}: only http and https are followed; check the address"
             )
-        options: dict[str, Any] = {"timeout": self.timeout_seconds, "verify": self._tls, "trust_env": False}
-        proxies = getproxies()
-        proxy = proxies.get(url.scheme) or proxies.get("all")
-        if proxy and not proxy_bypass(url.host):
+        if proxy := proxy or _environment_proxy(url):
             # The proxy resolves the name, so only an address that is written as such can be judged here.
             self._check_literal(url.host)
-            with (
-                httpx.Client(proxy=proxy, **options) as client,
-                client.stream("GET", url, headers=headers) as got,
-            ):
+            with self._client(url, proxy).stream("GET", url, headers=headers) as got:
                 yield got
             return
         port = url.port or (443 if url.scheme == "https" else 80)
@@ -183,23 +191,44 @@ class HttpDownloader:
         headers = {**headers, "Host": url.netloc.decode("ascii")}
         # The certificate is checked against the name, whatever the address that is connected to.
         extensions = {"sni_hostname": url.raw_host.decode("ascii").strip("[]")}
-        with httpx.Client(**options) as client:
-            for tried, address in enumerate(addresses, start=1):
-                request = client.build_request(
-                    "GET", url.copy_with(host=address), headers=headers, extensions=extensions
-                )
-                try:
-                    response = client.send(request, stream=True, follow_redirects=False)
-                except (httpx.ConnectError, httpx.ConnectTimeout):
-                    if tried == len(addresses):
-                        raise
-                    continue
-                try:
-                    yield response
-                finally:
-                    response.close()
-                return
+        client = self._client(url, "")
+        for tried, address in enumerate(addresses, start=1):
+            request = client.build_request(
+                "GET", url.copy_with(host=address), headers=headers, extensions=extensions
+            )
+            try:
+                response = client.send(request, stream=True, follow_redirects=False)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if tried == len(addresses):
+                    raise
+                continue
+            try:
+                yield response
+            finally:
+                response.close()
+            return
         raise FetchError(f"{url.host}: the name has no address; check it")
+
+    def _client(self, url: httpx.URL, proxy: str) -> httpx.Client:
+        """This thread's client for the host of `url`, whose connections are used again while they live.
+
+        Never one for several hosts: two names at one address may not share a connection, whose certificate
+        was checked against one of them.
+        """
+        import httpx
+
+        if not hasattr(self._of_thread, "clients"):
+            self._of_thread.clients = OrderedDict()
+        clients: OrderedDict[tuple[str, ...], httpx.Client] = self._of_thread.clients
+        key = (proxy, url.scheme, url.netloc.decode("ascii"))
+        client = clients.pop(key, None)
+        if client is None:
+            options: dict[str, Any] = {"timeout": self.timeout_seconds, "verify": self._tls}
+            client = httpx.Client(proxy=proxy or None, trust_env=False, **options)
+        clients[key] = client
+        while len(clients) > HOSTS_KEPT:
+            clients.popitem(last=False)[1].close()
+        return client
 
     def _check_literal(self, host: str) -> None:
         try:
@@ -208,6 +237,16 @@ class HttpDownloader:
             return
         if not self.allow_private_addresses:
             check_public(address, host)
+
+
+def _proxy_failed(name: str, error: Exception) -> str:
+    return one_line(f"{name}: the proxy failed ({error}); see that it runs and takes this login")
+
+
+def _environment_proxy(url: httpx.URL) -> str:
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return proxy if proxy and not proxy_bypass(url.host) else ""
 
 
 def _is_passing(error: BaseException) -> bool:

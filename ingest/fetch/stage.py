@@ -4,25 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from ingest.errors import (
     ChangedFileError,
     ConfigError,
+    FetchError,
+    GoneError,
     IncompleteTransferError,
     MediaError,
+    MienError,
     RejectedRequestError,
     TruncatedMediaError,
 )
 from ingest.fetch.cache import MediaCache
 from ingest.fetch.http import HttpDownloader
+from ingest.fetch.keep import Keeper, discard_kept, read_kept
 from ingest.fetch.local import check_unchanged, sha256_of
+from ingest.fetch.platform import (
+    PLATFORMS,
+    Got,
+    as_retry,
+    check_duration,
+    found_beside,
+    identity_of,
+)
 from ingest.media import Job, MediaFile
+from ingest.rate.identity import Identity
 from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
 from ingest.storage.location import OBJECT_SCHEMES, redact
+from ingest.youtube.download import YouTubeDownloader
+from ingest.youtube.terms import Terms
 
 if TYPE_CHECKING:
     from ingest.fetch.slot import Slot
@@ -43,6 +58,15 @@ class Fetch:
     """Of a remote file; None for no limit but the cache's."""
     attempts: int = 5
     """Fruitless ones in a row, within one call."""
+    duplicates: Literal["skip", "keep"] = "skip"
+    """What the run does with a file whose bytes another video has: the stage itself cannot know."""
+    identities: tuple[Identity, ...] = ()
+    """Ways out to a platform; each job names the one that was granted for it."""
+    ytdlp_options: dict[str, Any] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
+    """What is taken of a platform."""
+    keep_uri: str = ""
+    """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
     name: str = field(default="fetch", init=False)
 
     def __post_init__(self) -> None:
@@ -84,20 +108,45 @@ class Fetch:
         path = local_path(job.video.uri)
         if path is not None:
             return [_read(path, job)]
-        with self._obtain(job.video.uri) as (cached, announced):
+        with self._obtain(job) as got:
             try:
-                return [_read(str(cached), job)]
-            except TruncatedMediaError as error:
-                self.cache.discard(cached)
-                if announced:
-                    raise
-                # Nobody said how long it is, so a broken connection looks like an end.
-                raise IncompleteTransferError(
-                    f"{redact(job.video.uri)}: it came without a length and ends too early; it is asked again"
-                ) from error
-            except MediaError:
-                self.cache.discard(cached)
-                raise
+                media = self._proven(job, got)
+            except MienError as error:
+                self.cache.discard(got.path)
+                raised = self._judged(job, got, error)
+                raised.usage_requests, raised.usage_bytes = got.requests, got.bytes
+                raise raised from (None if raised is error else error)
+            return [replace(media, kept_uri=self._keep(media, got))]
+
+    def _keep(self, media: MediaFile, got: Got) -> str:
+        known = media.job.media_uri or got.kept_uri
+        if known or not self.keep_uri or urlsplit(media.job.video.uri).scheme in OBJECT_SCHEMES:
+            return known
+        return Keeper(self.keep_uri).publish(media, self.cache.about(got.path))
+
+    @staticmethod
+    def _judged(job: Job, got: Got, error: MienError) -> MienError:
+        """What it means that the file is of no use, seen from where it came from."""
+        if got.kept_uri and isinstance(error, MediaError | IncompleteTransferError):
+            discard_kept(got.kept_uri)
+            return GoneError(f"{redact(got.kept_uri)}: the copy that was kept is broken ({error})")
+        if isinstance(error, MediaError) and job.video.source in PLATFORMS:
+            return as_retry(job, error)
+        if isinstance(error, TruncatedMediaError) and not got.announced:
+            # Nobody said how long it is, so a broken connection looks like an end.
+            return IncompleteTransferError(
+                f"{redact(job.video.uri)}: it came without a length and ends too early; it is asked again"
+            )
+        return error
+
+    def _proven(self, job: Job, got: Got) -> MediaFile:
+        if job.video.source not in PLATFORMS:
+            media = _read(str(got.path), job)
+        else:
+            found = found_beside(self.cache.about(got.path))
+            media = _read(str(got.path), replace(job, video=found.enrich(job.video)))
+            check_duration(media, found.duration_seconds or job.video.duration_seconds)
+        return replace(media, usage_requests=got.requests, usage_bytes=got.bytes)
 
     @contextmanager
     def local_copy(self, media: MediaFile) -> Iterator[str]:
@@ -113,11 +162,17 @@ class Fetch:
         if path is not None:
             yield path
             return
+        job = replace(media.job, media_uri=media.kept_uri or media.job.media_uri)
         fresh = not self.cache.path_of(uri, _extension(uri)).exists()
-        with self._obtain(uri) as (cached, _):
-            if fresh and sha256_of(str(cached))[0] != media.sha256:
+        if fresh and job.video.source in PLATFORMS and not job.media_uri:
+            # Asking again would be outside of every budget.
+            raise FetchError(
+                f"{media.key}: another node fetched it and no copy is kept; set acquire.keep_media to always"
+            )
+        with self._obtain(job) as got:
+            if fresh and sha256_of(str(got.path))[0] != media.sha256:
                 raise ChangedFileError(f"{redact(uri)}: it is another file than before; add it again")
-            yield str(cached)
+            yield str(got.path)
 
     def release(self, media: MediaFile) -> None:
         """Says that the video is done: a copy in the cache gives its room back."""
@@ -125,13 +180,20 @@ class Fetch:
             self.cache.release(Path(media.path))
 
     @contextmanager
-    def _obtain(self, uri: str) -> Iterator[tuple[Path, bool]]:
+    def _obtain(self, job: Job) -> Iterator[Got]:
+        uri = job.video.uri
         scheme = urlsplit(uri).scheme
-        announced = True
+        got = Got()
 
         def download(slot: Slot) -> None:
-            nonlocal announced
-            if scheme in OBJECT_SCHEMES:
+            got.kept_uri = job.media_uri
+            if not got.kept_uri and self.keep_uri and scheme not in OBJECT_SCHEMES:
+                got.kept_uri = Keeper(self.keep_uri).find(job)
+            if got.kept_uri:
+                read_kept(got.kept_uri, slot)
+            elif job.video.source in PLATFORMS:
+                got.take(self._platform().download(job.video, identity_of(job, self.identities), slot), slot)
+            elif scheme in OBJECT_SCHEMES:
                 from ingest.fetch.objects import download_object
 
                 download_object(uri, slot, max_bytes=self.max_bytes)
@@ -139,12 +201,21 @@ class Fetch:
                 if self._http is None:
                     self.setup()
                 assert self._http is not None  # noqa: S101
-                announced = self._http.download(uri, slot)
+                proxy = identity_of(job, self.identities).proxy
+                got.announced = self._http.download(uri, slot, proxy=proxy)
             else:
                 raise RejectedRequestError(f"{redact(uri)}: {scheme}:// cannot be fetched; check the address")
 
-        with self.cache.obtain(uri, _extension(uri), download) as cached:
-            yield cached, announced
+        with self.cache.obtain(uri, _extension(uri), download) as got.path:
+            yield got
+
+    def _platform(self) -> YouTubeDownloader:
+        return YouTubeDownloader(
+            ytdlp_options=self.ytdlp_options,
+            terms=self.terms,
+            timeout_seconds=self.timeout_seconds,
+            max_bytes=self.max_bytes,
+        )
 
 
 def _extension(uri: str) -> str:

@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Protocol
 
 from ingest.errors import UsageError
 from ingest.media import VideoRef
+from ingest.sources.corpora import CORPORA, CorpusSource
 from ingest.sources.folder import FileSource
 from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, local_path, path_uri
 from ingest.sources.objects import ObjectSource
+from ingest.sources.tables import ListSource, TableSource
 from ingest.sources.tally import Tally
 from ingest.sources.web import HttpSource
+from ingest.sources.youtube import YouTubeSource
 from ingest.storage.location import redact
 
 __all__ = [
@@ -42,18 +46,43 @@ class Source(Protocol):
         ...
 
 
-# Asked in this order; the first that accepts an argument has it. The key is `VideoRef.source`.
+def _entry(folder: str, entry: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    """The videos of one line of a list that lies in `folder`. A list names no lists and no corpora."""
+    for name, source in SOURCES.items():
+        if name not in _NOT_IN_LISTS and name != "file" and source.accepts(entry):
+            return source.expand(entry, tally, extensions)
+    path = entry if "://" in entry else os.path.join(folder, entry)  # noqa: PTH118
+    if "\0" in entry or not SOURCES["file"].accepts(path):
+        raise UsageError(f"{redact(entry)}: no source takes this; give a path or an http(s) URL")
+    if any(SOURCES[name].accepts(path) for name in ("table", "list")):
+        raise UsageError(f"{entry}: a list within a list; add it by itself")
+    return SOURCES["file"].expand(path, tally, extensions)
+
+
+# Asked in this order; the first that accepts an argument has it. The key is `VideoRef.source`, but for lists,
+# whose entries are of the source that takes them.
 SOURCES: dict[str, Source] = {
+    **{name: CorpusSource(corpus) for name, corpus in CORPORA.items()},
+    "table": TableSource(_entry),
+    "list": ListSource(_entry),
+    "youtube": YouTubeSource(),
     "http": HttpSource(),
     "object": ObjectSource(),
     "file": FileSource(),
 }
+_NOT_IN_LISTS = frozenset({*CORPORA, "table", "list"})
 
 
 def expand(
-    argument: str, *, tally: Tally | None = None, extensions: frozenset[str] = MEDIA_EXTENSIONS
+    argument: str,
+    *,
+    tally: Tally | None = None,
+    extensions: frozenset[str] = MEDIA_EXTENSIONS,
+    column: str = "",
 ) -> Iterator[VideoRef]:
-    """The videos that `argument` (a file, a folder, a URL, an object store URI) stands for.
+    """The videos that `argument` (a file, a folder, a URL, a corpus, a list…) stands for.
+
+    `column` names a table's column of paths or URLs.
 
     What was left out on purpose, and what could not be listed, is in `tally` afterwards. Without a tally the
     first listing error is raised, after everything that could be listed was yielded.
@@ -63,14 +92,15 @@ def expand(
         MienError: without a tally, what a folder or a bucket answered that could not be listed.
     """
     kept = Tally() if tally is None else tally
-    for source in SOURCES.values():
+    sources = {**SOURCES, "table": TableSource(_entry, column)} if column else SOURCES
+    for source in sources.values():
         if source.accepts(argument):
             yield from source.expand(argument, kept, extensions)
             break
     else:
         raise UsageError(
             f"{redact(argument) or 'an empty argument'}: no source takes this; "
-            "give a file, a folder, an http(s) URL, or s3://, gs://, abfs://"
+            "give a file, a folder, a table, an http(s) URL, or s3://, gs://, abfs://"
         )
     if tally is None and kept.errors:
         raise kept.errors[0]

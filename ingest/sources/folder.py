@@ -33,10 +33,15 @@ class FileSource:
     def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
         named = argument if os.path.lexists(argument) else local_path(argument)
         path = os.path.abspath(argument if named is None else named)  # noqa: PTH100
-        if _is_folder(path):
-            yield from _walk(path, tally, extensions)
-        else:
+        if not _is_folder(path):
             yield file_ref(path, query=argument)
+            return
+        for name in walk(path, tally):
+            extension = extension_of(name)
+            if extension in extensions:
+                yield file_ref(name, query=path)
+            else:
+                tally.skipped[printable(extension)] += 1
 
 
 def file_ref(path: str, *, query: str) -> VideoRef:
@@ -59,8 +64,12 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _walk(root: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
-    """Depth first, files of a folder before its subfolders, each sorted by the bytes of its name."""
+def walk(root: str, tally: Tally) -> Iterator[str]:
+    """Every file below the folder `root`, by its absolute path.
+
+    Depth first, files of a folder before its subfolders, each sorted by the bytes of its name. A folder that
+    cannot be listed goes to `tally`.
+    """
     waiting = [root]
     linked: list[str] = []
     seen: set[tuple[int, int]] = set()
@@ -81,10 +90,8 @@ def _walk(root: str, tally: Tally, extensions: frozenset[str]) -> Iterator[Video
         for entry in entries:
             if _is_folder(entry.path):
                 (linked if entry.is_symlink() else below).append(entry.path)
-            elif (extension := extension_of(entry.name)) in extensions:
-                yield file_ref(entry.path, query=root)
             else:
-                tally.skipped[printable(extension)] += 1
+                yield entry.path
         waiting.extend(reversed(below))
 
 

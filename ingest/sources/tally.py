@@ -12,8 +12,12 @@ from ingest.errors import MienError
 class Tally:
     skipped: Counter[str] = field(default_factory=Counter)
     """Files that are not media, by extension with its dot; "(none)" for files without one."""
+    copies: Counter[str] = field(default_factory=Counter)
+    """Files that hold a recording which is taken from another file, by extension."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Videos of a list that are not taken, by reason."""
     errors: list[MienError] = field(default_factory=list)
-    """What could not be listed, one error each."""
+    """What could not be listed, or not be read as what it was said to be, one error each."""
 
     @property
     def skipped_count(self) -> int:

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("cost", "steady", "hour", "many", "engine", "decode")
+SECTIONS = ("cost", "steady", "hour", "many", "http", "engine", "decode")
 
 
 def main() -> None:
@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0, help="of film for cost and steady")
     parser.add_argument("--hour-seconds", type=float, default=3600.0, help="of film for hour")
     parser.add_argument("--count", type=int, default=2000, help="of files for many")
+    parser.add_argument("--files", type=int, default=400, help="for http")
+    parser.add_argument("--workers", type=int, default=8, help="of fetch for http")
+    parser.add_argument("--video2dataset", type=Path, help="its python, to compare with in http")
     parser.add_argument("--media", type=Path, help="folder of clips to make the films of")
     parser.add_argument("--json", type=Path, help="write every figure here, too")
     arguments = parser.parse_args()
@@ -39,7 +42,7 @@ def main() -> None:
 
 
 def measure(chosen: list[str], folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    from tests.bench import cost, volume
+    from tests.bench import cost, http, volume
     from tests.bench.film import talk_film
 
     found: dict[str, Any] = {}
@@ -54,6 +57,14 @@ def measure(chosen: list[str], folder: Path, arguments: argparse.Namespace) -> d
     if "many" in chosen:
         found["many"] = volume.many(folder, count=arguments.count, media=arguments.media)
         volume.show(found["many"], "video")
+    if "http" in chosen:
+        found["http"] = http.measure_http(
+            folder,
+            count=arguments.files,
+            workers=arguments.workers,
+            video2dataset=arguments.video2dataset,
+        )
+        http.show(found["http"])
     if "engine" in chosen:
         print("── engine: five stages that do nothing", flush=True)
         subprocess.run([sys.executable, "-m", "tests.bench.engine"], check=True)

@@ -26,7 +26,8 @@ def hour(folder: Path, *, seconds: float, media: Path | None) -> dict[str, Any]:
 def many(folder: Path, *, count: int, media: Path | None) -> dict[str, Any]:
     files, made_of = short_clips(folder, count, media=media)
     print(about(f"many: {made_of}"), flush=True)
-    return {"count": count, **_run(folder, "many", (str(files),), per="fetch")}
+    flags = ("--set", "fetch.duplicates=keep")  # two contents under all these names
+    return {"count": count, **_run(folder, "many", (*flags, str(files)), per="fetch")}
 
 
 def _run(folder: Path, name: str, arguments: tuple[str, ...], *, per: str) -> dict[str, Any]:

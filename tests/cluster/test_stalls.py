@@ -24,6 +24,7 @@ FLAGS = (
     "split.min_seconds=1.0",
     "split.max_seconds=2.0",
     "clip.min_seconds=0.2",
+    "fetch.duplicates=keep",  # one film under two names
     "shards.max_bytes=1",  # each segment is committed at once, so that the catalog tells when it was done
     f"engine.deadline_base_seconds={DEADLINE_SECONDS}",
     "engine.deadline_per_second=0",

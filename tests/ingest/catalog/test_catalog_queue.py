@@ -27,7 +27,7 @@ def claimed(catalog: Catalog, run_id: str, limit: int = 10) -> list[str]:
 
 def test_a_video_comes_back_as_it_was_added(catalog: Catalog) -> None:
     video = VideoRef(
-        source="youtube",
+        source="http",
         id="dQw4-_",
         uri="https://example.org/watch?v=1",
         title="Ein „Titel“ 🎬",

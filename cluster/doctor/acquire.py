@@ -1,0 +1,230 @@
+"""What asking a platform for videos needs: yt-dlp, a JavaScript runtime, the ways out, a place for media.
+
+`mien run` asks the same before it begins, where the catalog holds videos of a platform.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import importlib.metadata
+import re
+import socket
+import ssl
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cluster.config import Settings, fingerprint
+from cluster.doctor.check import Check, Status
+from cluster.doctor.storage import creatable
+from ingest.errors import (
+    ConfigError,
+    CookiesError,
+    MienError,
+    MissingProgramError,
+    StorageDeniedError,
+    one_line,
+)
+from ingest.fetch.platform import PLATFORMS
+from ingest.rate.identity import Identity
+
+TESTED_YTDLP = (2026, 10, 26)
+PROXY_TIMEOUT_SECONDS = 10.0
+_PLATFORM_HOST, _PLATFORM_PORT = "www.youtube.com", 443
+_UPDATE = "pip install -U yt-dlp yt-dlp-ejs"
+_DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+
+
+def ytdlp(settings: Settings) -> Iterator[Check]:
+    """Platforms change, and an old yt-dlp is refused: that is the first thing to look at when all fails."""
+    name = "yt-dlp"
+    try:
+        version = importlib.metadata.version("yt-dlp")
+        solver = importlib.metadata.version("yt-dlp-ejs")
+    except importlib.metadata.PackageNotFoundError as error:
+        yield Check.fail(name, f"{error.name} is not installed", _UPDATE)
+        return
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    tested = ".".join(f"{part:02}" for part in TESTED_YTDLP)
+    if numbers < TESTED_YTDLP:
+        yield Check.fail(name, f"yt-dlp {version} is older than {tested}, which mien is tested with", _UPDATE)
+    else:
+        yield Check.ok(name, f"yt-dlp {version}, challenge solver {solver}")
+
+
+def options(settings: Settings) -> Iterator[Check]:
+    """The pass-through table and the format selector, as yt-dlp itself reads them."""
+    from yt_dlp import YoutubeDL
+
+    from ingest.youtube.options import DEFAULT_FORMAT, check_passed
+
+    name, acquire = "yt-dlp options", settings.acquire
+    try:
+        check_passed(acquire.ytdlp_options)
+    except ConfigError as error:
+        problem, _, cure = one_line(str(error)).rpartition("; ")
+        yield Check.fail(name, problem, cure)
+        return
+    selector = acquire.format or str(acquire.ytdlp_options.get("format") or DEFAULT_FORMAT)
+    try:
+        YoutubeDL.build_format_selector(YoutubeDL({"quiet": True}, auto_init=False), selector)
+    except (SyntaxError, ValueError) as error:
+        problem = f"acquire.format is no format selector: {selector} ({one_line(str(error), 80)})"
+        yield Check.fail(name, problem, f'write one as in "{DEFAULT_FORMAT}"')
+        return
+    yield Check.ok(name, f"format {selector}")
+
+
+def javascript(settings: Settings) -> Iterator[Check]:
+    """Without one, yt-dlp asks through the one client that shows less and less."""
+    from ingest.youtube.javascript import find_runtimes
+
+    name, passed = "javascript", settings.acquire.ytdlp_options
+    if "js" in passed.get("extractor_args", {}).get("youtube", {}).get("player_skip", ()):
+        yield Check.ok(name, "not needed: extractor_args skip it")
+        return
+    found = find_runtimes(passed.get("js_runtimes"))
+    usable = [runtime for runtime in found if runtime.is_supported]
+    if usable:
+        yield Check.ok(name, f"{usable[0].name} {usable[0].version} at {usable[0].path}")
+        return
+    old = ", ".join(f"{runtime.name} {runtime.version}" for runtime in found)
+    problem = f"too old for YouTube's challenges: {old}" if old else "no runtime for YouTube's challenges"
+    yield Check.fail(name, problem, "pip install deno (2.3 or newer), or install node 22, bun or quickjs")
+
+
+def proxies(settings: Settings) -> Iterator[Check]:
+    for identity in settings.acquire.identities:
+        if identity.proxy:
+            yield _proxy(identity)
+
+
+def cookies(settings: Settings) -> Iterator[Check]:
+    from ingest.youtube.cookies import check_current, read_cookies
+
+    for identity in settings.acquire.identities:
+        name, path = f"cookies {identity.name}", identity.cookies_file
+        if not path:
+            continue
+        try:
+            found = read_cookies(path)
+            check_current(path, found)
+        except CookiesError as error:
+            problem, _, cure = one_line(str(error)).rpartition("; ")
+            yield Check.fail(name, problem, cure)
+            continue
+        if Path(path).expanduser().stat().st_mode & 0o077:
+            yield Check.warn(name, f"{path} can be read by others on this machine", f"chmod 600 {path}")
+        else:
+            yield Check.ok(name, f"{len(found)} cookies in {path}")
+
+
+def media(settings: Settings) -> Iterator[Check]:
+    """Where fetched media goes: each node's cache, and the store of what is kept."""
+    from ingest.storage import open_store
+
+    for name, place in (("media cache", settings.store.cache_folder), ("media", settings.fetch.keep_uri)):
+        if not place:
+            continue
+        if "://" not in place and not Path(place).exists():
+            yield creatable(name, Path(place), place)
+            continue
+        try:
+            open_store(place).check_writable()
+        except MienError as error:
+            problem, _, cure = one_line(str(error)).rpartition("; ")
+            yield Check.fail(name, problem, f"{cure}, or set acquire.media_uri")
+        else:
+            yield Check.ok(name, f"{place} takes files")
+
+
+CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
+    "yt-dlp": ytdlp,
+    "yt-dlp options": options,
+    "javascript": javascript,
+    "proxies": proxies,
+    "cookies": cookies,
+    "media": media,
+}
+_ONLY_FOR_PLATFORMS = frozenset({"yt-dlp", "javascript"})
+_KINDS: dict[str, type[MienError]] = {
+    "yt-dlp": MissingProgramError,
+    "javascript": MissingProgramError,
+    "media": StorageDeniedError,
+}
+
+
+def examine(name: str, settings: Settings) -> Iterator[Check]:
+    """For `mien doctor`: who fetches from no platform is warned of what only that needs, not failed."""
+    for found in CHECKS[name](settings):
+        is_fatal = found.status is Status.FAIL and name in _ONLY_FOR_PLATFORMS
+        if is_fatal and not _videos_wait(settings):
+            yield Check.warn(found.name, found.message, found.cure)
+        else:
+            yield found
+
+
+def check_acquisition(settings: Settings, sources: Collection[str]) -> None:
+    """Before a run that is to fetch videos of these `sources` (`VideoRef.source`).
+
+    Raises:
+        UsageError: the first thing that is missing or wrong, with its cure.
+        StorageDeniedError: the place for media cannot be written.
+    """
+    names: list[str] = ["proxies", "media"] if "http" in sources else []
+    if PLATFORMS & set(sources):
+        names = list(CHECKS)
+    for name in names:
+        for found in CHECKS[name](settings):
+            if found.status is Status.FAIL:
+                cure = f"; {found.cure}" if found.cure else ""
+                raise _KINDS.get(name, ConfigError)(one_line(f"{found.name}: {found.message}{cure}"))
+
+
+def _videos_wait(settings: Settings) -> bool:
+    from ingest.catalog import Catalog
+
+    store = settings.store
+    if store.catalog_file is not None and not store.catalog_file.exists():
+        return False
+    try:
+        with Catalog.open(store.catalog_url) as catalog:
+            asked_at = catalog.governed_at(
+                fingerprint=fingerprint(settings), identities=settings.acquire.identities
+            )
+    except MienError:
+        # That the catalog does not open is said by its own check.
+        return False
+    return asked_at != (None, None)
+
+
+def _proxy(identity: Identity) -> Check:
+    """Reached and, where it speaks HTTP, asked for a tunnel: only that shows whether it takes the login."""
+    name, parts = f"proxy {identity.name}", urlsplit(identity.proxy)
+    host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    cure = f"correct the proxy of identity {identity.name}, or start it"
+    if parts.scheme not in _DEFAULT_PORTS:
+        return Check.fail(name, f"{parts.scheme}:// is no kind of proxy", cure)
+    shown = f"{parts.scheme}://{host}:{port}"
+    try:
+        if parts.scheme == "http":
+            _open_tunnel(host, port, parts.username, parts.password)
+        else:
+            socket.create_connection((host, port), timeout=PROXY_TIMEOUT_SECONDS).close()
+    except (OSError, http.client.HTTPException, ssl.SSLError) as error:
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Check.fail(name, f"{shown} does not serve: {one_line(str(said), 120)}", cure)
+    return Check.ok(name, f"{shown} answers")
+
+
+def _open_tunnel(host: str, port: int, user: str | None, password: str | None) -> None:
+    headers = {}
+    if user or password:
+        login = f"{unquote(user or '')}:{unquote(password or '')}"
+        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    connection = http.client.HTTPConnection(host, port, timeout=PROXY_TIMEOUT_SECONDS)
+    with contextlib.closing(connection):
+        connection.set_tunnel(_PLATFORM_HOST, _PLATFORM_PORT, headers)
+        connection.connect()

@@ -1,0 +1,137 @@
+"""What was asked of platforms, through whom, within which budget, and how long the rest takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cluster.report.funnel import clock
+from ingest.rate.identity import Identity
+
+if TYPE_CHECKING:
+    from ingest.catalog import EgressState, Status
+
+
+def acquisition_facts(
+    status: Status, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+) -> dict[str, Any]:
+    """`egress` are the states of `identities`, in the same order."""
+    return {
+        "found": sum(status.videos.values()),
+        "fetched": status.fetched,
+        "fetched_bytes": status.fetched_bytes,
+        "kept": status.kept,
+        "kept_bytes": status.kept_bytes,
+        "waiting": {
+            "for_a_platform": status.governed,
+            "put_off": status.put_off,
+            "until": status.next_try_at,
+        },
+        "identities": [
+            _identity_facts(identity, state) for identity, state in zip(identities, egress, strict=True)
+        ],
+        "hours_left": _rounded(hours_left(status.governed, identities, egress, now)),
+    }
+
+
+def _identity_facts(identity: Identity, state: EgressState) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "last_hour": {"videos": state.videos, "requests": state.requests, "bytes": state.bytes},
+        "limits_per_hour": {
+            "videos": identity.videos_per_hour or None,
+            "requests": identity.requests_per_hour or None,
+            "bytes": identity.bytes_per_hour or None,
+        },
+        "under_way": state.under_way,
+        "may_ask_at": state.room_at,
+        "paused_until": state.paused_until,
+        "strikes": state.strikes,
+        "error_class": state.error_class or None,
+        "error_text": state.error_text or None,
+    }
+
+
+def acquisition_lines(
+    status: Status, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+) -> list[str]:
+    """Nothing where no platform was ever to be asked."""
+    used = [each for each in zip(identities, egress, strict=True) if each[1].videos or each[1].paused_until]
+    if not status.governed and not used:
+        return []
+    size = f"{status.fetched_bytes / 1e9:,.2f} GB"
+    kept = f", {status.kept} kept ({status.kept_bytes / 1e9:,.2f} GB)" if status.kept else ""
+    lines = [f"fetched   {status.fetched} of {sum(status.videos.values())} found, {size}{kept}"]
+    for identity, state in zip(identities, egress, strict=True):
+        lines.append(
+            f"identity  {state.name}: {_rates(identity, state)} in the last hour{_pause(state, now)}"
+        )
+    if status.governed:
+        left = hours_left(status.governed, identities, egress, now)
+        forecast = f", about {left:,.1f} h at this budget" if left is not None else ""
+        if status.put_off >= status.governed:
+            forecast = ", when its time has come" if status.governed == 1 else ", when their time has come"
+        videos = "1 video is" if status.governed == 1 else f"{status.governed} videos are"
+        lines.append(f"asking    {videos} still to be asked for{forecast}")
+    return lines
+
+
+def _rates(identity: Identity, state: EgressState) -> str:
+    told = [f"{state.videos}{_of(identity.videos_per_hour)} videos"]
+    if state.requests:
+        told.append(f"{state.requests:,}{_of(identity.requests_per_hour)} requests")
+    if state.bytes:
+        limit = f"/{identity.bytes_per_hour / 1e6:,.0f}" if identity.bytes_per_hour else ""
+        told.append(f"{state.bytes / 1e6:,.0f}{limit} MB")
+    return ", ".join(told)
+
+
+def _of(limit: int) -> str:
+    return f"/{limit:,}" if limit else ""
+
+
+def _pause(state: EgressState, now: float) -> str:
+    if state.paused_until is None:
+        return ""
+    if state.paused_until <= now:
+        return f"; one probe finds out whether {state.error_class} is over"
+    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(state.paused_until))
+    return f"; paused until {until} ({clock(state.paused_until - now)}): {state.error_class}"
+
+
+def hours_left(
+    videos: int, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+) -> float | None:
+    """Until `videos` more are asked for, each identity at its budget's pace once it may ask again; one
+    without limits as in the last hour. None where no pace is known."""
+    if not videos:
+        return 0.0
+    paces = [
+        (max(0.0, (state.paused_until or now) - now) / 3600, _pace(identity, state))
+        for identity, state in zip(identities, egress, strict=True)
+    ]
+    hours = total = 0.0
+    left = float(videos)
+    for begins, pace in sorted(each for each in paces if each[1]):
+        if total and left <= total * (begins - hours):
+            break
+        left -= total * (begins - hours)
+        hours, total = begins, total + pace
+    return hours + left / total if total else None
+
+
+def _pace(identity: Identity, state: EgressState) -> float:
+    """Videos per hour."""
+    paces = []
+    if identity.videos_per_hour:
+        paces.append(float(identity.videos_per_hour))
+    if identity.requests_per_hour:
+        paces.append(identity.requests_per_hour / max(1.0, state.mean_requests))
+    if identity.bytes_per_hour:
+        paces.append(identity.bytes_per_hour / max(1.0, state.mean_bytes))
+    return min(paces, default=float(state.videos))
+
+
+def _rounded(hours: float | None) -> float | None:
+    return None if hours is None else round(hours, 2)

@@ -1,0 +1,85 @@
+"""Copies of media that are kept, and what fetched media takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from ingest.catalog import runs, tallies
+from ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT
+from ingest.catalog.schema import UNSETTLED, egress, grants, media, videos
+from ingest.catalog.story import tell
+
+_KNOWN = (
+    select(videos.c.media_uri, videos.c.source, media.c.bytes)
+    .join_from(videos, media, media.c.video_key == videos.c.key, isouter=True)
+    .where(videos.c.key == bindparam("key"))
+)
+_PUT = (
+    update(videos)
+    .where(videos.c.key == bindparam("video"))
+    .values(media_uri=bindparam("copy_uri"), governed=bindparam("is_governed"))
+)
+_STATES = select(videos.c.key, videos.c.state).where(videos.c.key.in_(bindparam("keys", expanding=True)))
+_UNDER_WAY = (
+    select(func.coalesce(func.sum(media.c.bytes), 0))
+    .join_from(videos, media, media.c.video_key == videos.c.key)
+    .where(videos.c.run_id.is_not(None), videos.c.source.in_(sorted(GOVERNED_SOURCES)))
+)
+_COMING = (
+    select(func.coalesce(func.sum(egress.c.mean_bytes), 0))
+    .join_from(grants, egress, egress.c.name == grants.c.identity)
+    .where(grants.c.settled_at == UNSETTLED)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaRoom:
+    kept_bytes: int
+    """Of copies that are kept whatever happens."""
+    under_way_bytes: int
+    """Of videos from platforms that runs are at work on, those being fetched included with a mean one's."""
+
+    @property
+    def bytes(self) -> int:
+        return self.kept_bytes + self.under_way_bytes
+
+
+def record(connection: Connection, now: float, run_id: str, key: str, uri: str) -> None:
+    runs.require_alive(connection, now, run_id, [key])
+    known = connection.execute(_KNOWN, {"key": key}).one_or_none()
+    if known is None or known.media_uri == uri:
+        return
+    connection.execute(_PUT, {"video": key, "copy_uri": uri, "is_governed": False})
+    if known.media_uri is None:
+        tallies.add(connection, run_id, {tallies.KEPT: 1.0, tallies.KEPT_BYTES: float(known.bytes or 0)})
+    tell(connection, now, run_id, [(key, "kept", uri)])
+
+
+def forget(connection: Connection, now: float, run_id: str, key: str) -> None:
+    runs.require_alive(connection, now, run_id, [key])
+    known = connection.execute(_KNOWN, {"key": key}).one_or_none()
+    if known is None or known.media_uri is None:
+        return
+    connection.execute(
+        _PUT, {"video": key, "copy_uri": None, "is_governed": known.source in GOVERNED_SOURCES}
+    )
+    tallies.add(connection, run_id, {tallies.KEPT: -1.0, tallies.KEPT_BYTES: -float(known.bytes or 0)})
+    tell(connection, now, run_id, [(key, "kept copy lost", known.media_uri)])
+
+
+def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
+    asked = sorted(keys)
+    found: dict[str, str] = {}
+    for first in range(0, len(asked), KEYS_PER_STATEMENT):
+        part = asked[first : first + KEYS_PER_STATEMENT]
+        found |= {row.key: row.state for row in connection.execute(_STATES, {"keys": part})}
+    return found
+
+
+def media_room(connection: Connection) -> MediaRoom:
+    sums = tallies.sums(connection)
+    under_way = int(connection.scalar(_UNDER_WAY) or 0) + int(connection.scalar(_COMING) or 0)
+    return MediaRoom(kept_bytes=max(0, round(sums.get(tallies.KEPT_BYTES, 0.0))), under_way_bytes=under_way)

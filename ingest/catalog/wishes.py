@@ -1,0 +1,53 @@
+"""What searches ask of the videos that they found, and what happens when another one asks for less."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, update
+
+from ingest.catalog import retries
+from ingest.catalog.schema import videos
+from ingest.errors import FilteredOutError
+from ingest.media import VideoRef, Wanted
+
+NOTHING = "[]"
+
+_WIDEN = update(videos).where(videos.c.key == bindparam("video")).values(wanted_json=bindparam("wishes"))
+
+
+def either(some: tuple[Wanted, ...], others: tuple[Wanted, ...]) -> tuple[Wanted, ...]:
+    """What fits if it is as one or the other asks; who asks for nothing takes everything."""
+    if not some or not others:
+        return ()
+    return (*some, *(wish for wish in others if wish not in some))
+
+
+def written(wanted: tuple[Wanted, ...]) -> str:
+    if not wanted:
+        return NOTHING
+    return json.dumps([{name: value for name, value in asdict(wish).items() if value} for wish in wanted])
+
+
+def read(text: str) -> tuple[Wanted, ...]:
+    return () if text == NOTHING else tuple(Wanted(**wish) for wish in json.loads(text))
+
+
+def widen(
+    connection: Connection, now: float, stored: Iterable[Row[*tuple[Any, ...]]], found: Mapping[str, VideoRef]
+) -> None:
+    """Known videos, found again: those that were refused and may be wanted now wait again."""
+    wider, refused = [], []
+    for row in sorted(stored, key=lambda row: str(row.key)):
+        wishes = written(either(read(row.wanted_json), found[row.key].wanted))
+        if wishes != row.wanted_json:
+            wider.append({"video": row.key, "wishes": wishes})
+            if row.error_class == FilteredOutError.__name__:
+                refused.append(row.key)
+    if wider:
+        connection.execute(_WIDEN, wider)
+    for key in refused:
+        retries.retry(connection, now, FilteredOutError.__name__, key)

@@ -1,0 +1,91 @@
+"""The store of kept media: what was fetched once is not asked for again.
+
+    <key>.json         what was found out about the video when it was fetched
+    <key><extension>   the media; published after the other, so that where it is seen both are there
+
+Both appear whole or not at all. A kill between publishing and telling the catalog loses nothing: the next
+fetch of the video finds the copy by its name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.errors import GoneError, StorageConflictError, StorageMissingError
+from ingest.media import Job, MediaFile
+from ingest.storage import Store, open_store
+from ingest.storage.location import redact
+
+if TYPE_CHECKING:
+    from ingest.fetch.slot import Slot
+
+_EXTENSIONS = {"mov": ".mp4", "mp4": ".mp4", "matroska": ".mkv", "webm": ".mkv", "ogg": ".ogg", "mp3": ".mp3"}
+_OTHER = ".media"
+_CHUNK_BYTES = 8 << 20
+
+
+class Keeper:
+    """Copies in the folder or object store at `uri`."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            self._store = open_store(self._uri)
+        return self._store
+
+    def find(self, job: Job) -> str:
+        """The URI of the copy that is kept of the video; "" where there is none."""
+        for extension in dict.fromkeys((*_EXTENSIONS.values(), _OTHER)):
+            name = job.key + extension
+            if self.store.exists(name):
+                return self.store.uri_of(name)
+        return ""
+
+    def publish(self, media: MediaFile, about: str) -> str:
+        """Keeps a copy; returns its URI. What is kept already stays."""
+        extension = _EXTENSIONS.get(media.container.partition(",")[0], _OTHER)
+        if about:
+            self._replace(f"{media.key}.json", about)
+        try:
+            return self.store.publish(Path(media.path), media.key + extension)
+        except StorageConflictError:
+            # Another fetch of the same video came first, and platforms do not serve the same bytes twice.
+            return self.store.uri_of(media.key + extension)
+
+    def _replace(self, name: str, about: str) -> None:
+        try:
+            self.store.publish_bytes(about.encode(), name)
+        except StorageConflictError:
+            self.store.delete(name)
+            self.store.publish_bytes(about.encode(), name)
+
+
+def read_kept(uri: str, slot: Slot) -> None:
+    """Fills `slot` with the kept copy at `uri`, and with what is known of it.
+
+    Raises:
+        GoneError: it is not there any more.
+    """
+    folder, _, name = uri.rpartition("/")
+    store = open_store(folder)
+    about = name.rpartition(".")[0] + ".json"
+    try:
+        slot.restart()
+        with store.open(name) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                slot.write(chunk)
+        if store.exists(about):
+            slot.about = store.read(about).decode()
+    except StorageMissingError as error:
+        raise GoneError(f"{redact(uri)}: the copy that was kept is not there any more") from error
+
+
+def discard_kept(uri: str) -> None:
+    """Removes a copy that proved to be broken."""
+    folder, _, name = uri.rpartition("/")
+    open_store(folder).delete(name)

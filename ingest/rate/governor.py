@@ -1,0 +1,135 @@
+"""Whether an identity may ask for another video now: a pure decision over what was granted before.
+
+What is guaranteed, for every window of 3,600 s and any number of drivers, actors and crashes:
+
+    videos     never more than the budget are asked for. A grant counts from when it was given until 3,600 s
+               after the video was *reported back*, so it counts in every window in which it may have asked.
+    requests,  what is charged never exceeds the budget when a grant is given. A video under way is charged
+    bytes      with a reserve (1.5 times the recent mean); what it took above that is debited once it is
+               reported, and nothing more is granted until enough of the window has passed. So a window can
+               exceed these two by what the videos under way took above their reserves, and by no more.
+
+Proof for videos: let (T, T + 3600] be a window, S the videos that asked within it, and g the last grant
+among S. Each other one in S was granted before g, and reported back after T >= g - 3600, or not at all: it
+was counted when g was given, so S without g is smaller than the budget.
+
+Within the window grants are spread: an even pace with a burst of at most 120 s' worth. The clocks of
+drivers that share a catalog must agree, as for its leases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ingest.rate.identity import Identity
+from ingest.rate.standing import Standing
+
+WINDOW_SECONDS = 3600.0
+BURST_SECONDS = 120.0
+RESERVE_MARGIN = 1.5
+_MEAN_SHARE = 0.1
+"""Of the newest video in the running mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What counts in a window."""
+
+    videos: int = 0
+    requests: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Charge) -> Charge:
+        return Charge(
+            videos=self.videos + other.videos,
+            requests=self.requests + other.requests,
+            bytes=self.bytes + other.bytes,
+        )
+
+    def __sub__(self, other: Charge) -> Charge:
+        return Charge(
+            videos=self.videos - other.videos,
+            requests=self.requests - other.requests,
+            bytes=self.bytes - other.bytes,
+        )
+
+
+def budget(identity: Identity) -> Charge:
+    """Per window; 0 is no limit."""
+    return Charge(
+        videos=identity.videos_per_hour, requests=identity.requests_per_hour, bytes=identity.bytes_per_hour
+    )
+
+
+def reserve(identity: Identity, standing: Standing) -> Charge:
+    """What the next video is charged with until it is reported back. Never more than the whole budget, so
+    that an empty window has room for any video."""
+    requests = max(1, math.ceil(standing.mean_requests * RESERVE_MARGIN))
+    size = max(1, math.ceil(standing.mean_bytes * RESERVE_MARGIN))
+    limit = budget(identity)
+    return Charge(
+        videos=1, requests=min(requests, limit.requests or requests), bytes=min(size, limit.bytes or size)
+    )
+
+
+def has_room(identity: Identity, spent: Charge, wanted: Charge) -> bool:
+    limit, total = budget(identity), spent + wanted
+    return all(
+        most == 0 or taken <= most
+        for most, taken in (
+            (limit.videos, total.videos),
+            (limit.requests, total.requests),
+            (limit.bytes, total.bytes),
+        )
+    )
+
+
+def room_after(
+    identity: Identity, spent: Charge, wanted: Charge, leaving: Iterable[tuple[float, Charge]]
+) -> float:
+    """The earliest time at which the window has room for `wanted`; `leaving` are the charges in it with the
+    time at which each leaves, earliest first. Infinity where that depends on what is under way."""
+    if has_room(identity, spent, wanted):
+        return 0.0
+    for leaves_at, charge in leaving:
+        spent -= charge
+        if has_room(identity, spent, wanted):
+            return leaves_at
+    return math.inf
+
+
+def share_seconds(identity: Identity, wanted: Charge) -> float:
+    """The part of the window that `wanted` takes of the budget, in seconds: an even pace's step."""
+    limit = budget(identity)
+    shares = [
+        taken / most
+        for most, taken in (
+            (limit.videos, wanted.videos),
+            (limit.requests, wanted.requests),
+            (limit.bytes, wanted.bytes),
+        )
+        if most
+    ]
+    return WINDOW_SECONDS * max(shares, default=0.0)
+
+
+def paced_at(identity: Identity, standing: Standing, wanted: Charge) -> float:
+    """The earliest time at which the pace lets `wanted` pass (generic cell rate algorithm, ITU-T I.371)."""
+    ahead = max(0.0, BURST_SECONDS - share_seconds(identity, wanted))
+    return standing.even_at - ahead
+
+
+def granted(identity: Identity, standing: Standing, wanted: Charge, at: float) -> Standing:
+    even_at = max(standing.even_at, at) + share_seconds(identity, wanted)
+    return replace(standing, granted_at=at, even_at=even_at)
+
+
+def learned(standing: Standing, requests: int, size: int) -> Standing:
+    """The running means after a video that took so much."""
+    return replace(
+        standing,
+        mean_requests=standing.mean_requests + _MEAN_SHARE * (requests - standing.mean_requests),
+        mean_bytes=standing.mean_bytes + _MEAN_SHARE * (size - standing.mean_bytes),
+    )

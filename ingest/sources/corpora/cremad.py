@@ -1,0 +1,66 @@
+"""CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset (91 actors, American English).
+
+Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244; the naming is that of its repository,
+CheyneyComputerScience/CREMA-D: actor_sentence_emotion_level, as in `1001_IEO_ANG_HI.flv`. One recording lies
+there as VideoFlash/*.flv, AudioMP3/*.mp3 and AudioWAV/*.wav, under one name. The emotion is the one that the
+actor was asked for; what raters saw in it is in the corpus' own tables and is not read here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from ingest.sources.corpora.corpus import Corpus, Recording, decoded
+
+LABELS: dict[str, dict[str, str]] = {
+    "actor": {str(number): str(number) for number in range(1001, 1092)},
+    "statement": {
+        "IEO": "It's eleven o'clock",
+        "TIE": "That is exactly what happened",
+        "IOM": "I'm on my way to the meeting",
+        "IWW": "I wonder what this is about",
+        "TAI": "The airplane is almost full",
+        "MTI": "Maybe tomorrow it will be cold",
+        "IWL": "I would like a new alarm clock",
+        "ITH": "I think I have a doctor's appointment",
+        "DFA": "Don't forget a jacket",
+        "ITS": "I think I've seen this before",
+        "TSI": "The surface is slick",
+        "WSI": "We'll stop in a couple of minutes",
+    },
+    "emotion": {
+        "ANG": "angry",
+        "DIS": "disgust",
+        "FEA": "fearful",
+        "HAP": "happy",
+        "NEU": "neutral",
+        "SAD": "sad",
+    },
+    "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"},
+}
+# The corpus has a file of its own that ends in _X.
+_NAME = re.compile(
+    r"(?P<actor>\d{4})_(?P<statement>[A-Z]{3})_(?P<emotion>[A-Z]{3})_(?P<intensity>LO|MD|HI|XX?)", re.ASCII
+)
+
+
+def read(path: PurePosixPath) -> Recording | None:
+    match = _NAME.fullmatch(path.stem)
+    if match is None:
+        return None
+    codes = match.groupdict()
+    if codes["intensity"] == "X":
+        codes["intensity"] = "XX"
+    labels = decoded(LABELS, codes)
+    return None if labels is None else Recording(path.stem, labels)
+
+
+CREMAD = Corpus(
+    name="cremad",
+    title="CREMA-D, Crowd-sourced Emotional Multimodal Actors Dataset",
+    licence="ODbL 1.0",
+    labels=LABELS,
+    read=read,
+    expected="actor_sentence_emotion_level, as 1001_IEO_ANG_HI.flv",
+)

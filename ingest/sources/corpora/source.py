@@ -1,0 +1,102 @@
+"""A labelled corpus as a source: `ravdess:/path/to/folder`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ingest.errors import MissingFileError, UnknownNameError, UsageError, one_line
+from ingest.media import VideoRef
+from ingest.sources.corpora.corpus import Corpus, Recording
+from ingest.sources.folder import walk
+from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, path_uri, printable
+from ingest.sources.tally import Tally
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSource:
+    """Files of a folder whose names the corpus documents; every other media file is refused by name.
+
+    One recording that lies there in several formats is one video: with a picture where faces are wanted,
+    else the sound alone, which is the cheaper to read.
+    """
+
+    corpus: Corpus
+
+    def accepts(self, argument: str) -> bool:
+        prefix, colon, rest = argument.partition(":")
+        wanted = prefix.lower().replace("-", "").replace("_", "") == self.corpus.name
+        return bool(colon) and wanted and not rest.startswith("//")
+
+    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+        """Raises UsageError where an archive is named, or nothing; MissingFileError goes to `tally`."""
+        folder = os.path.abspath(self._folder(argument))  # noqa: PTH100
+        chosen: dict[str, tuple[str, Recording]] = {}
+        prefer_sound = bool(extensions & SOUND_EXTENSIONS)
+        for path in walk(folder, tally):
+            extension = extension_of(path)
+            if extension not in MEDIA_EXTENSIONS | SOUND_EXTENSIONS or extension not in extensions:
+                tally.skipped[printable(extension)] += 1
+                continue
+            recording = self.corpus.read(PurePosixPath(path))
+            if recording is None:
+                tally.errors.append(self._unknown(path))
+                continue
+            before = chosen.get(recording.id)
+            if before is not None:
+                tally.copies[printable(extension)] += 1
+                if _rank(path, prefer_sound) >= _rank(before[0], prefer_sound):
+                    continue
+            chosen[recording.id] = (path, recording)
+        for path, recording in chosen.values():
+            yield self._ref(path, recording, folder)
+
+    def _folder(self, argument: str) -> str:
+        folder = argument.partition(":")[2]
+        if folder.startswith("~/"):  # no shell does it where it is not a word's beginning
+            folder = str(Path.home() / folder[2:])
+        if not folder:
+            raise UsageError(f"{argument} names no folder; write {self.corpus.name}:/path/to/folder")
+        if "\0" in folder or not os.path.isdir(folder):  # noqa: PTH112
+            if folder.lower().endswith(_ARCHIVES):
+                raise UsageError(
+                    f"{printable(folder)}: a corpus is read from a folder; unpack it, "
+                    f"then add {self.corpus.name}:FOLDER"
+                )
+            raise MissingFileError(
+                one_line(f"{printable(folder)}: no such folder; write {self.corpus.name}:/path/to/folder")
+            )
+        return folder
+
+    def _unknown(self, path: str) -> UnknownNameError:
+        return UnknownNameError(
+            one_line(
+                f"{printable(path)}: not named as {self.corpus.name} names its files "
+                f"({self.corpus.expected}); rename it, or add it by itself"
+            )
+        )
+
+    def _ref(self, path: str, recording: Recording, folder: str) -> VideoRef:
+        return VideoRef(
+            source=self.corpus.name,
+            id=recording.id,
+            uri=path_uri(path),
+            title=printable(PurePosixPath(path).stem),
+            licence=self.corpus.licence,
+            query=f"{self.corpus.name}:{path_uri(folder)}",
+            labels=recording.labels,
+        )
+
+
+def _rank(path: str, prefer_sound: bool) -> tuple[bool, bool, bytes]:
+    """Lowest first: the wanted kind, then what was not compressed with a loss, then by name."""
+    extension = extension_of(path)
+    return (
+        (extension in SOUND_EXTENSIONS) != prefer_sound,
+        extension not in {".wav", ".flac"},
+        os.fsencode(path),
+    )

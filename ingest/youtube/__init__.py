@@ -1,0 +1,1 @@
+"""YouTube through yt-dlp: what is asked, what is answered, what is stored."""

@@ -1,0 +1,74 @@
+"""Media first, the rest later; and as many downloads at once as there is something to download."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster.runner.adding import add
+from cluster.runner.run import run
+from ingest.catalog import Catalog
+from tests.clips import needs_weights
+from tests.films import make_sync_film
+from tests.ingest.fetch.server import LoopbackServer, Reply
+from tests.runs import mien, settings_in
+
+FLAGS = ("fetch.allow_private_addresses=true", "fetch.attempts=1")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    needs_weights()  # their hashes are part of what a run is
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    make_sync_film(path, container="mp4", seconds=2.0)
+    return path.read_bytes()
+
+
+def test_media_are_proven_and_then_wait(film: bytes, tmp_path: Path) -> None:
+    with LoopbackServer() as server:
+        names = {"a": film, "b": film + b"\0\0\0\x08free", "c": film, "d": b"<html></html>" * 500}
+        server.pages = {f"/{name}.mp4": [Reply(body=body)] for name, body in names.items()}
+        settings = settings_in(tmp_path, *FLAGS)
+        add(settings, [server.url(f"/{name}.mp4") for name in (*names, "e")])
+        for _ in range(2):
+            status = run(settings, local=True, only_fetch=True).status
+            counted = {state: count for state, count in status.videos.items() if count}
+            assert counted == {"waiting": 2, "failed": 2, "duplicate": 1}
+            assert status.video_errors == {"NotMediaError": 1, "GoneError": 1}
+            assert status.segments == {"done": 0, "failed": 0}
+            assert status.live_runs == []
+        asked = [request.path for request in server.requests]
+        assert len(asked) == len(set(asked)) == 5
+    with Catalog.open(settings.store.catalog_url) as catalog:
+        story = catalog.explain("http-a")
+        assert story is not None
+        assert story.media is not None
+    # The server is gone: what goes on with them has them from the cache.
+    done = run(settings_in(tmp_path, *FLAGS, "clip.require=speech"), local=True).status
+    assert done.videos["done"] == 2
+
+
+@pytest.mark.slow
+def test_only_fetch_on_the_engine_through_the_command(film: bytes, tmp_path: Path) -> None:
+    with LoopbackServer() as server:
+        server.pages = {f"/{n}.mp4": [Reply(body=film + bytes(n))] for n in range(1, 6)}
+        (tmp_path / "list.txt").write_text("".join(f"{server.url(path)}\n" for path in server.pages))
+        assert mien("add", "list.txt", folder=tmp_path).returncode == 0
+        flags = [part for flag in FLAGS for part in ("--set", flag)]
+        done = mien("run", "--only", "fetch", "--json", *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["videos"]["waiting"] == 5
+    assert facts["media_seconds"] == pytest.approx(10.0, abs=0.5)
+    assert facts["shards"] == 0
+
+
+def test_only_what_is_downloaded_asks_for_many_workers(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with Catalog.open(settings.store.catalog_url) as catalog:
+        add(settings, [str(tmp_path / "a.mp4")])
+        assert not catalog.has_waiting("http", "object")
+        add(settings, ["https://example.org/a.mp4"])
+        assert catalog.has_waiting("http", "object")

@@ -1,0 +1,76 @@
+"""What a run looks at before it begins: with videos of a platform waiting, the ways to that platform."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from cluster.config import load
+from cluster.runner.run import run
+from ingest.catalog import Catalog
+from ingest.errors import ConfigError
+from ingest.media import VideoRef
+from tests.runs import mien
+
+PASSWORD = "geheim-1234"  # noqa: S105
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def configured(folder: Path, port: int, *refs: VideoRef) -> Path:
+    path = folder / "mien.toml"
+    path.write_text(
+        f"""
+        [store]
+        root = {json.dumps(str(folder / "store"))}
+        [acquire.ytdlp_options.extractor_args.youtube]
+        player_skip = ["js"]
+        [[acquire.identities]]
+        name = "away"
+        proxy = "http://me:{PASSWORD}@127.0.0.1:{port}"
+        """
+    )
+    settings = load(file=path, environment={}).settings
+    with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+        catalog.add(refs)
+    return path
+
+
+TUBE = VideoRef(source="youtube", id="aaaaaaaaaa1", uri="https://www.youtube.com/watch?v=aaaaaaaaaa1")
+
+
+def test_a_proxy_that_is_down_is_said_in_one_line_before_anything_starts(
+    tmp_path: Path, closed_port: int
+) -> None:
+    configured(tmp_path, closed_port, TUBE)
+    done = mien("run", "--local", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("mien: ConfigError: proxy away: http://127.0.0.1:")
+    assert "correct the proxy of identity away" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert PASSWORD not in done.stderr
+    with contextlib.closing(Catalog.open(f"sqlite:///{tmp_path}/store/catalog.sqlite")) as catalog:
+        story = catalog.explain(TUBE.key)
+        assert story is not None
+        assert (story.state, story.attempts, story.error_class) == ("waiting", 0, None)
+        assert catalog.live_runs() == []
+
+
+def test_no_proxy_is_asked_where_no_video_of_a_platform_waits(tmp_path: Path, closed_port: int) -> None:
+    film = VideoRef(source="file", id="none", uri=str(tmp_path / "none.mp4"))
+    settings = load(file=configured(tmp_path, closed_port, film), environment={}).settings
+    assert run(settings, local=True, only_fetch=True).status.videos["failed"] == 1
+
+
+def test_only_fetching_looks_too(tmp_path: Path, closed_port: int) -> None:
+    settings = load(file=configured(tmp_path, closed_port, TUBE), environment={}).settings
+    with pytest.raises(ConfigError, match="does not serve"):
+        run(settings, local=True, only_fetch=True)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.config import Settings, load
+from cluster.config.settings import connect
+from cluster.doctor import Check, Status, examine
+from cluster.doctor.acquire import CHECKS, check_acquisition
+from ingest.catalog import Catalog
+from ingest.errors import ConfigError, MienError, MissingProgramError, StorageDeniedError
+from ingest.media import VideoRef
+from ingest.rate.identity import Identity
+from tests.youtube import YouTubeDouble
+
+PASSWORD = "geheim-1234"  # noqa: S105
+GOOD = ".youtube.com\tTRUE\t/\tTRUE\t4102444800\tLOGIN_INFO\tsecret-value-1\n"
+NO_JS = {"youtube": {"player_skip": ["js"]}}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def settings(*identities: Identity, **acquire: Any) -> Settings:
+    plain = load().settings
+    passed = {"extractor_args": NO_JS, **acquire.pop("ytdlp_options", {})}
+    told = replace(
+        plain.acquire, identities=identities or plain.acquire.identities, ytdlp_options=passed, **acquire
+    )
+    return connect(replace(plain, acquire=told))
+
+
+def outcomes(name: str, of: Settings) -> list[Check]:
+    found = list(CHECKS[name](of))
+    for check in found:
+        assert "\n" not in check.message + check.cure
+        assert PASSWORD not in check.message + check.cure
+        assert check.status is Status.OK or check.cure
+    return found
+
+
+def refused(of: Settings, kind: type[MienError] = ConfigError) -> str:
+    with pytest.raises(kind) as raised:
+        check_acquisition(of, {"file", "youtube"})
+    assert "\n" not in str(raised.value)
+    assert PASSWORD not in str(raised.value)
+    return str(raised.value)
+
+
+def test_all_is_well() -> None:
+    check_acquisition(settings(), {"youtube"})
+    check_acquisition(settings(), {"http"})
+
+
+def test_who_fetches_from_no_platform_is_not_asked() -> None:
+    wrong = settings(Identity("me", cookies_file="none"), ytdlp_options={"exec": "x"})
+    check_acquisition(wrong, {"file", "object"})
+
+
+def test_a_proxy_that_takes_the_login() -> None:
+    with YouTubeDouble([], password=PASSWORD) as youtube:
+        (found,) = outcomes("proxies", settings(Identity("me", proxy=youtube.proxy_of("me"))))
+    assert found == Check.ok("proxy me", f"http://127.0.0.1:{youtube.port} answers")
+
+
+def test_a_proxy_that_wants_another_login() -> None:
+    with YouTubeDouble([], password="another") as youtube:  # noqa: S106
+        of = settings(Identity("me", proxy=f"http://me:{PASSWORD}@127.0.0.1:{youtube.port}"))
+        assert "407" in refused(of)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "https"])
+def test_a_proxy_that_is_not_there(scheme: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = refused(settings(Identity("me", proxy=f"{scheme}://me:{PASSWORD}@127.0.0.1:{port}")))
+    assert f"{scheme}://127.0.0.1:{port} does not serve" in text
+    assert "correct the proxy of identity me" in text
+
+
+def test_a_proxy_of_no_kind() -> None:
+    assert "no kind of proxy" in refused(settings(Identity("me", proxy="gopher://127.0.0.1:70")))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "cannot be read"),
+        ("[]", "in JSON"),
+        ("nonsense\n", "line 1"),
+        (GOOD.replace("4102444800", "1000000000"), "expired on 2001-09-09"),
+    ],
+)
+def test_cookies_of_no_use(tmp_path: Path, text: str | None, problem: str) -> None:
+    path = tmp_path / "cookies.txt"
+    if text is not None:
+        path.write_text(text)
+    line = refused(settings(Identity("me", cookies_file=str(path))))
+    assert problem in line
+    assert "export them again" in line
+
+
+def test_cookies_that_others_can_read(tmp_path: Path) -> None:
+    path = tmp_path / "cookies.txt"
+    path.write_text(GOOD)
+    path.chmod(0o644)
+    of = settings(Identity("me", cookies_file=str(path)))
+    (found,) = outcomes("cookies", of)
+    assert (found.status, found.cure) == (Status.WARN, f"chmod 600 {path}")
+    check_acquisition(of, {"youtube"})
+    path.chmod(0o600)
+    assert [each.status for each in outcomes("cookies", of)] == [Status.OK]
+
+
+def runtime(folder: Path, name: str, says: str) -> dict[str, dict[str, str]]:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return {name: {"path": str(path)}}
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "status"),
+    [
+        ("deno", "deno 2.9.8 (stable, release, x86_64)", Status.OK),
+        ("deno", "deno 2.2.0 (stable, release, x86_64)", Status.FAIL),
+        ("node", "v22.1.0", Status.OK),
+        ("node", "v20.20.2", Status.FAIL),
+        ("bun", "1.2.11", Status.OK),
+        ("quickjs", "QuickJS version 2025-09-13", Status.OK),
+    ],
+)
+def test_the_javascript_runtime(tmp_path: Path, name: str, says: str, status: Status) -> None:
+    options = {"js_runtimes": runtime(tmp_path, name, says), "extractor_args": {}}
+    of = settings(ytdlp_options=options)
+    (found,) = outcomes("javascript", of)
+    assert found.status is status, found
+    if status is Status.FAIL:
+        assert "pip install deno" in refused(of, MissingProgramError)
+    else:
+        check_acquisition(of, {"youtube"})
+
+
+def test_no_javascript_runtime_at_all(tmp_path: Path) -> None:
+    of = settings(
+        ytdlp_options={"js_runtimes": {"deno": {"path": str(tmp_path / "no")}}, "extractor_args": {}}
+    )
+    assert "no runtime for YouTube's challenges" in refused(of, MissingProgramError)
+
+
+def test_it_fails_the_doctor_only_where_videos_wait(tmp_path: Path) -> None:
+    of = settings(
+        ytdlp_options={"js_runtimes": {"deno": {"path": str(tmp_path / "no")}}, "extractor_args": {}}
+    )
+
+    def status() -> Status:
+        return next(check.status for check in examine(of) if check.name == "javascript")
+
+    assert status() is Status.WARN
+    (tmp_path / "mien-store").mkdir()
+    with Catalog.open(of.store.catalog_url) as catalog:
+        catalog.add([VideoRef(source="file", id="one", uri="/one.mp4")])
+        assert status() is Status.WARN
+        uri = "https://www.youtube.com/watch?v=aaaaaaaaaa1"
+        catalog.add([VideoRef(source="youtube", id="aaaaaaaaaa1", uri=uri)])
+    assert status() is Status.FAIL
+
+
+def test_a_yt_dlp_of_last_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "yt_dlp-2025.12.8.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: yt-dlp\nVersion: 2025.12.8\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "2025.12.8 is older than 2026.10.26" in refused(settings(), MissingProgramError)
+
+
+def test_no_yt_dlp(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", nothing)
+    assert "yt-dlp is not installed; pip install" in refused(settings(), MissingProgramError)
+
+
+def test_options_and_formats_that_yt_dlp_does_not_read() -> None:
+    assert "acquire.ytdlp_options.exec is refused" in refused(settings(ytdlp_options={"exec": "x"}))
+    assert "no format selector" in refused(settings(format="bv*[height<="))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_media_store_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "mien-store" / "cache").mkdir(parents=True)
+    (tmp_path / "mien-store" / "cache").chmod(0o500)
+    refused(settings(), StorageDeniedError)
+
+
+def test_a_media_store_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    of = settings(keep_media="always", media_uri=str(tmp_path / "file" / "media"))
+    assert "media" in refused(of, StorageDeniedError)

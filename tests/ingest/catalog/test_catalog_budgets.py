@@ -1,0 +1,161 @@
+"""No window of an hour is over budget: whatever runs do, die of, and report, and whenever."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingest.catalog import Catalog, Outcome, Usage
+from ingest.media import Job
+from ingest.rate.governor import WINDOW_SECONDS
+from ingest.rate.identity import Identity
+from ingest.rate.standing import FIRST_BYTES, FIRST_REQUESTS
+from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin
+from tests.ingest.catalog.platforms import ask, put_off, tubes
+
+STEADY = (int(FIRST_REQUESTS), int(FIRST_BYTES))
+
+
+@dataclass(eq=False)
+class Asked:
+    """A video as the platform saw it: it may have asked at any time from `began` to `ended`."""
+
+    job: Job
+    run: int
+    began: float
+    is_probe: bool
+    ended: float = math.inf
+    requests: int = STEADY[0]
+    bytes: int = STEADY[1]
+    is_known: bool = False
+
+
+@dataclass
+class World:
+    """Two drivers of one catalog, a platform that writes down who asked, and a clock."""
+
+    catalog: Catalog
+    clock: Clock
+    identities: list[Identity]
+    runs: list[str] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    pauses: dict[str, float] = field(default_factory=dict)
+
+    def under_way(self) -> list[Asked]:
+        return [one for one in self.asked if one.ended == math.inf]
+
+    def of(self, identity: Identity) -> list[Asked]:
+        return [one for one in self.asked if one.job.identity == identity.name]
+
+    def sleep(self, seconds: float) -> None:
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.clock.sleep(min(LEASE_SECONDS / 2, end - self.clock.now))
+            for run_id in self.runs:
+                self.catalog.heartbeat(run_id)
+
+    def claim(self, run: int, limit: int) -> None:
+        jobs = ask(self.catalog, self.runs[run], self.identities, limit=limit)
+        for job in jobs:
+            pause = self.pauses.get(job.identity)
+            assert pause is None or self.clock.now >= pause
+            self.asked.append(Asked(job, run, self.clock.now, is_probe=pause is not None))
+        for name in {job.identity for job in jobs}:
+            probes = [one for one in self.under_way() if one.job.identity == name and one.is_probe]
+            assert len(probes) <= 1
+        self.check_charges({job.identity for job in jobs})
+
+    def check_charges(self, granted: set[str]) -> None:
+        """What is charged is no less than what was reported, and within the budget at a grant."""
+        for identity, state in zip(self.identities, self.catalog.egress(self.identities), strict=True):
+            since = self.clock.now - WINDOW_SECONDS
+            known = [one for one in self.of(identity) if one.is_known and one.ended > since]
+            assert state.requests >= sum(one.requests for one in known)
+            assert state.bytes >= sum(one.bytes for one in known)
+            if identity.name in granted:
+                assert state.videos <= (identity.videos_per_hour or math.inf)
+                assert state.requests <= (identity.requests_per_hour or math.inf)
+                assert state.bytes <= (identity.bytes_per_hour or math.inf)
+
+    def report(self, which: int, outcome: Outcome, requests: int, size: int) -> None:
+        if not (going := self.under_way()):
+            return
+        one = going[which % len(going)]
+        one.ended = self.clock.now
+        if requests or size:
+            one.requests, one.bytes, one.is_known = requests, size, True
+        usage = Usage(outcome=outcome, requests=requests, bytes=size, error_class="BotWallError")
+        paused = self.catalog.settle(self.runs[one.run], one.job.key, usage)
+        self.catalog.record_video_failure(self.runs[one.run], put_off(one.job, self.clock.now))
+        if paused is not None:
+            self.pauses[one.job.identity] = paused.until
+        elif outcome is Outcome.SUCCEEDED and one.is_probe:
+            self.pauses.pop(one.job.identity, None)
+
+    def crash(self, run: int) -> None:
+        """The driver and its actors are gone at once; another one starts when the lease is over."""
+        for one in self.under_way():
+            if one.run == run:
+                one.ended = self.clock.now
+        del self.runs[run]
+        self.sleep(LEASE_SECONDS + 1)
+        self.runs.insert(run, begin(self.catalog))
+
+    def check_windows(self, *, is_steady: bool) -> None:
+        """As the platform counts: all that may have asked in the hour before each grant, and in no other
+        way can an hour hold more than in the one that ends with its last grant."""
+        for identity in self.identities:
+            asked = self.of(identity)
+            for position, last in enumerate(asked):
+                hour = [one for one in asked[: position + 1] if one.ended > last.began - WINDOW_SECONDS]
+                assert len(hour) <= (identity.videos_per_hour or math.inf)
+                if is_steady:  # nobody takes more than his reserve: then these hold as strictly
+                    requests, size = sum(one.requests for one in hour), sum(one.bytes for one in hour)
+                    assert (
+                        requests <= max(identity.requests_per_hour, STEADY[0])
+                        or not identity.requests_per_hour
+                    )
+                    assert size <= max(identity.bytes_per_hour, STEADY[1]) or not identity.bytes_per_hour
+
+
+outcomes = st.sampled_from([Outcome.SUCCEEDED] * 4 + [Outcome.FAILED, Outcome.REFUSED])
+steps = st.one_of(
+    st.tuples(st.just("sleep"), st.sampled_from([1.0, 20.0, 300.0, 1000.0, 3599.0, 3601.0])),
+    st.tuples(st.just("claim"), st.integers(0, 1), st.integers(1, 9)),
+    st.tuples(st.just("claim"), st.integers(0, 1), st.integers(1, 9)),
+    st.tuples(st.just("report"), st.integers(0, 99), outcomes, st.integers(0, 50), st.integers(0, 10**8)),
+    st.tuples(st.just("report"), st.integers(0, 99), outcomes, st.integers(0, 50), st.integers(0, 10**8)),
+    st.tuples(st.just("crash"), st.integers(0, 1)),
+)
+budgets = st.tuples(
+    st.integers(0, 12), st.sampled_from([0, 0, 5, 100]), st.sampled_from([0, 0, 10**7, 10**9])
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(budgets, min_size=1, max_size=2), st.booleans(), st.lists(steps, min_size=10, max_size=40))
+def test_no_window_is_over_budget_whatever_happens(
+    limits: list[tuple[int, int, int]], is_steady: bool, script: list[tuple[Any, ...]]
+) -> None:
+    identities = [
+        Identity(f"i{number}", videos_per_hour=videos, requests_per_hour=requests, bytes_per_hour=size)
+        for number, (videos, requests, size) in enumerate(limits)
+    ]
+    clock = Clock()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Catalog.open(f"sqlite:///{Path(folder)}/catalog.db", clock=clock) as catalog,
+    ):
+        catalog.add([*tubes(30, query="big"), *tubes(5, query="small")])
+        world = World(catalog, clock, identities, runs=[begin(catalog), begin(catalog)])
+        for name, *arguments in script:
+            if name == "report" and is_steady:
+                arguments[2:] = STEADY
+            getattr(world, name)(*arguments)
+        world.check_windows(is_steady=is_steady)

@@ -1,0 +1,203 @@
+"""Platforms are asked within every identity's budget, in turns, and not otherwise."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from ingest.catalog import Catalog, MediaRecord, Outcome, Usage
+from ingest.errors import Policy
+from ingest.rate.governor import BURST_SECONDS, WINDOW_SECONDS
+from ingest.rate.identity import Identity
+from tests.ingest.catalog.makers import Clock, begin, ref
+from tests.ingest.catalog.platforms import FREE, HAD, A, B, ask, put_off, tube, tubes, until_asked
+
+
+def test_without_an_identity_no_platform_is_asked(catalog: Catalog) -> None:
+    catalog.add([*tubes(3), ref("film")])
+    assert [job.key for job in catalog.claim(begin(catalog), limit=9)] == ["folder-film"]
+
+
+def test_a_video_comes_with_the_identity_that_was_granted_for_it(catalog: Catalog) -> None:
+    catalog.add(tubes(1))
+    [job] = ask(catalog, begin(catalog), [A])
+    assert job.identity == "a"
+    story = catalog.explain(job.key)
+    assert story is not None
+    assert [(event.what, event.text) for event in story.events] == [("claimed", "through a")]
+
+
+def test_a_burst_is_small_and_an_hour_holds_the_budget(catalog: Catalog, clock: Clock) -> None:
+    catalog.add(tubes(1000))
+    run_id = begin(catalog)
+    first = ask(catalog, run_id, [A])
+    assert len(first) == BURST_SECONDS / (WINDOW_SECONDS / A.videos_per_hour)
+    granted, began = len(first), clock.now
+    for job in first:
+        catalog.settle(run_id, job.key, HAD)
+    while jobs := until_asked(catalog, clock, run_id, [A], seconds=began + WINDOW_SECONDS - clock.now):
+        granted += len(jobs)
+        catalog.settle(run_id, jobs[0].key, HAD)
+        if clock.now >= began + WINDOW_SECONDS:
+            break
+    assert 290 <= granted <= 301
+
+
+def test_identities_share_the_work(catalog: Catalog) -> None:
+    catalog.add(tubes(100))
+    by_identity = Counter(job.identity for job in ask(catalog, begin(catalog), [A, B]))
+    assert by_identity == {"a": 10, "b": 10}
+
+
+def test_several_runs_share_a_budget(catalog: Catalog) -> None:
+    catalog.add(tubes(100))
+    runs = [begin(catalog) for _ in range(3)]
+    assert sum(len(ask(catalog, run_id, [A], limit=4)) for run_id in runs) == 10
+
+
+def test_a_limit_on_asking_leaves_room_for_local_files(catalog: Catalog) -> None:
+    catalog.add([*tubes(50), *(ref(f"film{number}") for number in range(50))])
+    jobs = ask(catalog, begin(catalog), [A], limit=8, asking=2)
+    assert Counter(job.video.source for job in jobs) == {"youtube": 2, "folder": 6}
+
+
+@pytest.mark.parametrize("what", ["requests", "bytes"])
+def test_what_a_video_took_beyond_its_reserve_is_paid_back(catalog: Catalog, clock: Clock, what: str) -> None:
+    most = {"requests": 100, "bytes": 10**9}[what]
+    identity = Identity("a", videos_per_hour=0, **{f"{what}_per_hour": most})  # type: ignore[arg-type]
+    catalog.add(tubes(20))
+    run_id = begin(catalog)
+    [job] = until_asked(catalog, clock, run_id, [identity])
+    settled_at = clock.now
+    catalog.settle(run_id, job.key, Usage(outcome=Outcome.SUCCEEDED, **{what: 3 * most}))  # type: ignore[arg-type]
+    [state] = catalog.egress([identity])
+    assert getattr(state, what) == 3 * most
+    assert until_asked(catalog, clock, run_id, [identity])
+    assert clock.now >= settled_at + WINDOW_SECONDS
+
+
+def test_what_nobody_reported_stays_charged_and_ends_with_its_run(catalog: Catalog, clock: Clock) -> None:
+    identity = Identity("a", videos_per_hour=1)
+    catalog.add(tubes(3))
+    dead = begin(catalog)
+    [job] = ask(catalog, dead, [identity])
+    clock.sleep(10 * WINDOW_SECONDS)
+    alive = begin(catalog)  # an hour counts from when the dead run is known to ask no more
+    assert ask(catalog, alive, [identity]) == []
+    ended_at = clock.now
+    [again] = until_asked(catalog, clock, alive, [identity])
+    assert ended_at + WINDOW_SECONDS <= clock.now <= ended_at + WINDOW_SECONDS + 10
+    assert again.key == job.key
+
+
+def test_queries_take_turns_and_each_begins_with_its_oldest(catalog: Catalog) -> None:
+    catalog.add([*tubes(200, query="big"), *tubes(3, query="small"), *tubes(5, query="middle")])
+    run_id = begin(catalog)
+    order = [job.video for _ in range(12) for job in ask(catalog, run_id, [FREE], limit=1)]
+    assert [video.query for video in order[:9]] == ["big", "middle", "small"] * 3
+    assert {video.query for video in order[9:]} == {"big", "middle"}
+    for query in ("big", "middle", "small"):
+        names = [video.id for video in order if video.query == query]
+        assert names == sorted(names)
+
+
+def test_turns_go_on_across_claims_and_runs(catalog: Catalog) -> None:
+    for query in "abcd":
+        catalog.add(tubes(9, query=query))
+    order = [
+        job.video.query
+        for limit in (3, 2, 4, 1, 2)
+        for job in ask(catalog, begin(catalog), [FREE], limit=limit)
+    ]
+    assert order == list("abcd") * 3
+
+
+def test_what_is_put_off_waits_its_time(catalog: Catalog, clock: Clock) -> None:
+    catalog.add(tubes(1))
+    run_id = begin(catalog)
+    [job] = ask(catalog, run_id, [A])
+    later = clock.now + 30
+    catalog.record_video_failure(run_id, put_off(job, later, policy=Policy.RETRY))
+    assert ask(catalog, run_id, [FREE]) == []
+    assert catalog.governed_at(fingerprint="f1", identities=[FREE]) == (None, later)
+    assert catalog.next_try_at(fingerprint="f1") is None
+    clock.now = later
+    assert [again.key for again in ask(catalog, run_id, [FREE])] == [job.key]
+
+
+def test_a_kept_copy_needs_nobodys_leave(catalog: Catalog) -> None:
+    catalog.add(tubes(2))
+    run_id = begin(catalog)
+    one, _ = ask(catalog, run_id, [A])
+    media = MediaRecord(sha256="0", bytes=500, duration_seconds=9.0)
+    catalog.record_media(run_id, one.key, media)
+    assert catalog.media_room().under_way_bytes > 500  # the other one may be on its way
+    catalog.record_kept(run_id, one.key, "/media/one.mp4")
+    catalog.record_kept(run_id, one.key, "/media/one.mp4")
+    assert catalog.media_room().kept_bytes == 500
+    catalog.end_run(run_id, "ended")
+    assert catalog.media_room().under_way_bytes == 0
+    again = begin(catalog)
+    [job] = catalog.claim(again, limit=9)
+    assert (job.key, job.media_uri, job.identity) == (one.key, "/media/one.mp4", "")
+    catalog.forget_kept(again, one.key)
+    assert catalog.media_room().kept_bytes == 0
+    catalog.end_run(again, "ended")
+    assert catalog.claim(begin(catalog), limit=9) == []
+
+
+def test_a_clock_that_is_set_back_opens_no_window(catalog: Catalog, clock: Clock) -> None:
+    identity = Identity("a", videos_per_hour=1)
+    catalog.add(tubes(3))
+    run_id = begin(catalog)
+    [job] = ask(catalog, run_id, [identity])
+    catalog.settle(run_id, job.key, HAD)
+    clock.sleep(-1800)
+    assert ask(catalog, run_id, [identity]) == []
+
+
+def test_looking_changes_nothing(catalog: Catalog) -> None:
+    [state] = catalog.egress([A])
+    assert (state.videos, state.paused_until, state.under_way) == (0, None, 0)
+    assert catalog.governed_at(fingerprint="f1", identities=[A]) == (None, None)
+
+
+@pytest.mark.parametrize("query", ["", "q" * 5000, "ش" * 300, "🎬" * 300])
+def test_any_query_has_its_turn(catalog: Catalog, query: str) -> None:
+    catalog.add([*tubes(2, query="z"), tube("a", query=query), tube("b", query=query)])
+    jobs = ask(catalog, begin(catalog), [FREE], limit=4)
+    assert len(jobs) == 4
+    assert {job.video.query for job in jobs[:2]} == {query, "z"}
+
+
+def test_the_log_of_grants_does_not_grow_for_ever(
+    catalog: Catalog, clock: Clock, url: str, rows: Callable[[str], int]
+) -> None:
+    catalog.add(tubes(60))
+    run_id = begin(catalog)
+    for _ in range(40):
+        for job in ask(catalog, run_id, [FREE], limit=1):
+            catalog.settle(run_id, job.key, HAD)
+        clock.sleep(3600)
+        catalog.heartbeat(run_id)
+    assert rows("grants") <= 26
+
+
+@pytest.fixture
+def rows(url: str) -> Callable[[str], int]:
+    """How many a table has, seen behind the catalog's back."""
+
+    def count(table: str) -> int:
+        if url.startswith("sqlite"):
+            with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+                return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+        import psycopg
+
+        with psycopg.connect(url) as server:
+            row = server.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608
+            return int(row[0]) if row else 0
+
+    return count

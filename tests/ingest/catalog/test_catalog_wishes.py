@@ -1,0 +1,53 @@
+"""What searches ask is kept; one of several is enough, and who asks for nothing takes everything."""
+
+from dataclasses import replace
+
+import pytest
+
+from ingest.catalog import Catalog, VideoFailure
+from ingest.errors import FilteredOutError, Policy
+from ingest.media import Wanted
+from tests.ingest.catalog.makers import begin, ref
+
+FREE = Wanted(licence="cc")
+GERMAN = Wanted(language="de", after="2024-01-01", min_seconds=60.0, max_seconds=600.0)
+
+
+def test_wishes_come_back_with_the_job(catalog: Catalog) -> None:
+    catalog.add([replace(ref("a"), wanted=(FREE, GERMAN)), ref("b")])
+    first, second = catalog.claim(begin(catalog), limit=2)
+    assert (first.video.wanted, second.video.wanted) == ((FREE, GERMAN), ())
+
+
+def test_either_of_two_searches_is_enough(catalog: Catalog) -> None:
+    catalog.add([replace(ref("a"), wanted=(FREE,)), replace(ref("a", query="2"), wanted=(GERMAN,))])
+    catalog.add([replace(ref("a"), wanted=(GERMAN,)), replace(ref("b"), wanted=(FREE,))])
+    catalog.add([replace(ref("b"), wanted=(GERMAN,))])
+    assert [job.video.wanted for job in catalog.claim(begin(catalog), limit=9)] == [(FREE, GERMAN)] * 2
+
+
+@pytest.mark.parametrize("first", [(), (FREE,)])
+def test_who_asks_for_nothing_takes_it_as_it_is(catalog: Catalog, first: tuple[Wanted, ...]) -> None:
+    catalog.add([replace(ref("a"), wanted=first)])
+    catalog.add([replace(ref("a"), wanted=(FREE,) if not first else ())])
+    assert catalog.claim(begin(catalog), limit=1)[0].video.wanted == ()
+
+
+@pytest.mark.parametrize(("again", "waiting"), [((FREE,), 0), ((FREE, GERMAN), 1), ((), 1)])
+def test_refused_video_waits_again_when_less_is_asked(
+    catalog: Catalog, again: tuple[Wanted, ...], waiting: int
+) -> None:
+    catalog.add([replace(ref("a"), wanted=(FREE,))])
+    run = begin(catalog)
+    catalog.claim(run, limit=1)
+    failure = VideoFailure(
+        key="folder-a",
+        stage="fetch",
+        error_class=FilteredOutError.__name__,
+        text="not under Creative Commons",
+        policy=Policy.PERMANENT,
+    )
+    catalog.record_video_failure(run, failure)
+    result = catalog.add([replace(ref("a"), wanted=again)])
+    assert result.known == ["folder-a"]
+    assert catalog.status().videos["waiting"] == waiting

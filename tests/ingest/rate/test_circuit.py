@@ -1,0 +1,73 @@
+"""A refused identity rests, longer each time, until one probe was let through."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest.rate.circuit import (
+    FIRST_COOLDOWN_SECONDS,
+    JITTER,
+    MAX_COOLDOWN_SECONDS,
+    MAX_RETRY_AFTER_SECONDS,
+    refused,
+    succeeded,
+)
+from ingest.rate.standing import Standing
+
+NOW = 1_000_000.0
+
+
+def refuse(
+    standing: Standing,
+    at: float = NOW,
+    *,
+    probe: bool = False,
+    retry_after: float | None = None,
+    chance: float = 0.0,
+) -> Standing:
+    return refused(standing, at, probe=probe, retry_after_seconds=retry_after, chance=chance)
+
+
+def test_cooldowns_double_with_each_probe_that_is_refused_up_to_a_day() -> None:
+    standing, at, seen = Standing(name="a"), NOW, []
+    for _ in range(12):
+        standing = refuse(standing, at, probe=standing.is_open)
+        seen.append(standing.paused_until - at)
+        at = standing.paused_until
+    assert seen[:4] == [FIRST_COOLDOWN_SECONDS * 2**n for n in range(4)]
+    assert seen[-1] == MAX_COOLDOWN_SECONDS
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+def test_jitter_only_lengthens(chance: float) -> None:
+    pause = refuse(Standing(name="a"), chance=chance).paused_until - NOW
+    assert FIRST_COOLDOWN_SECONDS <= pause <= FIRST_COOLDOWN_SECONDS * (1 + JITTER)
+
+
+def test_those_under_way_do_not_make_it_worse_but_may_ask_for_longer() -> None:
+    first = refuse(Standing(name="a"))
+    assert refuse(first, NOW + 1) == first
+    assert refuse(first, NOW + 1, retry_after=7200).paused_until == NOW + 7201
+
+
+def test_a_server_that_asks_for_longer_is_given_longer_within_reason() -> None:
+    assert refuse(Standing(name="a"), retry_after=5000).paused_until == NOW + 5000
+    assert refuse(Standing(name="a"), retry_after=1).paused_until == NOW + FIRST_COOLDOWN_SECONDS
+    assert refuse(Standing(name="a"), retry_after=1e12).paused_until == NOW + MAX_RETRY_AFTER_SECONDS
+
+
+def test_only_a_probe_closes() -> None:
+    paused = refuse(Standing(name="a"))
+    assert succeeded(paused, NOW + 1, probe=False).is_open
+    closed = succeeded(paused, NOW + 1000, probe=True)
+    assert not closed.is_open
+    assert closed.succeeded_at == NOW + 1000
+
+
+def test_a_wall_that_comes_back_soon_goes_on_where_it_stopped_and_later_starts_anew() -> None:
+    closed = succeeded(refuse(Standing(name="a")), NOW + 1000, probe=True)
+    soon = refuse(closed, NOW + 1100)
+    assert soon.paused_until - (NOW + 1100) == 2 * FIRST_COOLDOWN_SECONDS
+    late = refuse(closed, NOW + 1000 + FIRST_COOLDOWN_SECONDS + 1)
+    assert late.cooldown_seconds == FIRST_COOLDOWN_SECONDS

@@ -1,0 +1,171 @@
+"""Labels come from the names that the authors documented; what those do not explain is refused by name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from ingest.errors import MissingFileError, UnknownNameError, UsageError
+from ingest.media import VideoRef
+from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
+from ingest.sources.corpora import CORPORA, Corpus
+
+BOTH = MEDIA_EXTENSIONS | SOUND_EXTENSIONS
+EXAMPLES = {
+    "ravdess": ("Video_Speech_Actor_12/01-01-06-02-02-01-12.mp4", "Actor_17/03-02-02-01-01-02-17.wav"),
+    "cremad": ("VideoFlash/1001_IEO_ANG_HI.flv", "AudioWAV/1091_WSI_NEU_XX.wav"),
+    "mead": ("M003/video/front/angry/level_1/001.mp4", "W009/audio/surprised/level_3/030.m4a"),
+    "chunicamp": ("Em1_Fala1_CarolinaHolly.mp4", "Em22_Fala12_CarolinaHolly.mp4"),
+}
+STRANGERS = {
+    "ravdess": (
+        "04-01-06-02-02-01-12.mp4",  # no such modality
+        "03-01-09-01-01-01-01.wav",  # no such emotion
+        "03-01-01-02-01-01-01.wav",  # neutral is never strong
+        "03-01-03-01-01-01-25.wav",  # no such actor
+        "03-01-03-01-01-01.wav",
+        "03-01-03-01-01-01-01 copy.wav",
+        "03-01-0٣-01-01-01-01.wav",  # a digit, but not one of theirs
+    ),
+    "cremad": ("1092_IEO_ANG_HI.flv", "1001_XYZ_ANG_HI.flv", "1001_IEO_JOY_HI.flv", "1001_ieo_ang_hi.flv"),
+    "mead": (
+        "M003/video/behind/angry/level_1/001.mp4",
+        "M003/video/front/bored/level_1/001.mp4",
+        "M003/video/front/neutral/level_2/001.mp4",
+        "M003/video/front/angry/level_4/001.mp4",
+        "X003/video/front/angry/level_1/001.mp4",
+        "001.mp4",
+    ),
+    "chunicamp": ("Fala1_CarolinaHolly.mp4", "Em1_CarolinaHolly.mp4", "Em1_Fala1.mp4"),
+}
+
+
+def laid_out(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def refs(corpus: str, folder: Path, tally: Tally | None = None) -> list[VideoRef]:
+    return list(expand(f"{corpus}:{folder}", tally=tally, extensions=BOTH))
+
+
+@pytest.mark.parametrize("corpus", CORPORA.values(), ids=lambda corpus: corpus.name)
+class TestEveryCorpus:
+    def test_names_itself_as_it_is_listed(self, corpus: Corpus) -> None:
+        assert CORPORA[corpus.name] is corpus
+        assert corpus.name in SOURCES
+        assert re.fullmatch(r"[a-z0-9]+", corpus.name)
+
+    def test_its_own_example_of_its_naming_is_read(self, corpus: Corpus) -> None:
+        assert corpus.read(PurePosixPath("/data") / corpus.expected.rpartition(" as ")[2]) is not None
+
+    def test_every_label_is_documented(self, corpus: Corpus, tmp_path: Path) -> None:
+        found = refs(corpus.name, laid_out(tmp_path, *EXAMPLES[corpus.name]))
+        assert len(found) == len(EXAMPLES[corpus.name])
+        for ref in found:
+            assert ref.source == corpus.name
+            assert re.fullmatch(r"[A-Za-z0-9_-]+", ref.id)
+            assert ref.query == f"{corpus.name}:{tmp_path}"
+            assert ref.labels
+            for name, value in ref.labels.items():
+                values = corpus.labels[name].values()
+                assert value and (not values or value in values)
+
+    def test_ids_do_not_depend_on_where_the_corpus_lies(self, corpus: Corpus, tmp_path: Path) -> None:
+        found = [
+            [ref.key for ref in refs(corpus.name, laid_out(tmp_path / place, *EXAMPLES[corpus.name]))]
+            for place in ("here", "there/deeper")
+        ]
+        assert found[0] == found[1]
+
+    def test_what_it_does_not_explain_is_refused_by_name(self, corpus: Corpus, tmp_path: Path) -> None:
+        strangers = STRANGERS[corpus.name]
+        laid_out(tmp_path, *EXAMPLES[corpus.name], *strangers, "notes.txt")
+        tally = Tally()
+        assert len(refs(corpus.name, tmp_path, tally)) == len(EXAMPLES[corpus.name])
+        assert len(tally.errors) == len(strangers)
+        told = "\n".join(str(error) for error in tally.errors)
+        assert all(isinstance(error, UnknownNameError) and "\n" not in str(error) for error in tally.errors)
+        assert all(name in told for name in strangers)
+        assert tally.skipped == {".txt": 1}
+
+
+def test_ravdess_says_all_that_its_seven_numbers_mean(tmp_path: Path) -> None:
+    (ref,) = refs("ravdess", laid_out(tmp_path, "02-01-06-01-02-01-12.mp4"))
+    assert ref.key == "ravdess-02-01-06-01-02-01-12"
+    assert ref.licence == "CC BY-NC-SA 4.0"
+    assert ref.labels == {
+        "modality": "video",
+        "channel": "speech",
+        "emotion": "fearful",
+        "intensity": "normal",
+        "statement": "Dogs are sitting by the door",
+        "repetition": "1",
+        "actor": "12",
+        "sex": "female",
+    }
+
+
+def test_crema_d_says_what_was_asked_of_the_actor(tmp_path: Path) -> None:
+    (ref,) = refs("cremad", laid_out(tmp_path, "1040_ITH_SAD_X.wav"))
+    assert ref.labels == {
+        "actor": "1040",
+        "statement": "I think I have a doctor's appointment",
+        "emotion": "sad",
+        "intensity": "unspecified",
+    }
+
+
+def test_mead_says_its_folders(tmp_path: Path) -> None:
+    (ref,) = refs("mead", laid_out(tmp_path, "M003/video/left_30/disgusted/level_2/017.mp4"))
+    assert ref.id == "M003_left_30_disgusted_2_017"
+    assert ref.labels == {
+        "actor": "M003",
+        "sex": "male",
+        "view": "left_30",
+        "emotion": "disgust",
+        "intensity": "2",
+        "statement": "017",
+    }
+    inside = refs("mead", tmp_path / "M003" / "video")
+    assert [found.labels for found in inside] == [ref.labels]
+
+
+def test_ch_unicamp_says_its_numbers_and_guesses_no_names(tmp_path: Path) -> None:
+    (ref,) = refs("ch-unicamp", laid_out(tmp_path, "Em7_Fala2_CarolinaHolly.mp4"))
+    assert ref.source == "chunicamp"
+    assert ref.labels == {"emotion_number": "7", "utterance": "2", "speaker": "CarolinaHolly"}
+
+
+def test_one_recording_in_several_formats_is_one_video(tmp_path: Path) -> None:
+    kinds = ("VideoFlash/1001_IEO_ANG_HI.flv", "AudioMP3/1001_IEO_ANG_HI.mp3", "AudioWAV/1001_IEO_ANG_HI.wav")
+    laid_out(tmp_path, *kinds)
+    heard, seen = Tally(), Tally()
+    (sound,) = expand(f"cremad:{tmp_path}", tally=heard, extensions=BOTH)
+    (picture,) = expand(f"cremad:{tmp_path}", tally=seen)
+    assert sound.key == picture.key
+    assert (Path(sound.uri).suffix, Path(picture.uri).suffix) == (".wav", ".flv")
+    assert heard.copies.total() == 2
+    assert seen.skipped == {".mp3": 1, ".wav": 1}
+
+
+def test_an_archive_is_to_be_unpacked_and_no_folder_is_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "ravdess.tar").touch()
+    with pytest.raises(UsageError, match="unpack it"):
+        refs("ravdess", tmp_path / "ravdess.tar")
+    with pytest.raises(MissingFileError, match="no such folder"):
+        refs("ravdess", tmp_path / "nothing")
+    with pytest.raises(UsageError, match="names no folder"):
+        list(expand("ravdess:"))
+
+
+def test_a_corpus_is_asked_for_by_its_prefix_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(laid_out(tmp_path, "ravdess/03-01-01-01-01-01-01.wav"))
+    (plain,) = expand("ravdess", extensions=BOTH)
+    (labelled,) = expand("RAVDESS:ravdess", extensions=BOTH)
+    assert (plain.source, labelled.source) == ("file", "ravdess")
+    assert plain.labels == {}
