@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cluster.runner.run as runner
 import pipelines.shards.write as writing
@@ -85,8 +86,8 @@ class FatalStore(LocalStore):
 
 
 class FatalCatalog(Catalog):
-    def claim(self, run_id: str, *, limit: int) -> list[Job]:
-        jobs = super().claim(run_id, limit=limit)
+    def claim(self, run_id: str, **how: Any) -> list[Job]:
+        jobs = super().claim(run_id, **how)
         reached("claimed")
         return jobs
 
