@@ -10,7 +10,6 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 
 AtLeastOne = Annotated[int, Ge(1)]
-NotNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]

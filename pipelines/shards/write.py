@@ -14,7 +14,7 @@ from typing import ClassVar
 from ingest.errors import ShardStoreError, StorageError, StorageFullError
 from ingest.storage import open_store
 from pipelines.data import SegmentDone, Shard
-from pipelines.ranges import AtLeastOne, NotNegativeInt
+from pipelines.ranges import AtLeastOne
 from pipelines.shards.index import IndexRow, encode_index
 from pipelines.shards.spool import HeldFolder, sweep_spool
 from pipelines.shards.tar import TarWriter
@@ -40,7 +40,7 @@ class WriteShards:
     run_id: str = ""
     max_bytes: AtLeastOne = 256 * 1024 * 1024
     """A shard is closed when it has grown to this."""
-    min_free_bytes: NotNegativeInt = 64 * 1024 * 1024
+    min_free_bytes: int = 64 * 1024 * 1024
     """Room that must be left on the spool's disk before a segment is written."""
 
     def setup(self) -> None:
