@@ -52,9 +52,11 @@ def test_two_runs_at_once_on_ray_and_one_is_stopped(talk: Reference, tmp_path: P
         while first.poll() is None and second.poll() is None and not list(store.glob("shards/*.parquet")):
             time.sleep(0.1)
         first.terminate()
-        for run, code in ((first, 128 + signal.SIGTERM), (second, 0)):
+        # On a busy machine the first may have had nothing left to do when it was told to stop.
+        for run, codes in ((first, {128 + signal.SIGTERM, 0}), (second, {0})):
             _, err = run.communicate(timeout=300)
-            assert (run.returncode, err) == (code, "")
+            assert run.returncode in codes, err
+            assert err == ""
         again = mien("run", *options, folder=tmp_path, TMPDIR=str(tmp))
         assert again.returncode == 0, again.stderr
         assert_all_gone(tmp)
