@@ -7,7 +7,6 @@ commit nothing any more even if its process should wake up, and only then are it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from ingest.storage import Store
 from pipelines.shards.index import encode_index, scan_tar
 from pipelines.shards.spool import driver_is_dead, sweep_spool
 
-_RUN = re.compile(r"[0-9a-z]{14}")
-
 
 def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[str], None]) -> None:
     """Finishes or removes what dead runs left: their lease is over, or their driver died on this machine."""
@@ -29,8 +26,9 @@ def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[st
         report(f"run {run_id} was killed: going on where it ended")
 
     def over(run_id: str) -> bool:
-        # Asked anew each time: what was seen belongs to a run that had begun by then.
-        return _RUN.fullmatch(run_id) is not None and run_id not in catalog.end_dead_runs()
+        # Asked anew each time: what was seen belongs to a run that had begun by then. One that this catalog
+        # does not know is another's, and may live.
+        return bool(catalog.known_runs({run_id})) and run_id not in catalog.end_dead_runs()
 
     sweep_spool(spool, over=over)
     store.sweep(older_than_seconds=0, abandoned=lambda name: over(run_of(name)))
