@@ -86,13 +86,8 @@ class FatalStore(LocalStore):
 
 
 class FatalCatalog(Catalog):
-<<<<<<< Updated upstream
     def claim(self, run_id: str, **how: Any) -> list[Job]:
         jobs = super().claim(run_id, **how)
-=======
-    def claim(self, run_id: str, **options: Any) -> list[Job]:
-        jobs = super().claim(run_id, **options)
->>>>>>> Stashed changes
         reached("claimed")
         return jobs
 
