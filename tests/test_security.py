@@ -204,7 +204,9 @@ def test_a_proxys_password_is_nowhere_afterwards(
         shown = base64.b64encode(f"someone:{PASSWORD}".encode()).decode()
         assert server.requests[0].headers["proxy-authorization"] == f"Basic {shown}"
     else:
-        assert sum(facts["video_errors"].values()) == 1
+        (kind,) = facts["video_errors"]
+        assert kind in {"ProxyError", "IncompleteTransferError"}
+        assert facts["videos"]["waiting"] == 1  # it may be had once the proxy is right
     secrets = [PASSWORD, quote(PASSWORD), quote(PASSWORD, safe=""), PASSWORD[:7]]
     secrets.append(base64.b64encode(f"someone:{PASSWORD}".encode()).decode())
     for secret in secrets:
