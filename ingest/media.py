@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+SoundPrint = bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a search asks of a video and cannot see before the video is looked at; empty asks for nothing."""
@@ -116,6 +119,8 @@ class MediaFile:
     other_streams: int = 0
     usage_requests: int = 0
     usage_bytes: int = 0
+    sound_print: SoundPrint = b""
+    """What it sounds like (ingest/fetch/sound_print.py), where that was asked for."""
     """What fetching it took of its egress identity's budget."""
     kept_uri: str = ""
     """Of the copy that was published to be kept."""

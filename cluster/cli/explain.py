@@ -25,9 +25,11 @@ def command(needle: str, loaded: Loaded, as_json: bool) -> None:
 
     with existing_catalog(loaded) as catalog:
         story = catalog.explain(needle)
+        alike = catalog.near_duplicates(story.video.key) if story is not None else []
     if story is None:
         raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")
     if as_json:
-        echo_json(dataclasses.asdict(story))
+        echo_json({**dataclasses.asdict(story), "near_duplicate_of": alike})
     else:
-        click.echo("\n".join(story_lines(story)))
+        lines = [f"  alike     sounds like {key} (kept all the same)" for key in alike]
+        click.echo("\n".join([*story_lines(story), *lines]))

@@ -101,6 +101,8 @@ class RunObserver:
             with contextlib.suppress(LeaseLostError):  # then what we found is not ours to say
                 record = media_record(item)
                 same = self.catalog.record_media(self.run_id, item.key, record, unique=self._unique)
+                if same is None and item.sound_print:
+                    self.catalog.record_print(item.key, item.sound_print)
                 if self._media is not None:
                     self._media.came(item)
         if same is None:

@@ -15,6 +15,7 @@ from ingest.catalog import (
     claims,
     egress,
     kept,
+    near,
     progress,
     queue,
     retries,
@@ -220,6 +221,14 @@ class Catalog:
         return self._database.write(
             lambda connection: progress.record_media(connection, now, run_id, video_key, info, unique=unique)
         )
+
+    def record_print(self, video_key: str, heard: bytes) -> None:
+        """What the video sounds like (ingest/fetch/sound_print.py), so that others are found that do."""
+        self._database.write(lambda connection: near.record_print(connection, video_key, heard))
+
+    def near_duplicates(self, video_key: str) -> list[str]:
+        """Keys of the videos that sound the same, the most alike first. For people: nothing depends on it."""
+        return self._database.read(lambda connection: near.near_duplicates(connection, video_key))
 
     def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:
         """All segments of the video are known now; it ends with the last of them."""

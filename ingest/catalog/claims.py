@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, false, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog import egress, runs
 from ingest.catalog.queue import CANDIDATE_COLUMNS, take
-from ingest.catalog.schema import FREE, GOVERNED, LANE, NO_FINGERPRINT, PUT_OFF, WAITING, cursors, videos
+from ingest.catalog.schema import GOVERNED, LANE, NO_FINGERPRINT, PUT_OFF, WAITING, cursors, videos
 from ingest.media import Job
 from ingest.rate.identity import Identity
 
 TURN = "governed"
 
-_FREE = select(*CANDIDATE_COLUMNS).where(FREE, videos.c.fingerprint == bindparam("fingerprint"))
+_FREE = select(*CANDIDATE_COLUMNS).where(
+    videos.c.state == WAITING,
+    videos.c.governed == false(),
+    videos.c.fingerprint == bindparam("fingerprint"),
+)
 # What was begun comes first, then what was put off and is due, then what is new; each in order of age. Every
 # query is one range of the index, and locks no more than it takes: another run never sees a false end.
 _FRESH = (
@@ -36,7 +40,7 @@ _DUE = (
     .with_for_update(skip_locked=True)
 )
 _OURS = videos.c.fingerprint.in_([bindparam("fingerprint"), NO_FINGERPRINT])
-_MAY = (GOVERNED, _OURS, videos.c.next_try_at <= bindparam("now"))
+_MAY = (GOVERNED, LANE >= "", _OURS, videos.c.next_try_at <= bindparam("now"))
 _FIRST = (
     select(*CANDIDATE_COLUMNS, LANE.label("lane"))
     .where(*_MAY)
@@ -45,12 +49,17 @@ _FIRST = (
     .with_for_update(skip_locked=True)
 )
 _AFTER = _FIRST.where(bindparam("lane") < LANE)
-_ANY = select(videos.c.seq).where(*_MAY).limit(1)
+_ANY = (
+    select(videos.c.seq)
+    .where(videos.c.state == WAITING, videos.c.governed == true(), _OURS)
+    .where(videos.c.next_try_at <= bindparam("now"))
+    .limit(1)
+)
 _TURN = select(cursors.c.value).where(cursors.c.name == TURN)
 # In words that no index of all that waits fits: the next is the first of those that are put off.
 _PUT_OFF = (
     select(videos.c.next_try_at)
-    .where(PUT_OFF, videos.c.next_try_at > bindparam("now"), videos.c.governed.is_(True))
+    .where(PUT_OFF, videos.c.next_try_at > bindparam("now"), videos.c.governed == true())
     .where(videos.c.state == WAITING, _OURS)
     .order_by(videos.c.next_try_at)
     .limit(1)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog.records import EgressState, Outcome, Paused, Usage
@@ -77,7 +77,7 @@ _SETTLE = (
 )
 _DUE_NOW = (
     update(videos)
-    .where(PUT_OFF, videos.c.state == WAITING, videos.c.governed.is_(True))
+    .where(PUT_OFF, videos.c.state == WAITING, videos.c.governed == true())
     .where(videos.c.error_class == bindparam("class"))
     .values(next_try_at=0.0)
 )

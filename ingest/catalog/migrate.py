@@ -23,6 +23,7 @@ def upgrade(connection: Connection, found: int) -> int:
         for index in table.indexes:
             connection.execute(CreateIndex(index, if_not_exists=True))
     if found < 2:
+        connection.exec_driver_sql("DROP INDEX IF EXISTS videos_queue")  # videos_turn is in its place
         _count_media(connection)
     connection.execute(update(schema.schema_version).values(version=schema.VERSION))
     return schema.VERSION

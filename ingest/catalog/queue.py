@@ -9,13 +9,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, false, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog import wishes
 from ingest.catalog.database import Database
 from ingest.catalog.records import AddResult
-from ingest.catalog.schema import FREE, NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, queries, segments, videos
+from ingest.catalog.schema import NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, queries, segments, videos
 from ingest.catalog.story import tell
 from ingest.media import Job, VideoRef
 
@@ -152,7 +152,8 @@ def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> 
         # Only a video that waits is put off, and only these words let SQLite use the index of those.
         statement = statement.where(PUT_OFF, videos.c.next_try_at > now)
     else:
-        statement = statement.where(FREE, videos.c.next_try_at > 0)
+        statement = statement.where(videos.c.state == WAITING, videos.c.governed == false())
+        statement = statement.where(videos.c.next_try_at > 0)
         statement = statement.where(videos.c.fingerprint.in_([NO_FINGERPRINT, fingerprint]))
     earliest: float | None = connection.scalar(statement)
     return earliest

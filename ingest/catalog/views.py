@@ -9,15 +9,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, true
 
 from ingest.catalog import duplicates, queue, retries, runs, tallies
 from ingest.catalog.records import MediaRecord
 from ingest.catalog.schema import (
     FAILED,
-    GOVERNED,
     PUT_OFF,
     VIDEO_STATES,
+    WAITING,
     events,
     media,
     queries,
@@ -31,7 +31,9 @@ from ingest.sources.naming import path_uri
 
 _CANDIDATES_SHOWN = 5
 _LAST_CHARACTER = "\U0010ffff"
-_GOVERNED = select(func.count()).select_from(videos).where(GOVERNED)
+_GOVERNED = (
+    select(func.count()).select_from(videos).where(videos.c.state == WAITING, videos.c.governed == true())
+)
 _PUT_OFF = select(func.count()).select_from(videos).where(PUT_OFF, videos.c.next_try_at > bindparam("now"))
 _SEGMENT_OR_SAMPLE = re.compile(r"(?P<video>.+)-\d{9}(-\d{2})?")
 

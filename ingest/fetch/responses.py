@@ -14,6 +14,7 @@ from ingest.errors import (
     GoneError,
     IncompleteTransferError,
     MienError,
+    ProxyError,
     RateLimitedError,
     RejectedRequestError,
 )
@@ -41,17 +42,18 @@ def refusal(response: httpx.Response, name: str) -> MienError | None:
     said = f"{name}: the server answered {status} {response.reason_phrase}".rstrip()
     if status in {200, 206}:
         return None
+    if status in {408, 425, 429} or status >= 500:
+        later = (RateLimitedError if status == 429 else FetchError)(f"{said}; it is asked again later")
+        later.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
+        return later
     if status in {404, 410}:
         return GoneError(f"{said}; the video is not there any more")
-    if status in {401, 402, 403, 407, 451}:
+    if status in {401, 402, 403, 451}:
         return AccessDeniedError(f"{said}; it is not for everybody")
-    if status == 416:
-        return IncompleteTransferError(f"{said}; it is begun anew")
-    if status in {408, 425, 429} or status >= 500:
-        kind = RateLimitedError if status == 429 else FetchError
-        error = kind(f"{said}; it is asked again later")
-        error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
-        return error
+    if status in {407, 416}:
+        # The proxy spoke, not the host; a range that is not there means that the file has changed.
+        anew = IncompleteTransferError(f"{said}; it is begun anew")
+        return anew if status == 416 else ProxyError(f"{said}; correct the login in the proxy's address")
     return RejectedRequestError(f"{said}; check the address")
 
 

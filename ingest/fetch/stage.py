@@ -32,6 +32,7 @@ from ingest.fetch.platform import (
     found_beside,
     identity_of,
 )
+from ingest.fetch.sound_print import sound_print
 from ingest.media import Job, MediaFile
 from ingest.rate.identity import Identity
 from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
@@ -60,6 +61,8 @@ class Fetch:
     """Fruitless ones in a row, within one call."""
     duplicates: Literal["skip", "keep"] = "skip"
     """What the run does with a file whose bytes another video has: the stage itself cannot know."""
+    sound_prints: Literal["platforms", "always", "never"] = "platforms"
+    """Of whose files it is noted what they sound like, so that re-uploads are found that are no copies."""
     identities: tuple[Identity, ...] = ()
     """Ways out to a platform; each job names the one that was granted for it."""
     ytdlp_options: dict[str, Any] = field(default_factory=dict)
@@ -107,16 +110,24 @@ class Fetch:
         """
         path = local_path(job.video.uri)
         if path is not None:
-            return [_read(path, job)]
+            return [self._heard(_read(path, job))]
         with self._obtain(job) as got:
             try:
-                media = self._proven(job, got)
+                media = self._heard(self._proven(job, got))
             except MienError as error:
                 self.cache.discard(got.path)
                 raised = self._judged(job, got, error)
                 raised.usage_requests, raised.usage_bytes = got.requests, got.bytes
                 raise raised from (None if raised is error else error)
             return [replace(media, kept_uri=self._keep(media, got))]
+
+    def _heard(self, media: MediaFile) -> MediaFile:
+        wanted = self.sound_prints == "always" or (
+            self.sound_prints == "platforms" and media.job.video.source in PLATFORMS
+        )
+        if media.audio is None or not wanted:
+            return media
+        return replace(media, sound_print=sound_print(media.path))
 
     def _keep(self, media: MediaFile, got: Got) -> str:
         known = media.job.media_uri or got.kept_uri

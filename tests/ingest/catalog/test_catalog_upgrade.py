@@ -13,7 +13,7 @@ from tests.ingest.catalog.makers import begin, ref
 from tests.ingest.catalog.platforms import A, ask, tubes
 
 NEW_TABLES = ("egress", "grants", "cursors", "contents")
-NEW_INDEXES = ("videos_free", "videos_governed")
+NEW_INDEXES = ("videos_turn", "videos_governed")
 NEW_COLUMNS = ("governed", "media_uri", "wanted_json")
 
 
@@ -39,6 +39,7 @@ def as_version_1() -> str:
     statements = [f"DROP TABLE IF EXISTS {table}" for table in NEW_TABLES]
     statements += [f"DROP INDEX {index}" for index in NEW_INDEXES]
     statements += [f"ALTER TABLE videos DROP COLUMN {column}" for column in NEW_COLUMNS]
+    statements += ["CREATE INDEX videos_queue ON videos (state, fingerprint, next_try_at, seq)"]
     statements += ["DELETE FROM tallies WHERE name LIKE 'fetched%'", "UPDATE mien_schema SET version = 1"]
     return ";\n".join(statements) + ";\n"
 

@@ -1,0 +1,89 @@
+"""Who sounds alike, on both databases and on real sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ffmpeg
+import numpy as np
+import pytest
+
+from ingest.catalog import Catalog
+from ingest.catalog.near import MAX_ERROR, difference
+from ingest.fetch.sound_print import sound_print
+from ingest.ffmpeg import find_ffmpeg
+from tests.clips import demo_clip
+from tests.ingest.catalog.makers import ref
+
+
+def heard(seed: int, *, values: int = 900) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 1 << 32, values, dtype=np.uint32)
+
+
+def noisy(print_: np.ndarray, share: float, seed: int = 9) -> np.ndarray:
+    """With that share of its bits turned, a third of the values left as they are."""
+    rng = np.random.default_rng(seed)
+    bits = rng.random((print_.size, 32)) < share * 1.5
+    bits[rng.random(print_.size) < 1 / 3] = False
+    return print_ ^ (bits * (1 << np.arange(32, dtype=np.uint64))).sum(axis=1).astype(np.uint32)
+
+
+def record(catalog: Catalog, name: str, print_: np.ndarray) -> None:
+    catalog.add([ref(name)])
+    catalog.record_print(f"folder-{name}", print_.astype("<u4").tobytes())
+
+
+def test_another_encoding_is_found_and_another_recording_is_not(catalog: Catalog) -> None:
+    original = heard(1)
+    record(catalog, "a", original)
+    record(catalog, "encoded", noisy(original, 0.08))
+    record(catalog, "cut", noisy(original[80:], 0.04))
+    record(catalog, "other", heard(2))
+    assert catalog.near_duplicates("folder-a") == ["folder-cut", "folder-encoded"]
+    assert "folder-a" in catalog.near_duplicates("folder-encoded")
+    assert catalog.near_duplicates("folder-other") == []
+    assert catalog.near_duplicates("folder-nobody") == []
+
+
+def test_a_shared_jingle_makes_no_near_duplicate(catalog: Catalog) -> None:
+    jingle = heard(3, values=80)
+    for name, seed in (("a", 4), ("b", 5)):
+        record(catalog, name, np.concatenate([jingle, heard(seed)]))
+    assert catalog.near_duplicates("folder-a") == []
+
+
+def test_silence_and_a_word_are_like_nothing(catalog: Catalog) -> None:
+    for name in ("a", "b"):
+        record(catalog, name, np.full(900, 627964279, np.uint32))
+        record(catalog, f"short-{name}", heard(6, values=10))
+    assert catalog.near_duplicates("folder-a") == []
+    assert catalog.near_duplicates("folder-short-a") == []
+
+
+def test_what_was_heard_before_is_replaced(catalog: Catalog) -> None:
+    record(catalog, "a", heard(1))
+    record(catalog, "b", heard(1))
+    catalog.record_print("folder-b", heard(2).astype("<u4").tobytes())
+    assert catalog.near_duplicates("folder-a") == []
+
+
+def test_real_sound_through_other_encoders(tmp_path: Path) -> None:
+    talk = demo_clip("talks.mp4")
+    again = tmp_path / "a: b.opus"
+    sound = ffmpeg.input(str(talk)).audio
+    ffmpeg.output(sound, f"file:{again}", acodec="libopus", **{"b:a": "24k"}).run(
+        cmd=find_ffmpeg(), quiet=True
+    )
+    one, other = sound_print(str(talk)), sound_print(str(again))
+    if not one:
+        pytest.skip("this ffmpeg has no Chromaprint")
+    assert len(one) % 4 == 0
+    assert difference(one, other) < MAX_ERROR / 2
+    backwards = np.frombuffer(one, "<u4")[::-1].tobytes()
+    assert difference(one, backwards) > 0.3
+
+
+def test_what_has_no_sound_has_no_print(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no film")
+    assert sound_print(str(tmp_path / "text.mp4")) == b""
+    assert sound_print(str(tmp_path / "nothing.mp4")) == b""
