@@ -128,7 +128,8 @@ def voice(sound: Any) -> Kernel:
     return lambda: vad.feed(sound, last=True)
 
 
-def whisper(fed: Fed, *, beam_size: int) -> Kernel:
+def whisper(fed: Fed, *, beam_size: int, told: bool) -> Kernel:
+    """`told` the language of each segment, or finding it out as the library does."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
     model = WhisperModel(
@@ -138,9 +139,10 @@ def whisper(fed: Fed, *, beam_size: int) -> Kernel:
 
     def run() -> int:
         words = 0
-        for sound, clips in fed.heard:
+        for sound, clips, language, unknown in fed.heard:
             found, _ = pipeline.transcribe(
                 sound,
+                language=None if unknown and not told else language,
                 beam_size=beam_size,
                 word_timestamps=True,
                 clip_timestamps=clips,
@@ -192,12 +194,13 @@ def measure(film: Path, flags: tuple[str, ...]) -> dict[str, Any]:
         "decode": decode(film, fed),
         "scrfd": detect(fed),
         "vad": voice(sound),
-        "whisper": whisper(fed, beam_size=beam),
+        "whisper": whisper(fed, beam_size=beam, told=False),
         "jpeg": jpeg(fed),
         "flac": flac(fed),
         "sound": hear_sound(film),
         "arcface": embed(fed),
         "sha256": lambda: hashlib.sha256(film.read_bytes()).hexdigest(),
+        "whisper told": whisper(fed, beam_size=beam, told=True),
         "ffmpeg -f null": ffmpeg_null(film),
     }
     taken = {}
@@ -215,7 +218,7 @@ def measure(film: Path, flags: tuple[str, ...]) -> dict[str, Any]:
             "crops": fed.crop_count,
             "clips": len(fed.flacs),
             "embeddings": sum(fed.embeddings),
-            "windows": sum(len(clips) for _, clips in fed.heard),
+            "windows": sum(len(clips) for _, clips, _, _ in fed.heard),
             "decoded_seconds": sum(b - a for a, b in fed.spans),
             "speech_seconds": fed.speech_seconds,
             "face_seconds": fed.face_seconds,

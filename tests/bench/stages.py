@@ -39,8 +39,9 @@ class Fed:
     crop_count: int = 0
     spans: list[Span] = field(default_factory=list)
     """Of pictures that were decoded; gaps that are not worth a seek are filled."""
-    heard: list[tuple[Any, list[dict[str, float]]]] = field(default_factory=list)
-    """Sound of a segment (float32), and the windows that Whisper heard of it."""
+    heard: list[tuple[Any, list[dict[str, float]], str, bool]] = field(default_factory=list)
+    """Sound of a segment (float32), the windows that Whisper heard of it, the language that it was told, and
+    whether that had to be found out: a segment may be heard again where words are missing."""
     flacs: list[bytes] = field(default_factory=list)
     speech_seconds: float = 0.0
     face_seconds: float = 0.0
@@ -97,7 +98,8 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
         return embed(self, trail)
 
     def hearing(self: Any, sound: Any, **options: Any) -> Any:
-        fed.heard.append((sound, options["clip_timestamps"]))
+        again = bool(fed.heard) and fed.heard[-1][0] is sound
+        fed.heard.append((sound, options["clip_timestamps"], options["language"], not again))
         return hear(self, sound, **options)
 
     put(Faces, "__call__", following)
