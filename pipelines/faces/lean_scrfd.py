@@ -1,7 +1,7 @@
 """insightface's SCRFD, less what it computes of anchors that hold no face.
 
 Of 2,520 anchors (320 x 192) a handful pass the threshold; insightface decodes the box and the landmarks of
-all of them first. To the last bit the same faces come out, for a seventh less than the whole detection took.
+all of them first. To the last bit the same faces come out, for 4 % less CPU (1.59 ms a picture, not 1.66).
 """
 
 from __future__ import annotations
