@@ -118,10 +118,15 @@ def show(found: dict[str, Any]) -> None:
     roles = ", ".join(f"{role} {spent:.2f}" for role, spent in found["cpu_seconds_by_role"].items())
     print(f"  of the run on Ray, less starting and ending it, in CPU s: {roles}")
     print(f"  starting and ending it, {found['start_cpu_seconds']:.1f} CPU s, whatever the length")
-    told = whole / (nine - taken["whisper"] + taken["whisper told"])
-    print(f"  whole ÷ kernels {told:.3f}, were Whisper told the language that the pipeline finds out")
-    verdict = "reached" if whole / nine <= REACH else "missed"
-    print(f"  whole ÷ kernels {whole / nine:.3f}; reach ≤ {REACH}: {verdict}")
+    told = nine - taken["whisper"] + taken["whisper told"]
+    print(f"  whole ÷ kernels, start-up left out; reach ≤ {REACH}:")
+    for what, kernels in (
+        ("the six kernels that the reach is asked of", six),
+        ("all kernels (with sound, ArcFace, sha256)", nine),
+        ("all kernels, Whisper told the language that the pipeline finds out", told),
+    ):
+        verdict = "reached" if whole / kernels <= REACH else "missed"
+        print(f"    {whole / kernels:.3f} {verdict}: {what}")
 
 
 def show_steady(found: dict[str, Any]) -> None:
