@@ -221,6 +221,8 @@ def test_shards_in_an_object_store(s3_server: S3Server, tmp_path: Path) -> None:
         "shards": facts["shards"],
         "samples": facts["samples"],
         "faults": [],
+        "broken": [],
+        "videos_waiting_again": 0,
     }
     names = [
         info.base_name for info in filesystem.get_file_info(pyarrow.fs.FileSelector("corpus/talking faces"))
