@@ -35,7 +35,9 @@ EXIT_BY_SIGNAL = 128
 def command(loaded: Loaded, local: bool, only: str | None, address: str | None, as_json: bool) -> None:
     """Turns the catalog's videos into shards, until all are done; begins where a killed run ended."""
     import dataclasses
+    import time
 
+    from cluster.report.acquisition import acquisition_facts, acquisition_lines
     from cluster.report.progress import Progress
     from cluster.report.state import result_lines, status_facts
     from cluster.runner.run import run
@@ -45,17 +47,20 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
         settings = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, address=address))
     with Progress() as progress:
         result = run(settings, local=local, only_fetch=only == "fetch", show=progress.show, say=progress.say)
+    asked = (settings.acquire.identities, result.egress, time.time())
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),
         "shards_uri": settings.store.shards_uri,
         "left_alone": result.elsewhere,
         **status_facts(result.status),
+        "acquisition": acquisition_facts(result.status, *asked),
     }
     if as_json or not sys.stdout.isatty():
         echo_json(facts)
     else:
-        click.echo("\n".join(result_lines(result, settings.store.shards_uri)))
+        acquisition = acquisition_lines(result.status, *asked)
+        click.echo("\n".join(result_lines(result, settings.store.shards_uri, acquisition)))
     if result.signal is not None:
         raise SystemExit(EXIT_BY_SIGNAL + result.signal)
     # Fetched and not cut yet is all that was asked for.

@@ -115,6 +115,8 @@ class Acquire:
     after: str = ""
     """YYYY-MM-DD: what was published before is not searched for; empty: no limit."""
     keep_media: Literal["always", "until_done", "never"] = "until_done"
+    """always: a copy goes to media_uri, and is read ever after instead of asking again. until_done: the cache
+    holds it until its video is done or has failed for good. never: until a run lets go of the video."""
     media_uri: str = ""
     """Folder or object store URI of kept media; empty: `media` in store.root."""
     media_budget_bytes: Annotated[int, Ge(0)] = 0

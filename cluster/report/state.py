@@ -64,8 +64,11 @@ def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = (
     return lines
 
 
-def result_lines(result: RunResult, shards_uri: str) -> list[str]:
-    lines = [f"run {result.run_id} took {clock(result.seconds)}", *status_lines(result.status, shards_uri)]
+def result_lines(result: RunResult, shards_uri: str, acquisition: Sequence[str] = ()) -> list[str]:
+    lines = [
+        f"run {result.run_id} took {clock(result.seconds)}",
+        *status_lines(result.status, shards_uri, acquisition),
+    ]
     if result.elsewhere:
         lines.append(
             f"left alone {result.elsewhere} videos that were begun under another configuration: "

@@ -22,7 +22,7 @@ from cluster.runner.presence import Heartbeat
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
 from cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
 from cluster.runner.stopping import Stopping
-from ingest.catalog import Catalog, Status
+from ingest.catalog import Catalog, EgressState, Status
 from ingest.errors import MienError, ProviderError
 from ingest.fetch.platform import PLATFORMS
 from ingest.storage import Store, open_store
@@ -43,6 +43,8 @@ class RunResult:
     run_id: str
     seconds: float
     status: Status
+    egress: list[EgressState]
+    """Of the identities, in their order."""
     elsewhere: int
     """Videos that were begun under another configuration, and left alone."""
     signal: int | None = None
@@ -117,6 +119,7 @@ def run(
             run_id=run_id,
             seconds=time.monotonic() - began,
             status=catalog.status(),
+            egress=catalog.egress(settings.acquire.identities),
             elsewhere=catalog.other_fingerprint_count(hashed),
             signal=stopping.signal,
         )

@@ -21,6 +21,7 @@ from ingest.catalog import (
     retries,
     runs,
     segments,
+    settling,
     shards,
     undo,
     views,
@@ -148,14 +149,14 @@ class Catalog:
         """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
         now = self._clock()
         return self._database.write(
-            lambda connection: egress.settle(connection, now, run_id, video_key, usage), durable=True
+            lambda connection: settling.settle(connection, now, run_id, video_key, usage), durable=True
         )
 
     def record_listing(self, identity: Identity, usage: Usage) -> None:
         """Debits what a search took of the identity's budget; where it was refused, its circuit opens."""
         now = self._clock()
         self._database.write(
-            lambda connection: egress.record_listing(connection, now, identity, usage), durable=True
+            lambda connection: settling.record_listing(connection, now, identity, usage), durable=True
         )
 
     def governed_at(
@@ -179,7 +180,7 @@ class Catalog:
 
     def reopen(self, identity: str) -> bool:
         """Ends an identity's pause: a person knows better. False where there is none."""
-        return self._database.write(lambda connection: egress.reopen(connection, identity))
+        return self._database.write(lambda connection: settling.reopen(connection, identity))
 
     def record_kept(self, run_id: str, video_key: str, uri: str) -> None:
         """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""

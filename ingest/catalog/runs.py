@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from ingest.catalog import egress
+from ingest.catalog import settling
 from ingest.catalog.schema import NO_FINGERPRINT, RUNNING, WAITING, events, runs, segments, videos
 from ingest.errors import CatalogError, LeaseLostError
 
@@ -119,7 +119,7 @@ def heartbeat(connection: Connection, now: float, run_id: str) -> None:
 def end(connection: Connection, now: float, run_id: str, outcome: str) -> None:
     ended = connection.execute(_END, {"run": run_id, "outcome": outcome, "now": now})
     if ended.rowcount:
-        egress.abandon(connection, now, run_id)
+        settling.abandon(connection, now, run_id)
         release(connection, now, run_id, outcome)
 
 

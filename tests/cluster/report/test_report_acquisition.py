@@ -1,0 +1,75 @@
+"""What a person sees of budgets: used, left, until when, and for how long yet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
+from ingest.catalog import Catalog, EgressState
+from ingest.rate.identity import Identity
+from tests.ingest.catalog.makers import Clock, begin
+from tests.ingest.catalog.platforms import HAD, REFUSED, ask, tubes
+
+NOW = 1_000_000.0
+A, B = Identity("a", videos_per_hour=300), Identity("b", videos_per_hour=100)
+IDLE = EgressState(
+    name="a",
+    videos=0,
+    requests=0,
+    bytes=0,
+    under_way=0,
+    room_at=NOW,
+    paused_until=None,
+    strikes=0,
+    mean_requests=5.0,
+    mean_bytes=1e7,
+    error_class="",
+    error_text="",
+)
+
+
+@pytest.mark.parametrize(
+    ("videos", "identities", "states", "hours"),
+    [
+        (0, [A], [IDLE], 0.0),
+        (600, [A], [IDLE], 2.0),
+        (800, [A, B], [IDLE, IDLE], 2.0),
+        (300, [A], [replace(IDLE, paused_until=NOW + 3600)], 2.0),
+        (500, [A, B], [replace(IDLE, paused_until=NOW + 3600), IDLE], 2.0),
+        (50, [A, B], [replace(IDLE, paused_until=NOW + 3600), IDLE], 0.5),
+        (100, [replace(A, requests_per_hour=500)], [IDLE], 1.0),
+        (100, [replace(A, bytes_per_hour=10**9)], [IDLE], 1.0),
+        (90, [replace(A, videos_per_hour=0)], [replace(IDLE, videos=30)], 3.0),
+        (90, [replace(A, videos_per_hour=0)], [IDLE], None),
+    ],
+)
+def test_the_forecast_is_the_budgets_pace(
+    videos: int, identities: list[Identity], states: list[EgressState], hours: float | None
+) -> None:
+    assert hours_left(videos, identities, states, NOW) == (None if hours is None else pytest.approx(hours))
+
+
+def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
+    clock = Clock()
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
+        assert acquisition_lines(catalog.status(), [A], catalog.egress([A]), clock.now) == []
+        catalog.add(tubes(40))
+        run_id = begin(catalog)
+        one, two = ask(catalog, run_id, [A], limit=2)
+        catalog.settle(run_id, one.key, HAD)
+        catalog.settle(run_id, two.key, REFUSED)
+        status, egress = catalog.status(), catalog.egress([A])
+        lines = "\n".join(acquisition_lines(status, [A], egress, clock.now))
+        facts = acquisition_facts(status, [A], egress, clock.now)
+    assert "a: 2/300 videos" in lines
+    assert "paused until" in lines
+    assert "BotWallError" in lines
+    assert "38 videos are still to be asked for, about" in lines
+    assert facts["waiting"]["for_a_platform"] == 38
+    [identity] = facts["identities"]
+    assert identity["last_hour"]["videos"] == 2
+    assert identity["limits_per_hour"] == {"videos": 300, "requests": None, "bytes": None}
+    assert identity["paused_until"] > clock.now

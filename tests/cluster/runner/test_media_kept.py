@@ -1,0 +1,63 @@
+"""The room of fetched media is given back when its video is through, by what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.runner.media import FetchedMedia, Keep
+from ingest.catalog import Catalog
+from ingest.errors import Policy
+from ingest.fetch import Fetch
+from ingest.media import Job, MediaFile
+from tests.cluster.runner.rig import media_of, media_record
+from tests.ingest.catalog.makers import Clock, begin
+from tests.ingest.catalog.platforms import FREE, ask, put_off, tubes
+
+GONE_WHEN: list[tuple[Keep, str, bool]] = [
+    ("until_done", "running", False),
+    ("until_done", "waiting", False),
+    ("until_done", "failed", True),
+    ("until_done", "done", True),
+    ("always", "waiting", False),
+    ("always", "done", True),
+    ("never", "running", False),
+    ("never", "waiting", True),
+    ("never", "failed", True),
+    ("never", "done", True),
+]
+
+
+@pytest.mark.parametrize(("keep", "state", "is_gone"), GONE_WHEN)
+def test_when_the_copy_in_the_cache_goes(tmp_path: Path, keep: Keep, state: str, is_gone: bool) -> None:
+    clock = Clock()
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
+        catalog.add(tubes(1))
+        run_id = begin(catalog)
+        [job] = ask(catalog, run_id, [FREE])
+        fetch = Fetch(cache_dir=str(tmp_path / "cache"))
+        with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film")) as path:
+            media = media_with(job, path)
+        kept = FetchedMedia(catalog, run_id, fetch, keep, clock=clock)
+        catalog.record_media(run_id, job.key, media_record(4))
+        kept.came(media)
+        end_as(catalog, run_id, job, state, clock)
+        kept.tidy()
+        assert path.exists() != is_gone
+        kept.tidy()
+
+
+def media_with(job: Job, path: Path) -> MediaFile:
+    return replace(media_of(job), path=str(path))
+
+
+def end_as(catalog: Catalog, run_id: str, job: Job, state: str, clock: Clock) -> None:
+    if state == "waiting":
+        catalog.record_video_failure(run_id, put_off(job, clock.now, policy=Policy.RETRY))
+    elif state == "failed":
+        catalog.record_video_failure(run_id, put_off(job, clock.now, policy=Policy.PERMANENT))
+    elif state == "done":
+        catalog.record_split(run_id, job.key, 0)
+    assert catalog.states([job.key]) == {job.key: state}
