@@ -1,8 +1,10 @@
 """The sidecar of a shard: `<shard>.parquet`, a row per sample, readable by anything that reads Parquet.
 
 Columns: `key`, every number of the sample that one would filter by, and for each member `offset.<ext>` and
-`size.<ext>` (int64, bytes from the start of the tar; null where the sample has no such member). The shard's
-name, size and sha256 and the schema's version stand in the file's metadata.
+`size.<ext>` (int64, bytes from the start of the tar) and `crc32.<ext>` (uint32, zlib's, of those bytes, so that
+a reader that fetches one member notices a flipped byte in it); null where the sample has no such member. The
+shard's name, size and sha256 and the schema's version stand in the file's metadata. A sidecar without `crc32.*`
+is from before they were kept.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
 from pipelines.data import SCHEMA_VERSION
+from pipelines.shards.tar import Place
 
 FILTER_COLUMNS: dict[str, str] = {
     "source": "string",
@@ -40,14 +44,16 @@ FILTER_COLUMNS: dict[str, str] = {
     "labels": "string",
     "fingerprint": "string",
 }
+PLACE_COLUMNS = {"offset": "int64", "size": "int64", "crc32": "uint32"}
+"""`<name>.<ext>`, from `Place`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRow:
     key: str
     row: Mapping[str, Any]
-    places: Mapping[str, tuple[int, int]]
-    """Member extension to (offset, size)."""
+    places: Mapping[str, Place]
+    """By member extension."""
 
 
 def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: int) -> bytes:
@@ -59,9 +65,10 @@ def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: in
     for name, kind in FILTER_COLUMNS.items():
         columns[name] = pa.array([row.row.get(name) for row in rows], pa.type_for_alias(kind))
     for extension in sorted({extension for row in rows for extension in row.places}):
-        for number, part in enumerate(("offset", "size")):
-            values = [row.places[extension][number] if extension in row.places else None for row in rows]
-            columns[f"{part}.{extension}"] = pa.array(values, pa.int64())
+        places = [row.places.get(extension) for row in rows]
+        for part, kind in PLACE_COLUMNS.items():
+            values = [getattr(place, part) if place else None for place in places]
+            columns[f"{part}.{extension}"] = pa.array(values, pa.type_for_alias(kind))
     facts = {"shard": shard, "sha256": sha256, "bytes": tar_bytes, "schema_version": SCHEMA_VERSION}
     table = pa.table(columns).replace_schema_metadata({"mien": json.dumps(facts)})
     out = io.BytesIO()
@@ -74,17 +81,23 @@ def scan_tar(tar: IO[bytes]) -> list[IndexRow]:
 
     Raises tarfile.ReadError where the tar is cut short.
     """
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+    found: dict[str, dict[str, Place]] = {}
+    texts: dict[str, bytes] = {}
     with tarfile.open(fileobj=tar, mode="r:") as archive:
         for member in archive:
             key, _, extension = member.name.partition(".")
-            found.setdefault(key, {})[extension] = (member.offset_data, member.size)
-    rows = []
-    for key, places in found.items():
-        offset, size = places["json"]
-        tar.seek(offset)
-        rows.append(IndexRow(key=key, row=filter_row(json.loads(tar.read(size))), places=places))
-    return rows
+            content = archive.extractfile(member)
+            if content is None:
+                raise tarfile.ReadError(f"{member.name} is not a plain file")
+            data = content.read()
+            if extension == "json":
+                texts[key] = data
+            place = Place(offset=member.offset_data, size=member.size, crc32=zlib.crc32(data))
+            found.setdefault(key, {})[extension] = place
+    return [
+        IndexRow(key=key, row=filter_row(json.loads(texts[key])), places=places)
+        for key, places in found.items()
+    ]
 
 
 def filter_row(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,24 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
+import zlib
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.data import Sample
 
 BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A member's content in its tar: bytes from the tar's start, length, and zlib.crc32 of those bytes."""
+
+    offset: int
+    size: int
+    crc32: int
 
 
 class _Hashed:
@@ -44,15 +55,15 @@ class TarWriter:
     def size(self) -> int:
         return self._out.size
 
-    def append(self, sample: Sample) -> dict[str, tuple[int, int]]:
-        """Writes the members; gives each one's (offset, size) of content in the tar."""
+    def append(self, sample: Sample) -> dict[str, Place]:
+        """Writes the members; gives each one's place by its extension."""
         places = {}
         for extension, data in sample.members.items():
             info = tarfile.TarInfo(f"{sample.key}.{extension}")
             info.size = len(data)
             info.mode = 0o644
             self._out.write(info.tobuf(tarfile.PAX_FORMAT, errors="strict"))
-            places[extension] = (self._out.size, len(data))
+            places[extension] = Place(offset=self._out.size, size=len(data), crc32=zlib.crc32(data))
             self._out.write(data)
             self._out.write(b"\0" * (-len(data) % BLOCK))
         return places

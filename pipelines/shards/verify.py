@@ -33,9 +33,9 @@ def check_shard(tar: IO[bytes], index: bytes, *, sha256: str, deep: bool) -> tup
     if deep:
         for row in rows:
             members = {}
-            for extension, (offset, size) in row.places.items():
-                tar.seek(offset)
-                members[extension] = tar.read(size)
+            for extension, place in row.places.items():
+                tar.seek(place.offset)
+                members[extension] = tar.read(place.size)
             faults += [f"{row.key}: {fault}" for fault in check_sample(members)]
     return [row.key for row in rows], faults
 
@@ -57,8 +57,13 @@ def _compare_index(rows: list[Any], index: bytes) -> Iterator[str]:
             yield f"{row.key}: not in the index"
             continue
         for extension, place in row.places.items():
-            if (entry.get(f"offset.{extension}"), entry.get(f"size.{extension}")) != place:
+            if (entry.get(f"offset.{extension}"), entry.get(f"size.{extension}")) != (
+                place.offset,
+                place.size,
+            ):
                 yield f"{row.key}.{extension}: the index points elsewhere"
+            elif entry.get(f"crc32.{extension}", place.crc32) != place.crc32:  # indexes had none at first
+                yield f"{row.key}.{extension}: the index has another crc32"
 
 
 def check_sample(members: dict[str, bytes]) -> Iterator[str]:

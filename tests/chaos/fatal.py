@@ -23,7 +23,7 @@ from ingest.errors import MienError
 from ingest.media import Job
 from ingest.storage.local import LocalStore
 from pipelines.data import Sample
-from pipelines.shards.tar import TarWriter
+from pipelines.shards.tar import Place, TarWriter
 from tests.runs import settings_in
 
 INSTANTS = (
@@ -54,7 +54,7 @@ def reached(instant: str) -> None:
 
 
 class FatalTar(TarWriter):
-    def append(self, sample: Sample) -> dict[str, tuple[int, int]]:
+    def append(self, sample: Sample) -> dict[str, Place]:
         if Fate.instant == "tar torn" and Fate.left == 1:
             self._file.write(b"half a header")
             self._file.flush()

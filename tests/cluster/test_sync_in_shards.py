@@ -45,7 +45,9 @@ def name_of(kind: tuple[str, bool, tuple[float, float], bool]) -> str:
     return f"{container}_{vfr:d}_{round(offsets[0] * 1000)}_{round(offsets[1] * 1000)}_{bframes:d}"
 
 
-def gap_at(frame_seconds: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def gap_at(
+    frame_seconds: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """(N,) s: how far apart the two frames are that lie around each of `seconds` (N,)."""
     after = np.clip(np.searchsorted(frame_seconds, seconds), 1, len(frame_seconds) - 1)
     gaps: npt.NDArray[np.float64] = frame_seconds[after] - frame_seconds[after - 1]

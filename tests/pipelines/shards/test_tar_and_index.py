@@ -6,10 +6,12 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
@@ -78,6 +80,7 @@ def test_the_index_points_at_the_same_bytes(tmp_path: Path) -> None:
                 member = archive.extractfile(f"{entry['key']}.{extension}")
                 assert member is not None
                 assert data[offset : offset + size] == member.read()
+                assert zlib.crc32(data[offset : offset + size]) == entry[f"crc32.{extension}"]
     assert set(FILTER_COLUMNS) <= set(index.column_names)
     assert json.loads(index.schema.metadata[b"mien"])["sha256"] == sha256
 
@@ -106,8 +109,9 @@ def test_any_payload_comes_back(payloads: list[bytes]) -> None:
         path, _, rows = write(Path(folder), [sample(f"k{n}", data) for n, data in enumerate(payloads)])
         data = path.read_bytes()
         for row, payload in zip(rows, payloads, strict=True):
-            offset, size = row.places["bin"]
-            assert data[offset : offset + size] == payload
+            place = row.places["bin"]
+            assert data[place.offset : place.offset + place.size] == payload
+            assert place.crc32 == zlib.crc32(payload)
 
 
 @pytest.fixture
@@ -144,6 +148,47 @@ def test_verify_names_an_index_of_another_shard(shard: tuple[bytes, bytes, str],
     assert any("lists 3 samples" in fault for fault in faults)
     assert any("points elsewhere" in fault for fault in faults)
     assert any("not in the index" in fault for fault in faults)
+
+
+def changed(index: bytes, columns: dict[str, list[int] | None]) -> bytes:
+    """The sidecar with these columns replaced, or, where None, taken out."""
+    table = pq.read_table(io.BytesIO(index))
+    for name, values in columns.items():
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(at)
+        table = table.remove_column(at)
+        if values is not None:
+            table = table.append_column(field, pa.array(values, field.type))
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    return out.getvalue()
+
+
+def test_verify_names_a_member_with_another_crc32(shard: tuple[bytes, bytes, str]) -> None:
+    data, index, sha256 = shard
+    table = pq.read_table(io.BytesIO(index))
+    assert {str(table.schema.field(f"crc32.{extension}").type) for extension in ("txt", "bin")} == {"uint32"}
+    sums = table["crc32.txt"].to_pylist()
+    wrong = changed(index, {"crc32.txt": [*sums[:-1], sums[-1] ^ 1]})
+    _, faults = check_shard(io.BytesIO(data), wrong, sha256=sha256, deep=False)
+    assert faults == [f"{KEYS[-1]}.txt: the index has another crc32"]
+
+
+def test_verify_passes_a_sidecar_from_before_there_were_crc32s(shard: tuple[bytes, bytes, str]) -> None:
+    data, index, sha256 = shard
+    old = changed(index, {f"crc32.{extension}": None for extension in ("json", "txt", "bin", "times.npy")})
+    assert check_shard(io.BytesIO(data), old, sha256=sha256, deep=True) == (KEYS, [])
+
+
+def test_a_tar_that_holds_what_is_no_file_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("file-clip-000000000-00.json")
+        info.type = tarfile.DIRTYPE
+        archive.addfile(info)
+    data = path.read_bytes()
+    _, faults = check_shard(io.BytesIO(data), b"", sha256=hashlib.sha256(data).hexdigest(), deep=False)
+    assert len(faults) == 1 and "not a plain file" in faults[0]
 
 
 @pytest.mark.parametrize("index", [b"", b"not parquet", b"PAR1" * 20])

@@ -10,7 +10,7 @@ from ingest.errors import ShardStoreError
 from pipelines.data import Sample, SegmentDone
 from pipelines.shards import write
 from pipelines.shards.index import encode_index, scan_tar
-from pipelines.shards.tar import TarWriter
+from pipelines.shards.tar import Place, TarWriter
 from pipelines.shards.write import WriteShards
 from tests.pipelines.shards.test_tar_and_index import sample
 
@@ -58,7 +58,7 @@ def test_the_index_made_again_from_the_tar_is_the_same_to_the_byte(tmp_path: Pat
 
 def test_nothing_of_a_torn_tar_is_ever_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class FullDisk(TarWriter):
-        def append(self, sample: Sample) -> dict[str, tuple[int, int]]:
+        def append(self, sample: Sample) -> dict[str, Place]:
             if sample.key.startswith("file-v-000000080"):
                 self._out.write(b"half a header")
                 raise OSError(28, "No space left on device")
