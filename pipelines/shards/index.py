@@ -1,10 +1,10 @@
 """The sidecar of a shard: `<shard>.parquet`, a row per sample, readable by anything that reads Parquet.
 
 Columns: `key`, every number of the sample that one would filter by, and for each member `offset.<ext>` and
-`size.<ext>` (int64, bytes from the start of the tar) and `crc32.<ext>` (uint32, zlib's, of those bytes, so that
-a reader that fetches one member notices a flipped byte in it); null where the sample has no such member. The
-shard's name, size and sha256 and the schema's version stand in the file's metadata. A sidecar without `crc32.*`
-is from before they were kept.
+`size.<ext>` (int64, bytes from the start of the tar) and `crc32.<ext>` (uint32, zlib's, of those bytes, so
+that a reader that fetches one member notices a flipped byte in it); null where the sample has no such
+member. The shard's name, size and sha256 and the schema's version stand in the file's metadata. A sidecar
+without `crc32.*` is from before they were kept.
 """
 
 from __future__ import annotations
