@@ -26,14 +26,20 @@ def talking_face(
 
     `require` says what a clip must have: ("speech", "face"), ("face",) for expressive faces whether or not
     anybody speaks, or ("speech",) for a corpus of sound, for which no picture is ever decoded.
+    What opens a video's file asks `fetch` for it first: another node may have fetched it.
     """
     only_speech = "speech" in require
     # A pause that does not end a clip must not hide the face either.
     pad_seconds = max(faces.pad_seconds, align.max_pause_seconds / 2)
     stages = [
         fetch,
-        dataclasses.replace(split, require=require),
-        dataclasses.replace(faces, look_at="speech" if only_speech else "all", pad_seconds=pad_seconds),
+        dataclasses.replace(split, require=require, local_media=fetch),
+        dataclasses.replace(
+            faces,
+            look_at="speech" if only_speech else "all",
+            pad_seconds=pad_seconds,
+            local_media=fetch,
+        ),
         dataclasses.replace(transcribe, require=require),
         dataclasses.replace(align, require=require),
         shards,

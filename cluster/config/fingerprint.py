@@ -18,7 +18,7 @@ from pipelines.weights.local import FOLDER_VARIABLE
 # Where things lie, how shards are packed, and how the run is driven change no sample.
 _SECTIONS = ("clip", "split", "faces", "transcribe", "align")
 ARCFACE = "arcface_w600k_mbf"
-_IMMATERIAL = frozenset({"resources", "fingerprint", "threads"})
+_IMMATERIAL = frozenset({"resources", "fingerprint", "threads", "local_media"})
 
 
 def fingerprint(settings: Settings) -> str:

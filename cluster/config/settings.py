@@ -21,8 +21,8 @@ from pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
 _FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms", "keep_uri")}
-_SPLIT = {HIDE: ("require", "resources")}
-_FACES = {HIDE: ("look_at", "resources")}
+_SPLIT = {HIDE: ("require", "local_media", "resources")}
+_FACES = {HIDE: ("look_at", "local_media", "resources")}
 _TRANSCRIBE = {HIDE: ("require", "resources")}
 _ALIGN = {HIDE: ("require", "min_seconds", "max_seconds", "fingerprint", "resources")}
 _SHARDS = {HIDE: ("uri", "spool", "run_id", "resources")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from ingest.errors import EmptyFileError, StorageError
 
 _STEP_BYTES = 64 << 20
 """How far ahead a download of unknown length reserves, in a cache that is large enough for it."""
+_HASHED_BYTES = 256 << 10
+"""At a time: fits into a core's cache."""
 
 
 class Slot:
@@ -81,6 +84,14 @@ class Slot:
         old, self._descriptor = self._descriptor, descriptor
         os.close(old)
         self.position = self._reserved = os.fstat(descriptor).st_size
+
+    def sha256(self) -> str:
+        """Of what was written."""
+        digest, at = hashlib.sha256(), 0
+        while chunk := os.pread(self._descriptor, min(_HASHED_BYTES, self.position - at), at):
+            digest.update(chunk)
+            at += len(chunk)
+        return digest.hexdigest()
 
     def _own_path(self) -> Path:
         if self._path is None:

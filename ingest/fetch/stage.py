@@ -163,10 +163,12 @@ class Fetch:
     def local_copy(self, media: MediaFile) -> Iterator[str]:
         """The path of `media` on this node, kept from eviction while the block lasts.
 
-        Fetched again where it was evicted, or where another node fetched it.
+        Fetched again where it was evicted, or where another node fetched it: from the copy that is kept, if
+        there is one. Only bytes of the same sha256 ever get a name in the cache.
 
         Raises:
-            ChangedFileError: what is there now has another sha256.
+            ChangedFileError: what is there now is another file.
+            FetchError: it came from a platform, and no copy is kept: asking again is outside of every budget.
         """
         uri = media.job.video.uri
         path = local_path(uri)
@@ -174,15 +176,9 @@ class Fetch:
             yield path
             return
         job = replace(media.job, media_uri=media.kept_uri or media.job.media_uri)
-        fresh = not self.cache.path_of(uri, _extension(uri)).exists()
-        if fresh and job.video.source in PLATFORMS and not job.media_uri:
-            # Asking again would be outside of every budget.
-            raise FetchError(
-                f"{media.key}: another node fetched it and no copy is kept; set acquire.keep_media to always"
-            )
-        with self._obtain(job) as got:
-            if fresh and sha256_of(str(got.path))[0] != media.sha256:
-                raise ChangedFileError(f"{redact(uri)}: it is another file than before; add it again")
+        with self._obtain(job, again=media) as got:
+            if got.path.stat().st_size != media.bytes:
+                raise _another_file(media)
             yield str(got.path)
 
     def release(self, media: MediaFile) -> None:
@@ -191,7 +187,8 @@ class Fetch:
             self.cache.release(Path(media.path))
 
     @contextmanager
-    def _obtain(self, job: Job) -> Iterator[Got]:
+    def _obtain(self, job: Job, *, again: MediaFile | None = None) -> Iterator[Got]:
+        """`again`: what it was when it was fetched first, and has to be still."""
         uri = job.video.uri
         scheme = urlsplit(uri).scheme
         got = Got()
@@ -202,6 +199,11 @@ class Fetch:
                 got.kept_uri = Keeper(self.keep_uri).find(job)
             if got.kept_uri:
                 read_kept(got.kept_uri, slot)
+            elif job.video.source in PLATFORMS and again is not None:
+                raise FetchError(
+                    f"{job.key}: it is not in this node's cache any more, or another node fetched it, and no "
+                    "copy is kept; set acquire.keep_media to always, then retry it"
+                )
             elif job.video.source in PLATFORMS:
                 got.take(self._platform().download(job.video, identity_of(job, self.identities), slot), slot)
             elif scheme in OBJECT_SCHEMES:
@@ -216,6 +218,8 @@ class Fetch:
                 got.announced = self._http.download(uri, slot, proxy=proxy)
             else:
                 raise RejectedRequestError(f"{redact(uri)}: {scheme}:// cannot be fetched; check the address")
+            if again is not None and slot.sha256() != again.sha256:
+                raise _another_file(again)
 
         with self.cache.obtain(uri, _extension(uri), download) as got.path:
             yield got
@@ -227,6 +231,12 @@ class Fetch:
             timeout_seconds=self.timeout_seconds,
             max_bytes=self.max_bytes,
         )
+
+
+def _another_file(media: MediaFile) -> ChangedFileError:
+    return ChangedFileError(
+        f"{redact(media.job.video.uri)}: it is another file than the one that was begun with; retry it"
+    )
 
 
 def _extension(uri: str) -> str:

@@ -25,10 +25,15 @@ class Frames:
     def __init__(self, media: MediaFile, *, threads: int) -> None:
         from pipelines.decode.frames import FrameReader
 
-        self.path = media.path
+        self._media = media
         self._reader: FrameReader = FrameReader(media, threads=threads)
         self._kept: list[Timed] = []
         self._kept_from, self._read_to = math.inf, -math.inf
+
+    def is_of(self, media: MediaFile) -> bool:
+        """Whether `media` is the same file. What was opened can be read on even if the file was removed and
+        fetched again since."""
+        return (self._media.path, self._media.sha256) == (media.path, media.sha256)
 
     def between(self, start: float, end: float, *, keep_from: float) -> Iterator[Timed]:
         """Frames with start <= seconds < end; those from `keep_from` on are kept for the next call."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 from ingest.errors import ConfigError
+from ingest.media import MediaFile
 from pipelines.data import ROW_HZ, Segment
+from pipelines.decode.local import LocalMedia, WhereItLies
 from pipelines.faces.assemble import face_track
 from pipelines.faces.cuts import find_cuts
 from pipelines.faces.detect import DETECTORS, Detector
@@ -48,6 +50,7 @@ class Faces:
     """A row without a frame so near in time is not visible."""
     same_person_cosine: Share = 0.4
     threads: AtLeastOne = 1
+    local_media: LocalMedia = field(default=WhereItLies(), repr=False)
     resources: Resources = field(default_factory=Resources)
     name: str = field(default="faces", init=False)
     _models: _Models | None = field(default=None, init=False, repr=False)
@@ -94,8 +97,11 @@ class Faces:
             min_face_pixels=self.min_face_pixels,
             rotation_degrees=segment.media.video.rotation_degrees,
         )
-        for span in merge_spans(wanted, self.pad_seconds, whole):
-            trails += self._follow(segment, rows_of(span), looker)
+        if spans := merge_spans(wanted, self.pad_seconds, whole):
+            with self.local_media.local_copy(segment.media) as path:
+                media = replace(segment.media, path=path)
+                for span in spans:
+                    trails += self._follow(media, rows_of(span), looker)
         embeddings = None if identity is None else [identity.embed(trail) for trail in trails]
         groups = group(trails, embeddings, self.same_person_cosine)
         tracks = tuple(
@@ -107,7 +113,7 @@ class Faces:
         uses = tuple(model.use for model in (detector, identity) if model is not None)
         yield replace(segment, tracks=tracks, models=segment.models + uses)
 
-    def _follow(self, segment: Segment, rows: range, looker: Looker) -> list[Trail]:
+    def _follow(self, media: MediaFile, rows: range, looker: Looker) -> list[Trail]:
         if not rows:
             return []
         settings = Following(
@@ -121,10 +127,10 @@ class Faces:
         )
         slack = self.max_offset_seconds + 1e-3
         film, self._film = self._film, None  # after an error the film is opened anew
-        if film is None or film.path != segment.media.path:
+        if film is None or not film.is_of(media):
             if film is not None:
                 film.close()
-            film = Frames(segment.media, threads=self.threads)
+            film = Frames(media, threads=self.threads)
         frames = film.between(
             rows.start / ROW_HZ - slack,
             (rows.stop - 1) / ROW_HZ + slack,

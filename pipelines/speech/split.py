@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipelines.data import (
     SegmentFailed,
     Span,
 )
+from pipelines.decode.local import LocalMedia, WhereItLies
 from pipelines.decode.sound import SoundStream
 from pipelines.ranges import NotNegative
 from pipelines.speech.cut import choose_cut
@@ -48,6 +49,7 @@ class Split:
     min_speech_seconds: NotNegative = 0.1
     min_silence_seconds: NotNegative = 0.2
     pad_seconds: NotNegative = 0.16
+    local_media: LocalMedia = field(default=WhereItLies(), repr=False)
 
     def __post_init__(self) -> None:
         lengths = (self.min_seconds, self.target_seconds, self.max_seconds)
@@ -76,7 +78,7 @@ class Split:
         elif media.audio is None:
             segments = self._even(media)
         else:
-            segments = self._until_it_breaks(media)
+            segments = self._local(media)
         done = media.job.done_starts_ms
         yield from (segment for segment in segments if int(segment.key.rsplit("-", 1)[1]) not in done)
 
@@ -87,11 +89,18 @@ class Split:
         for start, end in zip(cuts, [*cuts[1:], media.duration_seconds], strict=True):
             yield Segment(media=media, start=start, end=end, sound=None)
 
-    def _until_it_breaks(self, media: MediaFile) -> Iterator[Segment | SegmentDone | SegmentFailed]:
+    def _local(self, media: MediaFile) -> Iterator[Segment | SegmentDone | SegmentFailed]:
+        """As long as segments are still to come, the file is held here."""
+        with self.local_media.local_copy(media) as path:
+            yield from self._until_it_breaks(media, SoundStream(replace(media, path=path)))
+
+    def _until_it_breaks(
+        self, media: MediaFile, sound: SoundStream
+    ) -> Iterator[Segment | SegmentDone | SegmentFailed]:
         """Damage ends the file there; whole segments before it stand, whatever the timing of the run."""
         window = _Window()
         try:
-            yield from self._in_pauses(media, window)
+            yield from self._in_pauses(media, sound, window)
         except MediaError as error:
             if window.start == 0.0:
                 raise
@@ -104,9 +113,11 @@ class Split:
                 text=str(error),
             )
 
-    def _in_pauses(self, media: MediaFile, window: _Window) -> Iterator[Segment | SegmentDone]:
+    def _in_pauses(
+        self, media: MediaFile, sound: SoundStream, window: _Window
+    ) -> Iterator[Segment | SegmentDone]:
         self._vad.reset()
-        blocks = iter(SoundStream(media))
+        blocks = iter(sound)
         block = next(blocks, None)
         while block is not None:
             following = next(blocks, None)
