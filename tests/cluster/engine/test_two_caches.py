@@ -1,0 +1,71 @@
+"""Two nodes of a real Ray cluster, each with a media cache of its own: what one fetched, the other splits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.weights.local import FOLDER_VARIABLE, cache_folder
+from tests.clips import needs_weights
+from tests.films import make_sync_film
+from tests.ingest.fetch.server import LoopbackServer, Reply
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[3]
+
+# Each node has room for one worker, so that of two stages each has a node to itself.
+DRIVER = """
+import sys
+from ray.cluster_utils import Cluster
+from cluster.engine import Engine, PoolSpec
+from ingest.fetch import Fetch
+from ingest.media import Job, VideoRef
+from pipelines.speech.split import Split
+from pipelines.stage import DeadlineRule
+from tests.cluster.engine.stages import Recorder
+
+url, folder = sys.argv[1:]
+def room(name):
+    own = {"XDG_CACHE_HOME": f"{folder}/{name}"}
+    return {"num_cpus": 1, "object_store_memory": 100 << 20, "env_vars": own}
+
+cluster = Cluster(initialize_head=True, head_node_args=room("a"))
+cluster.add_node(**room("b"))
+cluster.wait_for_nodes()
+fetch = Fetch(allow_private_addresses=True, keep_uri=f"{folder}/kept", attempts=1)
+split = Split(local_media=fetch, require=("face",), min_seconds=5.0, target_seconds=6.0, max_seconds=8.0)
+rule = DeadlineRule(base=60.0)
+pools = [
+    PoolSpec(stage=fetch, workers=1, cpus=0.9, deadline=rule),
+    PoolSpec(stage=split, workers=1, cpus=0.9, deadline=rule, fan_out=True),
+]
+observer = Recorder([Job(video=VideoRef(source="http", id="film", uri=url))])
+Engine(pools, observer, address=cluster.address).run()
+print("segments", len(observer.finished_items), "failed", observer.failed_as)
+cluster.shutdown()
+"""
+
+
+def test_a_node_brings_what_the_other_fetched(tmp_path: Path) -> None:
+    needs_weights()
+    film = tmp_path / "film.mp4"
+    make_sync_film(film, container="mp4", seconds=20.0)
+    with LoopbackServer() as server:
+        server.pages["/film.mp4"] = [Reply(body=film.read_bytes()), Reply(status=410)]
+        driver = subprocess.run(
+            [sys.executable, "-c", DRIVER, server.url("/film.mp4"), str(tmp_path)],
+            cwd=ROOT,
+            env=os.environ | {FOLDER_VARIABLE: str(cache_folder())},  # it lies in XDG_CACHE_HOME, too
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert driver.stdout.splitlines()[-1:] == ["segments 3 failed {}"], driver.stderr[-3000:]
+        assert len(server.requests) == 1
+    copies = [path for name in "ab" for path in (tmp_path / name).rglob("*.mp4")]
+    assert [path.read_bytes() == film.read_bytes() for path in copies] == [True, True]
