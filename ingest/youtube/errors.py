@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ingest.errors import (
+    BotWallError,
     CookiesError,
     ExtractorError,
     FetchError,
@@ -28,6 +29,7 @@ from ingest.errors import (
 from ingest.storage.trouble import translate
 from ingest.youtube.phrases import VAGUE, phrase_in, seconds_until
 from ingest.youtube.secrets import Secrets
+from ingest.youtube.walls import is_sorry_page
 
 SESSION_PAUSE_SECONDS = 3600.0
 """YouTube's own word for how long a session that asked too much is refused ("for up to an hour")."""
@@ -194,7 +196,9 @@ def _by_status(error: BaseException, name: str) -> MienError | None:
     is_media = "googlevideo.com" in str(response.url)
     said = f"{name}: {'the media' if is_media else 'YouTube'} answered {status}"
     found: FetchError
-    if status in {402, 429}:
+    if status in {402, 429} and is_sorry_page(response.url):
+        found = BotWallError(f"{said} and a captcha; this identity is left alone for a while")
+    elif status in {402, 429}:
         found = RateLimitedError(f"{said}; this identity is left alone for a while")
     elif status == 407:
         found = ProxyError(f"{name}: the proxy wants another login (407); correct the identity's proxy")

@@ -31,6 +31,7 @@ from tests.youtube.zoo import TALK_SECONDS, Kind, every_kind, make_talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
+IDENTITIES = ("north", "south", "west")
 RAW = {
     Fault.REMOVED: "[youtube] {}: Video unavailable. This video has been removed by the uploader",
     Fault.PRIVATE: "[youtube] {}: Private video",
@@ -64,7 +65,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     with YouTubeDouble([kind.video for kind in kinds], password=PASSWORD, page_size=10) as youtube:
         ids = [kind.video.id for kind in kinds]
         youtube.results = {QUERIES[0]: ids[:25], QUERIES[1]: ids[15:]}
-        configure(folder, youtube, "north", "south")
+        configure(folder, youtube, *IDENTITIES)
         searched = mien("search", *QUERIES, folder=folder)
         live = [kind.video.id for kind in kinds if kind.video.fault is Fault.LIVE]
         added = mien("add", *(f"https://youtu.be/{each}" for each in live), folder=folder)
@@ -131,8 +132,10 @@ def test_status_counts_them(ran: Ran) -> None:
     acquisition = ran.status["acquisition"]
     assert acquisition["found"] == 40
     assert acquisition["fetched"] == states["done"]
-    (paused,) = [each for each in acquisition["identities"] if each["paused_until"] is not None]
-    assert paused["error_class"] == "RateLimitedError"  # of the media that answered 429, once
+    paused = [each for each in acquisition["identities"] if each["paused_until"] is not None]
+    # A page that answered 429, and media that did; through one identity, if both were asked at once.
+    assert 1 <= len(paused) <= 2
+    assert {each["error_class"] for each in paused} == {"RateLimitedError"}
     assert acquisition["waiting"]["put_off"] == 1
     assert acquisition["waiting"]["until"] > time.time() + 3600  # the premiere
 
@@ -196,7 +199,7 @@ def test_every_shard_is_as_it_was_committed(ran: Ran) -> None:
 
 def test_the_secrets_were_used_and_are_nowhere(ran: Ran) -> None:
     assert any("LOGIN_INFO" in request.cookies for request in ran.youtube.asked("/player"))
-    assert {request.identity for request in ran.youtube.requests} == {"north", "south"}
+    assert {request.identity for request in ran.youtube.requests} == set(IDENTITIES)
     status = mien("status", folder=ran.folder)
     shown = mien("config", "show", folder=ran.folder)
     stories = [mien("explain", "--", kind.video.id, folder=ran.folder) for kind in ran.kinds[-7:]]

@@ -85,6 +85,11 @@ def player_response(
     }
 
 
+def walled(video_id: str) -> Json:
+    """What the player within a watch page says to a visitor that is taken for a bot."""
+    return _refused(*_REFUSALS[Fault.BOT_WALL]) | {"videoDetails": {"videoId": video_id, "title": ""}}
+
+
 def _refused(status: str, reason: str, subreason: str) -> Json:
     message: Json = {"reason": {"simpleText": reason}}
     if subreason:

@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 from tests.youtube import pages
 from tests.youtube.filters import matching
 from tests.youtube.media import send_media
-from tests.youtube.player import player_response
+from tests.youtube.player import player_response, walled
 from tests.youtube.proxy import Handler, Incoming
 from tests.youtube.streams import streams_of
-from tests.youtube.video import MEDIA_FAULTS, PLAYER_FAULTS, Fault, Video
+from tests.youtube.video import MEDIA_FAULTS, PAGE_FAULTS, PLAYER_FAULTS, Fault, Video
 
 if TYPE_CHECKING:
     from tests.youtube.double import YouTubeDouble
@@ -24,6 +24,7 @@ Render = Callable[[Video, str, date], Json]
 
 _REFUSED = frozenset({Fault.RATE_LIMITED, Fault.SERVER_ERROR})
 _CONFIG = {"INNERTUBE_API_KEY": "double", "INNERTUBE_CONTEXT": {"client": {"visitorData": "double"}}}
+_SORRY = "https://www.google.com/sorry/index?continue=https://www.youtube.com/watch"
 _LIVE = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=500000,RESOLUTION=640x360\nhttps://manifest.googlevideo.com/a.m3u8\n"
 
 
@@ -32,10 +33,19 @@ def answer(youtube: YouTubeDouble, handler: Handler, incoming: Incoming, video_i
     path = incoming.path
     # A fault of the player is met when the player is asked, not when the page around it is.
     kinds = PLAYER_FAULTS if path.endswith("/player") else MEDIA_FAULTS if _is_media(path) else frozenset()
+    if path == "/watch":
+        kinds = PAGE_FAULTS
     fault = youtube.take_fault(video_id, kinds | _REFUSED)
-    if fault in _REFUSED:
-        status = 429 if fault is Fault.RATE_LIMITED else 503
+    if fault in _REFUSED or fault is Fault.PAGE_RATE_LIMITED:
+        status = 503 if fault is Fault.SERVER_ERROR else 429
         handler.send_text(status, {"error": {"code": status, "message": "Resource has been exhausted"}})
+    elif fault is Fault.PAGE_SORRY:
+        handler.send_response(302)
+        handler.send_header("Location", _SORRY)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+    elif path.startswith("/sorry/"):
+        handler.send_text(429, "<html>Our systems have detected unusual traffic</html>", "text/html")
     elif path.endswith("/player"):
         _player(youtube, handler, video_id, fault)
     elif _is_media(path):
@@ -51,7 +61,7 @@ def answer(youtube: YouTubeDouble, handler: Handler, incoming: Incoming, video_i
     elif path.endswith(".m3u8"):
         handler.send_text(200, _LIVE, "application/vnd.apple.mpegurl")
     elif incoming.host.endswith("youtube.com") and incoming.method == "GET":
-        _page(youtube, handler, incoming, video_id)
+        _page(youtube, handler, incoming, video_id, fault)
     else:
         handler.send_text(404, {})
 
@@ -176,7 +186,9 @@ def _listed(youtube: YouTubeDouble, name: str) -> list[Video]:
     return [youtube.videos[one] for one in youtube.playlists.get(name, [])]
 
 
-def _page(youtube: YouTubeDouble, handler: Handler, incoming: Incoming, video_id: str) -> None:
+def _page(
+    youtube: YouTubeDouble, handler: Handler, incoming: Incoming, video_id: str, fault: Fault | None
+) -> None:
     """A web page, with the configuration and the data that yt-dlp reads out of it."""
     listed = incoming.query.get("list")
     steps = [step for step in incoming.path.split("/") if step]
@@ -191,4 +203,6 @@ def _page(youtube: YouTubeDouble, handler: Handler, incoming: Incoming, video_id
         return
     text = json.dumps(data).replace("</", "<\\/")
     script = f"ytcfg.set({json.dumps(_CONFIG)});var ytInitialData = {text};"
+    if fault is Fault.PAGE_BOT_WALL:
+        script += f"var ytInitialPlayerResponse = {json.dumps(walled(video_id))};"
     handler.send_text(200, f"<html><script>{script}</script></html>", "text/html")

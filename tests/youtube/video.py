@@ -16,6 +16,11 @@ class Fault(StrEnum):
     SERVER_ERROR = "server error"  # HTTP 503
     SEARCH_CUT = "search cut"  # HTTP 500 to every page of results but the first
 
+    # The watch page alone; whoever asks the player is answered well.
+    PAGE_RATE_LIMITED = "page rate limited"  # HTTP 429
+    PAGE_SORRY = "page sorry"  # led to Google's captcha, which is HTTP 429 too
+    PAGE_BOT_WALL = "page bot wall"  # HTTP 200, and the player within the page says so
+
     # The player's answer, HTTP 200 as YouTube does it.
     BOT_WALL = "bot wall"
     SESSION_LIMIT = "session limit"  # "This content isn't available, try again later."
@@ -45,8 +50,11 @@ class Fault(StrEnum):
 
 
 PLAYER_FAULTS = frozenset(
-    fault for fault in Fault if not fault.name.startswith("MEDIA_") and fault is not Fault.SEARCH_CUT
+    fault
+    for fault in Fault
+    if not fault.name.startswith(("MEDIA_", "PAGE_")) and fault is not Fault.SEARCH_CUT
 )
+PAGE_FAULTS = frozenset(fault for fault in Fault if fault.name.startswith("PAGE_"))
 MEDIA_FAULTS = frozenset(fault for fault in Fault if fault.name.startswith("MEDIA_"))
 
 

@@ -46,6 +46,10 @@ OUTCOMES: dict[Fault, type[MienError] | None] = {
     Fault.RATE_LIMITED: RateLimitedError,
     Fault.SERVER_ERROR: FetchError,
     Fault.SEARCH_CUT: None,
+    # `player_skip` leaves the page unread here; test_walls.py reads it.
+    Fault.PAGE_RATE_LIMITED: None,
+    Fault.PAGE_SORRY: None,
+    Fault.PAGE_BOT_WALL: None,
     Fault.BOT_WALL: BotWallError,
     Fault.SESSION_LIMIT: RateLimitedError,
     Fault.PRIVATE: PrivateVideoError,

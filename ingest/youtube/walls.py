@@ -1,0 +1,44 @@
+"""Walls in front of pages: what a watch page shows where YouTube does not believe in the visitor.
+
+yt-dlp reads the page for its configuration alone and asks other clients on, so it says nothing of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import urlsplit
+
+from ingest.errors import MienError
+from ingest.youtube.phrases import phrase_in
+
+_PLAYER = re.compile(r"ytInitialPlayerResponse\s*=\s*(?=\{)")
+_SHUT = frozenset({"LOGIN_REQUIRED", "ERROR", "UNPLAYABLE"})
+
+
+def is_sorry_page(url: object) -> bool:
+    """Whether a request was led to Google's captcha."""
+    parts = urlsplit(str(url))
+    host = (parts.hostname or "").lower()
+    return parts.path.startswith("/sorry") and (host == "google.com" or host.endswith(".google.com"))
+
+
+def wall_in(page: bytes) -> str:
+    """The reason that the watch page's player gives, where it refuses the visitor and not the video; else "".
+
+    Only the player's own answer counts: anybody can write such words into a title.
+    """
+    text = page.decode("utf-8", "replace")
+    match = _PLAYER.search(text)
+    if match is None:
+        return ""
+    try:
+        answer, _ = json.JSONDecoder().raw_decode(text, match.end())
+    except ValueError:
+        return ""
+    status = answer.get("playabilityStatus") if isinstance(answer, dict) else None
+    if not isinstance(status, dict) or status.get("status") not in _SHUT:
+        return ""
+    reason = str(status.get("reason") or "")
+    kind: type[MienError] | None = phrase.kind if (phrase := phrase_in(reason)) else None
+    return reason if kind is not None and kind.circuit else ""
