@@ -80,7 +80,8 @@ class FaceTrack:
     blur: Float32
     """(T,) variance of the Laplacian of the crop's luma; NaN where not visible."""
     embedding: Float32 | None
-    """(D,) unit length, or None where the profile has no identity network."""
+    """(D,) unit length; None where nothing in the segment could be the same person (the face was not
+    interrupted, or was seen badly), or where the profile has no identity network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

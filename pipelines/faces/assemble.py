@@ -12,7 +12,7 @@ from pipelines.faces.identity import unit
 from pipelines.faces.tracks import Trail
 
 
-def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32] | None) -> FaceTrack:
+def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32 | None] | None) -> FaceTrack:
     """One track of one person's trails (in order of time, never overlapping), on the grid.
 
     Each trail is a shot of its own, also where two touch: there is a cut between them.
@@ -34,9 +34,10 @@ def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32
             shots[here] = shot
     visible = np.array([bool(crop) for crop in crops])
     embedding = None
-    if embeddings is not None:
+    known = [one for one in embeddings or () if one is not None]
+    if known:  # all, or there is one trail alone and nothing that it could be joined with
         weights = [len(trail.seconds) for trail in trails]
-        embedding = unit(np.average(np.stack(embeddings), axis=0, weights=weights).astype(np.float32))
+        embedding = unit(np.average(np.stack(known), axis=0, weights=weights).astype(np.float32))
     return FaceTrack(
         index=index,
         first_row=first,

@@ -32,7 +32,8 @@ _LUMA_WEIGHTS = {
 }
 _BT601, _BT709, _UNSPECIFIED = 5, 1, 2
 _FULL_RANGE = 2
-_DIRECT = frozenset({"yuv420p", "yuvj420p"})
+DIRECT = frozenset({"yuv420p", "yuvj420p"})
+"""Layouts whose planes are read as they are."""
 _BIPLANAR = ("nv12", "nv21", "p010", "p016")
 
 
@@ -55,17 +56,22 @@ def read_picture(frame: Any) -> Picture:
     elif matrix == _UNSPECIFIED:  # players' rule: high definition is BT.709
         matrix = _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
     full = full or name.startswith(("yuvj", "gray"))
-    if name not in _DIRECT:
+    if name not in DIRECT:
         levels = 2 if full else 1
         source = {} if frame.format.is_rgb else {"src_color_range": levels}
         frame = frame.reformat(format="yuv420p", dst_color_range=levels, threads=1, **source)
+    return Picture(
+        planes_of(frame), matrix, full, chroma_left=not full and ("420" in name or name.startswith(_BIPLANAR))
+    )
+
+
+def planes_of(frame: Any) -> Planes:
+    """Views (no copy) of the three planes of an 8-bit 4:2:0 av.VideoFrame."""
     y, u, v = (
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
         for plane in frame.planes
     )
-    return Picture(
-        (y, u, v), matrix, full, chroma_left=not full and ("420" in name or name.startswith(_BIPLANAR))
-    )
+    return y, u, v
 
 
 def warp_crop(picture: Picture, crop_from_stored: Float64) -> Planes:

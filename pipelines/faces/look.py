@@ -11,6 +11,7 @@ from pipelines.faces.crop import Picture, blur, encode, read_picture, warp_crop
 from pipelines.faces.detect import Detections, Detector, detection_size
 from pipelines.faces.geometry import compose, similarity, upright_from_stored
 from pipelines.faces.rows import Shown
+from pipelines.faces.small import small_picture
 from pipelines.faces.tracks import Look
 
 
@@ -27,8 +28,8 @@ class Looker:
         """The faces, in pixels of the upright picture."""
         picture = shown.picture
         width, height = detection_size(picture.width, picture.height, self._min_face_pixels)
-        small = picture.reformat(width, height, format="bgr24", threads=1).to_ndarray()
-        scale = np.array([picture.width / width, picture.height / height], np.float32)
+        small = small_picture(picture, width, height)
+        scale = np.array([picture.width / small.shape[1], picture.height / small.shape[0]], np.float32)
         if self._rotation_degrees % 180:
             scale = scale[::-1]
         if self._rotation_degrees:

@@ -13,7 +13,7 @@ from pipelines.decode.local import LocalMedia, WhereItLies
 from pipelines.faces.assemble import face_track
 from pipelines.faces.cuts import find_cuts
 from pipelines.faces.detect import DETECTORS, Detector
-from pipelines.faces.identity import Identity, group
+from pipelines.faces.identity import Identity, embed, group
 from pipelines.faces.look import Looker
 from pipelines.faces.reading import Frames
 from pipelines.faces.rows import merge_spans, rows_of, shown_frames
@@ -102,8 +102,9 @@ class Faces:
                 media = replace(segment.media, path=path)
                 for span in spans:
                     trails += self._follow(media, rows_of(span), looker)
-        embeddings = None if identity is None else [identity.embed(trail) for trail in trails]
-        groups = group(trails, embeddings, self.same_person_cosine)
+        cosine = self.same_person_cosine
+        embeddings = None if identity is None else embed(trails, identity.features, cosine)
+        groups = group(trails, embeddings, cosine)
         tracks = tuple(
             face_track(
                 number, [trails[at] for at in members], embeddings and [embeddings[at] for at in members]

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("cost", "steady", "hour", "many", "http", "engine", "decode")
+SECTIONS = ("cost", "steady", "hour", "many", "http", "engine", "stalls", "decode")
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def measure(chosen: list[str], folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    from tests.bench import cost, http, volume
+    from tests.bench import cost, http, stalls, volume
     from tests.bench.film import talk_film
 
     found: dict[str, Any] = {}
@@ -68,6 +68,9 @@ def measure(chosen: list[str], folder: Path, arguments: argparse.Namespace) -> d
     if "engine" in chosen:
         print("── engine: five stages that do nothing", flush=True)
         subprocess.run([sys.executable, "-m", "tests.bench.engine"], check=True)
+    if "stalls" in chosen:
+        found["stalls"] = stalls.measure(folder)
+        stalls.show(found["stalls"])
     if "decode" in chosen:
         print("── decode: CPU seconds per video-second", flush=True)
         film = talk_film(folder, 60.0, media=arguments.media)

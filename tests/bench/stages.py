@@ -57,7 +57,7 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
     from ingest.fetch.stage import Fetch
     from pipelines.align.stage import Align
     from pipelines.faces.detect import Scrfd
-    from pipelines.faces.identity import LOOKS, Identity
+    from pipelines.faces.identity import Identity
     from pipelines.faces.stage import Faces
     from pipelines.shards.write import WriteShards
     from pipelines.speech.split import Split
@@ -81,7 +81,7 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
     put(WriteShards, "flush", _clocked(WriteShards.flush, fed.stage_seconds, "shards", None))
 
     follow = Faces.__call__
-    find, embed, hear = Scrfd.find, Identity.embed, BatchedInferencePipeline.transcribe
+    find, features, hear = Scrfd.find, Identity.features, BatchedInferencePipeline.transcribe
 
     def finding(self: Any, picture: Any) -> Any:
         if fed.picture_count % KEEP_EVERY == 0:
@@ -93,9 +93,9 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
         fed.pad_seconds = self.pad_seconds
         return follow(self, segment)
 
-    def embedding(self: Any, trail: Any) -> Any:
-        fed.embeddings.append(min(LOOKS, len(trail.looks)))
-        return embed(self, trail)
+    def embedding(self: Any, jpegs: Any) -> Any:
+        fed.embeddings.append(len(jpegs))
+        return features(self, jpegs)
 
     def hearing(self: Any, sound: Any, **options: Any) -> Any:
         again = bool(fed.heard) and fed.heard[-1][0] is sound
@@ -104,7 +104,7 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
 
     put(Faces, "__call__", following)
     put(Scrfd, "find", finding)
-    put(Identity, "embed", embedding)
+    put(Identity, "features", embedding)
     put(BatchedInferencePipeline, "transcribe", hearing)
     try:
         before = cpu_seconds()

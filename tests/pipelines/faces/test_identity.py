@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from pipelines.faces.identity import group, unit
+from pipelines.faces.identity import LOOKS, embed, group, unit
 from pipelines.faces.tracks import Look, Trail
 
 PEOPLE = np.eye(3, 8, dtype=np.float32)
@@ -47,3 +49,24 @@ def test_faces_seen_badly_are_not_joined() -> None:
 
 def test_no_trails() -> None:
     assert group([], [], 0.4) == []
+
+
+def test_only_trails_that_could_be_joined_are_embedded_and_only_the_doubtful_looked_at_again() -> None:
+    # Two of one person, one of another, one like neither nor both; one seen at the same time as all; one dark.
+    people = {b"a": [1.0, 0.0, 0.0], b"A": [0.99, 0.1, 0.0], b"b": [0.0, 1.0, 0.0], b"?": [0.45, 0.0, 0.9]}
+    trails = [trail(0, 50), trail(60, 90), trail(100, 150), trail(160, 200), trail(0, 200), trail(210, 250)]
+    for one, name in zip(trails, (b"a", b"A", b"b", b"?", b"x", b"y"), strict=True):
+        one.looks[:] = [Look(name, look.luma, look.blur) for look in one.looks]
+    for look in range(len(trails[5].looks)):
+        trails[5].looks[look] = Look(b"y", trails[5].looks[look].luma, 1.0)
+    asked: list[bytes] = []
+
+    def features(jpegs: Sequence[bytes]) -> np.ndarray:
+        asked.extend(jpegs)
+        return unit(np.array([people[jpeg] for jpeg in jpegs], np.float32))
+
+    found = embed(trails, features, 0.4)
+    assert [one is not None for one in found] == [True, True, True, True, False, False]
+    # "?" is in doubt with both of the first two; "b" with nobody.
+    assert [asked.count(name) for name in (b"a", b"A", b"b", b"?")] == [1 + LOOKS, 1 + LOOKS, 1, 1 + LOOKS]
+    assert group(trails, found, 0.4)[0][:2] == [0, 1]
