@@ -52,7 +52,7 @@ def test_no_trails() -> None:
 
 
 def test_only_trails_that_could_be_joined_are_embedded_and_only_the_doubtful_looked_at_again() -> None:
-    # Two of one person, one of another, one like neither nor both; one seen at the same time as all; one dark.
+    # Two of one person, one of another, one like neither nor both; one seen along with all; one dark.
     people = {b"a": [1.0, 0.0, 0.0], b"A": [0.99, 0.1, 0.0], b"b": [0.0, 1.0, 0.0], b"?": [0.45, 0.0, 0.9]}
     trails = [trail(0, 50), trail(60, 90), trail(100, 150), trail(160, 200), trail(0, 200), trail(210, 250)]
     for one, name in zip(trails, (b"a", b"A", b"b", b"?", b"x", b"y"), strict=True):
