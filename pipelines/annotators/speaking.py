@@ -24,6 +24,8 @@ MOUTH = (42, 80, 86, 116)
 """x0, y0, x1, y1 in pixels of the 128 px crop: lips, and the chin that moves with them."""
 REST = (32, 34, 96, 78)
 FACE = (32, 32, 96, 120)
+BOTH = (32, 34, 96, 116)
+"""What holds MOUTH and REST."""
 LAG_SECONDS = 0.12
 MAX_LAG_SECONDS = 0.2
 FLOOR = 0.03
@@ -47,7 +49,7 @@ def mouth_motion(luma: UInt8, seconds: Float64) -> Float32:
     now, then = _pairs(np.asarray(seconds, np.float64))
     if not len(now):
         return motion
-    small = _soft(luma.reshape(len(luma), _GRID, 2, _GRID, 2).mean((2, 4), dtype=np.float32))
+    small = _soft(_halved(luma))
     face = small[_area(FACE)]
     mean, spread = face.mean((1, 2)), face.std((1, 2))
     small = (small - mean[:, None, None]) / np.maximum(spread, 8.0)[:, None, None]
@@ -97,25 +99,44 @@ def _pairs(seconds: Float64) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]
 
 def _remainders(then: Float32, now: Float32) -> tuple[Float32, Float32]:
     """(N,) root mean squares, over REST and MOUTH, of what head motion and light leave of `now` - `then`."""
-    middle, difference = (then + now) / 2, now - then
-    dy, dx = np.gradient(middle, axis=(1, 2))
-    y, x = (np.mgrid[:_GRID, :_GRID] / _GRID - 0.5).astype(np.float32)
+    # Only what holds both areas, and a pixel about it for the gradients.
+    there = _area(BOTH)
+    wide = slice(None), *(slice(side.start - 1, side.stop + 1) for side in there[1:])
+    middle, difference = (then[wide] + now[wide]) / 2, (now - then)[there]
+    dy = (middle[:, 2:, 1:-1] - middle[:, :-2, 1:-1]) / 2
+    dx = (middle[:, 1:-1, 2:] - middle[:, 1:-1, :-2]) / 2
+    middle = middle[:, 1:-1, 1:-1]
+    y, x = (np.mgrid[there[1:]] / _GRID - 0.5).astype(np.float32)
     causes = np.stack([dx, dy, dx * x + dy * y, dy * x - dx * y, middle, np.ones_like(middle)], -1)
     rest, rest_seen = (
-        part[_area(REST)].reshape(len(then), -1, part.shape[-1] if part.ndim == 4 else 1)
+        part[_area(REST, BOTH)].reshape(len(then), -1, part.shape[-1] if part.ndim == 4 else 1)
         for part in (causes, difference)
     )
     normal = rest.transpose(0, 2, 1) @ rest + 1e-2 * np.eye(6, dtype=np.float32)
     weights = np.linalg.solve(normal, rest.transpose(0, 2, 1) @ rest_seen)
     left_rest = rest_seen[..., 0] - (rest @ weights)[..., 0]
-    mouth = causes[_area(MOUTH)].reshape(len(then), -1, 6)
-    left_mouth = difference[_area(MOUTH)].reshape(len(then), -1) - (mouth @ weights)[..., 0]
+    mouth = causes[_area(MOUTH, BOTH)].reshape(len(then), -1, 6)
+    left_mouth = difference[_area(MOUTH, BOTH)].reshape(len(then), -1) - (mouth @ weights)[..., 0]
     return np.sqrt((left_rest**2).mean(1)), np.sqrt((left_mouth**2).mean(1))
 
 
-def _area(box: tuple[int, int, int, int]) -> tuple[slice, slice, slice]:
+def _area(
+    box: tuple[int, int, int, int], within: tuple[int, int, int, int] = (0, 0, 128, 128)
+) -> tuple[slice, slice, slice]:
     x0, y0, x1, y1 = (round(side * _GRID / 128) for side in box)
-    return slice(None), slice(y0, y1), slice(x0, x1)
+    left, top = (round(side * _GRID / 128) for side in within[:2])
+    return slice(None), slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+
+
+def _halved(luma: UInt8) -> Float32:
+    """(N, 32, 32) means of four. OpenCV takes all as one tall picture: 25 times faster than NumPy's mean."""
+    import cv2
+
+    tall = luma.reshape(-1, 2 * _GRID).astype(np.float32)
+    size = (_GRID, len(luma) * _GRID)
+    return np.asarray(cv2.resize(tall, size, interpolation=cv2.INTER_AREA), np.float32).reshape(
+        -1, _GRID, _GRID
+    )
 
 
 def _soft(small: Float32) -> Float32:

@@ -171,5 +171,6 @@ def blur(luma: UInt8) -> float:
     """Variance of the Laplacian of a crop's luma; small is blurred (Pech-Pacheco et al. 2000)."""
     import cv2
 
-    deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1]
-    return float(deviation[0, 0]) ** 2
+    edges = cv2.Laplacian(luma, cv2.CV_16S)
+    mean = cv2.sumElems(edges)[0] / edges.size
+    return float(cv2.norm(edges, cv2.NORM_L2SQR) / edges.size - mean * mean)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from pipelines.data import Float32, Float64
@@ -60,18 +62,21 @@ def inverse(transform: Float64) -> Float64:
     return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]])
 
 
+@lru_cache(maxsize=16)
 def upright_from_stored(rotation_degrees: int, width_pixels: int, height_pixels: int) -> Float64:
     """(2, 3) map from pixels of the stored picture (of that width and height) to pixels of the upright one.
 
     `rotation_degrees` is the clockwise turn that makes the stored picture upright: 0, 90, 180 or 270.
     """
     right, bottom = width_pixels - 1.0, height_pixels - 1.0
-    return {
+    upright: Float64 = {
         0: np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
         90: np.array([[0.0, -1.0, bottom], [1.0, 0.0, 0.0]]),
         180: np.array([[-1.0, 0.0, right], [0.0, -1.0, bottom]]),
         270: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, right]]),
     }[rotation_degrees % 360]
+    upright.setflags(write=False)  # kept, and given to all
+    return upright
 
 
 def overlap(first: Float32, second: Float32) -> Float32:
