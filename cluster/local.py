@@ -174,6 +174,8 @@ class LocalEngine:
             name=self._pools[position].name,
             queued=0,
             queued_bytes=0,
+            peak_queued=0,
+            peak_queued_bytes=0,
             workers=1,
             starting=0,
             busy=0,

@@ -10,7 +10,7 @@ from cluster.engine.errors import classify, error_named, is_media_fault, never_a
 from cluster.engine.interface import ErrorInfo, Observer
 from cluster.engine.pool import Pool
 from cluster.engine.worker import Call, Inbox, Kind, Task, Worker
-from ingest.errors import Policy
+from ingest.errors import DeadlineExceededError, Policy
 
 
 class Flow:
@@ -228,6 +228,7 @@ class Flow:
             self._fail(pool, task, replace(info, attempts=task.attempts))
         else:
             pool.retried += 1
+            task.was_late = info.error_class == DeadlineExceededError.__name__
             pool.push_suspect(task)
 
     def _charge_pool(self, pool: Pool, worker: Worker, info: ErrorInfo) -> None:

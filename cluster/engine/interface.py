@@ -79,6 +79,9 @@ class PoolSnapshot:
     queued: int
     queued_bytes: int
     """Of the queue and of results promised to it."""
+    peak_queued: int
+    peak_queued_bytes: int
+    """The most that the queue ever held."""
     workers: int
     starting: int
     busy: int

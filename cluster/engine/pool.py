@@ -13,8 +13,9 @@ _LOOK_AHEAD = 8
 _HOMES_KEPT = 4096
 _FIRST_GUESS_BYTES = 8 * MIB
 _SUSPECT_SHARE = 20
-"""A suspect waits for an empty queue, but no longer than this many of its own deadlines: so retries of
-items that hang cost a saturated pool 5 % of its time at most, and are not put off for ever."""
+"""A suspect waits until nothing else does or will, but no longer than this many of its own deadlines, nor
+sooner after another: so retries of items that hang cost the others 5 % of the time at most, and are not put
+off for ever."""
 
 
 class Pool:
@@ -24,6 +25,7 @@ class Pool:
         self.spec = spec
         self.gathers = spec.gathers
         self.next: Pool | None = None
+        self._before = before
         if before is not None:
             before.next = self
         self._pickled_stage = pickled_stage
@@ -31,8 +33,10 @@ class Pool:
         self.workers: set[Worker] = set()
         self.queue: deque[Task] = deque()
         self.suspects: deque[Task] = deque()
-        """Charged once already: each runs alone, when nothing else waits."""
+        """Charged once already: each runs alone, when nothing else waits or is on its way here."""
+        self._next_suspect_at = 0.0
         self.queued_bytes = 0
+        self.peak_queued = self.peak_queued_bytes = 0
         self.promised = 0
         self.promised_bytes = 0
         feeding = (before or self).spec
@@ -81,14 +85,24 @@ class Pool:
         return self.cap - self.queued - self.promised
 
     def push(self, task: Task, *, front: bool = False) -> None:
-        self.queued_bytes += task.nbytes
         (self.queue.appendleft if front else self.queue.append)(task)
+        self._count(task)
 
     def push_suspect(self, task: Task) -> None:
+        """Those that were late come last: each may take another deadline. And a death may have been charged to
+        an innocent, whose reply went down with the worker that the call behind it killed."""
+        task.run_alone_by = time.monotonic() + self._suspect_wait_seconds(task)
+        places = (n for n, other in enumerate(self.suspects) if other.was_late and not task.was_late)
+        self.suspects.insert(next(places, len(self.suspects)), task)
+        self._count(task)
+
+    def _count(self, task: Task) -> None:
         self.queued_bytes += task.nbytes
-        wait = _SUSPECT_SHARE * self.spec.deadline.seconds(task.seconds)
-        task.run_alone_by = time.monotonic() + wait
-        self.suspects.append(task)
+        self.peak_queued = max(self.peak_queued, self.queued)
+        self.peak_queued_bytes = max(self.peak_queued_bytes, self.queued_bytes)
+
+    def _suspect_wait_seconds(self, task: Task) -> float:
+        return _SUSPECT_SHARE * self.spec.deadline.seconds(task.seconds)
 
     def promise(self) -> int | None:
         """Room in the *next* queue for one result: the bytes set aside, or None where there is no room.
@@ -100,14 +114,16 @@ class Pool:
         if after is None:
             return -1
         guess = self._largest_output
-        waiting = after.queued + after.promised
-        if waiting and (
-            after.free_items < 1 or after.queued_bytes + after.promised_bytes + guess > after.spec.queue_bytes
-        ):
+        if not after._takes(guess):
             return None
         after.promised += 1
         after.promised_bytes += guess
         return guess
+
+    def _takes(self, nbytes: int) -> bool:
+        return not (self.queued + self.promised) or (
+            self.free_items >= 1 and self.queued_bytes + self.promised_bytes + nbytes <= self.spec.queue_bytes
+        )
 
     def _redeem(self, promised_bytes: int) -> None:
         if self.next is not None and promised_bytes >= 0:
@@ -128,13 +144,15 @@ class Pool:
 
     # The choice
 
-    def choose(self) -> tuple[Task, Worker] | None:
-        """Takes the next task out of the queue, with the worker to run it; None where either is missing."""
+    def choose(self, *, hurry: bool = False) -> tuple[Task, Worker] | None:
+        """Takes the next task out of the queue, with the worker to run it; None where either is missing.
+        `hurry`: nothing will come into this queue any more, whatever the pools before it have."""
         level = next((level for level, bucket in enumerate(self._buckets) if bucket), None)
-        if level is None or not (self.queue or self.suspects):
+        suspect = self._suspect_may_run(hurry)
+        if level is None or not (self.queue or suspect):
             return None
         bucket = self._buckets[level]
-        if self.suspects and (not self.queue or time.monotonic() > self.suspects[0].run_alone_by):
+        if suspect:
             if level > 0:
                 return None
             worker = next((worker for worker in bucket if not worker.held), next(iter(bucket)))
@@ -142,11 +160,37 @@ class Pool:
                 self.flush(worker)
                 return None
             task = self.suspects.popleft()
+            self._next_suspect_at = time.monotonic() + self._suspect_wait_seconds(task)
             worker.alone = True
             return self._taken(task, worker)
         if self.queue[0].hindered and level > 0:
             return None
         return self._nearest(bucket)
+
+    def _suspect_may_run(self, hurry: bool) -> bool:
+        if not self.suspects:
+            return False
+        if not self.queue and (hurry or not self._is_supplied) and not self._innocents_run:
+            return True
+        return time.monotonic() > max(self.suspects[0].run_alone_by, self._next_suspect_at)
+
+    @property
+    def _is_supplied(self) -> bool:
+        """Whether more comes into this queue while its suspects wait. That it is empty does not say: in front
+        of a stage that is faster than the one before it, it is so most of the time."""
+        before = self._before
+        if before is None:
+            return False  # inputs come as soon as there is room
+        return self.promised > 0 or (self._takes(before._largest_output) and not before._is_through)
+
+    @property
+    def _innocents_run(self) -> bool:
+        """They come back to the queue if what runs before them takes their worker down."""
+        return any(worker.calls and worker.ready and not worker.alone for worker in self.workers)
+
+    @property
+    def _is_through(self) -> bool:
+        return self.quiet and (self._before is None or self._before._is_through)
 
     def _nearest(self, bucket: dict[Worker, None]) -> tuple[Task, Worker]:
         """Of the least loaded workers, one that had a task's sibling last (its decoder need not seek).
@@ -171,7 +215,7 @@ class Pool:
 
     # Submission
 
-    def dispatch(self) -> None:
+    def dispatch(self, *, hurry: bool = False) -> None:
         """Hands out what there is room for downstream."""
         if self.spec.fan_out:
             self._pull_streams()
@@ -181,7 +225,7 @@ class Pool:
             promised = self.promise()
             if promised is None:
                 return
-            chosen = self.choose()
+            chosen = self.choose(hurry=hurry)
             if chosen is None:
                 self._redeem(promised)
                 return
@@ -223,13 +267,16 @@ class Pool:
 
     @property
     def quiet(self) -> bool:
-        return not (self.queue or self.suspects or self.calls)
+        """Nothing waits or runs here. (Between two pulls, a fan-out waits for room.)"""
+        return not (self.queue or self.suspects or self.calls or self._streaming)
 
     def snapshot(self) -> PoolSnapshot:
         return PoolSnapshot(
             name=self.spec.name,
             queued=self.queued,
             queued_bytes=self.queued_bytes + self.promised_bytes,
+            peak_queued=self.peak_queued,
+            peak_queued_bytes=self.peak_queued_bytes,
             workers=len(self.workers),
             starting=sum(not worker.ready for worker in self.workers),
             busy=sum(bool(worker.calls) and worker.ready for worker in self.workers),

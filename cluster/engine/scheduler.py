@@ -227,7 +227,7 @@ class Engine:
 
     def _dispatch(self) -> None:
         for pool in reversed(self._pools):
-            pool.dispatch()
+            pool.dispatch(hurry=self._stopping)
             if self._stopping and pool.gathers:
                 return  # what is before it is left for the next run
 

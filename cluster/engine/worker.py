@@ -28,6 +28,8 @@ class Task:
     """Key of the input of the last fan-out above it: its video."""
     attempts: int = 0
     """Deaths and deadlines charged to it."""
+    was_late: bool = False
+    """The last of them was a deadline."""
     hindered: bool = False
     """It lost time to another's death already: it never waits behind another's call again."""
     passed_over: int = 0

@@ -44,6 +44,17 @@ class Parcel:
             return False
         return True
 
+    def note(self, stage: str) -> None:
+        """Into the order of events that `noted` reads: small appends of all processes are whole lines."""
+        if self.folder:
+            with (Path(self.folder) / f"{stage}.log").open("a") as file:
+                file.write(f"{self.key}\n")
+
+
+def noted(folder: Path, stage: str) -> list[str]:
+    """Keys of the parcels with a folder, in the order in which `stage` began with them, each attempt."""
+    return (folder / f"{stage}.log").read_text().split()
+
 
 class Unpicklable:
     def __reduce__(self) -> Any:
@@ -65,10 +76,11 @@ def obey(order: str, parcel: Parcel, stage: str) -> None:
             return
         order = order.removesuffix(" once")
     what, _, amount = order.partition(" ")
-    if what == "sleep":
-        time.sleep(float(amount))
-    elif what == "hang":
-        time.sleep(1000)
+    if what in ("sleep", "hang"):
+        time.sleep(float(amount or 1000))
+    elif what == "gate":
+        while not (Path(parcel.folder) / "open").exists():
+            time.sleep(0.01)
     elif what == "hang-in-c":
         ctypes.PyDLL(None).sleep(1000)  # holds the interpreter's lock
     elif what == "die":
@@ -98,6 +110,7 @@ class Obey:
         obey(self._setup, Parcel(key="setup"), self.name)
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
+        parcel.note(self.name)
         order = parcel.orders.get(self.name, "")
         if order == "drop":
             return

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.engine import Engine, Observer, PoolSpec, Snapshot
+from cluster.engine.worker import Task
 from cluster.local import LocalEngine
 from ingest.errors import InfeasibleError
 from tests.cluster.engine.stages import Gather, Obey, Parcel, Recorder, Split, parcels, pool
@@ -89,10 +90,18 @@ def test_an_item_that_always_kills_the_gathering_worker_is_given_up_alone() -> N
     assert observer.failed_as == {"p013": "WorkerDiedError", "p020": "UnexpectedError"}
 
 
-def test_old_gatherings_are_flushed() -> None:
-    observer = Recorder(parcels(6, a={5: "sleep 4"}))
+def test_old_gatherings_are_flushed(tmp_path: Path) -> None:
+    """The last parcel does not come before the others are out, who are too few to come out by themselves."""
+    observer = Recorder([replace(item, folder=str(tmp_path)) for item in parcels(6, a={5: "gate"})])
+
+    def open_gate(box: Any) -> None:
+        if len(observer.boxed) == 5:
+            (tmp_path / "open").touch()
+
+    observer.on_finished = open_gate
     Engine([pool(Obey("a")), pool(Gather(size=100), flush_seconds=1)], observer).run()
-    assert [len(box.acknowledges) for box in observer.finished_items] == [5, 1]
+    assert observer.boxed == Counter(f"p{number:03d}" for number in range(6))
+    assert observer.finished_items[-1].acknowledges == ("p005",)
 
 
 def test_much_held_is_flushed() -> None:
@@ -102,22 +111,18 @@ def test_much_held_is_flushed() -> None:
     assert observer.boxed == Counter(f"p{number:03d}" for number in range(40))
 
 
-def test_queues_stay_under_their_caps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fast fan-out of 1 MB items before a slow stage: at every event, not only at ticks."""
-    from cluster.engine.pool import Pool
+def test_queues_stay_under_their_caps(tmp_path: Path) -> None:
+    """A fast fan-out of 1 MB items before a stage that does nothing until its queue is as full as it gets."""
+    gated = [replace(item, folder=str(tmp_path), orders={"b": "gate"}) for item in parcels(4)]
+    observer = Recorder(gated)
 
-    peaks: dict[str, list[int]] = {}
-    push = Pool.push
+    def open_gate(snapshot: Snapshot) -> None:
+        split, a, b = snapshot.pools
+        stuck = observer.snapshots[-3:]
+        if len(stuck) == 3 and b.queued and all(before.pools[:2] == (split, a) for before in stuck):
+            (tmp_path / "open").touch()
 
-    def watched(self: Pool, *arguments: Any, **more: Any) -> None:
-        push(self, *arguments, **more)
-        items, size = peaks.setdefault(self.spec.name, [0, 0])
-        peaks[self.spec.name] = [max(items, self.queued), max(size, self.queued_bytes)]
-
-    monkeypatch.setattr(Pool, "push", watched)
-    items = parcels(4, b={})
-    slow = {f"b{n}": "" for n in range(1)}
-    observer = Recorder([replace(item, orders=slow | {"b": "sleep 0.02"}) for item in items])
+    observer.on_tick = open_gate
     specs = [
         pool(Split(count=30, body=1_000_000), fan_out=True),
         pool(Obey("a"), queue_items=6),
@@ -125,8 +130,9 @@ def test_queues_stay_under_their_caps(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     Engine(specs, observer).run()
     assert len(observer.finished_items) == 120
-    assert peaks["a"][0] <= 6
-    assert 3_000_000 <= peaks["b"][1] <= 5_000_000
+    _, a, b = observer.snapshots[-1].pools
+    assert 2 <= a.peak_queued <= 6
+    assert 3_000_000 <= b.peak_queued_bytes <= 5_000_000
 
 
 def test_an_item_larger_than_the_cap_still_passes() -> None:
@@ -157,11 +163,9 @@ def test_what_the_observer_raises_ends_the_run_after_a_flush() -> None:
     assert len(observer.finished_items) <= 1
 
 
-def test_a_lost_payload_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_payload_is_told_and_the_rest_goes_on() -> None:
     """An object whose owner has died is as lost as one whose node has."""
     import ray
-
-    from cluster.engine.pool import Pool
 
     class Owner:
         def put(self) -> list[Any]:
@@ -170,16 +174,22 @@ def test_a_lost_payload_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyP
     owner = ray.remote(Owner).options(num_cpus=0).remote()
     (orphan,) = ray.get(owner.put.remote())
     ray.kill(owner)
-    push = Pool.push
+    with pytest.raises(ray.exceptions.ObjectLostError):
+        while True:  # until it is gone: the node keeps it until it knows of the death
+            ray.get(orphan)
 
-    def losing(self: Pool, task: Any, **more: Any) -> None:
-        if task.key == "p003" and self.spec.name == "b":
-            task.payload = orphan
-        push(self, task, **more)
+    class Losing(Recorder):
+        def reported(self, stage: str, item: Parcel) -> bool:
+            """The fourth leaves the one stage and comes to the next as something that is not there."""
+            if item.key == "p003":
+                engine._pools[1].push(
+                    Task(key="p003", seconds=1.0, nbytes=1, payload=orphan, index=None, parent="p003")
+                )
+            return item.key != "p003"
 
-    monkeypatch.setattr(Pool, "push", losing)
-    observer = Recorder(parcels(8))
-    Engine([pool(Obey("a")), pool(Obey("b"))], observer).run()
+    observer = Losing(parcels(8))
+    engine = Engine([pool(Obey("a"), report=True), pool(Obey("b"))], observer)
+    engine.run()
     assert observer.lost_keys == ["p003"]
     assert observer.keys == [f"p{number:03d}" for number in range(8) if number != 3]
     assert not observer.failures

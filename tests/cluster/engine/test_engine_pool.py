@@ -3,6 +3,8 @@
 import math
 from collections import Counter
 
+import pytest
+
 from cluster.engine.errors import classify, error_named
 from cluster.engine.pool import Pool
 from cluster.engine.worker import Call, Kind, Task, Worker
@@ -14,6 +16,7 @@ def a_pool(workers: int = 2, **more: object) -> tuple[Pool, list[Worker]]:
     made = Pool(pool(Obey("a"), workers=workers, **more), pickled_stage=b"", before=None, last=True)
     ready = [Worker(spec=made.spec, handle=None, inbox=lambda *_: None, ready=True) for _ in range(workers)]
     for worker in ready:
+        made.workers.add(worker)
         made.place(worker)
     return made, ready
 
@@ -154,3 +157,94 @@ def test_errors_survive_the_way_through_their_names() -> None:
     assert type(error_named(info.error_class, info.text)) is StorageError
     assert type(error_named("OutOfMemoryError", "x")) is OutOfMemoryError
     assert type(error_named("Policy", "x")) is UnexpectedError
+
+
+def two_pools(**more: object) -> tuple[Pool, Pool, list[Worker]]:
+    """The second with a worker."""
+    first = Pool(pool(Obey("a")), pickled_stage=b"", before=None, last=False)
+    second = Pool(pool(Obey("b"), **more), pickled_stage=b"", before=first, last=True)
+    worker = Worker(spec=second.spec, handle=None, inbox=lambda *_: None, ready=True)
+    second.place(worker)
+    return first, second, [worker]
+
+
+def test_a_suspect_waits_for_what_is_on_its_way_though_the_queue_is_empty() -> None:
+    first, second, workers = two_pools()
+    second.push_suspect(task("poison"))
+    first.push(task("good"))
+    assert run(second) is None
+    first.queue.clear()
+    promised = first.promise()
+    assert promised is not None
+    assert run(second) is None
+    second.push(task("good"))
+    first._redeem(promised)
+    chosen = run(second)
+    assert chosen is not None and chosen[0].key == "good"
+    end(second, workers[0])
+    chosen = run(second)
+    assert chosen is not None and chosen[0].key == "poison"
+
+
+@pytest.mark.parametrize("more", [{"queue_items": 2}, {"queue_bytes": 20}])
+def test_suspects_that_leave_no_room_for_others_run(more: dict[str, int]) -> None:
+    first, second, _ = two_pools(**more)
+    first.push(task("good"))
+    first.saw_output(5)
+    for name in ("poison", "venom"):
+        assert run(second) is None
+        second.push_suspect(task(name))
+    chosen = run(second)
+    assert chosen is not None and chosen[0].key == "poison"
+
+
+def test_a_suspect_does_not_wait_for_what_a_stopped_run_leaves_undone() -> None:
+    first, second, _ = two_pools()
+    first.push(task("good"))
+    second.push_suspect(task("poison"))
+    assert second.choose() is None
+    assert second.choose(hurry=True) is not None
+
+
+def test_suspects_are_not_let_before_the_others_one_after_the_other() -> None:
+    made, workers = a_pool(workers=1)
+    for name in ("poison", "venom"):
+        made.push_suspect(task(name))
+        made.suspects[-1].run_alone_by = 0.0
+    made.push(task("good"))
+    order = []
+    for _ in range(3):
+        chosen = run(made)
+        assert chosen is not None
+        order.append(chosen[0].key)
+        end(made, workers[0])
+    assert order == ["poison", "good", "venom"]
+
+
+def test_suspects_that_were_late_come_after_those_that_died() -> None:
+    made, workers = a_pool(workers=1)
+    for name in ("late", "dead", "later", "deader"):
+        suspect = task(name)
+        suspect.was_late = name.startswith("late")
+        made.push_suspect(suspect)
+    order = []
+    for _ in range(4):
+        chosen = run(made)
+        assert chosen is not None
+        order.append(chosen[0].key)
+        end(made, workers[0])
+    assert order == ["dead", "deader", "late", "later"]
+
+
+def test_a_suspect_waits_for_those_that_run_as_they_may_come_back() -> None:
+    made, workers = a_pool(workers=2)
+    made.push(task("good"))
+    chosen = run(made)
+    assert chosen is not None
+    made.push_suspect(task("poison"))
+    assert run(made) is None
+    end(made, chosen[1])
+    assert run(made) is not None
+    made.push_suspect(task("venom"))
+    chosen = run(made)  # beside another suspect
+    assert chosen is not None and chosen[0].key == "venom"
