@@ -34,6 +34,7 @@ class Incoming:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
+    disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its headers
     server: ProxyServer
     host: str = ""
     identity: str = ""

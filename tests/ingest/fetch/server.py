@@ -53,6 +53,7 @@ class LoopbackServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its headers
 
             def do_GET(self) -> None:
                 owner._answer(self)
