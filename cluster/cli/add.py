@@ -29,7 +29,9 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
     from cluster.runner.adding import add
     from ingest.sources import SOUND_EXTENSIONS
 
-    result, tally = add(loaded.settings, what, column=column)
+    result, tally = add(
+        loaded.settings, what, column=column, say=lambda line: click.echo(f"mien: {line}", err=True)
+    )
     if as_json:
         echo_json(
             {

@@ -97,6 +97,7 @@ def command(
         newest_first=newest,
         dry_run=dry_run,
         show=show,
+        say=lambda line: click.echo(f"mien: {line}", err=True),
     )
     if as_json:
         echo_json(_facts(result, dry_run=dry_run))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from cluster.config import Settings
-from cluster.runner.searching import lister_of, reported
+from cluster.runner.searching import lister_of
 from ingest.catalog import AddResult, Catalog
 from ingest.media import VideoRef
 from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
@@ -16,8 +16,15 @@ from ingest.sources.youtube import YouTubeSource
 BATCH = 5000
 
 
-def add(settings: Settings, arguments: Iterable[str], *, column: str = "") -> tuple[AddResult, Tally]:
-    """Adds what the arguments stand for, in batches; what could not be listed is in the tally.
+def add(
+    settings: Settings,
+    arguments: Iterable[str],
+    *,
+    column: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[AddResult, Tally]:
+    """Adds what the arguments stand for, in batches; what could not be listed is in the tally. `say` is told
+    what is waited for.
 
     Folders give films; where only speech is required, recordings of sound alone as well.
     """
@@ -32,11 +39,9 @@ def add(settings: Settings, arguments: Iterable[str], *, column: str = "") -> tu
     )
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         # Channels and playlists, those within lists too, are asked for as the configured identities.
-        lister = lister_of(settings, catalog)
-        SOURCES["youtube"] = YouTubeSource(lister)
-        with reported(catalog, lister):
-            while batch := list(islice(refs, BATCH)):
-                part = catalog.add(batch)
-                result.new.extend(part.new)
-                result.known.extend(part.known)
+        SOURCES["youtube"] = YouTubeSource(lister_of(settings, catalog, say))
+        while batch := list(islice(refs, BATCH)):
+            part = catalog.add(batch)
+            result.new.extend(part.new)
+            result.known.extend(part.known)
     return result, tally

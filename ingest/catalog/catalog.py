@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from types import TracebackType
 from typing import Self
 
 from ingest.catalog import (
     claims,
     egress,
     kept,
+    listings,
     near,
     progress,
     queue,
@@ -31,6 +31,7 @@ from ingest.catalog.records import (
     AddResult,
     EgressState,
     MediaRecord,
+    PageGrant,
     Paused,
     SegmentFailure,
     SegmentRecord,
@@ -51,10 +52,8 @@ class Catalog:
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.time) -> Catalog:
-        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database.
-
-        `clock` gives seconds since the epoch. CatalogError: a bad URL, no connection, or another schema.
-        """
+        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database; `clock` gives
+        seconds since the epoch. CatalogError: a bad URL, no connection, or another schema."""
         database = Database(url)
         try:
             database.prepare()
@@ -69,9 +68,7 @@ class Catalog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def add(self, refs: Iterable[VideoRef]) -> AddResult:
@@ -152,11 +149,18 @@ class Catalog:
             lambda connection: settling.settle(connection, now, run_id, video_key, usage), durable=True
         )
 
-    def record_listing(self, identity: Identity, usage: Usage) -> None:
-        """Debits what a search took of the identity's budget; where it was refused, its circuit opens."""
+    def grant_page(self, identity: Identity, *, is_first: bool) -> PageGrant:
+        """Leave to ask for a page of a list (`is_first`: its first one), or when that may be."""
+        now = self._clock()
+        return self._database.write(
+            lambda connection: listings.grant_page(connection, now, identity, is_first=is_first), durable=True
+        )
+
+    def settle_page(self, number: int, identity: Identity, usage: Usage) -> None:
+        """Debits what the page took; where the identity was refused, its circuit opens."""
         now = self._clock()
         self._database.write(
-            lambda connection: settling.record_listing(connection, now, identity, usage), durable=True
+            lambda connection: listings.settle_page(connection, now, number, identity, usage), durable=True
         )
 
     def governed_at(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog.records import EgressState
@@ -25,6 +25,8 @@ KEEP_SECONDS = 24 * 3600.0
 """For late news of a video; the governor looks back an hour."""
 ASK_AGAIN_SECONDS = 5.0
 """While all depends on videos under way, which may be another driver's."""
+NO_RUN, NO_VIDEO = "", ""
+"""Of grants for pages of lists: no run has them, and only the first page of a list counts as a video."""
 
 _COLUMNS = tuple(Standing.__dataclass_fields__)
 _STANDING = select(*(egress.c[name] for name in _COLUMNS)).where(egress.c.name == bindparam("identity"))
@@ -39,17 +41,18 @@ _PUT = (
     .values({name: bindparam(f"new_{name}") for name in _COLUMNS if name != "name"})
 )
 _IN_WINDOW = (grants.c.identity == bindparam("identity"), grants.c.settled_at > bindparam("since"))
+_GOING = or_(
+    grants.c.settled_at == UNSETTLED, (grants.c.run_id == NO_RUN) & (grants.c.settled_at > bindparam("now"))
+)
 _SPENT = select(
-    func.count().label("videos"),
+    func.coalesce(func.sum(case((grants.c.video_key != NO_VIDEO, 1), else_=0)), 0).label("videos"),
     func.coalesce(func.sum(grants.c.requests), 0).label("requests"),
     func.coalesce(func.sum(grants.c.bytes), 0).label("bytes"),
-    func.coalesce(func.sum(case((grants.c.settled_at == UNSETTLED, 1), else_=0)), 0).label("under_way"),
-    func.coalesce(func.sum(case((grants.c.probe & (grants.c.settled_at == UNSETTLED), 1), else_=0)), 0).label(
-        "probes"
-    ),
+    func.coalesce(func.sum(case((_GOING, 1), else_=0)), 0).label("under_way"),
+    func.coalesce(func.sum(case((grants.c.probe & _GOING, 1), else_=0)), 0).label("probes"),
 ).where(*_IN_WINDOW)
 _LEAVING = (
-    select(grants.c.settled_at, grants.c.requests, grants.c.bytes)
+    select(grants.c.settled_at, grants.c.video_key, grants.c.requests, grants.c.bytes)
     .where(*_IN_WINDOW, grants.c.settled_at < UNSETTLED)
     .order_by(grants.c.settled_at)
 )
@@ -74,8 +77,8 @@ class Account:
     def time(self, now: float) -> float:
         return max(now, self.standing.granted_at)
 
-    def may_ask(self, at: float) -> bool:
-        wanted = self.wanted()
+    def may_ask(self, at: float, wanted: Charge | None = None) -> bool:
+        wanted = wanted or self.wanted()
         if self.standing.is_open and (at < self.standing.paused_until or self.probing):
             return False
         paced = governor.paced_at(self.identity, self.standing, wanted) <= at
@@ -105,9 +108,10 @@ def seen(connection: Connection, now: float, identities: Sequence[Identity]) -> 
 
 def _account(connection: Connection, now: float, identity: Identity, row: Row[Any] | None) -> Account:
     standing = Standing(name=identity.name) if row is None else Standing(**row._mapping)
-    since = max(now, standing.granted_at) - WINDOW_SECONDS
-    spent = connection.execute(_SPENT, {"identity": identity.name, "since": since}).one()
-    charge = Charge(videos=spent.videos, requests=int(spent.requests), bytes=int(spent.bytes))
+    at = max(now, standing.granted_at)
+    values = {"identity": identity.name, "since": at - WINDOW_SECONDS, "now": at}
+    spent = connection.execute(_SPENT, values).one()
+    charge = Charge(videos=int(spent.videos), requests=int(spent.requests), bytes=int(spent.bytes))
     return Account(identity, standing, charge, int(spent.under_way), bool(spent.probes))
 
 
@@ -117,30 +121,41 @@ def with_room(candidates: Sequence[Account], now: float) -> Account | None:
     return min(able, key=lambda account: account.standing.even_at, default=None)
 
 
-def grant(connection: Connection, now: float, run_id: str, account: Account, video_key: str) -> None:
-    at, wanted = account.time(now), account.wanted()
+def grant(
+    connection: Connection,
+    now: float,
+    run_id: str,
+    account: Account,
+    video_key: str,
+    *,
+    wanted: Charge | None = None,
+    settled_at: float = UNSETTLED,
+) -> int:
+    """The number of the grant. `wanted`: what is charged, if it is no video's reserve."""
+    at, wanted = account.time(now), wanted or account.wanted()
     row = {
         "identity": account.identity.name,
         "run_id": run_id,
         "video_key": video_key,
         "granted_at": at,
-        "settled_at": UNSETTLED,
+        "settled_at": settled_at,
         "requests": wanted.requests,
         "bytes": wanted.bytes,
         "probe": account.standing.is_open,
     }
-    connection.execute(insert(grants), row)
+    number = int(connection.execute(insert(grants).returning(grants.c.seq), row).scalar_one())
     account.standing = governor.granted(account.identity, account.standing, wanted, at)
     account.spent += wanted
     account.under_way += 1
     account.probing = account.probing or account.standing.is_open
     put(connection, account.standing)
     connection.execute(_FORGET, {"identity": account.identity.name, "before": at - KEEP_SECONDS})
+    return number
 
 
-def room_at(connection: Connection, now: float, account: Account) -> float:
+def room_at(connection: Connection, now: float, account: Account, wanted: Charge | None = None) -> float:
     """The earliest time at which the identity may ask again, as far as that is known."""
-    at, wanted = account.time(now), account.wanted()
+    at, wanted = account.time(now), wanted or account.wanted()
     if account.standing.is_open and at < account.standing.paused_until:
         return account.standing.paused_until
     if account.standing.is_open and account.probing:
@@ -153,7 +168,8 @@ def room_at(connection: Connection, now: float, account: Account) -> float:
 def _leaving(connection: Connection, at: float, account: Account) -> Iterator[tuple[float, Charge]]:
     rows = connection.execute(_LEAVING, {"identity": account.identity.name, "since": at - WINDOW_SECONDS})
     for row in rows:
-        yield row.settled_at + WINDOW_SECONDS, Charge(videos=1, requests=row.requests, bytes=row.bytes)
+        videos = int(row.video_key != NO_VIDEO)
+        yield row.settled_at + WINDOW_SECONDS, Charge(videos=videos, requests=row.requests, bytes=row.bytes)
 
 
 def states(connection: Connection, now: float, identities: Sequence[Identity]) -> list[EgressState]:

@@ -116,6 +116,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageGrant:
+    """Leave to ask for one page of a list, or why not now."""
+
+    number: int | None
+    """To settle it by; None: it may not be asked for now."""
+    room_at: float
+    """When it may, as far as that is known."""
+    is_paused: bool
+    """The identity's circuit is open until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EgressState:
     """How an egress identity stands, for people and for who waits for it."""
 

@@ -6,14 +6,13 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, true, update
+from sqlalchemy import Connection, bindparam, case, delete, func, select, true, update
 
-from ingest.catalog.egress import LOCKED, accounts, put
+from ingest.catalog.egress import LOCKED, put
 from ingest.catalog.records import Outcome, Paused, Usage
 from ingest.catalog.schema import PUT_OFF, UNSETTLED, WAITING, grants, videos
 from ingest.catalog.story import tell
 from ingest.rate import circuit, governor
-from ingest.rate.identity import Identity
 from ingest.rate.standing import Standing
 
 _LAST = (
@@ -74,7 +73,7 @@ def settle(connection: Connection, now: float, run_id: str, video_key: str, usag
         if known:
             standing = governor.learned(standing, usage.requests, usage.bytes)
     elif usage.outcome is Outcome.REFUSED:
-        standing = _refused(standing, at, usage, probe=row.probe)
+        standing = refused(standing, at, usage, probe=row.probe)
     if standing != before:
         put(connection, standing)
         if said := _said_of_circuit(before, standing):
@@ -84,34 +83,15 @@ def settle(connection: Connection, now: float, run_id: str, video_key: str, usag
     return Paused(identity=row.identity, until=standing.paused_until, succeeded_at=standing.succeeded_at)
 
 
-def record_listing(connection: Connection, now: float, identity: Identity, usage: Usage) -> None:
-    """Debits what a search took, which nobody granted; counted as one video. A refusal opens the circuit."""
-    (account,) = accounts(connection, now, [identity])
-    at, standing = account.time(now), account.standing
-    row = {
-        "identity": identity.name,
-        "run_id": "",
-        "video_key": "",
-        "granted_at": at,
-        "settled_at": at,
-        "requests": usage.requests,
-        "bytes": usage.bytes,
-        "probe": False,
-    }
-    connection.execute(insert(grants), row)
-    if usage.outcome is Outcome.REFUSED:
-        put(connection, _refused(standing, at, usage, probe=standing.is_open and standing.paused_until <= at))
-
-
-def _refused(standing: Standing, at: float, usage: Usage, *, probe: bool) -> Standing:
-    refused = circuit.refused(
+def refused(standing: Standing, at: float, usage: Usage, *, probe: bool) -> Standing:
+    after = circuit.refused(
         standing,
         at,
         probe=probe,
         retry_after_seconds=usage.retry_after_seconds,
         chance=random.random(),  # noqa: S311 (spreads, protects nothing)
     )
-    return replace(refused, error_class=usage.error_class, error_text=usage.error_text[:500])
+    return replace(after, error_class=usage.error_class, error_text=usage.error_text[:500])
 
 
 def _said_of_circuit(before: Standing, after: Standing) -> tuple[str, str] | None:

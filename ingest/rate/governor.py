@@ -8,6 +8,7 @@ What is guaranteed, for every window of 3,600 s and any number of drivers, actor
     bytes      with a reserve (1.5 times the recent mean); what it took above that is debited once it is
                reported, and nothing more is granted until enough of the window has passed. So a window can
                exceed these two by what the videos under way took above their reserves, and by no more.
+    lists      each page is granted before it goes, as one request; the first one of a list counts as a video.
 
 Proof for videos: let (T, T + 3600] be a window, S the videos that asked within it, and g the last grant
 among S. Each other one in S was granted before g, and reported back after T >= g - 3600, or not at all: it
@@ -29,6 +30,8 @@ from ingest.rate.standing import Standing
 WINDOW_SECONDS = 3600.0
 BURST_SECONDS = 120.0
 RESERVE_MARGIN = 1.5
+PAGE_BYTES = 1_000_000
+"""Of search results, or of a channel's videos; more than is seen."""
 _MEAN_SHARE = 0.1
 """Of the newest video in the running mean."""
 
@@ -72,6 +75,12 @@ def reserve(identity: Identity, standing: Standing) -> Charge:
     return Charge(
         videos=1, requests=min(requests, limit.requests or requests), bytes=min(size, limit.bytes or size)
     )
+
+
+def page_charge(identity: Identity, *, is_first: bool) -> Charge:
+    """Of a page of a list, before it is asked for."""
+    limit = budget(identity)
+    return Charge(videos=int(is_first), requests=1, bytes=min(PAGE_BYTES, limit.bytes or PAGE_BYTES))
 
 
 def has_room(identity: Identity, spent: Charge, wanted: Charge) -> bool:

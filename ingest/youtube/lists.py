@@ -14,6 +14,7 @@ from typing import Any
 from ingest.errors import ConfigError, GoneError, MienError, RejectedRequestError
 from ingest.rate.identity import DIRECT, Identity
 from ingest.youtube.errors import translated
+from ingest.youtube.leave import Leave, Turn, Ungoverned
 from ingest.youtube.log import Log
 from ingest.youtube.options import asking_options
 from ingest.youtube.secrets import secrets_of
@@ -24,16 +25,17 @@ _DEPTH = 3
 
 @dataclass
 class Lister:
-    """Asks as one identity after the other: one that is refused is not used again."""
+    """Asks as whichever identity has leave; one that is refused is not used again."""
 
     identities: tuple[Identity, ...] = (DIRECT,)
     ytdlp_options: Mapping[str, Any] = field(default_factory=dict)
     timeout_seconds: float = 30.0
+    leave: Leave = field(default_factory=Ungoverned)
+    """Asked before each request."""
     refused: dict[str, MienError] = field(default_factory=dict)
-    """Why an identity is left alone, by its name: what it was answered here, or what the caller knows."""
+    """Why an identity is left alone, by its name."""
     requests: Counter[str] = field(default_factory=Counter)
     """Made so far, by identity."""
-    bytes: Counter[str] = field(default_factory=Counter)
 
     def entries(self, url: str, *, name: str = "") -> Iterator[dict[str, Any]]:
         """The flat entries of a list (id, title, duration, channel, live_status …), as they come.
@@ -62,9 +64,8 @@ class Lister:
                     raise
 
     def _identity(self) -> Identity:
-        for identity in self.identities:
-            if identity.name not in self.refused:
-                return identity
+        if left := [identity for identity in self.identities if identity.name not in self.refused]:
+            return self.leave.first(left)
         raise next(iter(self.refused.values()), ConfigError("no identity to ask as"))
 
     def _asked_as(self, identity: Identity, url: str, name: str) -> Iterator[dict[str, Any]]:
@@ -80,23 +81,30 @@ class Lister:
         if not identity.cookies_file:
             # The API alone will do; only who is logged in is told more by the web page.
             arguments.setdefault("skip", ["webpage"])
-        meter = Meter()
+        turn: Turn = self.leave.turn(identity)
+        meter = Meter(before=turn.before)
+        failed: MienError | None = None
         try:
             with contextlib.closing(Session(options, meter)) as youtube:
-                yield from _flat(youtube, {"url": url, "ie_key": None}, _DEPTH)
-        except MienError:
+                for entry in _flat(youtube, {"url": url, "ie_key": None}, _DEPTH):
+                    turn.after(meter.bytes)
+                    yield entry
+        except MienError as error:
+            failed = error
             raise
         except Exception as error:
             # Whatever an extractor trips over is told in one line, with the list it was reading.
             if "HTTP Error 404" in str(error):
-                raise GoneError(f"{name}: there is no such channel or list; check the address") from None
+                failed = GoneError(f"{name}: there is no such channel or list; check the address")
+                raise failed from None
             secrets = secrets_of(identity, self.ytdlp_options)
-            raise translated(
+            failed = translated(
                 error, name=name, secrets=secrets, warnings=log.warnings, failures=meter.failures
-            ) from error
+            )
+            raise failed from error
         finally:
+            turn.after(meter.bytes, failed)
             self.requests[identity.name] += meter.requests
-            self.bytes[identity.name] += meter.bytes
 
 
 def _flat(youtube: Any, wanted: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ _HOSTS = ("youtube.com", "youtube-nocookie.com", "google.com", "googlevideo.com"
 
 
 class Refused(Exception):  # noqa: N818 (it is what was said; the table of errors names what went wrong)
-    """The identity is not welcome. None of yt-dlp's own errors: many of those it goes on after, and asks on."""
+    """The identity is not welcome. None of yt-dlp's own errors: after many of those it goes on asking."""
 
 
 @dataclass(slots=True)

@@ -31,21 +31,12 @@ _LIVE = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=500000,RESOLUTION=640x360\nhttps:/
 def answer(youtube: YouTubeDouble, handler: Handler, incoming: Incoming, video_id: str) -> None:
     """Answers one request."""
     path = incoming.path
-    # A fault of the player is met when the player is asked, not when the page around it is.
-    kinds = PLAYER_FAULTS if path.endswith("/player") else MEDIA_FAULTS if _is_media(path) else frozenset()
-    if path == "/watch":
-        kinds = PAGE_FAULTS
-    fault = youtube.take_fault(video_id, kinds | _REFUSED)
+    fault = youtube.take_fault(video_id, _kinds(path) | _REFUSED)
     if fault in _REFUSED or fault is Fault.PAGE_RATE_LIMITED:
         status = 503 if fault is Fault.SERVER_ERROR else 429
         handler.send_text(status, {"error": {"code": status, "message": "Resource has been exhausted"}})
-    elif fault is Fault.PAGE_SORRY:
-        handler.send_response(302)
-        handler.send_header("Location", _SORRY)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-    elif path.startswith("/sorry/"):
-        handler.send_text(429, "<html>Our systems have detected unusual traffic</html>", "text/html")
+    elif fault is Fault.PAGE_SORRY or path.startswith("/sorry/"):
+        _sorry(handler, path)
     elif path.endswith("/player"):
         _player(youtube, handler, video_id, fault)
     elif _is_media(path):
@@ -64,6 +55,23 @@ def answer(youtube: YouTubeDouble, handler: Handler, incoming: Incoming, video_i
         _page(youtube, handler, incoming, video_id, fault)
     else:
         handler.send_text(404, {})
+
+
+def _kinds(path: str) -> frozenset[Fault]:
+    """A fault of the player is met when the player is asked, not when the page around it is."""
+    if path.endswith("/player"):
+        return PLAYER_FAULTS
+    return PAGE_FAULTS if path == "/watch" else MEDIA_FAULTS if _is_media(path) else frozenset()
+
+
+def _sorry(handler: Handler, path: str) -> None:
+    if path.startswith("/sorry/"):
+        handler.send_text(429, "<html>Our systems have detected unusual traffic</html>", "text/html")
+        return
+    handler.send_response(302)
+    handler.send_header("Location", _SORRY)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
 
 
 def _is_media(path: str) -> bool:

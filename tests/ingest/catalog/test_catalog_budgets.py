@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.catalog import Catalog, Outcome, Usage
+from ingest.catalog.listings import GOING_SECONDS
 from ingest.media import Job
-from ingest.rate.governor import WINDOW_SECONDS
+from ingest.rate.governor import PAGE_BYTES, WINDOW_SECONDS
 from ingest.rate.identity import Identity
 from ingest.rate.standing import FIRST_BYTES, FIRST_REQUESTS
 from tests.ingest.catalog.makers import LEASE_SECONDS, Clock
@@ -29,12 +30,16 @@ STEADY = (int(FIRST_REQUESTS), int(FIRST_BYTES))
 
 @dataclass(eq=False)
 class Asked:
-    """A video as the platform saw it: it may have asked at any time from `began` to `ended`."""
+    """A video, or a page of a list, as the platform saw it: asked for at any time from `began` to `ended`."""
 
-    job: Job
-    run: int
+    identity: str
     began: float
     is_probe: bool
+    job: Job | None = None
+    run: int = -1
+    page: int = 0
+    """The number of its grant."""
+    videos: int = 1
     ended: float = math.inf
     requests: int = STEADY[0]
     bytes: int = STEADY[1]
@@ -53,10 +58,15 @@ class World:
     pauses: dict[str, float] = field(default_factory=dict)
 
     def under_way(self) -> list[Asked]:
-        return [one for one in self.asked if one.ended == math.inf]
+        return [one for one in self.asked if one.ended == math.inf and one.job is not None]
+
+    def pages(self) -> list[Asked]:
+        """Those that are not settled, nor as old as no request becomes."""
+        pages = [one for one in self.asked if one.job is None and not one.is_known]
+        return [page for page in pages if page.ended > self.clock.now]
 
     def of(self, identity: Identity) -> list[Asked]:
-        return [one for one in self.asked if one.job.identity == identity.name]
+        return [one for one in self.asked if one.identity == identity.name]
 
     def sleep(self, seconds: float) -> None:
         self.clock.sleep(seconds)
@@ -66,11 +76,66 @@ class World:
         for job in jobs:
             pause = self.pauses.get(job.identity)
             assert pause is None or self.clock.now >= pause
-            self.asked.append(Asked(job, run, self.clock.now, is_probe=pause is not None))
-        for name in {job.identity for job in jobs}:
-            probes = [one for one in self.under_way() if one.job.identity == name and one.is_probe]
-            assert len(probes) <= 1
-        self.check_charges({job.identity for job in jobs})
+            self.asked.append(
+                Asked(job.identity, self.clock.now, is_probe=pause is not None, job=job, run=run)
+            )
+        self.check_granted({job.identity for job in jobs})
+
+    def check_granted(self, names: set[str]) -> None:
+        for name in names:
+            going = [*self.under_way(), *self.pages()]
+            assert len([one for one in going if one.identity == name and one.is_probe]) <= 1
+        self.check_charges(names)
+
+    def list_page(self, which: int, is_first: bool) -> None:
+        """One page more of a list, by somebody who is no run."""
+        identity = self.identities[which % len(self.identities)]
+        given = self.catalog.grant_page(identity, is_first=is_first)
+        pause = self.pauses.get(identity.name)
+        if given.number is None:
+            assert given.room_at > self.clock.now
+            return
+        assert pause is None or self.clock.now >= pause
+        page = Asked(
+            identity.name,
+            self.clock.now,
+            is_probe=pause is not None,
+            page=given.number,
+            ended=self.clock.now + GOING_SECONDS,
+            videos=int(is_first),
+            requests=1,
+            bytes=min(PAGE_BYTES, identity.bytes_per_hour or PAGE_BYTES),
+        )
+        self.asked.append(page)
+        self.check_granted({identity.name})
+
+    def list_pages(self, which: int, count: int) -> None:
+        """As a search does: asks again when it is told to."""
+        for number in range(count):
+            identity = self.identities[which % len(self.identities)]
+            given = self.catalog.egress([identity])[0]
+            if given.room_at > self.clock.now + 2 * WINDOW_SECONDS:
+                return
+            self.sleep(max(0.0, given.room_at - self.clock.now))
+            self.list_page(which, number == 0)
+            for page in self.pages():
+                self.end_page(page, Outcome.SUCCEEDED, 0)
+
+    def listed(self, which: int, outcome: Outcome, size: int) -> None:
+        if going := self.pages():
+            self.end_page(going[which % len(going)], outcome, size)
+
+    def end_page(self, page: Asked, outcome: Outcome, size: int) -> None:
+        (identity,) = [each for each in self.identities if each.name == page.identity]
+        page.ended, page.is_known = self.clock.now, True
+        page.bytes = size or page.bytes
+        usage = Usage(outcome=outcome, requests=1, bytes=size, error_class="RateLimitedError")
+        self.catalog.settle_page(page.page, identity, usage)
+        [state] = self.catalog.egress([identity])
+        if state.paused_until is None:
+            self.pauses.pop(identity.name, None)
+        else:
+            self.pauses[identity.name] = state.paused_until
 
     def fill(self, run: int, count: int) -> None:
         """As a run does: asks again when it is told to."""
@@ -97,6 +162,7 @@ class World:
         if not (going := self.under_way()):
             return
         one = going[which % len(going)]
+        assert one.job is not None
         one.ended = self.clock.now
         if requests or size:
             one.requests, one.bytes, one.is_known = requests, size, True
@@ -104,9 +170,9 @@ class World:
         paused = self.catalog.settle(self.runs[one.run], one.job.key, usage)
         self.catalog.record_video_failure(self.runs[one.run], put_off(one.job, self.clock.now))
         if paused is not None:
-            self.pauses[one.job.identity] = paused.until
+            self.pauses[one.identity] = paused.until
         elif outcome is Outcome.SUCCEEDED and one.is_probe:
-            self.pauses.pop(one.job.identity, None)
+            self.pauses.pop(one.identity, None)
 
     def crash(self, run: int) -> None:
         """The driver and its actors are gone at once; another one starts when that is known."""
@@ -125,7 +191,7 @@ class World:
             asked = self.of(identity)
             for position, last in enumerate(asked):
                 hour = [one for one in asked[: position + 1] if one.ended > last.began - WINDOW_SECONDS]
-                assert len(hour) <= (identity.videos_per_hour or math.inf)
+                assert sum(one.videos for one in hour) <= (identity.videos_per_hour or math.inf)
                 if is_steady:  # nobody takes more than his reserve: then these hold as strictly
                     requests, size = sum(one.requests for one in hour), sum(one.bytes for one in hour)
                     assert (
@@ -143,6 +209,9 @@ steps = st.one_of(
     st.tuples(st.just("fill"), st.integers(0, 1), st.integers(1, 6)),
     st.tuples(st.just("report"), st.integers(0, 99), outcomes, st.integers(0, 50), st.integers(0, 10**8)),
     st.tuples(st.just("report"), st.integers(0, 99), outcomes, st.integers(0, 50), st.integers(0, 10**8)),
+    st.tuples(st.just("list_page"), st.integers(0, 1), st.booleans()),
+    st.tuples(st.just("list_pages"), st.integers(0, 1), st.integers(1, 9)),
+    st.tuples(st.just("listed"), st.integers(0, 99), outcomes, st.integers(0, 10**7)),
     st.tuples(st.just("crash"), st.integers(0, 1)),
 )
 budgets = st.tuples(
@@ -171,5 +240,7 @@ def test_no_window_is_over_budget_whatever_happens(
         for name, *arguments in script:
             if name == "report" and is_steady:
                 arguments[2:] = STEADY
+            if name == "listed" and is_steady:
+                arguments[2:] = [0]
             getattr(world, name)(*arguments)
         world.check_windows(is_steady=is_steady)

@@ -1,0 +1,61 @@
+"""Grants for pages of lists (searches, channels, playlists), which no run asks for and no video is behind.
+
+A page is one request. It is granted before it goes, within the same budgets and circuits as videos are, and
+settled when it was answered. Whoever asks may be killed meanwhile, and has no lease that would tell: so its
+grant counts as under way for `GOING_SECONDS` at most, and leaves the window an hour after that.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from ingest.catalog.egress import NO_RUN, NO_VIDEO, accounts, grant, put, room_at
+from ingest.catalog.records import Outcome, PageGrant, Usage
+from ingest.catalog.schema import grants
+from ingest.catalog.settling import refused
+from ingest.errors import BotWallError
+from ingest.rate import circuit
+from ingest.rate.governor import page_charge
+from ingest.rate.identity import Identity
+
+FIRST_PAGE = "a list"
+"""In place of a video's key: a list's first page counts as a video, so that searches have a pace, too."""
+GOING_SECONDS = 600.0
+
+_ROW = select(grants.c.identity, grants.c.granted_at, grants.c.bytes, grants.c.probe).where(
+    grants.c.seq == bindparam("grant")
+)
+_SETTLE = (
+    update(grants)
+    .where(grants.c.seq == bindparam("grant"))
+    .values(settled_at=bindparam("at"), bytes=bindparam("took_bytes"))
+)
+
+
+def grant_page(connection: Connection, now: float, identity: Identity, *, is_first: bool) -> PageGrant:
+    (account,) = accounts(connection, now, [identity])
+    at, wanted = account.time(now), page_charge(identity, is_first=is_first)
+    standing = account.standing
+    if account.may_ask(at, wanted):
+        key = FIRST_PAGE if is_first else NO_VIDEO
+        number = grant(connection, now, NO_RUN, account, key, wanted=wanted, settled_at=at + GOING_SECONDS)
+        return PageGrant(number=number, room_at=at, is_paused=False)
+    is_paused = standing.is_open and at < standing.paused_until
+    return PageGrant(number=None, room_at=room_at(connection, now, account, wanted), is_paused=is_paused)
+
+
+def settle_page(connection: Connection, now: float, number: int, identity: Identity, usage: Usage) -> None:
+    """A refusal opens the identity's circuit. A page that came says nothing of a bot wall: it is the player
+    that has one."""
+    (account,) = accounts(connection, now, [identity])
+    row = connection.execute(_ROW, {"grant": number}).one_or_none()
+    if row is None:
+        return
+    at, standing = max(now, row.granted_at), account.standing
+    connection.execute(_SETTLE, {"grant": number, "at": at, "took_bytes": usage.bytes or row.bytes})
+    if usage.outcome is Outcome.REFUSED:
+        standing = refused(standing, at, usage, probe=row.probe)
+    elif usage.outcome is Outcome.SUCCEEDED and standing.error_class != BotWallError.__name__:
+        standing = circuit.succeeded(standing, at, probe=row.probe)
+    if standing != account.standing:
+        put(connection, standing)

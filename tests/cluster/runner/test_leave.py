@@ -1,0 +1,148 @@
+"""Searches and lists keep to the budgets that videos have: the double counts what really came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.runner.leave import BudgetedLeave
+from ingest.catalog import Catalog
+from ingest.errors import RateLimitedError
+from ingest.rate.governor import WINDOW_SECONDS
+from ingest.rate.identity import Identity
+from ingest.youtube.lists import Lister
+from ingest.youtube.search import address_of, find
+from tests.ingest.catalog.makers import Clock
+from tests.youtube import Fault, Video, YouTubeDouble
+
+COUNT = 60
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, clock: Clock) -> Iterator[Catalog]:
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def youtube() -> Iterator[YouTubeDouble]:
+    videos = [Video(id=f"video_{number:05d}") for number in range(COUNT)]
+    with YouTubeDouble(videos, page_size=2) as double:
+        double.playlists["PLaaaaaaaaaaaaaaaa"] = [video.id for video in videos]
+        yield double
+
+
+class Person:
+    """Somebody who searches, with a clock of his own that only waiting moves."""
+
+    def __init__(
+        self, catalog: Catalog, clock: Clock, youtube: YouTubeDouble, *identities: Identity, wait: bool = True
+    ) -> None:
+        self.clock, self.youtube = clock, youtube
+        self.said: list[str] = []
+        self.times: list[float] = []
+        """When each request was made."""
+        leave = BudgetedLeave(catalog, wait=wait, say=self.said.append, clock=clock, sleep=self.sleep)
+        options = {"nocheckcertificate": True}
+        self.lister = Lister(identities=identities, ytdlp_options=options, leave=leave)
+
+    def sleep(self, seconds: float) -> None:
+        self.note()
+        self.clock.sleep(seconds)
+
+    def note(self) -> None:
+        self.times += [self.clock.now] * (len(self.youtube.requests) - len(self.times))
+
+    def finds(self, query: str, limit: int | None = None) -> int:
+        found = sum(1 for _ in find(self.lister, address_of(query), limit=limit))
+        self.note()
+        return found
+
+
+def identity(youtube: YouTubeDouble, name: str = "home", **budgets: int) -> Identity:
+    return Identity(name, proxy=youtube.proxy_of(name), **{"videos_per_hour": 0, **budgets})
+
+
+def most_in_a_window(times: list[float]) -> int:
+    return max(sum(1 for at in times if begin <= at < begin + WINDOW_SECONDS) for begin in times)
+
+
+@pytest.mark.parametrize(
+    "query", ["people talking", "@Faces", "https://www.youtube.com/playlist?list=PLaaaaaaaaaaaaaaaa"]
+)
+def test_no_window_holds_more_pages_than_the_budget(
+    catalog: Catalog, clock: Clock, youtube: YouTubeDouble, query: str
+) -> None:
+    person = Person(catalog, clock, youtube, identity(youtube, requests_per_hour=12))
+    assert person.finds(query) == COUNT
+    assert len(person.times) == len(youtube.requests) >= COUNT / 2
+    assert most_in_a_window(person.times) <= 12
+    assert "waiting until" in person.said[0]
+    assert "identity home" in person.said[0]
+
+
+def test_a_search_is_paced_as_a_video_is(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
+    person = Person(catalog, clock, youtube, identity(youtube, videos_per_hour=5))
+    assert [person.finds(f"words {number}", limit=1) for number in range(9)] == [1] * 9
+    assert most_in_a_window(person.times) <= 5
+
+
+def test_who_does_not_wait_is_told_until_when_and_nothing_is_asked(
+    catalog: Catalog, clock: Clock, youtube: YouTubeDouble
+) -> None:
+    person = Person(catalog, clock, youtube, identity(youtube, requests_per_hour=6), wait=False)
+    with pytest.raises(RateLimitedError, match=r"has room again at .*acquire\.wait=true"):
+        person.finds("people talking")
+    asked = len(youtube.requests)
+    assert 1 <= asked <= 6
+    with pytest.raises(RateLimitedError):
+        Person(catalog, clock, youtube, *person.lister.identities, wait=False).finds("other words")
+    assert len(youtube.requests) == asked
+    [state] = catalog.egress(person.lister.identities)
+    assert (state.paused_until, state.requests) == (None, asked), "its own patience is no refusal"
+
+
+def test_another_identity_with_room_is_asked_first(
+    catalog: Catalog, clock: Clock, youtube: YouTubeDouble
+) -> None:
+    both = [identity(youtube, name, requests_per_hour=30) for name in ("a", "b")]
+    Person(catalog, clock, youtube, both[0]).finds("people talking", limit=1)
+    assert Person(catalog, clock, youtube, *both).finds("people talking", limit=1) == 1
+    assert [request.identity for request in youtube.requests] == ["a", "b"]
+
+
+def test_two_lists_in_turns_do_not_wait_for_each_other(
+    catalog: Catalog, clock: Clock, youtube: YouTubeDouble
+) -> None:
+    """Not even while only one probe may ask: a page is settled as soon as it was read."""
+    home = identity(youtube)
+    person = Person(catalog, clock, youtube, home)
+    youtube.fault(Fault.RATE_LIMITED, times=1)
+    with pytest.raises(RateLimitedError):
+        person.finds("people talking")
+    [state] = catalog.egress([home])
+    assert state.paused_until is not None
+    clock.now = state.paused_until
+    again = Person(catalog, clock, youtube, home)
+    streams = [find(again.lister, address_of(words)) for words in ("one", "two")]
+    for _ in range(6):
+        for stream in streams:
+            next(stream)
+    assert clock.now == state.paused_until
+    assert catalog.egress([home])[0].paused_until is None, "a page came: the limit is over"
+
+
+def test_who_was_killed_holds_no_probe_for_ever(catalog: Catalog, clock: Clock) -> None:
+    home = Identity("home", requests_per_hour=1)
+    assert catalog.grant_page(home, is_first=True).number is not None  # and never settled
+    given = catalog.grant_page(home, is_first=True)
+    assert given.number is None
+    clock.now = given.room_at
+    assert catalog.grant_page(home, is_first=True).number is not None
