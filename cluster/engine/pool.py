@@ -89,8 +89,8 @@ class Pool:
         self._count(task)
 
     def push_suspect(self, task: Task) -> None:
-        """Those that were late come last: each may take another deadline. And a death may have been charged to
-        an innocent, whose reply went down with the worker that the call behind it killed."""
+        """Those that were late come last: each may take another deadline. And a death may be charged to an
+        innocent, whose reply went down with the worker that the call behind it killed."""
         task.run_alone_by = time.monotonic() + self._suspect_wait_seconds(task)
         places = (n for n, other in enumerate(self.suspects) if other.was_late and not task.was_late)
         self.suspects.insert(next(places, len(self.suspects)), task)

@@ -237,7 +237,7 @@ def test_suspects_that_were_late_come_after_those_that_died() -> None:
 
 
 def test_a_suspect_waits_for_those_that_run_as_they_may_come_back() -> None:
-    made, workers = a_pool(workers=2)
+    made, _ = a_pool(workers=2)
     made.push(task("good"))
     chosen = run(made)
     assert chosen is not None

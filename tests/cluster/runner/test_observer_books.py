@@ -1,0 +1,76 @@
+"""What the observer writes down where a part of it is not the run's to say any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.runner.observer import RunObserver
+from ingest.catalog import Catalog
+from ingest.storage import open_store
+from pipelines.data import SegmentDone
+from tests.ingest.catalog.makers import begin, ref
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as opened:
+        yield opened
+
+
+def an_observer(catalog: Catalog, run_id: str, folder: Path) -> RunObserver:
+    return RunObserver(
+        catalog,
+        open_store(str(folder / "shards")),
+        run_id,
+        fingerprint="f1",
+        alive=lambda: None,
+        show=lambda catalog, snapshot, seconds: None,
+    )
+
+
+def dropped(name: str, start: int) -> SegmentDone:
+    """A segment of 60 s without a face."""
+    return SegmentDone(
+        video_key=f"folder-{name}",
+        start_ms=start * 1000,
+        end_ms=(start + 60) * 1000,
+        seconds_by_fate={"no_face": 60.0},
+        sample_count=0,
+    )
+
+
+def test_of_a_batch_that_is_refused_for_one_video_the_others_are_kept(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    catalog.add([ref("a"), ref("b"), ref("c")])
+    observer = an_observer(catalog, begin(catalog), tmp_path)
+    assert len(observer.next_inputs(3) or ()) == 3
+    observer.exhausted("folder-b", 0)  # its books are closed: what still comes of it is refused
+    for name, start in (("a", 0), ("b", 0), ("c", 0), ("a", 60)):
+        observer.finished(dropped(name, start))
+    observer.close()
+    ended = {}
+    for name in "abc":
+        story = catalog.explain(f"folder-{name}")
+        assert story is not None
+        ended[name] = [segment.start_ms for segment in story.segments]
+    assert ended == {"a": [0, 60_000], "b": [], "c": [0]}
+    observer.exhausted("folder-a", 2)
+    observer.exhausted("folder-c", 1)
+    assert catalog.status().videos["done"] == 3
+
+
+def test_a_run_that_is_over_writes_nothing_and_goes_on_to_its_end(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add([ref("a")])
+    run_id = begin(catalog)
+    observer = an_observer(catalog, run_id, tmp_path)
+    assert len(observer.next_inputs(1) or ()) == 1
+    observer.finished(dropped("a", 0))
+    catalog.end_run(run_id, "taken over")
+    observer.close()
+    story = catalog.explain("folder-a")
+    assert story is not None
+    assert (story.state, story.segments) == ("waiting", [])
