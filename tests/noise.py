@@ -51,6 +51,8 @@ def write_noise(
             picture.codec_context.gop_size = 12
             if video.startswith("libx26"):
                 picture.options = {"preset": "ultrafast", "x265-params": "log-level=none"}
+            elif video == "libvpx":
+                picture.options = {"deadline": "realtime", "cpu-used": "8"}
             if turned:
                 picture.set_display_matrix(_TURN_90)
             pictures = _pictures(pixels, size, fps, range(first, first + frames), black=black)
@@ -69,9 +71,10 @@ def write_noise(
 
 
 def _pictures(pixels: str, size: tuple[int, int], fps: int, counts: range, *, black: bool) -> Iterator[Any]:
-    noise = np.random.default_rng(3).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-    if black:
-        noise[:] = 0
+    shape = (size[1], size[0], 3)
+    noise = np.zeros(shape, np.uint8)
+    if not black:
+        noise = np.random.default_rng(3).integers(0, 255, shape, dtype=np.uint8)
     frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=pixels)
     for count in counts:
         if not black:
