@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     "A corpus, with its labels: ravdess:FOLDER, cremad:FOLDER, mead:FOLDER, chunicamp:FOLDER\n"
     "A table (.csv, .tsv, .jsonl, .parquet) with a column path, url or uri: the others are labels.\n"
     "A list (.txt): a path or URL in each line.\n"
+    "What is known already learns the labels of a table that is added later; samples that were written\n"
+    "before stay as they are.\n"
     "YouTube: a video, short, channel, @handle or playlist; mien search finds by words.\n"
     "Exit codes: 0 all added or known; 1 something was left out (named; the rest was added)."
 )
@@ -37,6 +39,8 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
             {
                 "new": result.new,
                 "known": result.known,
+                "labelled": result.labelled,
+                "written_before": result.written,
                 "skipped": dict(tally.skipped),
                 "copies": dict(tally.copies),
                 "left_out": dict(tally.left_out),
@@ -46,6 +50,15 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
     else:
         nothing = "" if result.new or result.known or tally.errors else ": there are no media files there"
         click.echo(f"{len(result.new)} new, {len(result.known)} known already{nothing}")
+        if result.labelled:
+            click.echo(
+                f"{len(result.labelled)} of the known learned something: labels, or what they are called"
+            )
+        if result.written:
+            click.echo(
+                f"{len(result.written)} of them have samples, or are being made into some: "
+                "these stay as they are, and are not made again"
+            )
         if tally.skipped_count:
             click.echo(tally.summary())
         if tally.left_out:

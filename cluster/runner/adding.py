@@ -44,4 +44,6 @@ def add(
             part = catalog.add(batch)
             result.new.extend(part.new)
             result.known.extend(part.known)
+            result.labelled.extend(part.labelled)
+            result.written.extend(part.written)
     return result, tally

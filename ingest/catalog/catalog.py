@@ -72,7 +72,7 @@ class Catalog:
         self.close()
 
     def add(self, refs: Iterable[VideoRef]) -> AddResult:
-        """A known video stays as it is, but the query that found it again is remembered."""
+        """A known video learns what is said of it now: another query, further labels. See learning.py."""
         return queue.add(self._database, self._clock(), refs)
 
     def begin_run(self, *, fingerprint: str, config_json: str, host: str, lease_seconds: float) -> str:

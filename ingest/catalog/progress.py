@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
@@ -25,9 +27,11 @@ def _replacing(dialect_insert: Any) -> Any:
 
 
 _PUT_MEDIA = {"sqlite": _replacing(sqlite.insert), "postgresql": _replacing(postgresql.insert)}
-_MEDIA = select(media.c.sha256, media.c.bytes, media.c.duration_seconds).where(
+_MEDIA = select(media.c.sha256, media.c.bytes, media.c.duration_seconds, media.c.probe_json).where(
     media.c.video_key == bindparam("key")
 )
+_DUPLICATE_OF = "duplicate_of"
+"""In the probe of a file that was had and is another video's: none of its seconds count anywhere."""
 _SPLIT = select(videos.c.state, videos.c.segment_count).where(videos.c.key == bindparam("key"))
 _SET_SPLIT = update(videos).where(videos.c.key == bindparam("video")).values(segment_count=bindparam("count"))
 _FAIL = (
@@ -53,30 +57,48 @@ _COVERED_MS = select(func.coalesce(func.sum(segments.c.end_ms - segments.c.start
 def record_media(
     connection: Connection, now: float, run_id: str, key: str, info: MediaRecord, *, unique: bool = False
 ) -> str | None:
-    """With `unique`, a video whose bytes are another's ends as its duplicate; returns the other's key."""
+    """With `unique`, a video whose bytes are another's ends as its duplicate; returns the other's key.
+
+    It was fetched all the same, and counts so; its seconds are the other's.
+    """
     fingerprint = runs.require_alive(connection, now, run_id, [key])
     runs.require_held(connection, run_id, {key: [key]})
     other = duplicates.same_bytes(connection, key, info.sha256, fingerprint)
     if other is not None and unique:
+        _put(connection, run_id, key, _as_duplicate(info, other))
         text = f"same bytes as {other}: not taken twice (fetch.duplicates)"
         failure = VideoFailure(
             key=key, stage="fetch", error_class=duplicates.ERROR_CLASS, text=text, policy=Policy.PERMANENT
         )
         record_video_failure(connection, now, run_id, failure)
         return other
+    changed = _put(connection, run_id, key, info)
+    if changed:
+        tell(connection, now, run_id, [(key, "changed", f"sha256 {changed} became {info.sha256}")])
+    return None
+
+
+def _put(connection: Connection, run_id: str, key: str, info: MediaRecord) -> str:
+    """Writes and counts it; the hash that the file had before, if that was another one."""
     before = connection.execute(_MEDIA, {"key": key}).one_or_none()
     row = {name: getattr(info, name) for name in _MEDIA_FIELDS}
     connection.execute(_PUT_MEDIA[connection.dialect.name], [{"video_key": key, **row}])
-    seconds = info.duration_seconds - (before.duration_seconds if before else 0.0)
+    seconds = _counted_seconds(info) - (_counted_seconds(before) if before else 0.0)
     deltas = {
         tallies.MEDIA_SECONDS: seconds,
         tallies.FETCHED: 0.0 if before else 1.0,
         tallies.FETCHED_BYTES: float(info.bytes - (before.bytes if before else 0)),
     }
     tallies.add(connection, run_id, deltas)
-    if before and before.sha256 != info.sha256:
-        tell(connection, now, run_id, [(key, "changed", f"sha256 {before.sha256} became {info.sha256}")])
-    return None
+    return str(before.sha256) if before and before.sha256 != info.sha256 else ""
+
+
+def _as_duplicate(info: MediaRecord, other: str) -> MediaRecord:
+    return replace(info, probe_json=json.dumps({_DUPLICATE_OF: other, **json.loads(info.probe_json)}))
+
+
+def _counted_seconds(row: Any) -> float:
+    return 0.0 if _DUPLICATE_OF in json.loads(row.probe_json) else float(row.duration_seconds)
 
 
 def record_video_failure(connection: Connection, now: float, run_id: str, failure: VideoFailure) -> None:
@@ -86,7 +108,7 @@ def record_video_failure(connection: Connection, now: float, run_id: str, failur
     final, lost_seconds = failure.policy is Policy.PERMANENT, 0.0
     if final and (known := connection.execute(_MEDIA, {"key": key}).one_or_none()):
         covered_ms = connection.scalar(_COVERED_MS, {"key": key}) or 0
-        lost_seconds = max(0.0, known.duration_seconds - covered_ms / 1000)
+        lost_seconds = max(0.0, _counted_seconds(known) - covered_ms / 1000)
     raw = failure.text[:TEXT_CHARACTERS]
     connection.execute(
         _FAIL,

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, exists, false, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog import wishes
+from ingest.catalog import learning, wishes
 from ingest.catalog.database import Database
 from ingest.catalog.records import AddResult
 from ingest.catalog.schema import NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, queries, segments, videos
@@ -33,9 +33,17 @@ _INSERT_QUERY = {
     "sqlite": sqlite.insert(queries).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(queries).on_conflict_do_nothing(),
 }
-_KNOWN = select(videos.c.key, videos.c.query, videos.c.wanted_json, videos.c.error_class).where(
-    videos.c.key.in_(bindparam("keys", expanding=True))
-)
+_KNOWN = select(
+    videos.c.key,
+    videos.c.state,
+    videos.c.query,
+    videos.c.wanted_json,
+    videos.c.error_class,
+    videos.c.title,
+    videos.c.channel,
+    videos.c.licence,
+    videos.c.labels_json,
+).where(videos.c.key.in_(bindparam("keys", expanding=True)))
 
 REF_COLUMNS = (
     videos.c.source,
@@ -83,19 +91,28 @@ def add(database: Database, now: float, refs: Iterable[VideoRef]) -> AddResult:
     seen: set[str] = set()
     source = iter(refs)
     while batch := list(islice(source, ADD_BATCH)):
-        new = database.write(partial(_add_batch, now=now, batch=batch))
+        new, learned = database.write(partial(_add_batch, now=now, batch=batch))
         for video in batch:
             if video.key not in seen:
                 seen.add(video.key)
                 (result.new if video.key in new else result.known).append(video.key)
+        for key, is_written in learned.items():
+            if key not in result.labelled:
+                result.labelled.append(key)
+                result.written.extend([key] if is_written else [])
     return result
 
 
-def _add_batch(connection: Connection, *, now: float, batch: Sequence[VideoRef]) -> set[str]:
+def _add_batch(
+    connection: Connection, *, now: float, batch: Sequence[VideoRef]
+) -> tuple[set[str], dict[str, bool]]:
+    """The keys that are new; and of the known ones that learned something, whether that comes too late."""
     first: dict[str, VideoRef] = {}
+    learned: dict[str, bool] = {}
     for video in batch:
         before = first.setdefault(video.key, video)
-        first[video.key] = replace(before, wanted=wishes.either(before.wanted, video.wanted))
+        merged = learning.merged(before, video)
+        first[video.key] = replace(merged, wanted=wishes.either(before.wanted, video.wanted))
     rows = [_ref_row(video, now) for video in first.values()]
     new = set(connection.scalars(_INSERT[connection.dialect.name], rows))
     queries_of = {key: video.query for key, video in first.items() if key in new}
@@ -104,13 +121,14 @@ def _add_batch(connection: Connection, *, now: float, batch: Sequence[VideoRef])
         stored = list(connection.execute(_KNOWN, {"keys": known}))
         queries_of |= {row.key: row.query for row in stored}
         wishes.widen(connection, now, stored, first)
+        learned = learning.learn(connection, now, stored, first)
     further = sorted(
         {(video.key, video.query) for video in batch if video.query not in ("", queries_of[video.key])}
     )
     if further:
         told = [{"video_key": key, "query": query, "at": now} for key, query in further]
         connection.execute(_INSERT_QUERY[connection.dialect.name], told)
-    return new
+    return new, learned
 
 
 def take(

@@ -14,6 +14,10 @@ class AddResult:
 
     new: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
+    labelled: list[str] = field(default_factory=list)
+    """Of the known those that got labels, a title, a channel or a licence which they had not."""
+    written: list[str] = field(default_factory=list)
+    """Of `labelled` those that a run is at work on, or that have samples: these stay as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

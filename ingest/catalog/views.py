@@ -99,7 +99,7 @@ class Event:
     run_id: str
     """"" for what a person did."""
     what: str
-    """claimed, released, segment failed, failed, changed, committed, done, partial, retried."""
+    """claimed, released, segment failed, failed, changed, learned, committed, done, partial, retried."""
     text: str
 
 

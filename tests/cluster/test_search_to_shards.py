@@ -131,7 +131,7 @@ def test_status_counts_them(ran: Ran) -> None:
     assert ran.status["video_errors"] == errors | {"PremiereError": 1}
     acquisition = ran.status["acquisition"]
     assert acquisition["found"] == 40
-    assert acquisition["fetched"] == states["done"]
+    assert acquisition["fetched"] == states["done"] + states["duplicate"]
     paused = [each for each in acquisition["identities"] if each["paused_until"] is not None]
     # A page that answered 429, and media that did; through one identity, if both were asked at once.
     assert 1 <= len(paused) <= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -55,6 +56,32 @@ def test_a_duplicate_is_counted_apart_from_failures_and_has_no_seconds(catalog: 
     assert status.media_seconds == 60.0
     assert status.seconds_by_fate == {}
     assert catalog.error_classes() == {"DuplicateMediaError": 1, "GoneError": 1}
+
+
+def test_a_duplicate_was_fetched_all_the_same(catalog: Catalog) -> None:
+    run_id = begun(catalog, "ab")
+    owner(catalog, run_id, "a")
+    owner(catalog, run_id, "b")
+    for _ in range(2):
+        status = catalog.status()
+        assert (status.fetched, status.fetched_bytes, status.media_seconds) == (2, 20, 60.0)
+        story = catalog.explain("folder-b")
+        assert story is not None and story.media is not None
+        assert (story.media.sha256, json.loads(story.media.probe_json)) == (
+            SAME,
+            {"duplicate_of": "folder-a"},
+        )
+        # Fetched again because a person wants it: the same video is counted once.
+        catalog.retry(key="folder-b")
+        catalog.claim(run_id, limit=1)
+        assert owner(catalog, run_id, "b") == "folder-a"
+    # The first one lets go: from now on the seconds are this one's.
+    catalog.record_video_failure(run_id, video_failure("a"))
+    catalog.retry(key="folder-b")
+    catalog.claim(run_id, limit=1)
+    assert owner(catalog, run_id, "b") is None
+    status = catalog.status()
+    assert (status.fetched, status.media_seconds, status.seconds_by_fate) == (2, 120.0, {"failed": 60.0})
 
 
 def test_kept_on_request_and_the_bytes_are_still_the_first_ones(catalog: Catalog) -> None:
