@@ -2,14 +2,17 @@
 
 The lock is the kernel's (flock(2) on the folder itself), so it goes with its process, kill -9 included, and a
 folder that can be locked alone is nobody's. Where a file system has no such locks, nothing is known, and only
-what the catalog says of the run counts.
+what the catalog says of the run counts. So it is between machines that share the folder: over NFS a lock may
+be one machine's alone, so each leaves its mark, and believes locks only where all marks are its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import ClassVar
 
 DRIVER = "driver"
 """A file locked by the run's driver alone, beside the folder's own lock that its writers share."""
+_MARK = "works-"
 STRAGGLERS_SECONDS = 10.0
 """The writers of a killed driver follow it within a second or two, and may publish until then."""
 
@@ -34,15 +38,18 @@ class HeldFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             _locked(descriptor, fcntl.LOCK_SH)
-            if _is(self.path, descriptor):
-                self._descriptors.append(descriptor)
-                return
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / (_MARK + this_machine())).touch()
+                if _is(self.path, descriptor):
+                    self._descriptors.append(descriptor)
+                    return
             os.close(descriptor)  # a sweeper had it between the two
 
     def mark_driver(self) -> None:
         """From now on others on this machine can tell whether the run's driver lives."""
         new = self.path / f"{DRIVER}.new"
         self._descriptors.append(os.open(new, os.O_RDWR | os.O_CREAT, 0o644))
+        os.write(self._descriptors[-1], this_machine().encode())
         if _locked(self._descriptors[-1], fcntl.LOCK_EX):
             new.rename(self.path / DRIVER)  # never to be seen unlocked while its owner lives
         else:
@@ -62,9 +69,19 @@ def driver_is_dead(spool: Path, run_id: str) -> bool:
     except OSError:
         return False
     try:
-        return _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) is True
+        ours = os.read(descriptor, 1000).decode(errors="replace") == this_machine()
+        return ours and _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) is True
     finally:
         os.close(descriptor)
+
+
+def this_machine() -> str:
+    """Whose kernel it is that keeps the locks, since it was booted. Host names alone are not unique."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()}-{boot}".replace("/", "_")
 
 
 def sweep_spool(spool: Path, *, over: Callable[[str], bool] | None = None) -> None:
@@ -77,6 +94,8 @@ def sweep_spool(spool: Path, *, over: Callable[[str], bool] | None = None) -> No
 
 def _remove(folder: Path, *, trusting: bool, wait_seconds: float) -> None:
     """`trusting`: that nobody is in there, where locks do not tell."""
+    if not trusting and any(mark.name != _MARK + this_machine() for mark in folder.glob(f"{_MARK}*")):
+        return
     deadline = time.monotonic() + wait_seconds
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.shards.spool import HeldFolder, driver_is_dead, sweep_spool
+from pipelines.shards.spool import DRIVER, HeldFolder, driver_is_dead, sweep_spool, this_machine
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
@@ -63,6 +63,22 @@ def test_a_driver_that_was_killed_is_told_from_one_that_lives(tmp_path: Path) ->
         driver.wait()
         assert driver_is_dead(tmp_path, "run")
     assert not driver_is_dead(tmp_path, "of another machine")
+
+
+def test_of_another_machine_s_driver_the_lock_says_nothing(tmp_path: Path) -> None:
+    """As over NFS, where a lock is not always seen from elsewhere: what lies there may be at work."""
+    with working(tmp_path, "run", "driver") as driver:
+        driver.kill()
+        driver.wait()
+    assert driver_is_dead(tmp_path, "run")
+    mark = tmp_path / "run" / f"works-{this_machine()}"
+    mark.rename(tmp_path / "run" / "works-elsewhere")
+    (tmp_path / "run" / DRIVER).write_text("elsewhere")
+    assert not driver_is_dead(tmp_path, "run")
+    sweep_spool(tmp_path)
+    assert (tmp_path / "run" / "a.part").exists()
+    sweep_spool(tmp_path, over=lambda run_id: True)  # the catalog knows better
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_drives_and_writes_lets_go_of_both(tmp_path: Path) -> None:
