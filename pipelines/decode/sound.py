@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _TOLERANCE_SECONDS = 0.004
 _LOOK_AHEAD_FRAMES = 8
 _EARLY_END_SECONDS = 0.5
+_MPEG = frozenset({"mp1", "mp2", "mp3"})
+_HOLE_BYTES = 24
+"""The shortest MPEG frame. Decoders skip zeros before a header without a word; fewer may be padding."""
 
 
 class SoundStream:
@@ -37,6 +40,12 @@ class SoundStream:
     Together they have round(media.duration_seconds * SOUND_HZ) samples: silence fills a late start, gaps and
     the end; what overlaps or lies before 0 is dropped. Memory is bounded by the block.
     Raises NoAudioStreamError at once; CorruptMediaError and TruncatedMediaError while iterating.
+
+    Damage is what libav's decoder refuses, what it marks as corrupt, and a hole of zeros in MPEG sound. Not
+    seen is damage inside an MP1, MP2 or MP3 frame whose header and side information are whole: these have no
+    checksum (but for an optional one of just those, ISO/IEC 11172-3), so other bits are other sound, 26 ms of
+    it. Of 40 MP3 packets with 60 wrong bytes each libav refused none; its strictest mode complained of 23, in
+    the log alone, and would of sound ones that an encoder has stuffed.
     """
 
     def __init__(self, media: MediaFile, *, block_seconds: float = 30.0) -> None:
@@ -107,6 +116,7 @@ class SoundStream:
                     other.discard = Discard.all
             stream = cast("AudioStream", container.streams[self._audio.index])
             stream.codec_context.options = {"err_detect": "explode"}
+            is_mpeg = stream.codec_context.name.removesuffix("float") in _MPEG
             last, begun = 0.0, False
             packets = container.demux(stream)
             while True:
@@ -124,6 +134,10 @@ class SoundStream:
                         f"{name}: sound cannot be decoded after {last:.3f} s "
                         f"({one_line(str(error), 200)}); fetch it again"
                     ) from error
+                if begun and is_mpeg and bytes(memoryview(packet)[:_HOLE_BYTES]) == bytes(_HOLE_BYTES):
+                    raise CorruptMediaError(
+                        f"{name}: a hole of zeros in the sound after {last:.3f} s; fetch it again"
+                    )
                 for frame in frames:
                     if frame.is_corrupt and begun:
                         raise CorruptMediaError(

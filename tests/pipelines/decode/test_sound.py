@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import NoAudioStreamError, TruncatedMediaError
+from ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedMediaError
 from ingest.media import Job, MediaFile, VideoRef
 from ingest.probe import probe
 from pipelines.data import SOUND_HZ, Int16
@@ -131,6 +132,35 @@ def test_sound_that_ends_before_the_probed_end_is_truncated(tmp_path: Path) -> N
     long.write_bytes(short.read_bytes())
     with pytest.raises(TruncatedMediaError):
         list(SoundStream(media))
+
+
+@pytest.mark.parametrize(
+    ("codec", "format", "wrong"),
+    [
+        ("libmp3lame", "mov", "hole"),
+        ("libmp3lame", "avi", "hole"),
+        ("mp2", "avi", "hole"),
+        ("libmp3lame", "mov", "header"),
+        ("aac", "mp4", "hole"),
+    ],
+)
+def test_one_damaged_packet_in_the_middle(tmp_path: Path, codec: str, format: str, wrong: str) -> None:
+    path = tmp_path / f"film.{format}"
+    write_noise(path, format=format, video=None, audio=codec, hz=44_100, seconds=4.0)
+    assert heard(path).any()
+    media = probed(path)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+    damaged, data = packets[len(packets) // 2], bytearray(path.read_bytes())
+    assert damaged.pos is not None and damaged.pts is not None and damaged.time_base is not None
+    size = damaged.size if wrong == "hole" else 4
+    data[damaged.pos : damaged.pos + size] = bytes(size) if wrong == "hole" else b"\x12\x34\x56\x78"
+    path.write_bytes(data)
+    with pytest.raises(CorruptMediaError) as raised:
+        list(SoundStream(media))
+    reached = re.search(r"after ([\d.]+) s", str(raised.value))
+    assert reached is not None
+    assert abs(float(reached[1]) - damaged.pts * damaged.time_base) < 0.1
 
 
 def test_a_file_without_sound_is_refused(tmp_path: Path) -> None:
