@@ -38,23 +38,26 @@ class Hostile:
 
 def make_hostile(folder: Path, talking: Path | None = None) -> list[Hostile]:
     """Every file of RECIPES, in `folder`; `talking`: an mp4 that is cut and damaged as well."""
+    return [make_one(recipe, folder) for recipe in (*RECIPES, *(talking_cut(talking) if talking else ()))]
+
+
+def make_one(recipe: Recipe, folder: Path) -> Hostile:
     folder.mkdir(parents=True, exist_ok=True)
-    recipes = list(RECIPES)
-    if talking is not None:
-        whole = talking.read_bytes()
-        recipes += [
-            Recipe(f"talking cut at {share} %", f"talking_{share}.mp4", TRUNCATED, _bytes(_cut(whole, share)))
-            for share in (10, 50, 95)
-        ]
-    made = []
-    for recipe in recipes:
-        path, skip = folder / recipe.file, ""
-        try:
-            recipe.make(path)
-        except (av.FFmpegError, ValueError, OSError) as error:
-            skip = f"cannot be made here: {error}"
-        made.append(Hostile(recipe.name, path, recipe.outcome, skip))
-    return made
+    path, skip = folder / recipe.file, ""
+    try:
+        recipe.make(path)
+    except (av.FFmpegError, ValueError, OSError) as error:
+        skip = f"cannot be made here: {error}"
+    return Hostile(recipe.name, path, recipe.outcome, skip)
+
+
+def talking_cut(talking: Path) -> list[Recipe]:
+    """An mp4 that is cut at several places."""
+    whole = talking.read_bytes()
+    return [
+        Recipe(f"talking cut at {share} %", f"talking_{share}.mp4", TRUNCATED, _bytes(_cut(whole, share)))
+        for share in (10, 50, 95)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

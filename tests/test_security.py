@@ -128,6 +128,7 @@ def test_a_name_that_is_a_command_is_a_title_and_nothing_else(tmp_path: Path) ->
                 assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[a-z_]+)+", member.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["named", "in a list", "in a table"])
 def test_a_private_address_is_refused_wherever_it_is_from(
     how: str, film: bytes, server: LoopbackServer, tmp_path: Path

@@ -103,6 +103,7 @@ def test_what_is_done_is_not_done_again(flow: Path) -> None:
     assert (other.returncode, json.loads(other.stdout)["left_alone"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_adding_tells_new_from_known_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
@@ -122,6 +123,7 @@ def test_adding_tells_new_from_known_and_counts_what_it_leaves_out(tmp_path: Pat
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_looking_at_nothing_makes_nothing(tmp_path: Path) -> None:
     for command in (["status"], ["verify"], ["explain", "x"], ["retry", "--all"]):
         told = mien(*command, folder=tmp_path)
@@ -132,6 +134,7 @@ def test_looking_at_nothing_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_with_nothing_to_do_is_done(tmp_path: Path) -> None:
     needs_weights()
     (tmp_path / "empty").mkdir()

@@ -36,6 +36,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("--local",)])
 @pytest.mark.parametrize(
     ("stage", "lacking"), [("faces", "CPUExecutionProvider"), ("transcribe", "0 CUDA devices")]
@@ -56,6 +57,7 @@ def test_a_run_refuses_before_ray_starts(
     untouched(store, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_device_that_does_not_exist_is_a_wrong_configuration(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", SAID)
 def test_faults_are_said_in_youtubes_words_and_pass(film: Path, tmp_path: Path, fault: Fault) -> None:
     video = Video(id="faulty_____", media=film, fault=fault, fault_times=1, premieres_at=time.time() + 7200)
@@ -174,6 +175,7 @@ def test_a_premiere_begins(film: Path) -> None:
         assert ask(youtube, watch(video.id))["live_status"] == "not_live"
 
 
+@pytest.mark.slow
 def test_proxy_that_wants_a_password(film: Path) -> None:
     with YouTubeDouble([Video(id="video_00001", media=film)], password="right") as youtube:  # noqa: S106
         with pytest.raises(yt_dlp.utils.DownloadError, match="407"):

@@ -102,6 +102,7 @@ def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
         assert story is not None and story.video.wanted == (wanted,)
 
 
+@pytest.mark.slow
 def test_one_query_that_fails_does_not_keep_the_others(youtube: YouTubeDouble, tmp_path: Path) -> None:
     youtube.fault(Fault.SEARCH_CUT)
     done = mien("search", "people talking", "@nobody", "few", cwd=tmp_path)
@@ -131,6 +132,7 @@ def test_wrong_usage_is_one_line_before_anything_is_asked(
     assert not (tmp_path / "mien-store").exists()
 
 
+@pytest.mark.slow
 def test_a_refusal_opens_the_circuit_for_everybody(youtube: YouTubeDouble, tmp_path: Path) -> None:
     assert mien("add", "@Faces", cwd=tmp_path).stdout == "30 new, 0 known already\n"
     youtube.fault(Fault.RATE_LIMITED, times=1)

@@ -101,6 +101,7 @@ def test_a_bot_wall_pauses_one_identity_and_another_does_the_work(
     assert max(mine) < min(others)
 
 
+@pytest.mark.slow
 def test_a_wall_for_all_ends_the_run_with_nothing_lost_and_a_person_may_resume(
     youtube: YouTubeDouble, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_wall_for_all_ends_the_run_with_nothing_lost_and_a_person_may_resume(
     assert run(settings, local=True, only_fetch=True).status.fetched == 4
 
 
+@pytest.mark.slow
 def test_kept_media_is_never_asked_for_again(youtube: YouTubeDouble, tmp_path: Path) -> None:
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="always", wait=False))
     result = fetch_all(settings)
@@ -152,6 +154,7 @@ def test_kept_media_is_never_asked_for_again(youtube: YouTubeDouble, tmp_path: P
     assert {request.video_id for request in youtube.requests[asked:] if request.video_id} == {IDS[0]}
 
 
+@pytest.mark.slow
 def test_a_broken_copy_is_thrown_away(youtube: YouTubeDouble, tmp_path: Path) -> None:
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="always", wait=False))
     fetch_all(settings, IDS[:1])

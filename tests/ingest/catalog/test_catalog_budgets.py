@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -221,6 +222,7 @@ budgets = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(budgets, min_size=1, max_size=2), st.booleans(), st.lists(steps, min_size=10, max_size=40))
 def test_no_window_is_over_budget_whatever_happens(

@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from ingest.catalog import Catalog
 from tests.ingest.catalog.platforms import tubes
 
@@ -43,6 +45,7 @@ while clock() < 1e6 + {SECONDS}:
 """
 
 
+@pytest.mark.slow
 def test_drivers_in_processes_of_their_own_keep_to_one_budget(url: str, tmp_path: Path) -> None:
     with Catalog.open(url) as catalog:
         catalog.add(tubes(400))

@@ -30,6 +30,7 @@ def test_a_video_comes_with_the_identity_that_was_granted_for_it(catalog: Catalo
     assert [(event.what, event.text) for event in story.events] == [("claimed", "through a")]
 
 
+@pytest.mark.slow
 def test_a_burst_is_small_and_an_hour_holds_the_budget(catalog: Catalog, clock: Clock) -> None:
     catalog.add(tubes(1000))
     run_id = begin(catalog)

@@ -55,11 +55,13 @@ def start(code: str, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_catalog_at_once_all_may(url: str) -> None:
     openers = [start(OPENER, url) for _ in range(4)]
     assert [opener.wait(60) for opener in openers] == [0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_processes_that_claim_at_once_never_share(url: str) -> None:
     with Catalog.open(url) as catalog:
         catalog.add(ref(f"v{number}") for number in range(300))

@@ -138,6 +138,7 @@ def test_a_server_without_ranges(fetch: Fetch, server: LoopbackServer, film: byt
     assert media.sha256 == hashlib.sha256(film).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [{"cut_at": 1000}, {"end_at": 1000}, {"announced": 10_000_000}])
 def test_what_never_comes_whole_is_to_be_retried(
     fetch: Fetch, server: LoopbackServer, film: bytes, end: dict[str, int]
@@ -220,6 +221,7 @@ print(media.sha256)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_want_the_same_film(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
     server.pages["/f.mp4"] = [Reply(body=film, piece_bytes=max(1, len(film) // 10), pause_seconds=0.1)]
     command = [sys.executable, "-c", FETCHER, str(tmp_path / "cache"), server.url("/f.mp4")]

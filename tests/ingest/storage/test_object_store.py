@@ -44,6 +44,7 @@ def test_a_missing_bucket_ends_the_run(s3_server: S3Server) -> None:
             assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_dead_endpoint_is_a_passing_trouble_without_secrets(s3_server: S3Server) -> None:
     options = {**s3_server.options, "endpoint_override": "http://127.0.0.1:1"}
     with pytest.raises(StorageError) as raised:

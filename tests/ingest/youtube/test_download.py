@@ -85,7 +85,15 @@ def test_every_switch_is_listed() -> None:
     assert set(OUTCOMES) == set(Fault)
 
 
-@pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name)
+# What has to be waited for, or asked for again by yt-dlp itself.
+WAITED_FOR = {Fault.MEDIA_STALLED, Fault.MEDIA_RESET, Fault.MEDIA_SLOW}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(one, marks=pytest.mark.slow if one in WAITED_FOR else ()) for one in Fault],
+    ids=lambda fault: fault.name,
+)
 def test_every_switch_ends_in_its_class(tmp_path: Path, film: Path, fault: Fault) -> None:
     later = time.time() + 5 * 3600
     with YouTubeDouble([video(film, fault=fault, premieres_at=later)]) as youtube:
@@ -151,6 +159,7 @@ def test_picture_and_sound_apart_are_merged_without_encoding(tmp_path: Path, fil
     assert names_in_cache(stage) == {"", ".about"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.MEDIA_RESET, Fault.MEDIA_WRONG_LENGTH, Fault.MEDIA_STALLED])
 def test_a_broken_transfer_is_gone_on_with(tmp_path: Path, film: Path, fault: Fault) -> None:
     with YouTubeDouble([video(film, fault=fault, fault_times=1)]) as youtube:
@@ -164,6 +173,7 @@ def test_a_broken_transfer_is_gone_on_with(tmp_path: Path, film: Path, fault: Fa
     assert media.bytes == film.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.MEDIA_RESET, Fault.MEDIA_STALLED])
 def test_the_next_call_goes_on_where_the_last_one_failed(tmp_path: Path, film: Path, fault: Fault) -> None:
     with YouTubeDouble([video(film, fault=fault)]) as youtube:
