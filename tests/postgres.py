@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -21,9 +22,44 @@ START_SECONDS = 60
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
 
 
+class Server:
+    """One that may be stopped, and started again where it was."""
+
+    def __init__(self, command: list[str | Path], port: int, folder: Path, account: str | None) -> None:
+        self.url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
+        self._command, self._port, self._folder, self._account = command, port, folder, account
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        log = self._folder / "log"
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                self._command, user=self._account, cwd=self._folder, stdout=file, stderr=file
+            )
+        _wait(self._process, self._port, log)
+
+    def stop(self) -> None:
+        """At once: connections are cut in whatever they do, and what was committed stays."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)  # "fast shutdown"
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """The URL of an empty database with password authentication; skips where there is none."""
+    with postgres_server() as server:
+        yield server.url
+
+
+@contextmanager
+def postgres_server() -> Iterator[Server]:
     programs = _programs()
     account = _account()
     # Not pytest's tmp_path: its parents are closed to other accounts.
@@ -41,19 +77,18 @@ def running_postgres() -> Iterator[str]:
         )
         port = _free_port()
         options = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", *_FAST]
-        serve = [programs / "postgres", "-D", data, *(word for option in options for word in ("-c", option))]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(serve, user=account, cwd=folder, stdout=log, stderr=log)
+        serve: list[str | Path] = [
+            programs / "postgres",
+            "-D",
+            data,
+            *(word for option in options for word in ("-c", option)),
+        ]
+        server = Server(serve, port, folder, account)
         try:
-            _wait(server, port, folder / "log")
-            yield f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
+            server.start()
+            yield server
         finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

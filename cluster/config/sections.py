@@ -86,6 +86,8 @@ class Engine:
     """Seconds that a call may take more for each second of media."""
     lease_seconds: Annotated[float, Ge(1)] = 60.0
     """A run that has not been heard of for so long is taken to be dead, and its videos go to another."""
+    catalog_wait_seconds: NotNegative = 300.0
+    """A catalog's server that goes away during a run (a restart, a failover) is waited for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

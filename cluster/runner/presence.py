@@ -16,7 +16,8 @@ class Heartbeat:
     """Renews the run's lease from a thread: one item may keep the driver busy for longer than a lease.
 
     A driver that hangs must lose its videos all the same: where it has not called `alive` again for
-    `patience_seconds`, the lease runs out.
+    `patience_seconds`, the lease runs out. And where the catalog was away for longer than a lease, that is
+    renewed before anything else is written.
     """
 
     def __init__(
@@ -41,27 +42,30 @@ class Heartbeat:
             raise self._lost
 
     def __enter__(self) -> Self:
+        self._catalog.when_back(self._renew)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._catalog.when_back(None)
         self._over.set()
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._over.wait(self._every_seconds):
-            if time.monotonic() - self._seen > self._patience_seconds:
-                continue
-            try:
-                self._catalog.heartbeat(self._run_id)
-            except LeaseLostError as error:
-                self._lost = error
-                return
-            except CatalogError:
-                # It may be back before the lease is over; if not, the driver's own writes say so.
-                continue
+        while self._lost is None and not self._over.wait(self._every_seconds):
+            if time.monotonic() - self._seen <= self._patience_seconds:
+                self._renew()
+
+    def _renew(self) -> None:
+        try:
+            self._catalog.heartbeat(self._run_id)
+        except LeaseLostError as error:
+            self._lost = error
+        except CatalogError:
+            # It may be back before the lease is over; if not, the driver's own writes say so.
+            return
 
 
 class Others:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.config import Settings, check_licences, fingerprint
+from cluster.config.sections import Engine as EngineOptions
 from cluster.config.show import redact
 from cluster.engine import Engine, Snapshot
 from cluster.local import LocalEngine
@@ -75,7 +76,7 @@ def run(
     hashed = fingerprint(settings)
     store = open_store(settings.store.shards_uri)
     spool = Path(settings.store.root).absolute() / "spool"
-    with Stopping() as stopping, contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
+    with Stopping() as stopping, contextlib.closing(_patient_catalog(settings)) as catalog:
         refuse_other_home(catalog, store)
         check_ways_out(settings, catalog, hashed)
         run_id = catalog.begin_run(
@@ -89,7 +90,7 @@ def run(
             run_id,
             lease_seconds=settings.engine.lease_seconds,
             # In one process, an item may take as long as it takes.
-            patience_seconds=math.inf if local else max(HANG_SECONDS, settings.engine.lease_seconds),
+            patience_seconds=math.inf if local else _patience_seconds(settings.engine),
         )
         with _working_in(spool, run_id), heartbeat:
             try:
@@ -123,6 +124,15 @@ def run(
             elsewhere=catalog.other_fingerprint_count(hashed),
             signal=stopping.signal,
         )
+
+
+def _patient_catalog(settings: Settings) -> Catalog:
+    return Catalog.open(settings.store.catalog_url, patience_seconds=settings.engine.catalog_wait_seconds)
+
+
+def _patience_seconds(options: EngineOptions) -> float:
+    """With a driver that does nothing; waiting for the catalog is not that."""
+    return max(HANG_SECONDS, options.lease_seconds) + options.catalog_wait_seconds
 
 
 @contextlib.contextmanager

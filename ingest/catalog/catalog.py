@@ -26,7 +26,7 @@ from ingest.catalog import (
     undo,
     views,
 )
-from ingest.catalog.database import Database
+from ingest.catalog.database import PATIENCE_SECONDS, Database
 from ingest.catalog.records import (
     AddResult,
     EgressState,
@@ -51,19 +51,22 @@ class Catalog:
         self._clock = clock
 
     @classmethod
-    def open(cls, url: str, *, clock: Callable[[], float] = time.time) -> Catalog:
+    def open(
+        cls, url: str, *, clock: Callable[[], float] = time.time, patience_seconds: float = PATIENCE_SECONDS
+    ) -> Catalog:
         """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database; `clock` gives
-        seconds since the epoch. CatalogError: a bad URL, no connection, or another schema."""
-        database = Database(url)
-        try:
-            database.prepare()
-        except BaseException:
-            database.close()
-            raise
+        seconds since the epoch; a server that goes away later is waited for, `patience_seconds` long.
+        CatalogError: a bad URL, no connection, or another schema."""
+        database = Database(url, patience_seconds=patience_seconds)
+        database.prepare()
         return cls(database, clock=clock)
 
     def close(self) -> None:
         self._database.close()
+
+    def when_back(self, call: Callable[[], None] | None) -> None:
+        """`call` comes before anything else once a server that was away has answered again."""
+        self._database.on_return = call
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +95,7 @@ class Catalog:
     def heartbeat(self, run_id: str) -> None:
         """Extends the lease of everything the run holds; LeaseLostError once it was taken over."""
         now = self._clock()
-        self._database.write(lambda connection: runs.heartbeat(connection, now, run_id))
+        self._database.repeat(lambda connection: runs.heartbeat(connection, now, run_id))
 
     def end_run(self, run_id: str, outcome: str) -> None:
         """What the run still holds waits again. A run that is over stays as it is."""
@@ -245,12 +248,12 @@ class Catalog:
     def record_done(self, run_id: str, records: Sequence[SegmentRecord]) -> None:
         """Segments that ended without samples. Those that are done already are passed over."""
         now = self._clock()
-        self._database.write(lambda connection: segments.record_done(connection, now, run_id, records))
+        self._database.repeat(lambda connection: segments.record_done(connection, now, run_id, records))
 
     def record_segment_failure(self, run_id: str, failure: SegmentFailure) -> None:
         """Final for the segment, until somebody retries it. One that has ended already is passed over."""
         now = self._clock()
-        self._database.write(lambda connection: segments.record_failure(connection, now, run_id, failure))
+        self._database.repeat(lambda connection: segments.record_failure(connection, now, run_id, failure))
 
     def record_video_failure(self, run_id: str, failure: VideoFailure) -> None:
         """The run lets go of the video: it waits until `next_try_at`, or has failed for good."""
@@ -262,12 +265,12 @@ class Catalog:
     def commit_shard(self, run_id: str, shard: ShardRecord, records: Sequence[SegmentRecord]) -> None:
         """The shard and all its segments as one, or LeaseLostError with nothing written."""
         now = self._clock()
-        self._database.write(
+        self._database.repeat(
             lambda connection: shards.commit(connection, now, run_id, shard, records), durable=True
         )
 
     def mark_sidecar(self, name: str) -> None:
-        self._database.write(lambda connection: shards.mark_sidecar(connection, name), durable=True)
+        self._database.repeat(lambda connection: shards.mark_sidecar(connection, name), durable=True)
 
     def shards(self) -> list[ShardRecord]:
         """In the order in which they were committed."""

@@ -20,15 +20,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ingest.catalog import migrate, schema
+from ingest.catalog.again import Stage, Trial
 from ingest.errors import CatalogError, one_line
 
 T = TypeVar("T")
 
 SQLITE_BUSY_SECONDS = 60
 POSTGRES_CONNECT_SECONDS = 10
-# Deadlock and serialisation failure are PostgreSQL's way of saying "again"; a restart takes a few seconds.
-_AGAIN = frozenset({"40001", "40P01"})
-_AGAIN_DELAYS_SECONDS = (0.1, 0.3, 1.0, 3.0)
+PATIENCE_SECONDS = 5.0
+"""Of a question, with a server that has just gone away; a run has more."""
+_LOCKED_DELAYS_SECONDS = (0.1, 0.3, 1.0, 3.0)
 _SCHEMA_LOCK = 0x6D69656E  # "mien": one advisory lock for everybody who creates the tables
 _EXAMPLES = "write sqlite:////absolute/path.db or postgresql://user:password@host/database"
 
@@ -36,51 +37,77 @@ _EXAMPLES = "write sqlite:////absolute/path.db or postgresql://user:password@hos
 class Database:
     """Runs functions of a connection as transactions; raises CatalogError for whatever the database says."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """`patience_seconds`: for how long a server that goes away once it was there is waited for."""
         parsed = _parse(url)
         self.name = _describe(parsed)
         self._secrets = _secrets(parsed)
         self._engine = self._create(parsed)
         self._writer = self._engine.execution_options(mien_begin="BEGIN IMMEDIATE", mien_synchronous="NORMAL")
         self._durable = self._engine.execution_options(mien_begin="BEGIN IMMEDIATE", mien_synchronous="FULL")
+        self._patience_seconds = patience_seconds
+        self._was_there = False
+        self.on_return: Callable[[], None] | None = None
+        """Called before whoever waited goes on, when a server that was away has answered again."""
 
     def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         """`work` in one transaction; it may be called again, when the database says so."""
         return self._run(self._durable if durable else self._writer, work)
 
+    def repeat(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
+        """As `write`, of what is the same done once or twice: where nobody knows whether it was committed,
+        since the connection was lost just then, it is done again."""
+        return self._run(self._durable if durable else self._writer, work, repeatable=True)
+
     def read(self, work: Callable[[Connection], T]) -> T:
-        return self._run(self._engine, work)
+        return self._run(self._engine, work, repeatable=True)
 
     def close(self) -> None:
         self._engine.dispose()
 
     def prepare(self) -> None:
-        """Creates the tables where there are none; CatalogError where they are of another schema."""
+        """Creates the tables where there are none. CatalogError, and it is closed: another schema."""
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
         if self._engine.dialect.name == "sqlite":
             self._use_wal()
         found = self.write(_create_or_read_version)
+        self._was_there = True
         if found != schema.VERSION:
             raise CatalogError(
                 f"the catalog {self.name} has schema {found}, and this mien reads schema {schema.VERSION}; "
                 "use the mien that wrote it, or another catalog"
             )
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        for delay_seconds in (*_AGAIN_DELAYS_SECONDS, None):
-            committing = False
-            try:
-                with engine.connect() as connection:
-                    transaction = connection.begin()
-                    result = work(connection)
-                    committing = True
-                    transaction.commit()
-                    return result
-            except SQLAlchemyError as error:
-                # A connection lost while committing may have committed: that is for the caller to look at.
-                if delay_seconds is None or not _again(error, committing):
-                    raise self._error(error) from error
-                time.sleep(delay_seconds)
-        raise AssertionError("the last delay is None")
+    def _run(self, engine: Engine, work: Callable[[Connection], T], *, repeatable: bool = False) -> T:
+        trial = Trial(
+            patience_seconds=self._patience_seconds,
+            repeatable=repeatable,
+            is_server=self._was_there and engine.dialect.name != "sqlite",
+        )
+
+        def once() -> T:
+            trial.stage = Stage.CONNECTING
+            with engine.connect() as connection:
+                trial.stage = Stage.WORKING
+                transaction = connection.begin()
+                result = work(connection)
+                trial.stage = Stage.COMMITTING
+                transaction.commit()
+                return result
+
+        try:
+            result = trial.retrying()(once)
+        except SQLAlchemyError as error:
+            raise self._error(error) from error
+        if trial.was_away and self.on_return is not None:
+            self.on_return()
+        return result
 
     def _error(self, error: Exception) -> CatalogError:
         reason = str(error.orig) if isinstance(error, DBAPIError) and error.orig is not None else str(error)
@@ -117,7 +144,7 @@ class Database:
     def _use_wal(self) -> None:
         """The switch needs the file alone and does not wait for it, so two first users meet here."""
         bare = self._engine.execution_options(mien_begin="")  # no transaction may be open
-        for delay_seconds in (*_AGAIN_DELAYS_SECONDS, None):
+        for delay_seconds in (*_LOCKED_DELAYS_SECONDS, None):
             try:
                 with bare.connect() as connection:
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -166,14 +193,6 @@ def _secrets(url: URL) -> tuple[str, ...]:
             values += [value] if isinstance(value, str) else value
     plain = [value for value in values if value]
     return tuple(sorted({*plain, *(quote(value, safe="") for value in plain)}, key=len, reverse=True))
-
-
-def _again(error: SQLAlchemyError, committing: bool) -> bool:
-    if not isinstance(error, DBAPIError):
-        return False
-    if getattr(error.orig, "sqlstate", None) in _AGAIN:
-        return True
-    return error.connection_invalidated and not committing
 
 
 def _take_over_transactions(connection: Any, record: Any) -> None:

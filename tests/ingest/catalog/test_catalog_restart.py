@@ -1,0 +1,107 @@
+"""A server that restarts under a run: it is waited for, and what was to be written is written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from cluster.runner.presence import Heartbeat
+from ingest.catalog import Catalog
+from ingest.errors import CatalogError
+from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin, ref, segment, shard
+from tests.postgres import Server, postgres_server
+
+pytestmark = pytest.mark.slow
+PATIENCE_SECONDS = 300.0
+
+# The first commit of a shard loses its connection at the very end: nobody can tell whether it was written.
+CUT_AT_COMMIT = """
+CREATE SEQUENCE cuts;
+CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('cuts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON shards DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION cut();
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture
+def catalog(server: Server, clock: Clock) -> Iterator[Catalog]:
+    with Catalog.open(server.url, clock=clock, patience_seconds=PATIENCE_SECONDS) as opened:
+        yield opened
+
+
+def during_an_outage(server: Server, work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+    """`work` begins while the server is down and goes on until it is up again."""
+    server.stop()
+    with ThreadPoolExecutor(1) as pool:
+        working: Future[None] = pool.submit(work)
+        with suppress(TimeoutError):  # long enough for it to ask several times
+            working.exception(timeout=1.0)
+        assert not working.done(), working.exception()
+        meanwhile()
+        server.start()
+        working.result(timeout=120)
+
+
+def test_a_commit_waits_for_the_server_and_happens_once(server: Server, catalog: Catalog) -> None:
+    catalog.add([ref("a")])
+    run_id = begin(catalog)
+    catalog.claim(run_id, limit=1)
+
+    def commit() -> None:
+        catalog.commit_shard(run_id, shard("s1", run_id), [segment("a", 0, samples=2, fate="kept")])
+
+    during_an_outage(server, commit, lambda: None)
+    commit()  # the same again is a no-op
+    assert catalog.shard_names() == {"s1"}
+    assert (catalog.status().samples, catalog.status().seconds_by_fate) == (2, {"kept": 60.0})
+
+
+def test_a_run_outlives_an_outage_that_is_longer_than_its_lease(
+    server: Server, catalog: Catalog, clock: Clock
+) -> None:
+    catalog.add(ref(name) for name in "ab")
+    run_id = begin(catalog)
+    catalog.claim(run_id, limit=1)
+    # Of its own accord the heart does not beat within this test: what renews is the return.
+    with Heartbeat(catalog, run_id, lease_seconds=4000.0) as heartbeat:
+        during_an_outage(
+            server,
+            lambda: catalog.record_done(run_id, [segment("a", 0)]),
+            lambda: clock.sleep(LEASE_SECONDS + 1),
+        )
+        catalog.record_done(run_id, [segment("a", 60)])
+        assert [job.key for job in catalog.claim(run_id, limit=1)] == ["folder-b"]
+        heartbeat.alive()
+    assert catalog.status().segments["done"] == 2
+
+
+def test_a_connection_lost_in_a_commit_commits_once(server: Server, catalog: Catalog) -> None:
+    catalog.add([ref("a")])
+    run_id = begin(catalog)
+    catalog.claim(run_id, limit=1)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(CUT_AT_COMMIT.encode())
+    catalog.commit_shard(run_id, shard("s1", run_id), [segment("a", 0, samples=2, fate="kept")])
+    assert catalog.shard_names() == {"s1"}
+    assert (catalog.status().samples, catalog.status().segments["done"]) == (2, 1)
+
+
+def test_patience_ends_in_one_line(server: Server) -> None:
+    with Catalog.open(server.url, patience_seconds=0.0) as catalog:
+        server.stop()
+        with pytest.raises(CatalogError, match="check that it is up") as caught:
+            catalog.add([ref("a")])
+    assert "\n" not in str(caught.value)
