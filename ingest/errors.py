@@ -11,6 +11,7 @@
     │   └── LeaseLostError      another run has taken the video over
     ├── StorageError            the store refuses (retry)
     │   ├── StorageFullError    no space left (stop)
+    │   ├── CacheFullError      the media cache holds nothing that may go: fetching pauses
     │   ├── ShardStoreError     shards cannot be written or published, retries included (stop)
     │   ├── StorageDeniedError  permission, credentials, no such bucket (stop)
     │   ├── StorageMissingError no such name in the store (permanent)
@@ -117,6 +118,10 @@ class StorageError(MienError):
 
 class StorageFullError(StorageError):
     policy = Policy.STOP
+
+
+class CacheFullError(StorageError):
+    pass
 
 
 class ShardStoreError(StorageError):

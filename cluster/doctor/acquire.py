@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 from cluster.config import Settings, fingerprint
 from cluster.doctor.check import Check, Status
@@ -101,6 +102,24 @@ def proxies(settings: Settings) -> Iterator[Check]:
             yield _proxy(identity)
 
 
+def plain_proxy(settings: Settings) -> Iterator[Check]:
+    """Plain files come through the first identity's proxy, else the environment's. Nothing is asked of it:
+    it need not lead to any platform."""
+    first = settings.acquire.identities[0]
+    if first.proxy:
+        yield _proxy(first, tunnel=False)
+        return
+    for scheme in ("http", "https", "all"):
+        if address := getproxies().get(scheme):
+            try:
+                named = Identity(f"{scheme}_proxy", proxy=address)
+            except ValueError:
+                problem = "the environment names a proxy that is no address"
+                yield Check.fail(f"proxy {scheme}_proxy", problem, f"correct or unset {scheme}_proxy")
+                continue
+            yield _proxy(named, tunnel=False, cure=f"correct or unset {scheme}_proxy")
+
+
 def cookies(settings: Settings) -> Iterator[Check]:
     from ingest.youtube.cookies import check_current, read_cookies
 
@@ -148,6 +167,7 @@ CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
     "cookies": cookies,
     "media": media,
 }
+_PLAIN: dict[str, Callable[[Settings], Iterable[Check]]] = {"plain proxy": plain_proxy}
 _ONLY_FOR_PLATFORMS = frozenset({"yt-dlp", "javascript"})
 _KINDS: dict[str, type[MienError]] = {
     "yt-dlp": MissingProgramError,
@@ -173,11 +193,11 @@ def check_acquisition(settings: Settings, sources: Collection[str]) -> None:
         UsageError: the first thing that is missing or wrong, with its cure.
         StorageDeniedError: the place for media cannot be written.
     """
-    names: list[str] = ["proxies", "media"] if "http" in sources else []
+    names: list[str] = ["plain proxy", "media"] if "http" in sources else []
     if PLATFORMS & set(sources):
         names = list(CHECKS)
     for name in names:
-        for found in CHECKS[name](settings):
+        for found in (CHECKS | _PLAIN)[name](settings):
             if found.status is Status.FAIL:
                 cure = f"; {found.cure}" if found.cure else ""
                 raise _KINDS.get(name, ConfigError)(one_line(f"{found.name}: {found.message}{cure}"))
@@ -200,16 +220,16 @@ def _videos_wait(settings: Settings) -> bool:
     return asked_at != (None, None)
 
 
-def _proxy(identity: Identity) -> Check:
+def _proxy(identity: Identity, *, tunnel: bool = True, cure: str = "") -> Check:
     """Reached and, where it speaks HTTP, asked for a tunnel: only that shows whether it takes the login."""
     name, parts = f"proxy {identity.name}", urlsplit(identity.proxy)
     host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    cure = f"correct the proxy of identity {identity.name}, or start it"
+    cure = cure or f"correct the proxy of identity {identity.name}, or start it"
     if parts.scheme not in _DEFAULT_PORTS:
         return Check.fail(name, f"{parts.scheme}:// is no kind of proxy", cure)
     shown = f"{parts.scheme}://{host}:{port}"
     try:
-        if parts.scheme == "http":
+        if parts.scheme == "http" and tunnel:
             _open_tunnel(host, port, parts.username, parts.password)
         else:
             socket.create_connection((host, port), timeout=PROXY_TIMEOUT_SECONDS).close()

@@ -9,9 +9,13 @@ from collections.abc import Callable, Sequence
 from cluster.engine import ErrorInfo
 from cluster.runner.refusals import Refusals
 from ingest.catalog import Catalog, Outcome, Paused, Usage
+from ingest.errors import CacheFullError
 from ingest.media import Job, MediaFile
 from ingest.rate.identity import Identity
 
+FULL_SECONDS = 5.0
+"""After the cache was full: until another video is tried. The one that found no room waits as long, longer
+each time, so that those which are in the cache and will make room have their turn."""
 ASK_SECONDS = 5.0
 """At the latest after so long it is looked whether others made room, or somebody added videos."""
 WAIT_SECONDS = 120.0
@@ -33,27 +37,48 @@ class Acquisition:
         at_once: int = 1,
         media_budget_bytes: int = 0,
         gives_room: bool = True,
+        has_room: Callable[[], bool] = lambda: True,
         wait: bool = False,
         say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`at_once`: videos that are being asked for or are the next to be: what was granted is not called
-        back when its identity is paused. `gives_room`: whether media goes when its video is done."""
+        back when its identity is paused. `gives_room`: whether media goes when its video is done; a run that
+        only fetches makes no room."""
         self._catalog, self._run_id, self._fingerprint = catalog, run_id, fingerprint
         self._identities, self._at_once = tuple(identities), at_once
         self._budget_bytes, self._wait, self._say, self._clock = media_budget_bytes, wait, say, clock
-        self._gives_room = gives_room
+        self._gives_room, self._has_room = gives_room, has_room
         self._refusals = Refusals(catalog, self._identities, clock=clock)
         self._asking: set[str] = set()
         """Keys of videos whose grant is not settled."""
-        self._nothing_before = 0.0
+        self._nothing_before = self._full_until = self._no_room_until = 0.0
+        self._fulls = 0
+        """Videos in a row that found no room."""
+        self._is_over = False
         self._said = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no room will come for what is still to be fetched."""
+        return self._is_over
 
     def claim(self, limit: int) -> list[Job]:
         now = self._clock()
+        if self._is_over:
+            return self._catalog.claim(self._run_id, limit=limit, only_local=True)
+        if now < self._full_until:
+            return []
+        if self._is_full():
+            self._full_until = now + 1.0
+            self._is_over = not self._is_room_coming()
+            return []
+        if not self._has_room():
+            self._full_until = now + 1.0
+            return []
+        # Where the cache was full, one after the other finds out whether it still is.
+        limit = 1 if self._fulls else limit
         may = self._at_once - len(self._asking) if now >= self._nothing_before else 0
-        if may > 0 and self._is_full():
-            may, self._nothing_before = 0, now + 1.0
         may = max(0, min(may, limit))
         identities = self._identities if may else ()
         jobs = self._catalog.claim(self._run_id, limit=limit, identities=identities, asking=may)
@@ -67,6 +92,10 @@ class Acquisition:
 
     def is_worth_waiting(self) -> bool:
         """Whether a run that has nothing else to do gets something from a platform if it stays."""
+        if self._is_over:
+            return False
+        if self._clock() < max(self._full_until, self._no_room_until):
+            return True
         due, put_off = self._next_times() if self._identities else (None, None)
         if due is None and put_off is None:
             return False
@@ -83,7 +112,7 @@ class Acquisition:
 
     def _is_room_coming(self) -> bool:
         """Of too much fetched media, what is under way goes by itself; what is kept does not."""
-        room = self._catalog.media_room()
+        room = self._catalog.media_room(with_waiting=not self._gives_room)
         staying = room.kept_bytes if self._gives_room else room.bytes
         if staying < self._budget_bytes:
             return True
@@ -94,6 +123,7 @@ class Acquisition:
         return False
 
     def reported(self, job: Job, media: MediaFile) -> None:
+        self._fulls = 0
         self._settle(
             job,
             Usage(
@@ -116,10 +146,23 @@ class Acquisition:
                 error_text=error.text,
             ),
         )
+        if error.error_class == CacheFullError.__name__:
+            return self._cache_is_full(error)
         if paused is None:
             return None
         self._tell(f"identity {paused.identity} is paused until {_when(paused.until)}: {error.text}")
         return self._refusals.try_again_at(job.key, paused)
+
+    def _cache_is_full(self, error: ErrorInfo) -> float:
+        """What is in it is wanted, so fetching pauses: until videos are done, or in a run that does them."""
+        now = self._clock()
+        self._fulls += 1
+        self._full_until, again_at = now + FULL_SECONDS, now + FULL_SECONDS * self._fulls
+        self._no_room_until = max(self._no_room_until, again_at)
+        self._is_over = not self._gives_room
+        what = "`mien run` makes room" if self._is_over else "fetching goes on when videos are done"
+        self._tell(f"{error.text}; nothing more is fetched: {what}")
+        return again_at
 
     def gone(self, job: Job) -> None:
         """Nobody will report it: it was lost on its way."""
@@ -136,7 +179,9 @@ class Acquisition:
         return self._catalog.governed_at(fingerprint=self._fingerprint, identities=self._identities)
 
     def _is_full(self) -> bool:
-        return bool(self._budget_bytes) and self._catalog.media_room().bytes >= self._budget_bytes
+        if not self._budget_bytes:
+            return False
+        return self._catalog.media_room(with_waiting=not self._gives_room).bytes >= self._budget_bytes
 
     def _tell(self, line: str) -> None:
         if line != self._said:

@@ -6,7 +6,11 @@
                 and goes when it is done or has failed for good
     never       the copy in the node's cache goes as soon as the run lets go of the video, done or not
 
-A copy in the cache of another machine cannot be reached from here: it goes when that cache needs the room.
+"Done" is the end of the video: its faces are read from the file until its last segment.
+
+No cache evicts what a video wants that is not done (ingest/fetch/wanted.py): fetching pauses instead. What is
+wanted is known, and renewed, by the driver for its own machine. A copy in the cache of another machine cannot
+be reached from here: it is wanted for a day, and goes when that cache needs the room.
 """
 
 from __future__ import annotations
@@ -16,10 +20,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from ingest.catalog import Catalog
-from ingest.fetch import Fetch
+from ingest.fetch import Fetch, wanted
 from ingest.media import MediaFile
 
 TIDY_SECONDS = 5.0
+RENEW_SECONDS = 3600.0
 _OVER = frozenset({"done", "partial", "failed"})
 
 Keep = Literal["always", "until_done", "never"]
@@ -35,6 +40,7 @@ class FetchedMedia:
         fetch: Fetch,
         keep: Keep,
         *,
+        only_fetch: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog, self._run_id, self._fetch, self._keep, self._clock = (
@@ -44,17 +50,41 @@ class FetchedMedia:
             keep,
             clock,
         )
+        self._only_fetch = only_fetch
         self._here: dict[str, MediaFile] = {}
         self._tidy_at = 0.0
+        self._renew_at = clock() + RENEW_SECONDS
+
+    def renew(self) -> None:
+        """What earlier runs left in this machine's cache stays wanted, or goes if it is done by now."""
+        cached = self._fetch.cached()
+        for key, state in self._catalog.states(cached).items():
+            if state not in _OVER:
+                wanted.renew(cached[key])
+            elif key not in self._here:
+                self._fetch.cache.release(cached[key])
+
+    def has_room(self) -> bool:
+        """Whether this machine's cache has room for one more as large as the largest that is wanted; True as
+        well where nothing is at work that would make room."""
+        if not self._here:
+            return True
+        sizes = wanted.sizes(self._fetch.cache.folder)
+        return sum(sizes) + max(sizes, default=0) <= self._fetch.cache_max_bytes
 
     def came(self, media: MediaFile) -> None:
         self._here[media.key] = media
         if media.kept_uri:
             self._catalog.record_kept(self._run_id, media.key, media.kept_uri)
+            if self._only_fetch:  # whoever goes on with it reads the copy that is kept
+                self._fetch.release(self._here.pop(media.key))
 
     def tidy(self) -> None:
         """Gives back the room of those that are through; cheap when called often."""
         now = self._clock()
+        if now >= self._renew_at:
+            self._renew_at = now + RENEW_SECONDS
+            self.renew()
         if now < self._tidy_at or not self._here:
             return
         self._tidy_at = now + TIDY_SECONDS

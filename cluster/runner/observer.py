@@ -88,6 +88,8 @@ class RunObserver:
         return [] if self._jobs or self._more_may_come(now) else None
 
     def _more_may_come(self, now: float) -> bool:
+        if self._acquisition.is_over:
+            return False
         due = self.catalog.next_try_at(fingerprint=self._fingerprint)
         if due is not None and due - now <= WAIT_FOR_RETRY_SECONDS:
             return True

@@ -63,7 +63,7 @@ def run(
     """Everything the catalog has to do, into committed shards.
 
     With `only_fetch` media are fetched and proven, and then wait for a run that goes on with them: what is
-    remote lies in the media cache by then, as far as there is room.
+    remote lies in the media cache by then. Where that, or the byte budget, is full, the run ends.
 
     Raises:
         UsageError, WeightsError, StorageError, CatalogError: before or while running, what stops it. What
@@ -166,14 +166,15 @@ def prove_accelerators(settings: Settings) -> None:
 
 
 def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str) -> None:
-    """Raises UsageError or StorageDeniedError, before anything is started, where videos of a platform wait
-    and what asking for them needs is missing or wrong: each of them would fail for the same reason."""
+    """Raises UsageError or StorageDeniedError, before anything is started, where videos wait that must be
+    fetched, and what that needs is missing or wrong: each of them would fail for the same reason."""
     identities = settings.acquire.identities
-    if catalog.governed_at(fingerprint=fingerprint, identities=identities) == (None, None):
-        return
     from cluster.doctor.acquire import check_acquisition
 
-    check_acquisition(settings, PLATFORMS)
+    if catalog.governed_at(fingerprint=fingerprint, identities=identities) != (None, None):
+        check_acquisition(settings, PLATFORMS)
+    if catalog.has_waiting("http"):
+        check_acquisition(settings, {"http"})
 
 
 def _drive(
@@ -198,7 +199,7 @@ def _drive(
         downloads = PLAIN_DOWNLOADS
     pools = build_pools(settings, stages, cpus=usable_cpus(settings), downloads=downloads)
     pools = pools[:1] if only_fetch else pools
-    media = FetchedMedia(catalog, run_id, settings.fetch, acquire.keep_media)
+    media = FetchedMedia(catalog, run_id, settings.fetch, acquire.keep_media, only_fetch=only_fetch)
     observer = RunObserver(
         catalog,
         store,
@@ -217,6 +218,7 @@ def _drive(
             at_once=1 if local else next(pool.workers for pool in pools if pool.name == "fetch"),
             media_budget_bytes=acquire.media_budget_bytes,
             gives_room=not only_fetch,
+            has_room=(lambda: True) if only_fetch else media.has_room,
             wait=acquire.wait,
             say=say,
         ),
@@ -234,6 +236,7 @@ def _drive(
             object_store_bytes=options.object_store_bytes or OBJECT_STORE_BYTES,
         )
     observer.engine = engine
+    media.renew()
     stopping.attach(engine)
     videos = observer.catalog.status().videos
     if stopping.signal is None and videos["waiting"] + videos["running"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Self
 
 from ingest.catalog import (
@@ -81,16 +82,8 @@ class Catalog:
     def begin_run(self, *, fingerprint: str, config_json: str, host: str, lease_seconds: float) -> str:
         """A run id: [0-9a-z]{14}, sorting by time."""
         now = self._clock()
-        return self._database.write(
-            lambda connection: runs.begin(
-                connection,
-                now,
-                fingerprint=fingerprint,
-                config_json=config_json,
-                host=host,
-                lease_seconds=lease_seconds,
-            )
-        )
+        begin = partial(runs.begin, fingerprint=fingerprint, config_json=config_json, host=host)
+        return self._database.write(lambda connection: begin(connection, now, lease_seconds=lease_seconds))
 
     def heartbeat(self, run_id: str) -> None:
         """Extends the lease of everything the run holds; LeaseLostError once it was taken over."""
@@ -129,21 +122,24 @@ class Catalog:
         return self._database.read(runs.holders)
 
     def claim(
-        self, run_id: str, *, limit: int, identities: Sequence[Identity] = (), asking: int | None = None
+        self,
+        run_id: str,
+        *,
+        limit: int,
+        identities: Sequence[Identity] = (),
+        asking: int | None = None,
+        only_local: bool = False,
     ) -> list[Job]:
         """Up to `limit` videos that wait, or whose run is dead, and belong to no other configuration.
 
         First those of platforms: only together with a grant of one of the `identities`, at most `asking` of
-        them, and in turns of their queries. Then of all others what was begun, what was put off and is due,
-        and what is new, each oldest first.
+        them, and in turns of their queries. Then of all others (`only_local`: but for what must be fetched)
+        what was begun, what was put off and is due, and what is new, each oldest first.
         `Job.done_starts_ms` are the segments that have ended, well or not: only `retry` undoes a failure.
         """
         now, most = self._clock(), limit if asking is None else asking
-        return self._database.write(
-            lambda connection: claims.claim(
-                connection, now, run_id, limit=limit, asking=most, identities=identities
-            )
-        )
+        take = partial(claims.claim, limit=limit, asking=most, identities=identities, only_local=only_local)
+        return self._database.write(lambda connection: take(connection, now, run_id))
 
     def settle(self, run_id: str, video_key: str, usage: Usage) -> Paused | None:
         """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
@@ -203,9 +199,9 @@ class Catalog:
         """Of each video that is known: waiting, running, done, partial or failed."""
         return self._database.read(lambda connection: kept.states(connection, video_keys))
 
-    def media_room(self) -> kept.MediaRoom:
-        """The bytes that fetched media takes, by what it is there for."""
-        return self._database.read(kept.media_room)
+    def media_room(self, *, with_waiting: bool = False) -> kept.MediaRoom:
+        """The bytes that fetched media takes, by what it is there for; `with_waiting` reads all that is."""
+        return self._database.read(partial(kept.media_room, with_waiting=with_waiting))
 
     def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
         """Earliest time in the future at which a video that was put off is due.

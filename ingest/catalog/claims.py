@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, false, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog import egress, runs
-from ingest.catalog.queue import CANDIDATE_COLUMNS, take
+from ingest.catalog.queue import CANDIDATE_COLUMNS, REMOTE_SOURCES, take
 from ingest.catalog.schema import GOVERNED, LANE, NO_FINGERPRINT, PUT_OFF, WAITING, cursors, videos
 from ingest.media import Job
 from ingest.rate.identity import Identity
@@ -39,6 +39,8 @@ _DUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_LOCAL = videos.c.source.not_in(sorted(REMOTE_SOURCES))
+_FRESH_LOCAL, _DUE_LOCAL = _FRESH.where(_LOCAL), _DUE.where(_LOCAL)
 _OURS = videos.c.fingerprint.in_([bindparam("fingerprint"), NO_FINGERPRINT])
 _MAY = (GOVERNED, LANE >= "", _OURS, videos.c.next_try_at <= bindparam("now"))
 _FIRST = (
@@ -84,6 +86,7 @@ def claim(
     limit: int,
     asking: int,
     identities: Sequence[Identity],
+    only_local: bool = False,
 ) -> list[Job]:
     own = runs.require_alive(connection, now, run_id)
     runs.end_expired(connection, now)
@@ -92,15 +95,11 @@ def claim(
     for row, identity in granted:
         jobs += take(connection, now, run_id, [row], own=own, identity=identity)
     free: list[Row[Any]] = []
-    for statement, fingerprint in (
-        (_FRESH, own),
-        (_DUE, own),
-        (_DUE, NO_FINGERPRINT),
-        (_FRESH, NO_FINGERPRINT),
-    ):
+    fresh, due = (_FRESH_LOCAL, _DUE_LOCAL) if only_local else (_FRESH, _DUE)
+    for statement, fingerprint in ((fresh, own), (due, own), (due, NO_FINGERPRINT), (fresh, NO_FINGERPRINT)):
         if len(jobs) + len(free) < limit:
             values = {"fingerprint": fingerprint, "now": now, "limit": limit - len(jobs) - len(free)}
-            if statement is _FRESH:
+            if statement is fresh:
                 del values["now"]
             free += connection.execute(statement, values)
     return jobs + take(connection, now, run_id, free, own=own)

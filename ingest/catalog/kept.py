@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from ingest.catalog import runs, tallies
-from ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT
-from ingest.catalog.schema import UNSETTLED, egress, grants, media, videos
+from ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT, REMOTE_SOURCES
+from ingest.catalog.schema import UNSETTLED, WAITING, egress, grants, media, videos
 from ingest.catalog.story import tell
 
 _KNOWN = (
@@ -26,7 +26,13 @@ _STATES = select(videos.c.key, videos.c.state).where(videos.c.key.in_(bindparam(
 _UNDER_WAY = (
     select(func.coalesce(func.sum(media.c.bytes), 0))
     .join_from(videos, media, media.c.video_key == videos.c.key)
-    .where(videos.c.run_id.is_not(None), videos.c.source.in_(sorted(GOVERNED_SOURCES)))
+    .where(videos.c.run_id.is_not(None), videos.c.source.in_(sorted(REMOTE_SOURCES)))
+)
+_FETCHED_BEFORE = (
+    select(func.coalesce(func.sum(media.c.bytes), 0))
+    .join_from(media, videos, media.c.video_key == videos.c.key)
+    .where(videos.c.state == WAITING, videos.c.media_uri.is_(None))
+    .where(videos.c.source.in_(sorted(REMOTE_SOURCES)))
 )
 _COMING = (
     select(func.coalesce(func.sum(egress.c.mean_bytes), 0))
@@ -40,11 +46,13 @@ class MediaRoom:
     kept_bytes: int
     """Of copies that are kept whatever happens."""
     under_way_bytes: int
-    """Of videos from platforms that runs are at work on, those being fetched included with a mean one's."""
+    """Of fetched videos that runs are at work on; those being asked of platforms with a mean one's."""
+    waiting_bytes: int = 0
+    """Of those that were fetched, and wait in a cache for a run that goes on with them; if asked for."""
 
     @property
     def bytes(self) -> int:
-        return self.kept_bytes + self.under_way_bytes
+        return self.kept_bytes + self.under_way_bytes + self.waiting_bytes
 
 
 def record(connection: Connection, now: float, run_id: str, key: str, uri: str) -> None:
@@ -79,7 +87,11 @@ def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
     return found
 
 
-def media_room(connection: Connection) -> MediaRoom:
+def media_room(connection: Connection, *, with_waiting: bool) -> MediaRoom:
     sums = tallies.sums(connection)
     under_way = int(connection.scalar(_UNDER_WAY) or 0) + int(connection.scalar(_COMING) or 0)
-    return MediaRoom(kept_bytes=max(0, round(sums.get(tallies.KEPT_BYTES, 0.0))), under_way_bytes=under_way)
+    return MediaRoom(
+        kept_bytes=max(0, round(sums.get(tallies.KEPT_BYTES, 0.0))),
+        under_way_bytes=under_way,
+        waiting_bytes=int(connection.scalar(_FETCHED_BEFORE) or 0) if with_waiting else 0,
+    )

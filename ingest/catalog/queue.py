@@ -22,6 +22,8 @@ from ingest.media import Job, VideoRef
 ADD_BATCH = 500
 GOVERNED_SOURCES = frozenset({"youtube"})
 """What is had from these is asked for within the budgets of egress identities."""
+REMOTE_SOURCES = GOVERNED_SOURCES | {"http", "object"}
+"""What of these is at work lies in a media cache."""
 KEYS_PER_STATEMENT = 5000
 """Both databases cap the parameters of one statement."""
 

@@ -4,6 +4,7 @@
     <hash><extension>.part   somebody is writing it, as long as it is locked
     <hash><extension>.work   folder of what a download makes on its way, under the lock of the .part
     <hash><extension>.about  what was told of the file when it was fetched; goes with it
+    <hash><extension>.wanted somebody is going to read it (wanted.py); goes with it
 
 All coordination is flock(2), which the kernel drops when a process dies: a shared lock says "I read this",
 an exclusive one on a .part "I write this", the one on .lock "I count". So a kill leaves at worst an unlocked
@@ -22,12 +23,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ingest.errors import StorageError, TooLargeError
+from ingest.errors import CacheFullError, TooLargeError
+from ingest.fetch import wanted
 from ingest.fetch.slot import Slot
 from ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0
 _BOUND = struct.Struct("=qd")
+_NOTES = frozenset({".about", ".wanted"})
 COUNT_SECONDS = 5.0
 """Between two looks at every file. Meanwhile what was reserved is added to what the last look found: never
 too little, since nothing grows without a reservation (but in the work folders, which only a look knows)."""
@@ -38,8 +41,8 @@ WORK_KEPT_SECONDS = 24 * 3600.0
 class MediaCache:
     """A folder of fetched media, least recently used first to go.
 
-    A file that somebody holds (`obtain`, `hold`), or that was asked for less than `grace_seconds` ago, stays:
-    between the stages a file is in use without being open.
+    A file stays that somebody holds (`obtain`, `hold`) or wants, or that was asked for less than
+    `grace_seconds` ago: between the stages a file is in use without being open.
     """
 
     def __init__(self, folder: Path, max_bytes: int, *, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -54,13 +57,15 @@ class MediaCache:
         return self.folder / (hashlib.sha256(identity.encode()).hexdigest()[:40] + extension)
 
     @contextmanager
-    def obtain(self, identity: str, extension: str, download: Callable[[Slot], None]) -> Iterator[Path]:
+    def obtain(
+        self, identity: str, extension: str, download: Callable[[Slot], None], *, wanted_by: str = ""
+    ) -> Iterator[Path]:
         """The file of `identity`, held as long as the block lasts; `download` fills it if it is not there.
 
-        Of several processes that want the same file one downloads, the others wait for it.
+        Of several processes one downloads, the others wait. `wanted_by`: a video's key; until it is released.
 
         Raises:
-            What `download` raises; StorageError where the cache is full of files in use.
+            What `download` raises; CacheFullError where the cache is full of files in use.
             TooLargeError: the file alone is larger than the cache.
         """
         final = self.path_of(identity, extension)
@@ -68,6 +73,8 @@ class MediaCache:
             descriptor = self._lock_existing(final)
             while descriptor is None:
                 descriptor = self._write(final, download)
+            if wanted_by:
+                wanted.mark(final, wanted_by)
         try:
             yield final
         finally:
@@ -96,7 +103,7 @@ class MediaCache:
     def discard(self, path: Path) -> None:
         """Removes a file whose content is of no use; whoever reads it keeps what is open."""
         path.unlink(missing_ok=True)
-        _about(path).unlink(missing_ok=True)
+        _forget(path)
 
     def release(self, path: Path) -> bool:
         """Removes a file that is needed no more; False where somebody else still holds it."""
@@ -113,11 +120,11 @@ class MediaCache:
         for work in self.folder.glob("*.work"):
             if time.time() - _newest(work) > WORK_KEPT_SECONDS:
                 removed += self._remove_work(work)
-        for about in self.folder.glob("*.about"):
+        for note in (*self.folder.glob("*.about"), *self.folder.glob("*.wanted")):
             # Written before its file is: the .part tells that it is about to be there.
-            final = about.with_suffix("")
+            final = note.with_suffix("")
             if not final.exists() and not final.with_name(final.name + ".part").exists():
-                about.unlink(missing_ok=True)
+                note.unlink(missing_ok=True)
         return removed
 
     def used_bytes(self) -> int:
@@ -191,15 +198,18 @@ class MediaCache:
                 with suppress(FileNotFoundError):
                     if path.suffix == ".work":
                         excess -= size if self._remove_work(path) else 0
-                    elif (is_stray or now - used_at >= self.grace_seconds) and self._remove_unlocked(path):
+                    elif (is_stray or self._may_go(path, now - used_at)) and self._remove_unlocked(path):
                         excess -= size
             if excess > 0:
-                raise StorageError(
+                raise CacheFullError(
                     f"{self.folder}: the media cache of {self.max_bytes:,} bytes is full of files in use, "
-                    f"{excess:,} bytes are missing; raise cache_max_bytes or fetch fewer videos at once"
+                    f"{excess:,} bytes are missing; raise fetch.cache_max_bytes, or let videos be done first"
                 )
             os.ftruncate(descriptor, total_bytes)
-            _write_bound(lock, min(bound + added, self.max_bytes), counted_at)
+            os.pwrite(lock, _BOUND.pack(min(bound + added, self.max_bytes), counted_at), 0)
+
+    def _may_go(self, path: Path, unused_seconds: float) -> bool:
+        return unused_seconds >= self.grace_seconds and not wanted.is_wanted(path)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -221,7 +231,9 @@ class MediaCache:
                         found.append(
                             (_newest(path), sum(file.stat().st_size for file in path.iterdir()), path)
                         )
-                    elif entry.name != ".lock" and entry.is_file(follow_symlinks=False):
+                    elif entry.name == ".lock" or path.suffix in _NOTES:
+                        continue
+                    elif entry.is_file(follow_symlinks=False):
                         info = entry.stat(follow_symlinks=False)
                         found.append((info.st_atime, info.st_size, path))
         return sorted(found)
@@ -248,7 +260,7 @@ class MediaCache:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(descriptor, path):
                 path.unlink()
-                _about(path).unlink(missing_ok=True)
+                _forget(path)
         except BlockingIOError:
             return False
         finally:
@@ -258,6 +270,12 @@ class MediaCache:
 
 def _about(path: Path) -> Path:
     return path.with_name(path.name + ".about")
+
+
+def _forget(path: Path) -> None:
+    """What is known beside a file that is gone."""
+    _about(path).unlink(missing_ok=True)
+    wanted.marker(path).unlink(missing_ok=True)
 
 
 def _newest(folder: Path) -> float:
@@ -272,10 +290,6 @@ def _read_bound(lock: int) -> tuple[int, float]:
     """At most so many bytes are in use, as was counted at that time; long ago where nothing was written."""
     written = os.pread(lock, _BOUND.size, 0)
     return _BOUND.unpack(written) if len(written) == _BOUND.size else (0, 0.0)
-
-
-def _write_bound(lock: int, bound: int, counted_at: float) -> None:
-    os.pwrite(lock, _BOUND.pack(bound, counted_at), 0)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -20,6 +20,7 @@ from ingest.errors import (
     RejectedRequestError,
     TruncatedMediaError,
 )
+from ingest.fetch import wanted
 from ingest.fetch.cache import MediaCache
 from ingest.fetch.http import HttpDownloader
 from ingest.fetch.keep import Keeper, discard_kept, read_kept
@@ -181,6 +182,11 @@ class Fetch:
                 raise _another_file(media)
             yield str(got.path)
 
+    def cached(self) -> dict[str, Path]:
+        """The media in this node's cache that somebody wants, by the key of its video."""
+        folder = Path(self.cache_dir)
+        return dict(wanted.marked(folder)) if self.cache_dir and folder.is_dir() else {}
+
     def release(self, media: MediaFile) -> None:
         """Says that the video is done: a copy in the cache gives its room back."""
         if local_path(media.job.video.uri) is None and self.cache.holds(media.path):
@@ -221,7 +227,7 @@ class Fetch:
             if again is not None and slot.sha256() != again.sha256:
                 raise _another_file(again)
 
-        with self.cache.obtain(uri, _extension(uri), download) as got.path:
+        with self.cache.obtain(uri, _extension(uri), download, wanted_by=job.key) as got.path:
             yield got
 
     def _platform(self) -> YouTubeDownloader:

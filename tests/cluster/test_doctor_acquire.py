@@ -88,6 +88,29 @@ def test_a_proxy_that_is_not_there(scheme: str) -> None:
     assert "correct the proxy of identity me" in text
 
 
+@pytest.mark.parametrize("where", ["identity", "environment"])
+def test_plain_files_through_a_proxy_that_is_not_there(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://me:{PASSWORD}@127.0.0.1:{port}"
+    if where == "environment":
+        monkeypatch.setenv("http_proxy", address)
+    of = settings(Identity("me", proxy=address if where == "identity" else ""))
+    with pytest.raises(ConfigError) as raised:
+        check_acquisition(of, {"http"})
+    assert f"http://127.0.0.1:{port} does not serve" in str(raised.value)
+    assert {"identity": "of identity me", "environment": "unset http_proxy"}[where] in str(raised.value)
+    assert PASSWORD not in str(raised.value)
+    check_acquisition(of, {"object", "file"})
+
+
+def test_a_proxy_for_plain_files_need_not_lead_to_a_platform() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        check_acquisition(settings(Identity("me", proxy=f"http://127.0.0.1:{port}")), {"http"})
+
+
 def test_a_proxy_of_no_kind() -> None:
     assert "no kind of proxy" in refused(settings(Identity("me", proxy="gopher://127.0.0.1:70")))
 

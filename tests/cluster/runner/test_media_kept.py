@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from cluster.runner.media import FetchedMedia, Keep
 from ingest.catalog import Catalog
 from ingest.errors import Policy
-from ingest.fetch import Fetch
+from ingest.fetch import Fetch, wanted
 from ingest.media import Job, MediaFile
 from tests.cluster.runner.rig import media_of, media_record
 from tests.ingest.catalog.makers import Clock, begin
@@ -47,6 +48,46 @@ def test_when_the_copy_in_the_cache_goes(tmp_path: Path, keep: Keep, state: str,
         kept.tidy()
         assert path.exists() != is_gone
         kept.tidy()
+
+
+def test_what_is_kept_needs_no_room_while_nothing_reads_it(tmp_path: Path) -> None:
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=Clock()) as catalog:
+        catalog.add(tubes(1))
+        run_id = begin(catalog)
+        [job] = ask(catalog, run_id, [FREE])
+        fetch = Fetch(cache_dir=str(tmp_path / "cache"))
+        with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film")) as path:
+            media = replace(media_with(job, path), kept_uri="/media/film.mp4")
+        catalog.record_media(run_id, job.key, media_record(4))
+        FetchedMedia(catalog, run_id, fetch, "always").came(media)
+        assert path.exists()
+        FetchedMedia(catalog, run_id, fetch, "always", only_fetch=True).came(media)
+        assert not path.exists()
+
+
+def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
+    clock = Clock()
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
+        catalog.add(tubes(3))
+        dead = begin(catalog)
+        jobs = ask(catalog, dead, [FREE])
+        fetch = Fetch(cache_dir=str(tmp_path / "cache"))
+        paths = {}
+        for job in jobs:
+            uri = job.video.uri
+            with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as path:
+                paths[job.key] = path
+            os.utime(wanted.marker(path), (0, 0))
+        done, waiting, failed = jobs
+        end_as(catalog, dead, done, "done", clock)
+        end_as(catalog, dead, failed, "failed", clock)
+        stranger = fetch.cache.path_of("stranger")
+        with fetch.cache.obtain("stranger", "", lambda slot: slot.write(b"x"), wanted_by="http-stranger"):
+            pass
+        FetchedMedia(catalog, begin(catalog), fetch, "until_done", clock=clock).renew()
+        assert [paths[job.key].exists() for job in (done, waiting, failed)] == [False, True, False]
+        assert wanted.is_wanted(paths[waiting.key])
+        assert stranger.exists(), "another catalog's"
 
 
 def media_with(job: Job, path: Path) -> MediaFile:

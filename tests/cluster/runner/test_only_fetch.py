@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,43 @@ def test_media_are_proven_and_then_wait(film: bytes, tmp_path: Path) -> None:
     # The server is gone: what goes on with them has them from the cache.
     done = run(settings_in(tmp_path, *FLAGS, "clip.require=speech"), local=True).status
     assert done.videos["done"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["fetch.cache_max_bytes", "acquire.media_budget_bytes"])
+def test_a_full_cache_pauses_fetching_and_nothing_wanted_is_lost(
+    film: bytes, tmp_path: Path, limit: str
+) -> None:
+    """Then a run that goes on with them makes room: each is fetched once, all are done."""
+    names = [f"film-{number}" for number in range(7)]
+    budget = int(3.5 * len(film))
+    flags = (*FLAGS, f"{limit}={budget}", "clip.require=speech")
+    said: list[str] = []
+    with LoopbackServer() as server:
+        server.pages = {
+            f"/{name}.mp4": [Reply(body=film + b"\0\0\0\x09free" + bytes([number]))]
+            for number, name in enumerate(names)
+        }
+        settings = settings_in(tmp_path, *flags)
+        add(settings, [server.url(f"/{name}.mp4") for name in names])
+        cache = tmp_path / "cache"
+        for _ in range(2):
+            status = run(settings, local=True, only_fetch=True, say=said.append).status
+            assert 3 <= status.fetched <= 4
+            assert status.videos["waiting"] == len(names)
+            assert [line for line in said if "nothing more is fetched" in line]
+            held = {path: path.stat().st_ino for path in cache.glob("*.mp4")}
+            assert len(held) == status.fetched
+            for path in held:  # older than any grace
+                os.utime(path, (time.time() - 1e6, path.stat().st_mtime))
+        assert all(path.stat().st_ino == inode for path, inode in held.items())
+        done = run(settings, local=True, say=said.append).status
+        assert done.videos["done"] == len(names)
+        assert done.video_errors == {}
+        whole = [request.path for request in server.requests]
+        fetched_first = {path for path in set(whole) if whole.count(path) == 1}
+        assert len(fetched_first) >= 3, "what was fetched is not fetched again"
+    assert [path for path in cache.iterdir() if path.suffix == ".mp4"] == []
 
 
 @pytest.mark.slow

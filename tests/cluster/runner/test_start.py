@@ -45,12 +45,14 @@ def configured(folder: Path, port: int, *refs: VideoRef) -> Path:
 
 
 TUBE = VideoRef(source="youtube", id="aaaaaaaaaa1", uri="https://www.youtube.com/watch?v=aaaaaaaaaa1")
+FILE = VideoRef(source="http", id="film", uri="https://example.org/film.mp4")
 
 
+@pytest.mark.parametrize("video", [TUBE, FILE], ids=["platform", "plain"])
 def test_a_proxy_that_is_down_is_said_in_one_line_before_anything_starts(
-    tmp_path: Path, closed_port: int
+    tmp_path: Path, closed_port: int, video: VideoRef
 ) -> None:
-    configured(tmp_path, closed_port, TUBE)
+    configured(tmp_path, closed_port, video)
     done = mien("run", "--local", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("mien: ConfigError: proxy away: http://127.0.0.1:")
@@ -58,7 +60,7 @@ def test_a_proxy_that_is_down_is_said_in_one_line_before_anything_starts(
     assert done.stderr.count("\n") == 1
     assert PASSWORD not in done.stderr
     with contextlib.closing(Catalog.open(f"sqlite:///{tmp_path}/store/catalog.sqlite")) as catalog:
-        story = catalog.explain(TUBE.key)
+        story = catalog.explain(video.key)
         assert story is not None
         assert (story.state, story.attempts, story.error_class) == ("waiting", 0, None)
         assert catalog.live_runs() == []

@@ -58,7 +58,9 @@ def film(film_path: Path) -> bytes:
 
 
 def cached_files(stage: Fetch) -> list[str]:
-    return sorted(path.name for path in stage.cache.folder.iterdir() if path.name != ".lock")
+    """Without the markers of the files that are there; one that is left alone is shown."""
+    names = {path.name for path in stage.cache.folder.iterdir() if path.name != ".lock"}
+    return sorted(names - {f"{name}.wanted" for name in names})
 
 
 def failure(stage: Fetch, url: str) -> MienError:

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from ingest.errors import FetchError, GoneError, NotAFileError, StorageError, TooLargeError
-from ingest.fetch import Fetch, MediaCache
+from ingest.errors import CacheFullError, FetchError, GoneError, NotAFileError, StorageError, TooLargeError
+from ingest.fetch import Fetch, MediaCache, wanted
 from ingest.fetch.slot import Slot
 from ingest.sources import expand
 from ingest.storage import open_store
@@ -69,6 +69,53 @@ def test_what_was_just_asked_for_stays(tmp_path: Path) -> None:
     age(cache.path_of("b"), 61)
     fill(cache, "d")
     assert not cache.path_of("b").exists()
+
+
+def want(cache: MediaCache, name: str) -> Path:
+    download = lambda slot: slot.write(bytes(100 * KB))  # noqa: E731
+    with cache.obtain(name, "", download, wanted_by=f"http-{name}") as path:
+        return path
+
+
+def test_what_is_wanted_is_never_evicted(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    a, b, c = (want(cache, name) for name in "abc")
+    for path in (a, b, c):
+        age(path, 1e6)
+    cache = small(tmp_path)  # another process, later
+    with pytest.raises(CacheFullError, match="full of files in use"):
+        fill(cache, "d")
+    assert dict(wanted.marked(cache.folder)) == {"http-a": a, "http-b": b, "http-c": c}
+    assert cache.release(b)
+    fill(cache, "d")
+    assert [path.exists() for path in (a, b, c)] == [True, False, True]
+    assert set(dict(wanted.marked(cache.folder))) == {"http-a", "http-c"}
+
+
+def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    a, b, c = (want(cache, name) for name in "abc")
+    for path in (a, b, c):
+        age(path, 1e6)
+        age_wholly(wanted.marker(path), wanted.LASTS_SECONDS + 1)
+    wanted.renew(a)
+    fill(cache, "d")
+    assert a.exists()
+    assert b.exists() != c.exists()
+
+
+def age_wholly(path: Path, seconds: float) -> None:
+    moment = time.time() - seconds
+    os.utime(path, (moment, moment))
+
+
+def test_a_marker_without_its_file_is_swept(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    path = want(cache, "a")
+    path.unlink()
+    assert wanted.marker(path).exists()
+    small(tmp_path)
+    assert not wanted.marker(path).exists()
 
 
 def test_a_file_larger_than_the_cache(tmp_path: Path) -> None:
