@@ -192,6 +192,7 @@ def _write(
         video.width, video.height, video.pix_fmt = width, height, recipe.pixels
         video.codec_context.time_base = Fraction(1, _FPS)
         video.codec_context.gop_size = 50
+        video.codec_context.thread_count = 1  # libvpx waits for its threads by spinning
         if recipe.video != "libvpx":
             video.codec_context.max_b_frames = 2 if bframes else 0
         video.options = {"preset": "veryfast", "deadline": "realtime", "cpu-used": "8", "sc_threshold": "0"}

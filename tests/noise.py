@@ -49,6 +49,7 @@ def write_noise(
             picture: Any = output.add_stream(video, rate=fps)
             picture.width, picture.height, picture.pix_fmt = *size, pixels
             picture.codec_context.gop_size = 12
+            picture.codec_context.thread_count = 1  # libvpx waits for its threads by spinning
             if video.startswith("libx26"):
                 picture.options = {"preset": "ultrafast", "x265-params": "log-level=none"}
             elif video == "libvpx":
