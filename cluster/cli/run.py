@@ -47,7 +47,7 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
         settings = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, address=address))
     with Progress() as progress:
         result = run(settings, local=local, only_fetch=only == "fetch", show=progress.show, say=progress.say)
-    asked = (settings.acquire.identities, result.egress, time.time())
+    asked = (result.room, settings.acquire.identities, result.egress, time.time())
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),

@@ -24,11 +24,11 @@ def command(loaded: Loaded, as_json: bool) -> None:
 
     store, identities = loaded.settings.store, loaded.settings.acquire.identities
     with existing_catalog(loaded) as catalog:
-        status, egress = catalog.status(), catalog.egress(identities)
-    now = time.time()
+        asked = (catalog.media_room(with_waiting=True), identities, catalog.egress(identities), time.time())
+        status = catalog.status()
     if as_json:
-        facts = {"acquisition": acquisition_facts(status, identities, egress, now)}
+        facts = {"acquisition": acquisition_facts(status, *asked)}
         echo_json({"shards_uri": store.shards_uri, **status_facts(status), **facts})
     else:
-        acquisition = acquisition_lines(status, identities, egress, now)
+        acquisition = acquisition_lines(status, *asked)
         click.echo("\n".join(status_lines(status, store.shards_uri, acquisition)))

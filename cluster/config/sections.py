@@ -118,11 +118,13 @@ class Acquire:
     """YYYY-MM-DD: what was published before is not searched for; empty: no limit."""
     keep_media: Literal["always", "until_done", "never"] = "until_done"
     """always: a copy goes to media_uri, and is read ever after instead of asking again. until_done: the cache
-    holds it until its video is done or has failed for good. never: until a run lets go of the video."""
+    holds it until its video is done or has failed for good. never: until a run lets go of the video, at its
+    end or before another try. No sooner: faces are read from the file until the last segment."""
     media_uri: str = ""
     """Folder or object store URI of kept media; empty: `media` in store.root."""
     media_budget_bytes: Annotated[int, Ge(0)] = 0
-    """Fetching pauses while fetched media takes more than this; 0: no limit."""
+    """Fetching pauses while fetched media takes more than this, what is being fetched at that moment aside;
+    0: no limit but the cache's, fetch.cache_max_bytes, where it pauses as well."""
     retry_seconds: PositiveSeconds = 30.0
     """Before what failed is fetched again; four times as long each further time, five times in all."""
     wait: bool = True

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.report.funnel import clock
+from cluster.report.sizes import size
 from ingest.rate.identity import Identity
 
 if TYPE_CHECKING:
-    from ingest.catalog import EgressState, Status
+    from ingest.catalog import EgressState, MediaRoom, Status
 
 
 def acquisition_facts(
-    status: Status, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+    status: Status, room: MediaRoom, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
 ) -> dict[str, Any]:
-    """`egress` are the states of `identities`, in the same order."""
+    """`egress` are the states of `identities`, in the same order; `room` with what waits."""
+    asking = max(0, status.governed - room.waiting_governed)
     return {
         "found": sum(status.videos.values()),
         "fetched": status.fetched,
@@ -24,21 +26,27 @@ def acquisition_facts(
         "kept": status.kept,
         "kept_bytes": status.kept_bytes,
         "waiting": {
-            "for_a_platform": status.governed,
+            "for_a_platform": asking,
+            "fetched_bytes": room.waiting_bytes,
             "put_off": status.put_off,
             "until": status.next_try_at,
         },
         "identities": [
             _identity_facts(identity, state) for identity, state in zip(identities, egress, strict=True)
         ],
-        "hours_left": _rounded(hours_left(status.governed, identities, egress, now)),
+        "hours_left": _rounded(hours_left(asking, identities, egress, now)),
     }
 
 
 def _identity_facts(identity: Identity, state: EgressState) -> dict[str, Any]:
     return {
         "name": state.name,
-        "last_hour": {"videos": state.videos, "requests": state.requests, "bytes": state.bytes},
+        "last_hour": {
+            "videos": state.videos,
+            "lists": state.lists,
+            "requests": state.requests,
+            "bytes": state.bytes,
+        },
         "limits_per_hour": {
             "videos": identity.videos_per_hour or None,
             "requests": identity.requests_per_hour or None,
@@ -54,41 +62,46 @@ def _identity_facts(identity: Identity, state: EgressState) -> dict[str, Any]:
 
 
 def acquisition_lines(
-    status: Status, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+    status: Status, room: MediaRoom, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
 ) -> list[str]:
     """Nothing where no platform was ever to be asked."""
     used = [each for each in zip(identities, egress, strict=True) if each[1].videos or each[1].paused_until]
     if not status.governed and not used:
         return []
-    size = f"{status.fetched_bytes / 1e9:,.2f} GB"
-    kept = f", {status.kept} kept ({status.kept_bytes / 1e9:,.2f} GB)" if status.kept else ""
-    lines = [f"fetched   {status.fetched} of {sum(status.videos.values())} found, {size}{kept}"]
+    kept = f", {status.kept} kept ({size(status.kept_bytes)})" if status.kept else ""
+    found = sum(status.videos.values())
+    lines = [f"fetched   {status.fetched} of {found} found, {size(status.fetched_bytes)}{kept}"]
     for identity, state in zip(identities, egress, strict=True):
         lines.append(
             f"identity  {state.name}: {_rates(identity, state)} in the last hour{_pause(state, now)}"
         )
-    if status.governed:
-        left = hours_left(status.governed, identities, egress, now)
+    if room.waiting_bytes:
+        lines.append(f"cached    {size(room.waiting_bytes)} of fetched media waits for `mien run`")
+    if asking := max(0, status.governed - room.waiting_governed):
+        left = hours_left(asking, identities, egress, now)
         forecast = f", about {left:,.1f} h at this budget" if left is not None else ""
         if status.put_off >= status.governed:
-            forecast = ", when its time has come" if status.governed == 1 else ", when their time has come"
-        videos = "1 video is" if status.governed == 1 else f"{status.governed} videos are"
+            forecast = ", when its time has come" if asking == 1 else ", when their time has come"
+        videos = "1 video is" if asking == 1 else f"{asking} videos are"
         lines.append(f"asking    {videos} still to be asked for{forecast}")
     return lines
 
 
 def _rates(identity: Identity, state: EgressState) -> str:
-    told = [f"{state.videos}{_of(identity.videos_per_hour)} videos"]
+    told = [_counted(state.videos, identity.videos_per_hour, "video")]
+    if state.lists:
+        told.append(f"{state.lists} of these for lists")
     if state.requests:
-        told.append(f"{state.requests:,}{_of(identity.requests_per_hour)} requests")
+        told.append(_counted(state.requests, identity.requests_per_hour, "request"))
     if state.bytes:
-        limit = f"/{identity.bytes_per_hour / 1e6:,.0f}" if identity.bytes_per_hour else ""
-        told.append(f"{state.bytes / 1e6:,.0f}{limit} MB")
+        limit = f" of {size(identity.bytes_per_hour)}" if identity.bytes_per_hour else ""
+        told.append(f"{size(state.bytes)}{limit}")
     return ", ".join(told)
 
 
-def _of(limit: int) -> str:
-    return f"/{limit:,}" if limit else ""
+def _counted(count: int, limit: int, noun: str) -> str:
+    plural = "" if (limit or count) == 1 else "s"
+    return f"{count:,}{f'/{limit:,}' if limit else ''} {noun}{plural}"
 
 
 def _pause(state: EgressState, now: float) -> str:
@@ -130,7 +143,7 @@ def _pace(identity: Identity, state: EgressState) -> float:
         paces.append(identity.requests_per_hour / max(1.0, state.mean_requests))
     if identity.bytes_per_hour:
         paces.append(identity.bytes_per_hour / max(1.0, state.mean_bytes))
-    return min(paces, default=float(state.videos))
+    return min(paces, default=float(state.videos - state.lists))
 
 
 def _rounded(hours: float | None) -> float | None:

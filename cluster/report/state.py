@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.report.funnel import clock, funnel, funnel_lines
+from cluster.report.sizes import size
 
 if TYPE_CHECKING:
     from cluster.runner.run import RunResult
@@ -57,8 +58,9 @@ def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = (
                 lines.append(f"failed    {count} {noun}: {name} (mien retry --class {name})")
     if status.seconds_by_fate:
         lines += ["yield", *funnel_lines(status.seconds_by_fate)]
-    size = f"{status.bytes / 1e6:,.1f} MB"
-    lines.append(f"shards    {status.shards} with {status.samples} samples, {size}, in {shards_uri}")
+    lines.append(
+        f"shards    {status.shards} with {status.samples} samples, {size(status.bytes)}, in {shards_uri}"
+    )
     if len(status.videos_by_fingerprint) > 1:
         lines.append(f"configs   {len(status.videos_by_fingerprint)} made this store's samples")
     return lines

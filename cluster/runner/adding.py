@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path, PurePath
 
 from cluster.config import Settings
 from cluster.runner.searching import lister_of
 from ingest.catalog import AddResult, Catalog
 from ingest.media import VideoRef
-from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
+from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand, local_path
 from ingest.sources.youtube import YouTubeSource
 
 BATCH = 5000
@@ -26,16 +27,27 @@ def add(
     """Adds what the arguments stand for, in batches; what could not be listed is in the tally. `say` is told
     what is waited for.
 
-    Folders give films; where only speech is required, recordings of sound alone as well.
+    Folders give films; where only speech is required, recordings of sound alone as well. What mien itself
+    has fetched or keeps is no new video, wherever the store lies.
     """
     tally = Tally()
     result = AddResult()
     only_speech = tuple(settings.clip.require) == ("speech",)
     extensions = MEDIA_EXTENSIONS | SOUND_EXTENSIONS if only_speech else MEDIA_EXTENSIONS
+    own = _own_folders(settings)
+
+    def is_foreign(ref: VideoRef) -> bool:
+        path = local_path(ref.uri)
+        if path is None or not any(PurePath(path).is_relative_to(folder) for folder in own):
+            return True
+        tally.left_out["in mien's own store"] += 1
+        return False
+
     refs: Iterator[VideoRef] = (
         ref
         for argument in arguments
         for ref in expand(argument, tally=tally, extensions=extensions, column=column)
+        if is_foreign(ref)
     )
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         # Channels and playlists, those within lists too, are asked for as the configured identities.
@@ -47,3 +59,12 @@ def add(
             result.labelled.extend(part.labelled)
             result.written.extend(part.written)
     return result, tally
+
+
+def _own_folders(settings: Settings) -> list[Path]:
+    """Where a store has media that came from elsewhere, and what is made of it."""
+    store = settings.store
+    places = [store.cache_folder, store.shards_uri, settings.fetch.keep_uri]
+    places += [str(Path(store.root) / name) for name in ("cache", "shards", "media", "spool")]
+    folders = [Path(place).absolute() for place in places if place and "://" not in place]
+    return [*folders, *(folder.resolve() for folder in folders)]

@@ -52,9 +52,9 @@ class BudgetedTurn:
 
     _grant: int | None
 
-    def before(self) -> None:
+    def before(self, size: int) -> None:
         """Raises RateLimitedError where the identity is paused, or its budget is not waited for."""
-        self.after(self._came)
+        self.after(size)
         told = False
         while True:
             given = self._leave.catalog.grant_page(self._identity, is_first=self._is_first)

@@ -23,7 +23,7 @@ from cluster.runner.presence import Heartbeat
 from cluster.runner.recipe import build_pools, build_stages, usable_cpus
 from cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
 from cluster.runner.stopping import Stopping
-from ingest.catalog import Catalog, EgressState, Status
+from ingest.catalog import Catalog, EgressState, MediaRoom, Status
 from ingest.errors import MienError, ProviderError
 from ingest.fetch.platform import PLATFORMS
 from ingest.storage import Store, open_store
@@ -44,6 +44,7 @@ class RunResult:
     run_id: str
     seconds: float
     status: Status
+    room: MediaRoom
     egress: list[EgressState]
     """Of the identities, in their order."""
     elsewhere: int
@@ -120,6 +121,7 @@ def run(
             run_id=run_id,
             seconds=time.monotonic() - began,
             status=catalog.status(),
+            room=catalog.media_room(with_waiting=True),
             egress=catalog.egress(settings.acquire.identities),
             elsewhere=catalog.other_fingerprint_count(hashed),
             signal=stopping.signal,

@@ -11,6 +11,7 @@ catalog.end_run(run, "finished")
 from __future__ import annotations
 
 from ingest.catalog.catalog import Catalog
+from ingest.catalog.kept import MediaRoom
 from ingest.catalog.records import (
     AddResult,
     EgressState,
@@ -32,6 +33,7 @@ __all__ = [
     "EgressState",
     "Event",
     "MediaRecord",
+    "MediaRoom",
     "Outcome",
     "PageGrant",
     "Paused",

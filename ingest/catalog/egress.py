@@ -26,7 +26,9 @@ KEEP_SECONDS = 24 * 3600.0
 ASK_AGAIN_SECONDS = 5.0
 """While all depends on videos under way, which may be another driver's."""
 NO_RUN, NO_VIDEO = "", ""
-"""Of grants for pages of lists: no run has them, and only the first page of a list counts as a video."""
+FIRST_PAGE = "a list"
+"""Of grants for pages of lists, instead of a run and a video's key. No run has them, and only the first page
+of a list counts as a video: so searches have a pace, too."""
 
 _COLUMNS = tuple(Standing.__dataclass_fields__)
 _STANDING = select(*(egress.c[name] for name in _COLUMNS)).where(egress.c.name == bindparam("identity"))
@@ -46,6 +48,7 @@ _GOING = or_(
 )
 _SPENT = select(
     func.coalesce(func.sum(case((grants.c.video_key != NO_VIDEO, 1), else_=0)), 0).label("videos"),
+    func.coalesce(func.sum(case((grants.c.video_key == FIRST_PAGE, 1), else_=0)), 0).label("lists"),
     func.coalesce(func.sum(grants.c.requests), 0).label("requests"),
     func.coalesce(func.sum(grants.c.bytes), 0).label("bytes"),
     func.coalesce(func.sum(case((_GOING, 1), else_=0)), 0).label("under_way"),
@@ -70,6 +73,8 @@ class Account:
     spent: Charge
     under_way: int
     probing: bool
+    lists: int = 0
+    """Of the videos that were spent, those that stand for a list."""
 
     def wanted(self) -> Charge:
         return governor.reserve(self.identity, self.standing)
@@ -112,7 +117,7 @@ def _account(connection: Connection, now: float, identity: Identity, row: Row[An
     values = {"identity": identity.name, "since": at - WINDOW_SECONDS, "now": at}
     spent = connection.execute(_SPENT, values).one()
     charge = Charge(videos=int(spent.videos), requests=int(spent.requests), bytes=int(spent.bytes))
-    return Account(identity, standing, charge, int(spent.under_way), bool(spent.probes))
+    return Account(identity, standing, charge, int(spent.under_way), bool(spent.probes), int(spent.lists))
 
 
 def with_room(candidates: Sequence[Account], now: float) -> Account | None:
@@ -177,6 +182,7 @@ def states(connection: Connection, now: float, identities: Sequence[Identity]) -
         EgressState(
             name=account.identity.name,
             videos=account.spent.videos,
+            lists=account.lists,
             requests=account.spent.requests,
             bytes=account.spent.bytes,
             under_way=account.under_way,

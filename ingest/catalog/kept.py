@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from ingest.catalog import runs, tallies
 from ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT, REMOTE_SOURCES
@@ -29,7 +29,10 @@ _UNDER_WAY = (
     .where(videos.c.run_id.is_not(None), videos.c.source.in_(sorted(REMOTE_SOURCES)))
 )
 _FETCHED_BEFORE = (
-    select(func.coalesce(func.sum(media.c.bytes), 0))
+    select(
+        func.coalesce(func.sum(media.c.bytes), 0).label("size"),
+        func.coalesce(func.sum(case((videos.c.governed, 1), else_=0)), 0).label("governed"),
+    )
     .join_from(media, videos, media.c.video_key == videos.c.key)
     .where(videos.c.state == WAITING, videos.c.media_uri.is_(None))
     .where(videos.c.source.in_(sorted(REMOTE_SOURCES)))
@@ -49,6 +52,8 @@ class MediaRoom:
     """Of fetched videos that runs are at work on; those being asked of platforms with a mean one's."""
     waiting_bytes: int = 0
     """Of those that were fetched, and wait in a cache for a run that goes on with them; if asked for."""
+    waiting_governed: int = 0
+    """How many of these are a platform's, which need not be asked again."""
 
     @property
     def bytes(self) -> int:
@@ -90,8 +95,10 @@ def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
 def media_room(connection: Connection, *, with_waiting: bool) -> MediaRoom:
     sums = tallies.sums(connection)
     under_way = int(connection.scalar(_UNDER_WAY) or 0) + int(connection.scalar(_COMING) or 0)
+    before = connection.execute(_FETCHED_BEFORE).one() if with_waiting else None
     return MediaRoom(
         kept_bytes=max(0, round(sums.get(tallies.KEPT_BYTES, 0.0))),
         under_way_bytes=under_way,
-        waiting_bytes=int(connection.scalar(_FETCHED_BEFORE) or 0) if with_waiting else 0,
+        waiting_bytes=int(before.size) if before else 0,
+        waiting_governed=int(before.governed) if before else 0,
     )

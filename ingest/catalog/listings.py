@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ingest.catalog.egress import NO_RUN, NO_VIDEO, accounts, grant, put, room_at
+from ingest.catalog.egress import FIRST_PAGE, NO_RUN, NO_VIDEO, accounts, grant, put, room_at
 from ingest.catalog.records import Outcome, PageGrant, Usage
 from ingest.catalog.schema import grants
 from ingest.catalog.settling import refused
@@ -18,13 +18,9 @@ from ingest.rate import circuit
 from ingest.rate.governor import page_charge
 from ingest.rate.identity import Identity
 
-FIRST_PAGE = "a list"
-"""In place of a video's key: a list's first page counts as a video, so that searches have a pace, too."""
 GOING_SECONDS = 600.0
 
-_ROW = select(grants.c.identity, grants.c.granted_at, grants.c.bytes, grants.c.probe).where(
-    grants.c.seq == bindparam("grant")
-)
+_ROW = select(grants.c.granted_at, grants.c.probe).where(grants.c.seq == bindparam("grant"))
 _SETTLE = (
     update(grants)
     .where(grants.c.seq == bindparam("grant"))
@@ -52,7 +48,7 @@ def settle_page(connection: Connection, now: float, number: int, identity: Ident
     if row is None:
         return
     at, standing = max(now, row.granted_at), account.standing
-    connection.execute(_SETTLE, {"grant": number, "at": at, "took_bytes": usage.bytes or row.bytes})
+    connection.execute(_SETTLE, {"grant": number, "at": at, "took_bytes": usage.bytes})
     if usage.outcome is Outcome.REFUSED:
         standing = refused(standing, at, usage, probe=row.probe)
     elif usage.outcome is Outcome.SUCCEEDED and standing.error_class != BotWallError.__name__:

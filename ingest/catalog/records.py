@@ -140,6 +140,8 @@ class EgressState:
     requests: int
     bytes: int
     """That count in the window of the last hour."""
+    lists: int
+    """Of the videos, those that stand for a search or another list."""
     under_way: int
     room_at: float
     """When it may ask again, as far as that is known; not in the future: now."""

@@ -12,12 +12,13 @@ from ingest.rate.identity import Identity
 class Turn(Protocol):
     """One list, asked for as one identity, page by page."""
 
-    def before(self) -> None:
-        """Called before each request: waits until it may be made, or raises RateLimitedError."""
+    def before(self, size: int) -> None:
+        """Called before each request: waits until it may be made, or raises RateLimitedError. `size`: bytes
+        that came so far."""
         ...
 
     def after(self, size: int, error: MienError | None = None) -> None:
-        """The request, if one was made, brought `size` bytes, or this error."""
+        """The request, if one was made, was answered, with `error` or well; `size` bytes came so far."""
         ...
 
 
@@ -30,7 +31,7 @@ class Leave(Protocol):
 
 
 class _AtOnce:
-    def before(self) -> None: ...
+    def before(self, size: int) -> None: ...
 
     def after(self, size: int, error: MienError | None = None) -> None: ...
 

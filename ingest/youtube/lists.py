@@ -61,7 +61,8 @@ class Lister:
                     raise
                 self.refused[identity.name] = error
                 if all(each.name in self.refused for each in self.identities):
-                    raise
+                    # What was answered first says more than that the others rest already.
+                    raise next(iter(self.refused.values())) from None
 
     def _identity(self) -> Identity:
         if left := [identity for identity in self.identities if identity.name not in self.refused]:
@@ -82,7 +83,8 @@ class Lister:
             # The API alone will do; only who is logged in is told more by the web page.
             arguments.setdefault("skip", ["webpage"])
         turn: Turn = self.leave.turn(identity)
-        meter = Meter(before=turn.before)
+        meter = Meter()
+        meter.before = lambda: turn.before(meter.bytes)
         failed: MienError | None = None
         try:
             with contextlib.closing(Session(options, meter)) as youtube:

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 from cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
-from ingest.catalog import Catalog, EgressState
+from ingest.catalog import Catalog, EgressState, MediaRecord, MediaRoom
 from ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock, begin
 from tests.ingest.catalog.platforms import HAD, REFUSED, ask, tubes
 
 NOW = 1_000_000.0
+ROOM = MediaRoom(kept_bytes=0, under_way_bytes=0)
 A, B = Identity("a", videos_per_hour=300), Identity("b", videos_per_hour=100)
 IDLE = EgressState(
     name="a",
     videos=0,
+    lists=0,
     requests=0,
     bytes=0,
     under_way=0,
@@ -44,6 +46,8 @@ IDLE = EgressState(
         (100, [replace(A, bytes_per_hour=10**9)], [IDLE], 1.0),
         (90, [replace(A, videos_per_hour=0)], [replace(IDLE, videos=30)], 3.0),
         (90, [replace(A, videos_per_hour=0)], [IDLE], None),
+        (90, [replace(A, videos_per_hour=0)], [replace(IDLE, videos=31, lists=1)], 3.0),
+        (90, [replace(A, videos_per_hour=0)], [replace(IDLE, videos=2, lists=2)], None),
     ],
 )
 def test_the_forecast_is_the_budgets_pace(
@@ -55,15 +59,15 @@ def test_the_forecast_is_the_budgets_pace(
 def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
-        assert acquisition_lines(catalog.status(), [A], catalog.egress([A]), clock.now) == []
+        assert acquisition_lines(catalog.status(), ROOM, [A], catalog.egress([A]), clock.now) == []
         catalog.add(tubes(40))
         run_id = begin(catalog)
         one, two = ask(catalog, run_id, [A], limit=2)
         catalog.settle(run_id, one.key, HAD)
         catalog.settle(run_id, two.key, REFUSED)
         status, egress = catalog.status(), catalog.egress([A])
-        lines = "\n".join(acquisition_lines(status, [A], egress, clock.now))
-        facts = acquisition_facts(status, [A], egress, clock.now)
+        lines = "\n".join(acquisition_lines(status, ROOM, [A], egress, clock.now))
+        facts = acquisition_facts(status, ROOM, [A], egress, clock.now)
     assert "a: 2/300 videos" in lines
     assert "paused until" in lines
     assert "BotWallError" in lines
@@ -73,3 +77,24 @@ def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
     assert identity["last_hour"]["videos"] == 2
     assert identity["limits_per_hour"] == {"videos": 300, "requests": None, "bytes": None}
     assert identity["paused_until"] > clock.now
+
+
+def test_what_is_fetched_and_waits_is_not_still_to_be_asked_for(tmp_path: Path) -> None:
+    clock = Clock()
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
+        catalog.add(tubes(3))
+        run_id = begin(catalog)
+        for job in ask(catalog, run_id, [A], limit=2):
+            catalog.settle(run_id, job.key, HAD)
+            catalog.record_media(
+                run_id, job.key, MediaRecord(sha256=job.key, bytes=700, duration_seconds=1.0)
+            )
+        catalog.end_run(run_id, "finished")
+        assert catalog.grant_page(A, is_first=True).number is not None
+        asked = (catalog.media_room(with_waiting=True), [A], catalog.egress([A]), clock.now)
+        lines = acquisition_lines(catalog.status(), *asked)
+        facts = acquisition_facts(catalog.status(), *asked)
+    assert "cached    1.40 kB of fetched media waits for `mien run`" in lines
+    assert any("1 video is still to be asked for" in line for line in lines)
+    assert any("3/300 videos, 1 of these for lists" in line for line in lines)
+    assert facts["waiting"] == {"for_a_platform": 1, "fetched_bytes": 1400, "put_off": 0, "until": None}

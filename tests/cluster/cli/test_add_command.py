@@ -1,0 +1,70 @@
+"""`mien add` as a person runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cluster.cli import cli
+from ingest.catalog import Catalog
+from tests.ingest.catalog.makers import begin, segment, shard
+
+
+def add(folder: Path, *arguments: str) -> str:
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(cli, ["add", *arguments])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
+
+
+def catalog(folder: Path) -> Catalog:
+    return Catalog.open(f"sqlite:///{folder}/mien-store/catalog.sqlite")
+
+
+@pytest.mark.parametrize("place", ["cache", "media", "shards", "spool/run"])
+def test_the_stores_own_media_are_no_new_videos(tmp_path: Path, place: str) -> None:
+    own = tmp_path / "mien-store" / place
+    own.mkdir(parents=True)
+    (own / "0123.mp4").write_bytes(b"film")
+    (tmp_path / "talk.mp4").write_bytes(b"film")
+    assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 known already"
+    told = add(tmp_path, ".", str(own / "0123.mp4"))
+    assert "left out 2 in mien's own store" in told
+    with catalog(tmp_path) as known:
+        assert sum(known.status().videos.values()) == 1
+
+
+def test_a_store_beside_the_films_hides_none(tmp_path: Path) -> None:
+    (tmp_path / "mien.toml").write_text('[store]\nroot = "."\n')
+    (tmp_path / "talk.mp4").write_bytes(b"film")
+    assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 known already"
+
+
+def test_a_table_that_comes_later_labels_what_is_known(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mp4").write_bytes(b"film")
+    add(tmp_path, "a.mp4", "b.mp4")
+    with catalog(tmp_path) as known:
+        run_id = begin(known)
+        [job] = known.claim(run_id, limit=1)
+        samples = replace(segment("x", 0, samples=2), video_key=job.key)
+        known.commit_shard(run_id, shard("s", run_id), [samples])
+        known.record_split(run_id, job.key, 1)
+    (tmp_path / "table.csv").write_text("path,mood\na.mp4,calm\nb.mp4,glad\n")
+    assert add(tmp_path, "table.csv").splitlines() == [
+        "0 new, 2 known already",
+        "2 of the known learned something: labels, or what they are called",
+        "1 of them have samples, or are being made into some: these stay as they are, and are not made again",
+    ]
+    facts = json.loads(add(tmp_path, "--json", "table.csv"))
+    assert (facts["labelled"], facts["written_before"], len(facts["known"])) == ([], [], 2)
+    with catalog(tmp_path) as known:
+        story = known.explain("a.mp4") or known.explain(job.key)
+        assert story is not None
+        assert (story.state, story.video.labels) == ("done", {"mood": "calm"})
+        assert known.claim(begin(known), limit=9)[0].video.labels == {"mood": "glad"}

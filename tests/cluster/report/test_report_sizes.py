@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from cluster.report.sizes import size
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.00 kB"),
+        (24_090, "24.1 kB"),
+        (999_499, "999 kB"),
+        (999_900, "1.00 MB"),
+        (123_456_789, "123 MB"),
+        (2_500_000_000, "2.50 GB"),
+        (1_200_000_000_000, "1.20 TB"),
+        (3_456_000_000_000_000, "3,456.00 TB"),
+    ],
+)
+def test_what_is_there_never_looks_like_nothing(count: int, text: str) -> None:
+    assert size(count) == text
