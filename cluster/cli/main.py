@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else EXIT_FAILED
         # click meets a broken pipe before us, and says so only by the stream it leaves behind.
         if sys.stdout is not stdout:
-            code = EXIT_BROKEN_PIPE
+            code = _broken_pipe()
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             code = _broken_pipe()
