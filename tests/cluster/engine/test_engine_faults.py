@@ -90,7 +90,7 @@ def test_a_late_worker_s_children_die_with_it(tmp_path: Path) -> None:
     observer = Recorder([replace(parcels(1)[0], orders={"a": "child"}, folder=str(tmp_path))])
     Engine([pool(Obey("a"), deadline=1.5)], observer, max_attempts=1).run()
     child = int((tmp_path / "child").read_text())
-    for _ in range(50):
+    for _ in range(600):
         if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
             return
         time.sleep(0.1)

@@ -64,7 +64,7 @@ def left_over(folder: Path) -> list[str]:
 
 
 def wait_until_clean(folder: Path) -> None:
-    for _ in range(100):
+    for _ in range(600):
         if not left_over(folder) and not list(folder.glob("mien-*")):
             return
         time.sleep(0.1)
