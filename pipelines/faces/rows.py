@@ -38,32 +38,46 @@ def rows_of(span: Span) -> range:
 def shown_frames(frames: Iterable[Timed], rows: range, max_offset_seconds: float) -> Iterator[Shown]:
     """For each of `rows` the frame nearest in time (the earlier one in a tie), if within the tolerance.
 
-    Rows without such a frame are left out. `frames` come in order of time; one that does not is passed
-    over, since a clock that runs backward would put two frames on one row.
+    The first frame stands for what is before it, and the last for what is after it, no further than half a
+    row or half the way to its neighbour: where a film begins or ends, nothing is to be seen beyond. Rows
+    without a frame are left out. `frames` come in order of time; one that does not is passed over, since a
+    clock that runs backward would put two frames on one row.
     """
     row, held = rows.start, None
     tolerance = max_offset_seconds + 1e-6
+    early, gap = None, math.inf
     for frame in frames:
         if held is not None:
             if frame.seconds <= held.seconds:
                 continue
-            middle = (held.seconds + frame.seconds) / 2 + 1e-6
-            row, shown = _serve(held, row, rows.stop, middle, tolerance)
+            gap = frame.seconds - held.seconds
+            early = _edge(gap, tolerance) if early is None else tolerance
+            middle = held.seconds + gap / 2 + 1e-6
+            row, shown = _serve(held, row, rows.stop, middle, (early, tolerance))
             if shown is not None:
                 yield shown
             if row >= rows.stop:
                 return
         held = frame
     if held is not None:
-        _, shown = _serve(held, row, rows.stop, math.inf, tolerance)
+        late = _edge(gap, tolerance)
+        _, shown = _serve(held, row, rows.stop, math.inf, (late if early is None else tolerance, late))
         if shown is not None:
             yield shown
 
 
-def _serve(frame: Timed, row: int, stop: int, until: float, tolerance: float) -> tuple[int, Shown | None]:
-    """The first row past `until`, and `frame` with the rows from `row` on that it stands for."""
-    first = max(row, math.ceil((frame.seconds - tolerance) * ROW_HZ))
-    last = min(stop - 1, math.floor(min(until, frame.seconds + tolerance) * ROW_HZ))
+def _edge(gap: float, tolerance: float) -> float:
+    """How far a frame reaches to the side on which it has no neighbour; `gap`: to the one that it has."""
+    return min(tolerance, max(0.5 / ROW_HZ, gap / 2) + 1e-6)
+
+
+def _serve(
+    frame: Timed, row: int, stop: int, until: float, reach: tuple[float, float]
+) -> tuple[int, Shown | None]:
+    """The first row past `until`, and `frame` with the rows from `row` on that it stands for; `reach`: how
+    many seconds before it, and after it."""
+    first = max(row, math.ceil((frame.seconds - reach[0]) * ROW_HZ))
+    last = min(stop - 1, math.floor(min(until, frame.seconds + reach[1]) * ROW_HZ))
     after = stop if until == math.inf else max(row, min(stop, math.floor(until * ROW_HZ) + 1))
     if last < first:
         return after, None

@@ -126,7 +126,8 @@ class Faces:
             max_lost_seconds=self.max_lost_seconds,
             min_detections=self.min_detections,
         )
-        slack = self.max_offset_seconds + 1e-3
+        # Twice, so that a frame that stands for a row at the span's edge is seen to have a neighbour beyond.
+        slack = 2 * self.max_offset_seconds + 1e-3
         film, self._film = self._film, None  # after an error the film is opened anew
         if film is None or not film.is_of(media):
             if film is not None:

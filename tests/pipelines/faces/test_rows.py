@@ -34,7 +34,13 @@ def test_each_row_has_the_nearest_frame(millis: list[int], first: int, count: in
     for row in rows:
         at = row * 1000 // ROW_HZ
         nearest = min(millis, key=lambda ms, at=at: (abs(ms - at), ms), default=None)
-        if nearest is None or abs(nearest - at) > tolerance * 1000:
+        reach = tolerance * 1000
+        if nearest is not None and len(millis) > 1:
+            if nearest == millis[0] > at:
+                reach = min(reach, max(20, (millis[1] - millis[0]) / 2))
+            if nearest == millis[-1] < at:
+                reach = min(reach, max(20, (millis[-1] - millis[-2]) / 2))
+        if nearest is None or abs(nearest - at) > reach:
             assert row not in got
         else:
             assert got[row] == nearest / 1000
@@ -49,6 +55,11 @@ def test_rates(fps: int, distinct: int) -> None:
 
 def test_a_film_of_five_frames_a_second_leaves_rows_without_a_frame() -> None:
     assert sorted(chosen([0.0, 0.2, 0.4], range(11))) == [0, 1, 4, 5, 6, 9, 10]
+
+
+def test_nothing_is_seen_before_a_film_begins_nor_after_it_ends() -> None:
+    got = chosen([0.37 + n * 0.04 for n in range(10)], range(30))
+    assert (min(got), max(got)) == (9, 18)  # 0.36 to 0.72 s; the last frame is at 0.73 s
 
 
 def test_a_clock_that_runs_backward_is_not_followed() -> None:
