@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from ingest.rate.identity import Identity
 
 PATIENCE_SECONDS = 120.0
 """Waited for a budget whatever was asked for."""
+SAY_SECONDS = 60.0
 SILENT_SECONDS = 5.0
 """A shorter wait is nobody's concern; nor is one slept through without looking again."""
 
@@ -27,7 +29,15 @@ class BudgetedLeave:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.catalog, self.wait, self.say, self.clock, self.sleep = catalog, wait, say, clock, sleep
+        self.catalog, self.wait, self.clock, self.sleep = catalog, wait, clock, sleep
+        self._say, self._said_at = say, -math.inf
+
+    def say(self, line: str) -> None:
+        """Once a minute is enough for who waits page by page."""
+        now = self.clock()
+        if now - self._said_at >= SAY_SECONDS:
+            self._said_at = now
+            self._say(line)
 
     def first(self, identities: Sequence[Identity]) -> Identity:
         now = self.clock()
@@ -55,7 +65,6 @@ class BudgetedTurn:
     def before(self, size: int) -> None:
         """Raises RateLimitedError where the identity is paused, or its budget is not waited for."""
         self.after(size)
-        told = False
         while True:
             given = self._leave.catalog.grant_page(self._identity, is_first=self._is_first)
             if given.number is not None:
@@ -70,8 +79,7 @@ class BudgetedTurn:
                     f"the budget of identity {name} has room again at {until}; go on then, "
                     "or let it wait with acquire.wait=true"
                 )
-            if seconds > SILENT_SECONDS and not told:
-                told = True
+            if seconds > SILENT_SECONDS:
                 self._leave.say(f"waiting until {until} for room in the budget of identity {name}")
             self._leave.sleep(min(max(seconds, 0.01), SILENT_SECONDS))
 

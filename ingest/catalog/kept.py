@@ -27,6 +27,7 @@ _UNDER_WAY = (
     select(func.coalesce(func.sum(media.c.bytes), 0))
     .join_from(videos, media, media.c.video_key == videos.c.key)
     .where(videos.c.run_id.is_not(None), videos.c.source.in_(sorted(REMOTE_SOURCES)))
+    .where(videos.c.media_uri.is_(None))
 )
 _FETCHED_BEFORE = (
     select(
@@ -49,7 +50,7 @@ class MediaRoom:
     kept_bytes: int
     """Of copies that are kept whatever happens."""
     under_way_bytes: int
-    """Of fetched videos that runs are at work on; those being asked of platforms with a mean one's."""
+    """Of fetched videos that runs are at work on and nobody keeps; those being asked of platforms with a mean one's."""
     waiting_bytes: int = 0
     """Of those that were fetched, and wait in a cache for a run that goes on with them; if asked for."""
     waiting_governed: int = 0

@@ -139,6 +139,9 @@ def test_a_kept_copy_needs_nobodys_leave(catalog: Catalog) -> None:
     catalog.record_kept(run_id, one.key, "/media/one.mp4")
     catalog.record_kept(run_id, one.key, "/media/one.mp4")
     assert catalog.media_room().kept_bytes == 500
+    under_way = catalog.media_room().under_way_bytes
+    catalog.record_media(run_id, one.key, media)
+    assert catalog.media_room().under_way_bytes == under_way, "what is kept is not counted twice"
     catalog.end_run(run_id, "ended")
     assert catalog.media_room().under_way_bytes == 0
     again = begin(catalog)
