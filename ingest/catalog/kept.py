@@ -50,7 +50,8 @@ class MediaRoom:
     kept_bytes: int
     """Of copies that are kept whatever happens."""
     under_way_bytes: int
-    """Of fetched videos that runs are at work on and nobody keeps; those being asked of platforms with a mean one's."""
+    """Of fetched videos that runs are at work on and of which no copy is kept; those being asked of platforms
+    with a mean one's."""
     waiting_bytes: int = 0
     """Of those that were fetched, and wait in a cache for a run that goes on with them; if asked for."""
     waiting_governed: int = 0
