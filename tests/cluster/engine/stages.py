@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -95,7 +96,7 @@ def obey(order: str, parcel: Parcel, stage: str) -> None:
             hoard.append(bytearray(16 << 20))
     elif what == "child":
         child = subprocess.Popen(["sleep", "1000"])
-        (Path(parcel.folder) / "child").write_text(str(child.pid))
+        (Path(parcel.folder or tempfile.mkdtemp()) / "child").write_text(str(child.pid))
         time.sleep(1000)
 
 
