@@ -49,8 +49,9 @@ def fetched(stage: Fetch, job: Job) -> MediaFile:
 
 
 def names_in_cache(stage: Fetch) -> set[str]:
-    """What kinds of files there are, by suffix; "" for finished ones."""
-    return {path.suffix for path in stage.cache.folder.iterdir() if path.name != ".lock"}
+    """What kinds of files there are, by suffix; "" for finished ones. A marker counts if its file is gone."""
+    names = {path.name for path in stage.cache.folder.iterdir() if path.name != ".lock"}
+    return {Path(name).suffix for name in names - {f"{name}.wanted" for name in names}}
 
 
 def texts_of(value: object) -> str:
