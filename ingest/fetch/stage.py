@@ -227,7 +227,10 @@ class Fetch:
             if again is not None and slot.sha256() != again.sha256:
                 raise _another_file(again)
 
-        with self.cache.obtain(uri, _extension(uri), download, wanted_by=job.key) as got.path:
+        # What was fetched again can be had once more, and only the node that fetched it first may be told to
+        # let go of it: marked as wanted, copies would fill the other nodes for a day.
+        wanted_by = job.key if again is None else ""
+        with self.cache.obtain(uri, _extension(uri), download, wanted_by=wanted_by) as got.path:
             yield got
 
     def _platform(self) -> YouTubeDownloader:

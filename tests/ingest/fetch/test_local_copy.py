@@ -34,6 +34,7 @@ def test_a_node_that_never_saw_it_gets_it(
             assert Path(path).parent == tmp_path / "cache"
             assert Path(path).read_bytes() == film
     assert len(server.requests) == 2
+    assert not list((tmp_path / "cache").glob("*.wanted")), "it may be evicted, and fetched once more"
 
 
 @pytest.mark.parametrize("change", ["a byte", "the length"])
