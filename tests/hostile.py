@@ -53,11 +53,8 @@ def make_one(recipe: Recipe, folder: Path) -> Hostile:
 
 def talking_cut(talking: Path) -> list[Recipe]:
     """An mp4 that is cut at several places."""
-    whole = talking.read_bytes()
-    return [
-        Recipe(f"talking cut at {share} %", f"talking_{share}.mp4", TRUNCATED, _bytes(_cut(whole, share)))
-        for share in (10, 50, 95)
-    ]
+    cuts = {share: _bytes(_cut(talking.read_bytes(), share)) for share in (10, 50, 95)}
+    return [Recipe(f"talking cut at {n} %", f"talking_{n}.mp4", TRUNCATED, make) for n, make in cuts.items()]
 
 
 @dataclass(frozen=True, slots=True)
