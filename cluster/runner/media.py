@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from ingest.catalog import Catalog
@@ -69,7 +70,8 @@ class FetchedMedia:
         well where nothing is at work that would make room."""
         if not self._here:
             return True
-        sizes = wanted.sizes(self._fetch.cache.folder)
+        # The path, and not the cache: of films that lie here nothing is cached, and no folder is made.
+        sizes = wanted.sizes(Path(self._fetch.cache_dir))
         return sum(sizes) + max(sizes, default=0) <= self._fetch.cache_max_bytes
 
     def came(self, media: MediaFile) -> None:
