@@ -129,7 +129,7 @@ class World:
     def end_page(self, page: Asked, outcome: Outcome, size: int) -> None:
         (identity,) = [each for each in self.identities if each.name == page.identity]
         page.ended, page.is_known = self.clock.now, True
-        page.bytes = size or page.bytes
+        page.bytes = size
         usage = Usage(outcome=outcome, requests=1, bytes=size, error_class="RateLimitedError")
         self.catalog.settle_page(page.page, identity, usage)
         [state] = self.catalog.egress([identity])
