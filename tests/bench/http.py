@@ -146,7 +146,7 @@ def _mien(folder: Path, port: int, numbers: list[int], workers: int) -> dict[str
         "add_seconds": add.wall_seconds,
         "seconds": add.wall_seconds + run.wall_seconds,
         "cpu_seconds": add.cpu_seconds + run.cpu_seconds,
-        "driver_cpu_seconds": run.driver_cpu_seconds,
+        "driver_cpu_seconds": run.by_role["driver"],
         "span_seconds": max(times) - min(times),
         "peak_bytes": run.peak_bytes,
         "right": right,
