@@ -23,6 +23,10 @@
     │   ├── UnsupportedMediaError
     │   ├── DuplicateMediaError another video holds the same bytes; counted apart from failures
     │   └── UnknownNameError    a corpus' file whose name its documentation does not explain
+    ├── ReadError               shards as trainers read them (permanent)
+    │   └── DamagedSampleError  a member is not what it was written as; `key` tells whose
+    │       ├── MissingMemberError  the sample was written without it
+    │       └── ShortClipError  shorter than the window, which may not be padded
     ├── FetchError              HTTP (retry)
     │   ├── IncompleteTransferError  fewer bytes came than were announced, or it stalled
     │   ├── RateLimitedError    429, for longer than one waits
@@ -200,6 +204,28 @@ class DuplicateMediaError(MediaError):
 
 
 class UnknownNameError(MediaError):
+    pass
+
+
+class ReadError(MienError):
+    """What stands in a shard cannot be handed out."""
+
+
+class DamagedSampleError(ReadError):
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"sample {key}: {why}")
+        self.key = key
+        self.why = why
+
+    def __reduce__(self) -> tuple[type[DamagedSampleError], tuple[str, str]]:
+        return type(self), (self.key, self.why)  # it crosses from a worker to its parent
+
+
+class MissingMemberError(DamagedSampleError):
+    pass
+
+
+class ShortClipError(DamagedSampleError):
     pass
 
 
