@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,3 +28,23 @@ class RawSample:
     seed: int
     """64 bits, a pure function of (reader's seed, epoch, key): for windows and augmentation, so that neither
     depends on who reads the sample."""
+
+
+class Collate(Protocol):
+    """Makes batches of samples. Picklable: workers get a copy."""
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Extensions that it reads, where the sample has them."""
+        ...
+
+    def batch(self, samples: Sequence[RawSample], allocate: Allocate) -> dict[str, Any]:
+        """One entry a name: arrays from `allocate` (every element written), or whatever can be pickled.
+
+        Raises DamagedSampleError, with the key of the sample that is at fault.
+        """
+        ...
+
+    def one(self, sample: RawSample) -> dict[str, Any]:
+        """A single sample, decoded. Raises DamagedSampleError."""
+        ...
