@@ -32,7 +32,7 @@ class _Strip:
 
 @dataclass(frozen=True, slots=True)
 class Faces(Field[_Strip]):
-    """`faces` (B, T, size, size, 3 or 1) uint8, RGB or luma; `faces_length` (B,) int64 rows;
+    """`faces` (B, T, size, size, 3 or 1) uint8, RGB or luma; `faces_length` (B,) int64, rows;
     `faces_mask` (B, T) bool, False in padding and in rows without a face (bridged: mid-grey, no time).
 
     `size` is some eighths of the stored width: libjpeg-turbo then shrinks inside its inverse DCT, for less
@@ -106,4 +106,4 @@ def _seen(sample: RawSample, frames: int) -> Bool | None:
         raise times.damaged(error) from error
     if values.shape != (frames,) or values.dtype.kind != "f":
         raise times.damaged(f"it is {values.dtype} {values.shape} beside a strip of {frames} frames")
-    return np.isfinite(values)
+    return np.asarray(np.isfinite(values), np.bool_)

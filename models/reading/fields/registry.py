@@ -6,6 +6,8 @@ from typing import Any
 
 from models.reading.fields.faces import Faces
 from models.reading.fields.field import Field
+from models.reading.fields.image import Image
+from models.reading.fields.mfcc import Mfcc
 from models.reading.fields.sound import Audio
 from models.reading.fields.track import Track
 from models.reading.fields.words import Meta, Text, Words
@@ -13,10 +15,12 @@ from models.reading.fields.words import Meta, Text, Words
 FIELDS: dict[str, Field[Any]] = {
     "faces": Faces(),
     "audio": Audio(),
+    "mfcc": Mfcc(),
     "text": Text(),
     "words": Words(),
     "json": Meta(),
     "meta": Meta(called="meta"),
+    "image": Image(),
 }
 
 

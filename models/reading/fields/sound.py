@@ -47,7 +47,10 @@ def open_sound(sample: RawSample, member: str) -> Sound:
 
 
 def decode_sound(sound: Sound, out: npt.NDArray[Any], *, first: int) -> None:
-    """Samples [first, first + len(out)) into `out`, float32 in [-1, 1) or int16. Raises DamagedSampleError."""
+    """Samples [first, first + len(out)) into `out`, float32 in [-1, 1) or int16.
+
+    Raises DamagedSampleError.
+    """
     import soundfile
 
     try:

@@ -23,8 +23,8 @@ class _Values:
 
 @dataclass(frozen=True, slots=True)
 class Track(Field[_Values]):
-    """`<track>` (B, T, …) of the stored type; `<track>_length` (B,) int64; `<track>_mask` (B, T) bool, False in
-    padding and in rows of which a value is unknown (stored as NaN). Both are filled with `fill`.
+    """`<track>` (B, T, …) of the stored type; `<track>_length` (B,) int64; `<track>_mask` (B, T) bool, False
+    in padding and in rows of which a value is unknown (stored as NaN). Both are filled with `fill`.
     """
 
     track: str
@@ -61,8 +61,8 @@ class Track(Field[_Values]):
         for part in parts:
             if part.values.shape[1:] != first.shape[1:] or part.values.dtype != first.dtype:
                 raise part.content.damaged(
-                    f"rows of {part.values.dtype} {part.values.shape[1:]}, where sample {parts[0].content.key} "
-                    f"has {first.dtype} {first.shape[1:]}"
+                    f"its rows are {part.values.dtype} {part.values.shape[1:]}, and those of sample "
+                    f"{parts[0].content.key} {first.dtype} {first.shape[1:]}"
                 )
         out = allocate(self.track, (len(parts), length, *first.shape[1:]), first.dtype)
         mask = allocate(f"{self.track}_mask", (len(parts), length), np.dtype(np.bool_))

@@ -1,4 +1,4 @@
-"""Which stretch of a clip goes into a batch: the same for every field of the sample, and for whoever reads it."""
+"""Which stretch of a clip goes into a batch: the same for every field, and for whoever reads the sample."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Cut:
 
 
 def place(window: Window, *, seed: int, rows: int) -> Cut:
-    """The window in a clip of `rows` rows: every place that it fits is as likely, by the sample's seed alone."""
+    """The window in a clip of `rows` rows: each place that it fits is as likely; the seed alone decides."""
     spare = rows - window.rows
     if spare <= 0:
         return Cut(0, rows)

@@ -14,7 +14,7 @@ def sizes_of(header: JpegHeader) -> tuple[int, ...]:
 
 
 def decode_frames(jpeg: memoryview | bytes, header: JpegHeader, out: UInt8, *, first: int) -> None:
-    """Frames [first, first + len(out)) of the strip into `out` (count, size, size, 3 or 1), uint8, contiguous.
+    """Frames [first, first + len(out)) of the strip into `out` (count, size, size, 3 or 1), contiguous.
 
     `size` is one of `sizes_of(header)`. One channel is luma; the colour is then not decoded at all.
 
