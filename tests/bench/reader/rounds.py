@@ -81,4 +81,3 @@ def _round(one: Found, python: str, reader: str, column: str, folder: Path, seco
         one.error = (done.stderr.strip().splitlines() or ["it says nothing"])[-1][:160]
         return
     one.rounds.append(json.loads(done.stdout.strip().splitlines()[-1]))
-

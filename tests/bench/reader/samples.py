@@ -99,8 +99,8 @@ def _meta(number: int, rows: int) -> dict[str, Any]:
         "key": f"bench-{number:011d}-{number * 1000:09d}-00",
         "video": {
             "source": "bench", "id": f"{number:011d}", "url": f"https://example.org/{number}",
-            "title": "A talk", "channel": "bench", "licence": "cc-by", "query": "talk", "labels": {}, "sha256": "0" * 64,
-            "width_pixels": 852, "height_pixels": 480,
+            "title": "A talk", "channel": "bench", "licence": "cc-by", "query": "talk", "labels": {},
+            "sha256": "0" * 64, "width_pixels": 852, "height_pixels": 480,
         },
         "start_seconds": float(number), "end_seconds": number + seconds, "rows": rows, "rows_hz": 25,
         "language": "en" if number % 4 else "de", "language_probability": 0.99, "words": spoken,

@@ -35,9 +35,7 @@ def decoder(task: str, *, lean: bool) -> Callable[[Members], Members]:
         }
 
     def everything(members: Members) -> Members:
-        tracks = {
-            name: np.load(io.BytesIO(members[name])) for name in members if name.endswith(".npy")
-        }
+        tracks = {name: np.load(io.BytesIO(members[name])) for name in members if name.endswith(".npy")}
         return {**light(members), "faces": strip(members["faces.jpg"]), **tracks}
 
     def window(members: Members) -> Members:
