@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import ShortClipError, UsageError
+from ingest.errors import DamagedSampleError, ShortClipError, UsageError
 from models.reading.data import Allocate, RawSample
 from models.reading.fields.field import Field
 from models.reading.fields.registry import field_of
@@ -77,6 +77,12 @@ class Collator:
             if not extents:
                 raise UsageError("a window needs a field with an extent in time, such as faces or audio")
             rows = min(extents)
+            if max(extents) > rows + 1:  # a last row may be cut short by the end of the sound
+                raise DamagedSampleError(
+                    sample.key,
+                    f"its fields cover {', '.join(map(str, sorted(set(extents))))} rows of one clip, "
+                    "so that no window shows the same in all: ask for fields on the clip's clock alone",
+                )
             if rows < window.rows and window.short == "refuse":
                 raise ShortClipError(
                     sample.key,
