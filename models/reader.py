@@ -35,8 +35,10 @@ from models.reading.loader.conveyor import Conveyor, Crewed, InProcess
 from models.reading.loader.loader import Loader, LoaderSpec
 from models.reading.loader.ranks import agree, find_rank
 from models.reading.loader.work import Maker, OnError
+from models.reading.order.mixture import MOST_CORPORA
 from models.reading.order.steps import Tail
 from models.reading.selection import Selection
+from models.reading.store.ahead import Ahead, sparse_shards
 from models.reading.store.source import Source, SourceSpec
 
 __all__ = ["Loader", "RawSample", "ShardReader", "Window"]
@@ -61,6 +63,7 @@ class ShardReader:
     marked as not `valid`, and counted in `Loader.skipped`. So no rank ever has a step fewer than another.
     `verify`: compares each sample with its CRC-32, where the index has that, when it is first read.
     `cache_dir`: of indexes and of distant shards, of which at most `cache_bytes` are kept.
+    `ranged_below`: of a distant shard of which less than this part is wanted, single members are fetched.
     `storage_options`: see `ingest.storage.open_store`.
 
     Raises:
@@ -84,6 +87,7 @@ class ShardReader:
         verify: bool = True,
         cache_dir: str | Path | None = None,
         cache_bytes: int = 64 << 30,
+        ranged_below: float = 0.1,
         timeout_seconds: float = 300.0,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -99,6 +103,7 @@ class ShardReader:
         self._collate = Collator(fields, windows) if fields is not None else collate
         self._seed, self._on_error, self._verify = seed, on_error, verify
         self._timeout_seconds, self._cache_bytes = timeout_seconds, cache_bytes
+        self._ranged_below = ranged_below
         self._options = dict(storage_options or {})
         self._cache = (Path(cache_dir) if cache_dir else default_cache()).absolute()
         opened = tuple(
@@ -172,7 +177,7 @@ class ShardReader:
         else:
             conveyor = InProcess(Maker(self._sources(self._collate.members), self._collate, self._on_error))
         try:
-            return Loader(selection, conveyor, spec)
+            return Loader(selection, conveyor, spec, ahead=self._ahead())
         except BaseException:
             conveyor.close()
             raise
@@ -231,10 +236,22 @@ class ShardReader:
                 cache=self._cache / "shards" / corpus.index.folder.parent.name,
                 cache_bytes=self._cache_bytes,
                 timeout_seconds=self._timeout_seconds,
-                ranged=None,
+                ranged=self._ranged(corpus),
             )
             for corpus in self.corpora
         )
+
+    def _ranged(self, corpus: Corpus) -> npt.NDArray[np.bool_] | None:
+        if self._collate is None or isinstance(corpus.store, LocalStore):
+            return None
+        return sparse_shards(corpus, self._collate.members, self._ranged_below)
+
+    def _ahead(self) -> Ahead | None:
+        distant = [
+            None if isinstance(corpus.store, LocalStore) else spec
+            for spec, corpus in zip(self._specs, self.corpora, strict=True)
+        ]
+        return Ahead(distant, self.corpora) if any(distant) else None
 
 
 def _weighed(
@@ -247,6 +264,8 @@ def _weighed(
             raise UsageError(
                 f"weights are numbers above 0, of one corpus at least; got {dict(corpora)!r:.200}"
             )
+        if len(corpora) > MOST_CORPORA:
+            raise UsageError(f"at most {MOST_CORPORA} corpora can be weighed, got {len(corpora)}; join some")
         return [str(uri) for uri in corpora], tuple(float(weight) for weight in corpora.values())
     if not corpora:
         raise UsageError("no corpus was given; give a folder or a URI, or several")

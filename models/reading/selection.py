@@ -40,7 +40,8 @@ class Selection:
         return sum(len(corpus) for corpus in self.corpora)
 
     def plan(self, seed: int) -> Plan:
-        counts = [corpus.counts for corpus in self.corpora]
+        # Of the shards that count alone: the others did not exist when this order began.
+        counts = [corpus.counts[corpus.shards] for corpus in self.corpora]
         purpose = (seed, self.manifest_hash)
         if self.weights is None:
             return WholePlan(counts, self.shuffle_window, *purpose)

@@ -91,7 +91,10 @@ def scan_members(  # noqa: PLR0912 - the format's own cases
             elif kind in b"123456":
                 size = 0  # a link or a folder, whatever its header says
         at = content + size + -size % BLOCK
-    # A tar without its two closing blocks is still whole: many writers leave them out.
+    # A writer that was killed between two members leaves this, and what it had still to write is not known.
+    raise TarDamage(
+        "cut short: it has no closing blocks (append 1,024 zero bytes if you know it to be whole)"
+    )
 
 
 def _check(header: bytes, at: int) -> None:

@@ -23,6 +23,9 @@ class Board:
     def write(self, worker: int, corpus: int, sample: int) -> None:
         self._rows[worker] = (corpus, sample, time.monotonic())
 
+    def close(self) -> None:
+        self._rows = self._rows[:0].copy()  # the mapping has a descriptor of its own
+
     def read(self, worker: int) -> tuple[int, int, float]:
         """(corpus, sample, seconds since)."""
         corpus, sample, since = self._rows[worker].tolist()

@@ -6,6 +6,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 
 from ingest.errors import LoaderTimeoutError, UsageError
 from models.reading.data import Collate
@@ -27,6 +28,10 @@ class Conveyor(ABC):
     @abstractmethod
     def has_room(self) -> bool:
         """Whether another task may be ordered."""
+
+    @abstractmethod
+    def wait_for_room(self) -> None:
+        """Until what was forgotten is out of the way. Raises LoaderWorkerError, LoaderTimeoutError."""
 
     @abstractmethod
     def order(self, task: Task) -> None: ...
@@ -54,6 +59,9 @@ class InProcess(Conveyor):
     @property
     def has_room(self) -> bool:
         return not self._tasks
+
+    def wait_for_room(self) -> None:
+        pass
 
     def order(self, task: Task) -> None:
         self._tasks.append(task)
@@ -112,7 +120,7 @@ class Crewed(Conveyor):
             self._shared += [anonymous_file() for _ in sources]
             for descriptor, size in zip(self._shared[1:], sizes, strict=True):
                 marks(descriptor, size)  # given its length
-        slots = tuple(slot.descriptor for slot in self.pool.slots)
+        slots, checked = tuple(slot.descriptor for slot in self.pool.slots), tuple(self._shared[1:])
         self._crew = Crew(
             lambda number: Assignment(
                 worker=number,
@@ -122,7 +130,7 @@ class Crewed(Conveyor):
                 on_error=on_error,
                 slots=slots,
                 board=board,
-                checked=tuple(self._shared[1:]),
+                checked=checked,
             ),
             workers,
             (*slots, *self._shared),
@@ -147,19 +155,11 @@ class Crewed(Conveyor):
         self._under_way += 1
         self._crew.give(self._crew.freest()[0], Order(task, self.pool.take()))
 
+    def wait_for_room(self) -> None:
+        self._wait(lambda: self.has_room, None)
+
     def get(self, number: int) -> tuple[int, Made]:
-        begun = told = time.monotonic()
-        while number not in self._made:
-            self._listen(_LISTEN_SECONDS)
-            now = time.monotonic()
-            if number not in self._made and now - begun > self._timeout_seconds:
-                raise LoaderTimeoutError(
-                    f"waited {now - begun:.0f} s for a batch, {self._doing(number)}; see what keeps it, "
-                    "or give a longer timeout_seconds"
-                )
-            if now - told > TELL_SECONDS:
-                told = now
-                logger.warning("waiting for a batch for %.0f s: %s", now - begun, self._doing(number))
+        self._wait(lambda: number in self._made, number)
         slot, made = self._made.pop(number)
         self._tasks.discard(number)
         if isinstance(made, Failed):
@@ -169,6 +169,20 @@ class Crewed(Conveyor):
             raise made.error
         return slot, made
 
+    def _wait(self, over: Callable[[], bool], number: int | None) -> None:
+        begun = told = time.monotonic()
+        while not over():
+            self._listen(min(_LISTEN_SECONDS, self._timeout_seconds))
+            now = time.monotonic()
+            if now - begun > self._timeout_seconds and not over():
+                raise LoaderTimeoutError(
+                    f"waited {now - begun:.0f} s for a batch, {self._doing(number)}; see what keeps it, "
+                    "or give a longer timeout_seconds"
+                )
+            if now - told > TELL_SECONDS:
+                told = now
+                logger.warning("waiting for a batch for %.0f s: %s", now - begun, self._doing(number))
+
     def _listen(self, timeout_seconds: float) -> None:
         for order, message in self._crew.listen(timeout_seconds):
             self._under_way -= 1
@@ -177,7 +191,8 @@ class Crewed(Conveyor):
             else:
                 self.pool.give(order.slot)
 
-    def _doing(self, number: int) -> str:
+    def _doing(self, number: int | None) -> str:
+        """What the worker is about that makes this task, or, of None, any that was forgotten."""
         worker = self._crew.at(number)
         if worker is None:
             return "which nobody was given"
@@ -204,6 +219,7 @@ class Crewed(Conveyor):
         if not self._closed:
             self._closed = True
             self._crew.close()
+            self._board.close()
             self.pool.close()
             for descriptor in self._shared:
                 os.close(descriptor)

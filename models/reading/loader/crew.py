@@ -113,10 +113,10 @@ class Crew:
                 self._deaths.pop(message.number, None)
                 yield worker.orders.popleft(), message
 
-    def at(self, number: int) -> int | None:
-        """The worker that has the order for this task."""
+    def at(self, number: int | None) -> int | None:
+        """The worker that has the order for this task, or, of None, one that has any."""
         for worker, state in enumerate(self.workers):
-            if any(order.task.number == number for order in state.orders):
+            if any(number in {None, order.task.number} for order in state.orders):
                 return worker
         return None
 

@@ -16,6 +16,7 @@ from models.reading.loader.state import State
 from models.reading.loader.work import Skipped, Task
 from models.reading.order.steps import Cursor, Step, Steps, Tail
 from models.reading.selection import Selection
+from models.reading.store.ahead import Ahead
 
 SPARES = 8
 SKIPS_SHOWN = 20
@@ -46,10 +47,15 @@ class Loader:
     Close it, or use it as a context: that ends the workers. They also end with their parent, however it does.
     """
 
-    def __init__(self, selection: Selection, conveyor: Conveyor, spec: LoaderSpec) -> None:
+    def __init__(
+        self, selection: Selection, conveyor: Conveyor, spec: LoaderSpec, *, ahead: Ahead | None = None
+    ) -> None:
         """Raises UsageError where the sizes do not fit."""
-        self._spec, self._conveyor, self._seed = spec, conveyor, spec.seed
-        self._use(selection)
+        self._spec, self._conveyor = spec, conveyor
+        self._distant = ahead
+        self._told: Cursor | None = None
+        """What is fetched before its turn begins there."""
+        self._use(selection, spec.seed)
         self._cursor = self._ahead = self._steps.settle(Cursor(0, 0))
         """Where what was handed out ends, and where what was ordered does."""
         self._pending: deque[tuple[int, Step]] = deque()
@@ -85,8 +91,7 @@ class Loader:
                 f"({state.order_hash}, here {self._selection.order_hash}): give the same, or begin anew"
             )
         selection = self._selection.restored(state.manifest_hash, self._spec.cache)
-        self._seed = state.seed
-        self._use(selection)
+        self._use(selection, state.seed)
         self._cursor = self._steps.settle(state.cursor)
         self._forget()
 
@@ -113,6 +118,8 @@ class Loader:
     def close(self) -> None:
         """Ends the workers. Batches that were handed out stay valid."""
         self._closed = True
+        if self._distant is not None:
+            self._distant.close()
         self._conveyor.close()
 
     def __enter__(self) -> Loader:
@@ -123,23 +130,25 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _use(self, selection: Selection) -> None:
+    def _use(self, selection: Selection, seed: int) -> None:
         spec = self._spec
         self._steps = Steps(
-            plan=selection.plan(self._seed),
+            plan=selection.plan(seed),
             global_batch=spec.global_batch,
             rank=spec.rank,
             world=spec.world,
             tail=spec.tail,
         )
-        self._selection = selection
+        self._selection, self._seed = selection, seed
 
     def _next(self) -> dict[str, Any]:
         if self._closed:
             raise UsageError("this loader is closed; make another one of the reader")
-        self._order()
-        number, step = self._pending[0]
         try:
+            if not self._pending:
+                self._conveyor.wait_for_room()
+            self._order()
+            number, step = self._pending[0]
             slot, made = self._conveyor.get(number)
         except BaseException:
             self._forget()  # asked again, the same batch is tried again
@@ -154,6 +163,7 @@ class Loader:
         return batch
 
     def _order(self) -> None:
+        self._tell_ahead()
         while self._conveyor.has_room:
             step = self._steps.step(self._ahead)
             spare = self._steps.plan.choose(step.cursor.epoch, 0, min(SPARES, len(self._steps.plan)))
@@ -170,7 +180,21 @@ class Loader:
             self._number += 1
             self._ahead = step.after
 
+    def _tell_ahead(self) -> None:
+        """Half a window at a time, of the window that follows: all ranks of a machine share the cache."""
+        if self._distant is None:
+            return
+        epoch, start = self._cursor
+        half = self._selection.shuffle_window // 2 + self._spec.global_batch
+        if self._told is not None and self._told.epoch == epoch and start - self._told.consumed < half:
+            return
+        self._told = self._cursor
+        stop = min(len(self._steps.plan), start + 2 * half)
+        picks = self._selection.picks(self._steps.plan.choose(epoch, start, stop))
+        self._distant.tell(picks.corpora, picks.samples)
+
     def _forget(self) -> None:
+        self._told = None
         self._conveyor.forget()
         self._pending.clear()
         self._ahead = self._cursor

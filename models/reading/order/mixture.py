@@ -13,6 +13,8 @@ from models.reading.order.plan import Chosen, Orders
 BLOCK = 4096
 """Positions in which every corpus has exactly its share; shares are rounded to 1 / BLOCK."""
 
+MOST_CORPORA = BLOCK // 16
+
 
 class MixedPlan:
     """Corpora by weight.
@@ -80,7 +82,7 @@ class MixedPlan:
 def _shares(weights: Sequence[float]) -> Int64:
     """Places of each corpus in a block, at least one, BLOCK together: by largest remainder."""
     exact = np.asarray(weights, np.float64) / np.sum(weights) * BLOCK
-    shares = np.maximum(1, np.floor(exact)).astype(np.int64)
+    shares: Int64 = np.maximum(1, np.floor(exact)).astype(np.int64)
     by_need = np.argsort(-(exact - shares), kind="stable")
     missing = BLOCK - int(shares.sum())
     for turn in range(abs(missing)):
