@@ -1,9 +1,9 @@
 """One reader at one column, in a process of its own: prints a line of JSON.
 
-    python -m tests.bench.reader.run READER COLUMN FOLDER [--seconds N] [--only-prepare]
+    python -m tests.bench.reader.run READER COLUMN FOLDER [--seconds N]
 
-The first epoch warms up (workers start, pages come into memory) where there are workers, the first step where
-there are none. What follows is counted: CPU of this process and of every worker, and the clock.
+The first epoch warms up: workers start, memory is touched for the first time, what is verified once is
+verified. The epochs after it are counted: CPU of this process and of every worker, and the clock.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def measure(reader: str, column: str, folder: Path, seconds: float) -> dict[str,
     what = COLUMNS[column]
     epochs = contender(reader)(folder, what.task, what.workers, lean=reader in LEAN)
     for _ in epochs:
-        if not what.workers:
-            break
+        pass
     samples, cpu, wall = 0, cpu_seconds(), time.perf_counter()
     while time.perf_counter() - wall < seconds:
         for batch in epochs:
             samples += size_of(batch)
+            del batch  # as a training step is done with it before it asks for the next
     cpu, wall = cpu_seconds() - cpu, time.perf_counter() - wall
     return {
         "samples": samples,
         "cpu_us": cpu / samples * 1e6,
         "wall_us": wall / samples * 1e6,
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": memory_bytes(),
     }
 
 
@@ -73,7 +73,7 @@ def _spent(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICK if fields else 0.0
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
     """Proportional (PSS), now: memory that processes share is counted once."""
     total = 0
     for pid in [os.getpid(), *descendants(os.getpid())]:

@@ -59,6 +59,13 @@ def make_samples(folder: Path, count: int) -> dict[str, Any]:
     return facts
 
 
+def one_sample(rows: int) -> Sample:
+    """A sample of `rows` frames, as all of them are made."""
+    film = pull(DEMO_CLIPS.name) / "talks.mp4"
+    rng = np.random.default_rng(1)
+    return _sample(0, _crops(film, rng, count=2 * rows), _sound(film), rng, rows=rows)
+
+
 def write_shard(path: Path, samples: list[Sample]) -> None:
     """The tar and its index, as WriteShards makes them."""
     tar = TarWriter(path)
@@ -68,8 +75,10 @@ def write_shard(path: Path, samples: list[Sample]) -> None:
     path.with_name(f"{path.name}.parquet").write_bytes(index)
 
 
-def _sample(number: int, crops: list[bytes], sound: npt.NDArray[np.int16], rng: Any) -> Sample:
-    rows = int(rng.integers(MIN_ROWS, MAX_ROWS + 1))
+def _sample(
+    number: int, crops: list[bytes], sound: npt.NDArray[np.int16], rng: Any, *, rows: int | None = None
+) -> Sample:
+    rows = rows or int(rng.integers(MIN_ROWS, MAX_ROWS + 1))
     first = int(rng.integers(0, len(crops) - rows))
     begin = int(rng.integers(0, len(sound) - rows * ROW_SAMPLES))
     heard = sound[begin : begin + rows * ROW_SAMPLES] * rng.uniform(0.3, 1.0)
@@ -117,14 +126,14 @@ def _meta(number: int, rows: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _crops(film: Path, rng: Any) -> list[bytes]:
+def _crops(film: Path, rng: Any, *, count: int = _POOL_CROPS) -> list[bytes]:
     import av
     import cv2
 
     with av.open(str(film)) as container:
         frames = [frame.to_ndarray(format="rgb24")[_FACE] for frame in container.decode(video=0)]
     crops = []
-    for number in range(_POOL_CROPS):
+    for number in range(count):
         turn, at = divmod(number, len(frames))
         face = frames[at if turn % 2 == 0 else -1 - at]  # there and back again: no jumps
         side = CROP_PIXELS
