@@ -16,6 +16,10 @@ from models.reading.fields.registry import field_of
 from models.reading.fields.window import Cut, Window, place
 
 
+RESERVED = frozenset({"key", "corpus", "seed", "window_row", "valid"})
+"""What a batch has besides its fields (`valid` is the loader's)."""
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Collator:
     """`fields` of each sample, whole or as far as `windows` shows them. It may be pickled.
@@ -29,6 +33,10 @@ class Collator:
     def __init__(self, fields: Sequence[str | Field[Any]], windows: Window | None = None) -> None:
         found = tuple(field_of(field) for field in fields)
         names = [field.name for field in found]
+        if taken := RESERVED & set(names):
+            raise UsageError(
+                f"a batch calls something else {', '.join(sorted(taken))}: such a field cannot be had"
+            )
         if not names or len(set(names)) < len(names):
             raise UsageError(f"fields are to be named once each, and one at least, got {', '.join(names)}")
         object.__setattr__(self, "fields", found)

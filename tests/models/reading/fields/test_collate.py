@@ -212,6 +212,11 @@ def test_refuses_fields(fields: list[Any]) -> None:
         Collator(fields)
 
 
+def test_a_track_cannot_take_the_name_of_something_else() -> None:
+    with pytest.raises(UsageError, match="calls something else seed"):
+        Collator(["faces", "seed"])
+
+
 def test_a_window_needs_something_in_time() -> None:
     with pytest.raises(UsageError, match="extent in time"):
         Collator(["json"], Window.of_frames(3)).one(
