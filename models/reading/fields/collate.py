@@ -15,7 +15,6 @@ from models.reading.fields.field import Field
 from models.reading.fields.registry import field_of
 from models.reading.fields.window import Cut, Window, place
 
-
 RESERVED = frozenset({"key", "corpus", "seed", "window_row", "valid"})
 """What a batch has besides its fields (`valid` is the loader's)."""
 
