@@ -61,6 +61,7 @@ def run(options: Options, *, ranks: int, address: str | None = None, max_failure
 
     Raises UsageError, UnexpectedError: training failed more often than `max_failures`, with the last cause.
     """
+    _check_installed()
     with RaySession(address=address, object_store_bytes=OBJECT_STORE_BYTES, num_cpus=ranks):
         from ray import train
         from ray.train.torch import TorchConfig, TorchTrainer
@@ -88,6 +89,13 @@ def run(options: Options, *, ranks: int, address: str | None = None, max_failure
             raise UsageError(f"{out} has no checkpoint; it must be new, or of this program")
         with kept.as_directory() as folder:
             return read(Path(folder) / NAME)
+
+
+def _check_installed() -> None:
+    try:
+        import ray.train  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"Ray Train cannot be had ({error}); pip install 'mien[train]'") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

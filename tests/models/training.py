@@ -33,20 +33,25 @@ def finish(program: subprocess.Popen[str]) -> str:
     return said
 
 
-def kill_all(program: subprocess.Popen[str]) -> None:
-    """kill -9 of the program and of everything below it, at once, and waits until they are gone."""
+def kill_all(program: subprocess.Popen[str], *, spare: str = "\0") -> None:
+    """kill -9 of the program and of everything below it, at once, and waits until they are gone. What has
+    `spare` in its command line is left alone, to tidy up."""
     top = psutil.Process(program.pid)
     top.suspend()  # so that it starts nothing more, nor sees the others die
-    family = [top, *top.children(recursive=True)]
+    family = [top, *(one for one in top.children(recursive=True) if spare not in command_of(one))]
     for process in family:
-        _kill(process)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     program.communicate(timeout=60)
     psutil.wait_procs(family[1:], timeout=60)
 
 
-def _kill(process: psutil.Process) -> None:
-    with suppress(psutil.NoSuchProcess):
-        process.kill()
+def command_of(process: psutil.Process) -> str:
+    """Empty where the process is gone, or is dead and not yet buried."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def same_parameters(one: dict[str, Any], other: dict[str, Any]) -> bool:
