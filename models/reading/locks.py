@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,10 +29,15 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
-def wait_lock(descriptor: int, what: str, *, timeout_seconds: float) -> None:
-    """The exclusive lock, whose holder does `what`. Raises LoaderTimeoutError."""
+def wait_lock(
+    descriptor: int, what: str, *, timeout_seconds: float, wanted: Callable[[], bool] = lambda: True
+) -> None:
+    """The exclusive lock, whose holder does `what`; or none, once it is not `wanted` any more.
+
+    Raises LoaderTimeoutError.
+    """
     begun = told = time.monotonic()
-    while not try_lock(descriptor):
+    while wanted() and not try_lock(descriptor):
         now = time.monotonic()
         if now - begun > timeout_seconds:
             raise LoaderTimeoutError(

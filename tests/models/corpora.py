@@ -74,6 +74,8 @@ class Numbers:
     breaks: int = -1
     damages: int = -1
     pause_seconds: float = 0.0
+    noiseless: bool = False
+    """Leaves the noise out."""
     marker: str = ""
     """A file: while it is not there, `kills` does, and leaves it there."""
 
@@ -88,7 +90,8 @@ class Numbers:
             number = json.loads(bytes(one.members["json"]))["number"]
             self._misbehave(number, one.key)
             numbers[row], seeds[row] = number, one.seed
-            noise[row] = np.frombuffer(one.members["bin"], np.uint8)
+            if not self.noiseless:
+                noise[row] = np.frombuffer(one.members["bin"], np.uint8)
         return {"key": [one.key for one in samples], "number": numbers, "seed": seeds, "noise": noise}
 
     def one(self, sample: RawSample) -> dict[str, Any]:

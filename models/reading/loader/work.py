@@ -109,7 +109,9 @@ class Maker:
             rows = np.flatnonzero(picks.corpora == corpus)
             samples, epochs = picks.samples[rows].tolist(), picks.epochs[rows].tolist()
             self._tell(int(corpus), samples[0])
-            read = self._sources[int(corpus)].read_many(samples, epochs, seed=seed)
+            read = self._sources[int(corpus)].read_many(
+                samples, epochs, seed=seed, tolerant=self._on_error == "skip"
+            )
             for row, one in zip(rows, read, strict=True):
                 found[row] = one
         return found
@@ -124,8 +126,6 @@ class Maker:
     ) -> list[RawSample]:
         """The samples, with another one, marked as not valid, in the place of each that cannot be had."""
         bad = {row: one for row, one in enumerate(found) if isinstance(one, DamagedSampleError)}
-        if bad and self._on_error == "raise":
-            raise next(iter(bad.values()))
         for row, error in bad.items():
             if valid[row]:
                 skipped[error.key] = Skipped(error.key, type(error).__name__, str(error))

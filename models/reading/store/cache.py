@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ingest.errors import StorageError, StorageFullError
+from ingest.errors import Policy, StorageError
 from ingest.storage import Store
 from ingest.storage.trouble import retried, translated
-from models.reading.locks import POLL_SECONDS, locked, logger, try_lock, wait_lock
+from models.reading.locks import locked, try_lock, wait_lock
 
 PART = ".part"
 _CHUNK_BYTES = 16 << 20
@@ -30,6 +29,10 @@ class DamagedDownloadError(StorageError):
 
 class TruncatedDownloadError(DamagedDownloadError):
     pass
+
+
+class NoRoomError(StorageError):
+    policy = Policy.PERMANENT
 
 
 class ShardCache:
@@ -56,7 +59,8 @@ class ShardCache:
         Raises:
             StorageMissingError: the store has no such shard.
             DamagedDownloadError: its bytes are others than the index says.
-            StorageFullError: the cache is too small for what is in use at once.
+            NoRoomError: the cache is too small for what is in use at once.
+            StorageFullError: the disk is full.
             StorageError: the store does not answer.
             LoaderTimeoutError: another process fetches it, and does not come to an end.
         """
@@ -81,7 +85,12 @@ class ShardCache:
         part = self._folder / f"{name}{PART}"
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            wait_lock(descriptor, f"fetches {self._store.uri}/{name}", timeout_seconds=self._timeout_seconds)
+            wait_lock(
+                descriptor,
+                f"fetches {self._store.uri}/{name}",
+                timeout_seconds=self._timeout_seconds,
+                wanted=lambda: _is(part, descriptor),  # renamed, it is its users' lock, and held for long
+            )
             if _is(part, descriptor):
                 if not path.exists():
                     self._make_room(descriptor, max(size, 0))
@@ -116,23 +125,17 @@ class ShardCache:
             )
 
     def _make_room(self, growing: int, wanted: int) -> None:
-        begun = told = time.monotonic()
-        while True:
+        for last in (False, True):
             with locked(self._folder / ".room", "makes room", timeout_seconds=self._timeout_seconds):
                 if self._drop_until(self._max_bytes - wanted):
                     os.ftruncate(growing, wanted)
                     return
-            self._release()
-            now = time.monotonic()
-            if now - begun > self._timeout_seconds:
-                raise StorageFullError(
-                    f"{self._folder}: the cache of {self._max_bytes >> 20} MB is full of shards in use, "
-                    f"{wanted >> 20} MB more are needed; give a larger cache_bytes"
-                )
-            if now - told > self._timeout_seconds / 10:
-                told = now
-                logger.warning("waiting for room in %s: all shards there are in use", self._folder)
-            time.sleep(POLL_SECONDS)
+            if not last:
+                self._release()
+        raise NoRoomError(
+            f"{self._folder}: {wanted >> 20} MB do not fit beside the shards in use into the "
+            f"{self._max_bytes >> 20} MB of the cache; a larger cache_bytes reads faster"
+        )
 
     def _drop_until(self, limit: int) -> bool:
         """Drops what is least used until at most `limit` bytes are there; False where that cannot be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -29,14 +30,31 @@ from ingest.storage.local import LocalStore
 from ingest.storage.location import secrets_of
 from models.reading.corpus.index import BATCH_ROWS, Index
 from models.reading.data import RawSample
+from models.reading.locks import logger
 from models.reading.order.chance import sample_seed
-from models.reading.store.cache import CachedFiles, DamagedDownloadError, ShardCache, TruncatedDownloadError
-from models.reading.store.mapped import Files, LocalFiles, MappedTars
+from models.reading.store.cache import (
+    CachedFiles,
+    DamagedDownloadError,
+    NoRoomError,
+    ShardCache,
+    TruncatedDownloadError,
+)
+from models.reading.store.mapped import Files, LocalFiles, MappedTar, MappedTars
 from models.reading.store.ranged import Place, read_members
 
 OPEN_LOCAL, OPEN_CACHED = 128, 16
 """Tars that one process keeps mapped; of cached ones fewer, since what is mapped cannot make room."""
 RANGED_THREADS = 16
+ASK_AGAIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A distant shard that could not be had."""
+
+    kind: type[DamagedSampleError]
+    why: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +113,8 @@ class Source:
             files = CachedFiles(cache, self.index.names, self._tar_bytes, self.index.sha256)
             self._tars = MappedTars(files, OPEN_CACHED)
         self._pool: ThreadPoolExecutor | None = None
+        self._cramped = False
+        self._lost: dict[int, _Lost] = {}
 
     def shard_of(self, sample: int) -> int:
         return bisect_right(self._first_row, sample) - 1
@@ -123,18 +143,19 @@ class Source:
         )
 
     def read_many(
-        self, samples: Sequence[int], epochs: Sequence[int], *, seed: int
+        self, samples: Sequence[int], epochs: Sequence[int], *, seed: int, tolerant: bool = True
     ) -> list[RawSample | DamagedSampleError]:
-        """In order; what cannot be read comes as its error. Raises what `read` raises else."""
+        """In order; what cannot be read comes as its error, if `tolerant`. Raises what `read` raises else."""
+        read = self._read_or_error if tolerant else self._read
         ranged = [self._is_ranged(self.shard_of(sample)) for sample in samples]
         waiting: list[Future[RawSample | DamagedSampleError] | None] = [None] * len(samples)
         if any(ranged):
             self._pool = self._pool or ThreadPoolExecutor(RANGED_THREADS, "mien-ranged")
             for number, sample in enumerate(samples):
                 if ranged[number]:
-                    waiting[number] = self._pool.submit(self._read_or_error, sample, epochs[number], seed)
+                    waiting[number] = self._pool.submit(read, sample, epochs[number], seed)
         return [
-            self._read_or_error(sample, epoch, seed) if future is None else future.result()
+            read(sample, epoch, seed) if future is None else future.result()
             for sample, epoch, future in zip(samples, epochs, waiting, strict=True)
         ]
 
@@ -152,41 +173,54 @@ class Source:
         except DamagedSampleError as error:
             return error
 
+    def _read(self, sample: int, epoch: int, seed: int) -> RawSample | DamagedSampleError:
+        return self.read(sample, epoch=epoch, seed=seed)
+
     def _members(self, key: str, shard: int, places: dict[str, Place]) -> dict[str, memoryview]:
+        lost = self._lost.get(shard)
+        if lost is not None:
+            if time.monotonic() < lost.until:
+                raise lost.kind(key, lost.why)
+            del self._lost[shard]
         name = f"{self._store.uri}/{self.index.names[shard]}"
-        end = max((offset + size for offset, size in places.values()), default=0)
         try:
-            if self._is_ranged(shard):
-                found = read_members(self._store, self.index.names[shard], places)
-                if any(len(found[member]) < size for member, (_, size) in places.items()):
-                    raise TruncatedShardError(key, f"{name} ends before byte {end}; fetch or write it again")
-                return found
-            tar = self._tars[shard]
-            have = tar.size
-            if min(have, len(tar.view)) < end:
-                raise TruncatedShardError(
-                    key, f"{name} has {have} bytes and ends before byte {end}; fetch or write it again"
-                )
-            if have != self._tar_bytes[shard] >= 0 and have > self._tar_bytes[shard]:
-                raise WrongBytesError(
-                    key, f"{name} has {have} bytes, committed were {self._tar_bytes[shard]}; fetch it again"
-                )
-            view = tar.view
-            return {member: view[offset : offset + size] for member, (offset, size) in places.items()}
-        except (FileNotFoundError, StorageMissingError) as error:
-            raise MissingShardError(key, f"{name} is not there any more; bring it back or skip it") from error
-        except TruncatedDownloadError as error:
-            raise TruncatedShardError(key, f"{error}; write it again") from error
-        except DamagedDownloadError as error:
-            raise WrongBytesError(key, f"{error}; write it again") from error
+            return self._found(key, shard, places, name)
         except (StorageDeniedError, StorageFullError):
             raise  # of no sample's making, and every other would meet it, too
-        except StorageError as error:
-            raise ShardUnavailableError(key, str(error)) from error
-        except OSError as error:
-            raise ShardUnavailableError(
-                key, f"{name}: {error.strerror or error}; look at the disk"
-            ) from error
+        except (OSError, StorageError) as error:
+            kind, why = _meaning(error, name)
+            if not isinstance(self._store, LocalStore):
+                # A store that was asked for minutes in vain is not asked again for each sample of the shard.
+                self._lost[shard] = _Lost(kind, why, time.monotonic() + ASK_AGAIN_SECONDS)
+            raise kind(key, why) from error
+
+    def _found(self, key: str, shard: int, places: dict[str, Place], name: str) -> dict[str, memoryview]:
+        end = max((offset + size for offset, size in places.values()), default=0)
+        tar = None if self._is_ranged(shard) else self._mapped(shard)
+        if tar is None:
+            found = read_members(self._store, self.index.names[shard], places)
+            if any(len(found[member]) < size for member, (_, size) in places.items()):
+                raise TruncatedShardError(key, f"{name} ends before byte {end}; fetch or write it again")
+            return found
+        have, committed = tar.size, self._tar_bytes[shard]
+        if min(have, len(tar.view)) < end:
+            raise TruncatedShardError(
+                key, f"{name} has {have} bytes and ends before byte {end}; fetch or write it again"
+            )
+        if have > committed >= 0:
+            raise WrongBytesError(key, f"{name} has {have} bytes, committed were {committed}; fetch it again")
+        view = tar.view
+        return {member: view[offset : offset + size] for member, (offset, size) in places.items()}
+
+    def _mapped(self, shard: int) -> MappedTar | None:
+        """None where a whole shard has no room: what its samples need is then fetched alone."""
+        try:
+            return self._tars[shard]
+        except NoRoomError as error:
+            if not self._cramped:
+                logger.warning("%s", error)
+            self._cramped = True
+            return None
 
     def _check(self, key: str, shard: int, members: Mapping[str, memoryview], batch: int, row: int) -> None:
         for name, data in members.items():
@@ -197,3 +231,15 @@ class Source:
                     f"{name} in {self._store.uri}/{self.index.names[shard]} is not what was committed "
                     f"(CRC-32); fetch or write it again",
                 )
+
+
+def _meaning(error: OSError | StorageError, name: str) -> tuple[type[DamagedSampleError], str]:
+    if isinstance(error, FileNotFoundError | StorageMissingError):
+        return MissingShardError, f"{name} is not there any more; bring it back or skip it"
+    if isinstance(error, TruncatedDownloadError):
+        return TruncatedShardError, f"{error}; write it again"
+    if isinstance(error, DamagedDownloadError):
+        return WrongBytesError, f"{error}; write it again"
+    if isinstance(error, StorageError):
+        return ShardUnavailableError, str(error)
+    return ShardUnavailableError, f"{name}: {error.strerror or error}; look at the disk"

@@ -54,7 +54,7 @@ def test_another_view_of_the_slot_shows_what_was_carved(pool: SlotPool) -> None:
     ]
     for array in arrays:
         array[...] = 1
-        assert array.__array_interface__["data"][0] % ALIGNMENT == 0
+        assert not array.size or array.__array_interface__["data"][0] % ALIGNMENT == 0
     cut = pool.lease(0, mine.used)
 
     for array in arrays:
