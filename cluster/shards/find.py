@@ -47,15 +47,13 @@ def _nearest(corpus: Corpus, typed: str) -> list[str]:
     inside = _keys(corpus, lambda keys: pc.match_substring(keys, typed), SHOWN)
     if inside:
         return inside
-    # Among a million keys only those that begin alike are compared.
-    begun = len(typed)
-    while True:
+    # Among a million keys only those are compared that begin as it does for longest.
+    for begun in range(len(typed), -1, -1):
         start = typed[:begun]
         alike = _keys(corpus, lambda keys, start=start: pc.starts_with(keys, start), _COMPARED)  # type: ignore[misc]
-        near = difflib.get_close_matches(typed, alike, SHOWN)
-        if near or not begun:
-            return near
-        begun //= 2
+        if alike:
+            return difflib.get_close_matches(typed, alike, SHOWN, 0.4 if begun else 0.6)
+    return []
 
 
 def _keys(corpus: Corpus, test: Callable[[Any], Any], limit: int) -> list[str]:

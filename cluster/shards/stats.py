@@ -53,6 +53,7 @@ class Stats:
     of: int
     """Samples before `where`."""
     videos: int | None
+    """None where the index names none."""
     hours: float | None
     """Here and below None where the index does not say how long a sample is."""
     spreads: Mapping[str, Spread]
@@ -66,7 +67,8 @@ def stats_of(corpus: Corpus) -> Stats:
     seconds = _floats(_column(corpus, "seconds")) if "seconds" in have else None
     videos = None
     if {"source", "video_id"} <= have:
-        videos = len(set(zip(_texts(corpus, "source"), _texts(corpus, "video_id"), strict=True)))
+        both = zip(_texts(corpus, "source"), _texts(corpus, "video_id"), strict=True)
+        videos = len({pair for pair in both if None not in pair}) or None
     shares = {name: _shares(_texts(corpus, name), seconds) for name in COUNTED if name in have}
     if "labels" in have:
         shares |= _label_shares(_texts(corpus, "labels"), seconds)

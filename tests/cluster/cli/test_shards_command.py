@@ -15,9 +15,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from ingest.storage import open_store
 from tests.asking import ask, damage, refused, says
 from tests.reading import Read
 from tests.runs import mien_here
+from tests.s3 import S3Server, s3_server
+
+__all__ = ["s3_server"]
 
 SAMPLES = 20
 KEY = "file-talk007-000700000-00"
@@ -143,6 +147,23 @@ class TestExport:
                 assert [stream.type for stream in opened.streams] == ["video", "audio", "subtitle"]
                 assert opened.streams.video[0].frames == len(truth[film.stem].times)
         assert len(list((tmp_path / "o").iterdir())) == 2
+
+
+def test_shards_in_an_object_store(
+    shards: Path, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_server.create_bucket("looked-at")
+    store = open_store("s3://looked-at/shards", **s3_server.options)
+    for file in shards.iterdir():
+        store.publish(file, file.name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    rows = ask("ls", "s3://looked-at/shards", folder=tmp_path)["shards"]
+    assert [row["samples"] for row in rows] == [8, 8, 4]
+    told = ask("show", KEY, "s3://looked-at/shards", "--to", tmp_path / "seen", folder=tmp_path)
+    assert len(told["files"]) == 5
+    done = mien_here("shards", "ls", "s3://never-made/shards", folder=tmp_path)
+    assert done.exit_code == 1
 
 
 class TestStrangers:
