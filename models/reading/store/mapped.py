@@ -48,10 +48,6 @@ class MappedTar:
         """Of the file as it is now: touching what was cut off since would kill the process (SIGBUS)."""
         return os.fstat(self._descriptor).st_size
 
-    def expect(self, offset: int, size: int) -> None:
-        """These bytes are read soon: where they are not in memory, the disk begins now."""
-        os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_WILLNEED)
-
     def __del__(self) -> None:
         if hasattr(self, "view"):
             os.close(self._descriptor)

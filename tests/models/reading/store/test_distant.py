@@ -131,8 +131,9 @@ def test_a_body_cut_short_is_asked_again(distant: Distant, ranged_below: float) 
     assert distant.gate.cut == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_store_that_never_answers_is_named_and_skipped_where_allowed(
+def test_a_store_that_does_not_answer_is_named_and_asked_again_by_the_next(
     distant: Distant, workers: int
 ) -> None:
     reader = distant.reader()
