@@ -7,13 +7,15 @@ import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingest.errors import SidecarError, one_line
 from ingest.storage import Store
 from models.reading.corpus.index import BATCH_ROWS, SAMPLES, SHARDS, Index
 from models.reading.corpus.listing import Listed
-from models.reading.corpus.sidecar import ABSENT, is_place, read_rows
+from models.reading.corpus.sidecar import ABSENT, is_place, read_rows, uniform
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +33,7 @@ def build_index(store: Store, shards: list[Listed], folder: Path, *, older: Inde
     parts = folder / "parts"
     parts.mkdir()
     facts = []
-    writer = _Parts(parts)
+    writer = _Parts(parts, store.uri)
     for shard, (table, sha256, tar_bytes) in zip(shards, _tables(store, shards, older), strict=True):
         writer.append(table)
         facts.append(
@@ -91,8 +93,8 @@ def _slice(index: Index, shard: int) -> pa.Table:
 class _Parts:
     """Tables in, files of exactly BATCH_ROWS rows out; then all of them as one, of the columns of all."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, uri: str) -> None:
+        self._folder, self._uri = folder, uri
         self._waiting: list[Any] = []
         self._rows = 0
         self._paths: list[Path] = []
@@ -101,7 +103,7 @@ class _Parts:
         self._waiting.append(table)
         self._rows += table.num_rows
         while self._rows >= BATCH_ROWS:
-            joined = _concatenated(self._waiting)
+            joined = self._joined()
             self._write(joined.slice(0, BATCH_ROWS))
             rest = joined.slice(BATCH_ROWS)
             self._waiting, self._rows = [rest], rest.num_rows
@@ -114,28 +116,40 @@ class _Parts:
             writer.write_table(table)
         self._paths.append(path)
 
+    def _joined(self) -> pa.Table:
+        import pyarrow as pa
+
+        with self._agreeing():
+            return uniform(pa.concat_tables(self._waiting, promote_options="permissive"))
+
+    @contextmanager
+    def _agreeing(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except pa.ArrowException as error:
+            raise SidecarError(
+                f"{self._uri}: the shards' indexes do not agree, {one_line(str(error), 200)}; "
+                "read those that differ as a corpus of their own"
+            ) from error
+
     def join(self, path: Path) -> None:
         import pyarrow as pa
 
-        self._write(_concatenated(self._waiting))
+        self._write(self._joined())
         schemas = []
         for part in self._paths:
             with pa.memory_map(str(part)) as file:
                 schemas.append(pa.ipc.open_file(file).schema)
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        with self._agreeing():
+            schema = pa.unify_schemas(schemas, promote_options="permissive")
         with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, schema) as writer:
             for part in self._paths:
                 with pa.memory_map(str(part)) as file:
                     table = _widened(pa.ipc.open_file(file).read_all(), schema).combine_chunks()
                     writer.write_table(table, max_chunksize=BATCH_ROWS)
                 part.unlink()
-
-
-def _concatenated(tables: list[Any]) -> pa.Table:
-    import pyarrow as pa
-
-    schema = pa.unify_schemas([table.schema for table in tables], promote_options="permissive")
-    return pa.concat_tables([_widened(table, schema) for table in tables])
 
 
 def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -1,6 +1,8 @@
-"""The rows of one shard as an Arrow table of one form, from its sidecar or, for a stranger's tar, from its
-headers. `offset.<ext>`, `size.<ext>` and `crc32.<ext>` are int64 with -1 for "has none", so that they can be
-looked up as plain numbers."""
+"""The rows of one shard as an Arrow table, from its sidecar or, for a stranger's tar, from its headers.
+
+In the index `offset.<ext>`, `size.<ext>` and `crc32.<ext>` are int64 with -1 for "has none", so that they can
+be looked up as plain numbers.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def _from_sidecar(data: bytes, where: str) -> tuple[pa.Table, str, int]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
         facts = json.loads((table.schema.metadata or {})[b"mien"])
         version, sha256, tar_bytes = facts["schema_version"], str(facts["sha256"]), int(facts["bytes"])
         keys = table.column("key")
@@ -61,7 +63,7 @@ def _from_sidecar(data: bytes, where: str) -> tuple[pa.Table, str, int]:
         raise SidecarError(
             f"{where}.parquet: {keys.null_count} rows have no key; have the shard written again"
         )
-    return _uniform(table), sha256, tar_bytes
+    return table, sha256, tar_bytes
 
 
 def _from_headers(store: Store, shard: Listed) -> pa.Table:
@@ -82,7 +84,8 @@ def _from_headers(store: Store, shard: Listed) -> pa.Table:
     return pa.table(columns)
 
 
-def _uniform(table: pa.Table) -> pa.Table:
+def uniform(table: pa.Table) -> pa.Table:
+    """The same rows in the index's form; done to many shards at once, since it costs as much for one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

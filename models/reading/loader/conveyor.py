@@ -121,20 +121,24 @@ class Crewed(Conveyor):
             for descriptor, size in zip(self._shared[1:], sizes, strict=True):
                 marks(descriptor, size)  # given its length
         slots, checked = tuple(slot.descriptor for slot in self.pool.slots), tuple(self._shared[1:])
-        self._crew = Crew(
-            lambda number: Assignment(
-                worker=number,
-                workers=workers,
-                sources=sources,
-                collate=collate,
-                on_error=on_error,
-                slots=slots,
-                board=board,
-                checked=checked,
-            ),
-            workers,
-            (*slots, *self._shared),
-        )
+        try:
+            self._crew = Crew(
+                lambda number: Assignment(
+                    worker=number,
+                    workers=workers,
+                    sources=sources,
+                    collate=collate,
+                    on_error=on_error,
+                    slots=slots,
+                    board=board,
+                    checked=checked,
+                ),
+                workers,
+                (*slots, *self._shared),
+            )
+        except BaseException:
+            self._release()
+            raise
         self._closed = False
 
     @property
@@ -219,7 +223,10 @@ class Crewed(Conveyor):
         if not self._closed:
             self._closed = True
             self._crew.close()
-            self._board.close()
-            self.pool.close()
-            for descriptor in self._shared:
-                os.close(descriptor)
+            self._release()
+
+    def _release(self) -> None:
+        self._board.close()
+        self.pool.close()
+        for descriptor in self._shared:
+            os.close(descriptor)

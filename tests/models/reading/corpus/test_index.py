@@ -195,6 +195,18 @@ def test_a_damaged_sidecar_is_named(folder: Path, cache: Path, damage: bytes | N
     assert "\n" not in str(caught.value)
 
 
+def test_sidecars_that_contradict_each_other_are_named(folder: Path, cache: Path) -> None:
+    write_corpus(folder, [3, 3])
+    path = folder / "shard-001.tar.parquet"
+    table = pq.read_table(path)
+    at = table.column_names.index("rows")
+    odd = table.set_column(at, "rows", pa.array([[1], [2], [3]], pa.list_(pa.int64())))
+    pq.write_table(odd, path)
+
+    with pytest.raises(SidecarError, match=r"do not agree.*rows"):
+        opened(folder, cache)
+
+
 def test_nothing_to_read_is_said(folder: Path, cache: Path) -> None:
     with pytest.raises(NoSamplesError, match=r"no \.tar is there"):
         opened(folder, cache)

@@ -195,9 +195,11 @@ def test_a_collator_that_cannot_travel_is_refused_at_once(folder: Path) -> None:
     class Local(Numbers):
         pass
 
+    reader = made(folder, Local())
+    before = held()
     with pytest.raises(UsageError, match="define it in a module, or use workers=0"):
-        made(folder, Local()).loader(global_batch=5, workers=1)
-    assert held().children == ()
+        reader.loader(global_batch=5, workers=1)
+    assert held() == before
 
 
 def test_an_index_that_went_is_said_by_the_worker(folder: Path) -> None:

