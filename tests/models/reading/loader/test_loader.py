@@ -143,7 +143,7 @@ def test_closing_leaves_no_process_descriptor_or_memory(reader: ShardReader) -> 
     before = held()
     loader = reader.loader(global_batch=8, workers=2)
     drawn(loader, 2)
-    assert len(held().children) == 2
+    assert len(held().workers) == 2
     loader.close()
     loader.close()
 
@@ -157,7 +157,7 @@ def test_a_loader_that_nobody_has_ends_its_workers(reader: ShardReader) -> None:
     drawn(loader, 1)
     del loader
 
-    assert held().children == ()
+    assert held().workers == ()
 
 
 def test_a_filter_reads_what_it_keeps(folder: Path, tmp_path: Path) -> None:
@@ -241,4 +241,4 @@ def test_a_loader_needs_fields_and_fitting_sizes(folder: Path, tmp_path: Path) -
     for options in ({"global_batch": 4, "workers": -1}, {"global_batch": 4, "rank": 1}, {"global_batch": 0}):
         with pytest.raises(UsageError):
             fields.loader(**options)
-    assert held().children == ()
+    assert held().workers == ()

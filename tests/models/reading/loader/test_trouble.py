@@ -158,7 +158,7 @@ def test_a_batch_that_always_kills_is_given_up_and_named(folder: Path) -> None:
         pytest.raises(LoaderWorkerError, match=rf"was killed by SIGKILL over batch \d+, .*{DEATHS}"),
     ):
         all_of(loader)
-    assert held().children == ()
+    assert held().workers == ()
 
 
 def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path) 
         pytest.raises(LoaderTimeoutError, match=r"worker 0 \(pid \d+\) has been decoding for"),
     ):
         all_of(loader)
-    assert held().children == ()
+    assert held().workers == ()
 
 
 def test_it_is_said_while_it_is_waited_for(
@@ -188,7 +188,7 @@ def test_a_stopped_worker_is_no_hang_either(folder: Path) -> None:
         with pytest.raises(LoaderTimeoutError, match="waited 1 s"):
             for _ in range(10):
                 all_of(loader)
-    assert held().children == ()
+    assert held().workers == ()
 
 
 def test_a_collator_that_cannot_travel_is_refused_at_once(folder: Path) -> None:

@@ -198,6 +198,6 @@ def test_nothing_stays_behind(distant: Distant) -> None:
     before = held()
     drawn(reader, workers=2)
 
-    assert held().children == before.children
+    assert held().workers == before.workers
     assert list(distant.cache.glob("shards/*/*.part")) == []
     assert SECRET_KEY not in repr(reader._specs)
