@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install weights demo test test-fast check chaos bench clean
+.PHONY: help install weights demo test test-fast check chaos bench bench-reader clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,19 @@ chaos: install weights
 
 bench: install weights
 	$(BIN)/python -m tests.bench
+
+# The peers want other versions of numpy and torch than mien: they have an environment of their own.
+PEERS := .venv-peers
+
+$(PEERS)/.installed: pyproject.toml
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(BIN)/python -c 'import tomllib; f = open("pyproject.toml", "rb"); \
+		print(*tomllib.load(f)["project"]["optional-dependencies"]["bench-reader"], sep="\n")' > $(PEERS)/packages.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS)/packages.txt
+	@touch $@
+
+bench-reader: install weights $(PEERS)/.installed
+	$(BIN)/python -m tests.bench.reader --peers $(PEERS)/bin/python
 
 clean:
 	rm -rf build mien-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench-*.json

@@ -5,6 +5,8 @@
     │   ├── ConfigError         mien.toml, environment or flags
     │   ├── InfeasibleError     the pools do not fit the cluster
     │   ├── ProviderError       the accelerator asked for is not there
+    │   ├── FilterError         a `where` that cannot be understood, or names what the index has not
+    │   ├── ReaderStateError    a loader's state that is none, or of another filter, mixture or order
     │   └── MissingProgramError a program that mien calls is not installed
     ├── WeightsError            a model file cannot be had, or its hash is wrong
     ├── CatalogError            the catalog cannot be opened, or is of another schema
@@ -24,6 +26,21 @@
     │   ├── UnsupportedMediaError
     │   ├── DuplicateMediaError another video holds the same bytes; counted apart from failures
     │   └── UnknownNameError    a corpus' file whose name its documentation does not explain
+    ├── ReadError               shards as trainers read them (permanent)
+    │   ├── NoSamplesError      no committed shard, or none of its samples passes the filter
+    │   ├── SidecarError        a shard's index cannot be read
+    │   │   └── SidecarVersionError  it is of another schema
+    │   ├── ManifestChangedError  the shards are not those that the state counts in
+    │   ├── UnknownKeyError     no sample of that key
+    │   ├── LoaderWorkerError   a decoding process died again and again over the same batch
+    │   ├── LoaderTimeoutError  a batch did not come in time; the message tells what was waited for
+    │   └── DamagedSampleError  a member is not what it was written as; `key` tells whose
+    │       ├── MissingMemberError  the sample was written without it
+    │       ├── ShortClipError  shorter than the window, which may not be padded
+    │       ├── MissingShardError  the tar is gone, its index is still there
+    │       ├── TruncatedShardError  the tar ends before the sample does
+    │       ├── WrongBytesError  the bytes are not those that were committed (CRC-32, sha256)
+    │       └── ShardUnavailableError  the store gives no answer, retries included (retry)
     ├── FetchError              HTTP (retry)
     │   ├── IncompleteTransferError  fewer bytes came than were announced, or it stalled
     │   ├── RateLimitedError    429, for longer than one waits
@@ -92,6 +109,14 @@ class ProviderError(UsageError):
 
 
 class MissingProgramError(UsageError):
+    pass
+
+
+class FilterError(UsageError):
+    pass
+
+
+class ReaderStateError(UsageError):
     pass
 
 
@@ -206,6 +231,72 @@ class DuplicateMediaError(MediaError):
 
 class UnknownNameError(MediaError):
     pass
+
+
+class ReadError(MienError):
+    """What stands in a shard cannot be handed out."""
+
+
+class NoSamplesError(ReadError):
+    pass
+
+
+class SidecarError(ReadError):
+    pass
+
+
+class SidecarVersionError(SidecarError):
+    pass
+
+
+class ManifestChangedError(ReadError):
+    pass
+
+
+class UnknownKeyError(ReadError, LookupError):
+    pass
+
+
+class LoaderWorkerError(ReadError):
+    pass
+
+
+class LoaderTimeoutError(ReadError):
+    policy = Policy.RETRY
+
+
+class DamagedSampleError(ReadError):
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"sample {key}: {why}")
+        self.key = key
+        self.why = why
+
+    def __reduce__(self) -> tuple[type[DamagedSampleError], tuple[str, str]]:
+        return type(self), (self.key, self.why)  # it crosses from a worker to its parent
+
+
+class MissingMemberError(DamagedSampleError):
+    pass
+
+
+class ShortClipError(DamagedSampleError):
+    pass
+
+
+class MissingShardError(DamagedSampleError):
+    pass
+
+
+class TruncatedShardError(DamagedSampleError):
+    pass
+
+
+class WrongBytesError(DamagedSampleError):
+    pass
+
+
+class ShardUnavailableError(DamagedSampleError):
+    policy = Policy.RETRY
 
 
 class FetchError(MienError):

@@ -45,6 +45,7 @@ OTHERS = lines_of(*(block for block in blocks("sh") if "mien search" not in bloc
 LINES = OTHERS + SEARCH
 MAKE = [line for line in LINES if line.startswith("make ")]
 MIEN = [line for line in OTHERS if line.startswith("mien ")]
+GROUPS = {"shards"}
 
 
 def test_every_line_is_of_a_kind_that_is_tested() -> None:
@@ -65,32 +66,38 @@ def test_make_knows_what_to_do(line: str) -> None:
     assert done.stdout.strip()
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """A person's, at home in `folder`/home."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MIEN_")},
+        "HOME": str(folder / "home"),
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "MIEN_WEIGHTS_DIR": str(cache_folder()),
+    }
+
+
 def said_by(lines: list[str], folder: Path) -> dict[str, str]:
-    """What each command says last, run as a person does it: in `folder`/work, at home in `folder`/home."""
+    """What each command says last, run as a person does it in `folder`/work; of a group, each of its own."""
     programs = folder / "bin"
     programs.mkdir()
     program = programs / "mien"
     program.write_text(f"#!{sys.executable}\nfrom cluster.cli import main\nmain()\n")
     program.chmod(0o755)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MIEN_")},
-        "HOME": str(folder / "home"),
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "MIEN_WEIGHTS_DIR": str(cache_folder()),
-    }
     said = {}
     for line in lines:
         done = subprocess.run(
             ["bash", "-c", line],
             cwd=folder / "work",
-            env=environment,
+            env=environment_of(folder),
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, (line, done.stdout, done.stderr)
-        said[line.split()[1]] = done.stdout
+        words = line.split()
+        said[" ".join(words[1 : 3 if words[1] in GROUPS else 2])] = done.stdout
     return said
 
 
@@ -142,12 +149,40 @@ def test_the_commands_work_in_the_order_in_which_they_are_told(tmp_path: Path) -
     assert "2 done" in said["status"]
     assert "interview.mp4" in said["explain"]
     assert "2 samples: all as committed" in said["verify"]
+    assert "1 shard, 2 samples" in said["shards ls"]
+    assert said["shards stats"].startswith("2 samples of 1 video, ")
+    kinds = [Path(line).suffix for line in said["shards show"].splitlines()]
+    assert kinds == [".mp4", ".srt", ".wav", ".png", ".json"]
+    assert len(list((work / "clean").glob("*.wav"))) == 2
+    check_the_reader(tmp_path)
     (described,) = re.findall(
         r"^\| member \| content \|\n\|---\|---\|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL
     )
     members = set(re.findall(r"^\| `([^`]+)` ", described, re.MULTILINE))
     for sample in read_shards(work / "mien-store" / "shards"):
         assert sample.members == members
+
+
+def check_the_reader(folder: Path) -> None:
+    (program,) = blocks("python")
+    told = "print(epoch, tuple(batch['faces'].shape), state['samples_consumed'], len(batch['text']))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}{told}\n"],
+        cwd=folder / "work",
+        env=environment_of(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 (2, 16, 128, 128, 3) 0 2\n"
+
+
+def test_the_programs_in_the_text_exist() -> None:
+    named = re.findall(r"`(?:torchrun[^`]*|python) -m ([\w.]+)", README)
+    assert len(named) >= 2
+    for name in named:
+        assert (ROOT / f"{name.replace('.', '/')}.py").is_file()
 
 
 def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:

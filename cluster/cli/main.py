@@ -31,6 +31,7 @@ COMMANDS = {
     "explain": "Tells the story of one video: every attempt, every loss.",
     "retry": "Puts failed videos back into the queue, by class of failure.",
     "verify": "Checks committed shards against the catalog, byte for byte.",
+    "shards": "Shows, counts and exports what is in shards: mien's own, or any WebDataset.",
     "weights": "Lists and downloads the model files, with their licences.",
     "config": "Shows the effective configuration and where each value is from.",
 }

@@ -29,7 +29,9 @@ HEAVY = (
 
 
 def leaf_names() -> list[str]:
-    return [*COMMANDS, *("weights list", "weights pull", "weights path", "config show", "config fingerprint")]
+    weights = ("weights list", "weights pull", "weights path")
+    shards = ("shards ls", "shards show", "shards stats", "shards export")
+    return [*COMMANDS, *weights, *shards, "config show", "config fingerprint"]
 
 
 def find(path: str) -> click.Command:

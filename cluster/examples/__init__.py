@@ -1,0 +1,1 @@
+"""The programs of models/examples on a Ray cluster."""

@@ -1,0 +1,124 @@
+"""What can be shown of one sample, of ours or of a stranger's WebDataset."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.shards.cues import Cue, cues_of
+from ingest.errors import DamagedSampleError
+from models.reading.data import RawSample
+from pipelines.data import ROW_HZ, UInt8
+
+STRIP = "faces.jpg"
+SOUNDS = ("flac", "wav", "ogg", "mp3")
+PICTURES = ("jpg", "jpeg", "png", "webp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    key: str
+    meta: Mapping[str, Any] | None
+    """Its `json`; None where it has none."""
+    text: str
+    frames: UInt8 | None
+    """(T, side, side, 3) RGB, the film strip"""
+    frames_hz: float
+    sound: npt.NDArray[np.int16] | None
+    """(N,) or (N, channels)"""
+    sound_hz: int
+    pictures: Mapping[str, UInt8]
+    """(height, width, 3) RGB, by member, beside the film strip"""
+
+    @property
+    def seconds(self) -> float:
+        heard = 0.0 if self.sound is None else len(self.sound) / self.sound_hz
+        seen = 0.0 if self.frames is None else len(self.frames) / self.frames_hz
+        return max(heard, seen)
+
+    @property
+    def cues(self) -> list[Cue]:
+        return cues_of((self.meta or {}).get("words"), seconds=self.seconds, text=self.text)
+
+
+def open_clip(sample: RawSample) -> Clip:
+    """Decodes the strip, the sound, and whatever pictures there are.
+
+    Raises DamagedSampleError.
+    """
+    members = {name: bytes(data) for name, data in sample.members.items()}
+    meta = _meta(sample.key, members["json"]) if "json" in members else None
+    sound, sound_hz = None, 0
+    for name in SOUNDS:
+        if name in members:
+            sound, sound_hz = _sound(sample.key, name, members[name])
+            break
+    hz = (meta or {}).get("rows_hz")
+    return Clip(
+        key=sample.key,
+        meta=meta,
+        text=members.get("txt", b"").decode("utf-8", "replace"),
+        frames=_strip(sample.key, members[STRIP]) if STRIP in members else None,
+        frames_hz=float(hz) if isinstance(hz, int | float) and 0 < hz <= 1000 else float(ROW_HZ),
+        sound=sound,
+        sound_hz=sound_hz,
+        pictures={
+            name: _picture(sample.key, name, data)
+            for name, data in members.items()
+            if name != STRIP and name.rpartition(".")[2] in PICTURES
+        },
+    )
+
+
+def _meta(key: str, data: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise _damaged(key, "json", error) from error
+    return found if isinstance(found, Mapping) else {"json": found}
+
+
+def _sound(key: str, name: str, data: bytes) -> tuple[npt.NDArray[np.int16], int]:
+    import soundfile
+
+    try:
+        sound, hz = soundfile.read(io.BytesIO(data), dtype="int16")
+    except soundfile.LibsndfileError as error:
+        raise _damaged(key, name, error) from error
+    return sound, int(hz)
+
+
+def _strip(key: str, data: bytes) -> UInt8:
+    from models.reading.fields.strip.cut import StripDamagedError
+    from models.reading.fields.strip.decode import decode_frames
+    from models.reading.fields.strip.header import NotJpegError, read_header
+
+    try:
+        header = read_header(data)
+        side = header.width_pixels
+        if not side or header.height_pixels % side:
+            raise _damaged(key, STRIP, f"{side} × {header.height_pixels} pixels are no strip of frames")
+        frames = np.empty((header.height_pixels // side, side, side, 3), np.uint8)
+        decode_frames(data, header, frames, first=0)
+    except (NotJpegError, StripDamagedError) as error:
+        raise _damaged(key, STRIP, error) from error
+    return frames
+
+
+def _picture(key: str, name: str, data: bytes) -> UInt8:
+    import cv2
+
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if found is None:
+        raise _damaged(key, name, "no picture")
+    return np.asarray(found[:, :, ::-1], np.uint8)
+
+
+def _damaged(key: str, name: str, why: object) -> DamagedSampleError:
+    return DamagedSampleError(key, f"{name} is damaged, {why}: `mien verify` tells whether its shard is")

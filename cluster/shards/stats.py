@@ -1,0 +1,162 @@
+"""What a corpus is like, from its index alone: no tar is opened."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.reading.corpus.corpus import Corpus
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MEASURED = {
+    "seconds": "length, s",
+    "words": "words",
+    "face_size_pixels": "face size, px",
+    "face_coverage": "face coverage",
+    "snr_db": "SNR, dB",
+    "speech_ratio": "speech ratio",
+    "speaking_score": "speaking score",
+    "word_probability": "word probability",
+}
+"""Columns of numbers, and what they are called for people."""
+COUNTED = ("language", "source", "licence")
+UNKNOWN = "(unknown)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    samples: int
+    """Of which the value is known."""
+    quantiles: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    samples: int
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    shards: int
+    """With a sample that is kept."""
+    samples: int
+    of: int
+    """Samples before `where`."""
+    videos: int | None
+    """None where the index names none."""
+    hours: float | None
+    """Here and below None where the index does not say how long a sample is."""
+    spreads: Mapping[str, Spread]
+    """By column of MEASURED, those that the index has."""
+    shares: Mapping[str, Mapping[str, Share]]
+    """By column of COUNTED and by label, then by value, the most frequent first."""
+
+
+def stats_of(corpus: Corpus) -> Stats:
+    have = frozenset(corpus.index.columns)
+    seconds = _floats(_column(corpus, "seconds")) if "seconds" in have else None
+    videos = None
+    if {"source", "video_id"} <= have:
+        both = zip(_texts(corpus, "source"), _texts(corpus, "video_id"), strict=True)
+        videos = len({pair for pair in both if None not in pair}) or None
+    shares = {name: _shares(_texts(corpus, name), seconds) for name in COUNTED if name in have}
+    if "labels" in have:
+        shares |= _label_shares(_texts(corpus, "labels"), seconds)
+    return Stats(
+        shards=int(np.count_nonzero(corpus.counts)),
+        samples=len(corpus),
+        of=len(corpus.index),
+        videos=videos,
+        hours=None if seconds is None else float(np.nansum(seconds)) / 3600,
+        spreads={name: _spread(_floats(_column(corpus, name))) for name in MEASURED if name in have},
+        shares=shares,
+    )
+
+
+def _column(corpus: Corpus, name: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    whole = pa.chunked_array(
+        [batch.column(name) for batch in corpus.index.batches], corpus.index.schema.field(name).type
+    )
+    return whole if corpus.kept is None else whole.take(pa.array(corpus.kept))
+
+
+def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """(N,) NaN where unknown"""
+    import pyarrow as pa
+
+    return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+
+
+def _texts(corpus: Corpus, name: str) -> list[str | None]:
+    found: list[str | None] = _column(corpus, name).to_pylist()
+    return found
+
+
+def _spread(values: npt.NDArray[np.float64]) -> Spread:
+    known = values[np.isfinite(values)]
+    quantiles = np.quantile(known, QUANTILES).tolist() if len(known) else []
+    return Spread(samples=len(known), quantiles=dict(zip(QUANTILES, quantiles, strict=False)))
+
+
+def _shares(values: list[str | None], seconds: npt.NDArray[np.float64] | None) -> dict[str, Share]:
+    counts: Counter[str] = Counter()
+    sums: Counter[str] = Counter()
+    each = np.zeros(len(values)) if seconds is None else np.nan_to_num(seconds)
+    for value, length in zip(values, each.tolist(), strict=True):
+        counts[value or UNKNOWN] += 1
+        sums[value or UNKNOWN] += length
+    return {
+        value: Share(samples=count, hours=None if seconds is None else sums[value] / 3600)
+        for value, count in counts.most_common()
+    }
+
+
+def _label_shares(
+    texts: list[str | None], seconds: npt.NDArray[np.float64] | None
+) -> dict[str, dict[str, Share]]:
+    """Of each label, by its name as `label:<name>`; samples without it count as unknown."""
+    parsed = {text: _labels(text) for text in set(texts)}
+    names = sorted({name for labels in parsed.values() for name in labels})
+    return {f"label:{name}": _shares([parsed[text].get(name) for text in texts], seconds) for name in names}
+
+
+def _labels(text: str | None) -> dict[str, str]:
+    try:
+        found: Any = json.loads(text) if text else {}
+    except ValueError:
+        return {"labels": str(text)}  # a stranger's own notation
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def facts_of(stats: Stats) -> dict[str, Any]:
+    """Plain values for programs."""
+    return {
+        "shards": stats.shards,
+        "samples": stats.samples,
+        "samples_without_filter": stats.of,
+        "videos": stats.videos,
+        "hours": stats.hours,
+        "quantiles": {
+            name: {
+                "samples": spread.samples,
+                **{f"p{round(100 * part)}": value for part, value in spread.quantiles.items()},
+            }
+            for name, spread in stats.spreads.items()
+        },
+        "counts": {
+            name: {value: {"samples": share.samples, "hours": share.hours} for value, share in shares.items()}
+            for name, shares in stats.shares.items()
+        },
+    }

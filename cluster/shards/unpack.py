@@ -1,0 +1,136 @@
+"""A sample as files, each there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from cluster.report.contact import sheet_of
+from cluster.shards.clip import Clip, open_clip
+from cluster.shards.cues import to_srt
+from cluster.shards.film import write_film
+from ingest.errors import MissingMemberError
+from ingest.storage.trouble import translated
+from models.reading.data import RawSample
+from pipelines.data import UInt8
+
+FORMATS = ("wav", "mp4", "members")
+
+_NOT_NAME = re.compile(r"[^A-Za-z0-9._=+@-]+")
+_LONGEST = 150
+
+
+def show(sample: RawSample, folder: Path) -> list[Path]:
+    """Everything that can be looked at or listened to: mp4, srt, wav, png, json.
+
+    Raises DamagedSampleError, StorageError.
+    """
+    clip, files = open_clip(sample), _Files(folder, sample.key)
+    if clip.frames is not None:
+        _film(files, clip)
+    if clip.cues:
+        files.write("srt", to_srt(clip.cues).encode())
+    if clip.sound is not None:
+        _wav(files, clip)
+    if clip.frames is not None:
+        files.write("png", _png(sheet_of(clip.frames)))
+    for name, picture in clip.pictures.items():
+        files.write(f"{_plain(name.rpartition('.')[0])}.png".lstrip("."), _png(picture))
+    if clip.meta is not None:
+        files.write("json", f"{json.dumps(clip.meta, indent=2, ensure_ascii=False)}\n".encode())
+    return files.written
+
+
+def export(sample: RawSample, folder: Path, *, kind: str) -> list[Path]:
+    """As one of FORMATS: wav and txt; mp4; or the members as they are.
+
+    Raises DamagedSampleError (MissingMemberError: it has no sound, or no faces), StorageError.
+    """
+    files = _Files(folder, sample.key)
+    if kind == "members":
+        for name, data in sample.members.items():
+            files.write(_plain(name), bytes(data))
+        return files.written
+    clip = open_clip(sample)
+    if kind == "mp4":
+        if clip.frames is None:
+            raise MissingMemberError(sample.key, "it has no faces to show; export it as wav or members")
+        _film(files, clip)
+        return files.written
+    if clip.sound is None:
+        raise MissingMemberError(sample.key, "it has no sound; export it as mp4 or members")
+    _wav(files, clip)
+    if clip.text:
+        files.write("txt", clip.text.encode())
+    return files.written
+
+
+def file_stem(key: str) -> str:
+    """`key` where it is a plain name; else one made of it, which no other key gets."""
+    stem = _NOT_NAME.sub("_", key)[:_LONGEST].lstrip(".")
+    if stem == key:
+        return key
+    return f"{stem}-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:12]}"
+
+
+def _plain(extension: str) -> str:
+    return _NOT_NAME.sub("_", extension)[:_LONGEST]
+
+
+class _Files:
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder, self._stem = folder, file_stem(key)
+        self.written: list[Path] = []
+
+    def write(self, extension: str, data: bytes) -> None:
+        self.make(extension, lambda path: path.write_bytes(data))
+
+    def make(self, extension: str, write: Callable[[Path], object]) -> None:
+        path = self._folder / f"{self._stem}.{extension}"
+        growing = self._folder / f".{uuid.uuid4().hex}"
+        with translated(f"writing {path}"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                write(growing)
+                os.replace(growing, path)  # noqa: PTH105
+            finally:
+                with suppress(FileNotFoundError):
+                    growing.unlink()
+        self.written.append(path)
+
+
+def _film(files: _Files, clip: Clip) -> None:
+    frames = clip.frames
+    if frames is not None:
+        files.make(
+            "mp4",
+            lambda path: write_film(
+                path,
+                frames,
+                frames_hz=clip.frames_hz,
+                sound=clip.sound,
+                sound_hz=clip.sound_hz,
+                cues=clip.cues,
+            ),
+        )
+
+
+def _wav(files: _Files, clip: Clip) -> None:
+    import soundfile
+
+    out = io.BytesIO()
+    soundfile.write(out, clip.sound, clip.sound_hz, "PCM_16", format="WAV")
+    files.write("wav", out.getvalue())
+
+
+def _png(picture: UInt8) -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".png", picture[:, :, ::-1])[1])

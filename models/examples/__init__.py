@@ -1,0 +1,1 @@
+"""Small whole programs over the reader, to begin one's own from."""

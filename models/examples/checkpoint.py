@@ -1,0 +1,64 @@
+"""A training's state in one file: the last whole one, whenever the writer is killed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ingest.storage.trouble import translated
+
+NAME = "checkpoint.pt"
+
+
+class FileCheckpoint:
+    """`folder`/checkpoint.pt: every rank reads it, rank 0 writes it. Several machines share the folder."""
+
+    def __init__(self, folder: Path, *, rank: int) -> None:
+        self.path, self._rank = folder / NAME, rank
+
+    def load(self) -> dict[str, Any] | None:
+        """Raises StorageError."""
+        with translated(f"reading {self.path}"):
+            return read(self.path) if self.path.exists() else None
+
+    def save(self, state: dict[str, Any], numbers: dict[str, float]) -> None:
+        """Raises StorageError."""
+        del numbers
+        if self._rank == 0:
+            with translated(f"writing {self.path}"):
+                write(self.path, state)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Tensors and plain values; nothing in the file can run code."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """There under its name once it is whole and on the disk, not before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    growing = path.with_name(f".{path.name}.growing")
+    with growing.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    growing.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def digest(model: nn.Module) -> str:
+    """Of every parameter's bytes."""
+    hashed = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        hashed.update(name.encode() + value.numpy().tobytes())
+    return hashed.hexdigest()[:16]

@@ -1,0 +1,108 @@
+"""Where indexes are kept: `<cache>/index/<corpus>/<listing>/`, each made once by whoever comes first, whole
+or not at all, and dropped when newer ones have taken its place and nobody has it open."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from ingest.errors import MienError, StorageError
+from ingest.storage import Store
+from models.reading.corpus.build import build_index
+from models.reading.corpus.index import Index
+from models.reading.corpus.listing import Listed
+from models.reading.locks import locked, try_lock
+
+KEPT = 3
+"""Indexes of a corpus that are kept beside those in use."""
+_IN_USE = "in-use"
+BUILD_TIMEOUT_SECONDS = 3600.0
+
+
+def default_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mien") / "reader"
+
+
+class Shelf:
+    def __init__(self, cache: Path, uri: str) -> None:
+        self._folder = cache / "index" / _short(uri)
+
+    def open(self, store: Store, shards: list[Listed]) -> tuple[Index, int]:
+        """The index of exactly these shards, made where it is not there yet, and a descriptor that keeps it
+        from being dropped until it is closed.
+
+        Raises SidecarError, SidecarVersionError, StorageError, and LoaderTimeoutError where another
+        process makes it and does not come to an end.
+        """
+        name = _short("\n".join(f"{s.name} {s.tar_bytes} {s.has_sidecar} {s.stamp}" for s in shards))
+        folder = self._folder / name
+        try:
+            while True:
+                if (held := _hold(folder)) is not None:
+                    return Index(folder), held
+                what = f"makes the index of {store.uri}"
+                with locked(self._folder / "building", what, timeout_seconds=BUILD_TIMEOUT_SECONDS):
+                    if not (folder / _IN_USE).exists():
+                        shutil.rmtree(folder, ignore_errors=True)  # half dropped by one who died
+                        self._build(store, shards, folder)
+                    self._drop_old(folder)
+        except OSError as error:
+            raise StorageError(f"index cache {self._folder}: {error}; mend it or give cache_dir") from error
+
+    def _build(self, store: Store, shards: list[Listed], folder: Path) -> None:
+        growing = self._folder / f".{uuid.uuid4().hex}"
+        growing.mkdir(parents=True)
+        held, older = None, None
+        try:
+            newest = next(iter(self._by_age()), None)
+            if newest is not None and (held := _hold(newest)) is not None:
+                # An older index that cannot be read is no reason not to make a new one.
+                with suppress(MienError, OSError, KeyError, ValueError):
+                    older = Index(newest)
+            build_index(store, shards, growing, older=older)
+            (growing / _IN_USE).touch()
+            growing.rename(folder)
+        finally:
+            if held is not None:
+                os.close(held)
+            shutil.rmtree(growing, ignore_errors=True)
+
+    def _by_age(self) -> list[Path]:
+        found = [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+    def _drop_old(self, new: Path) -> None:
+        # Who builds holds the lock, so what is hidden belongs to one who died.
+        for path in self._folder.glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in [path for path in self._by_age() if path != new][KEPT - 1 :]:
+            with suppress(OSError):
+                descriptor = os.open(path / _IN_USE, os.O_RDWR)
+                try:
+                    if try_lock(descriptor):
+                        (path / _IN_USE).unlink()  # first: from now on nobody begins to use it
+                        shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(descriptor)
+
+
+def _hold(folder: Path) -> int | None:
+    """A descriptor whose shared lock says that the index is in use; None where there is no index."""
+    try:
+        descriptor = os.open(folder / _IN_USE, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    if try_lock(descriptor, shared=True) and (folder / _IN_USE).exists():
+        return descriptor
+    os.close(descriptor)  # it is being dropped
+    return None
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

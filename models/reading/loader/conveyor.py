@@ -1,0 +1,232 @@
+"""Tasks in, batches out: made in this process, or by a crew of workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+
+from ingest.errors import LoaderTimeoutError, UsageError
+from models.reading.data import Collate
+from models.reading.loader.board import DECODING, IDLE, Board
+from models.reading.loader.crew import Crew
+from models.reading.loader.slots import HELD, SlotPool, anonymous_file
+from models.reading.loader.work import Made, Maker, OnError, Task
+from models.reading.loader.worker import Assignment, Failed, Order, marks
+from models.reading.locks import TELL_SECONDS, logger
+from models.reading.store.source import SourceSpec
+
+_LISTEN_SECONDS = 1.0
+
+
+class Conveyor(ABC):
+    pool: SlotPool
+
+    @property
+    @abstractmethod
+    def has_room(self) -> bool:
+        """Whether another task may be ordered."""
+
+    @abstractmethod
+    def wait_for_room(self) -> None:
+        """Until what was forgotten is out of the way. Raises LoaderWorkerError, LoaderTimeoutError."""
+
+    @abstractmethod
+    def order(self, task: Task) -> None: ...
+
+    @abstractmethod
+    def get(self, number: int) -> tuple[int, Made]:
+        """(slot, batch) of the task that was ordered first of those not got yet. It is the caller's to give
+        the slot back. Raises what making it raised, LoaderWorkerError, LoaderTimeoutError."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Whatever was ordered is not wanted any more."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class InProcess(Conveyor):
+    def __init__(self, maker: Maker) -> None:
+        self.pool = SlotPool(1 + HELD)
+        self._maker = maker
+        self._tasks: deque[Task] = deque()
+        self._closed = False
+
+    @property
+    def has_room(self) -> bool:
+        return not self._tasks
+
+    def wait_for_room(self) -> None:
+        pass
+
+    def order(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def get(self, number: int) -> tuple[int, Made]:
+        del number
+        slot = self.pool.take()
+        try:
+            made = self._maker.make(self._tasks[0], self.pool.slots[slot])
+        except BaseException:
+            self.pool.give(slot)
+            raise
+        self._tasks.popleft()
+        return slot, made
+
+    def forget(self) -> None:
+        self._tasks.clear()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.pool.close()
+
+
+class Crewed(Conveyor):
+    """`sizes`: samples of each corpus' index. Raises UsageError where the collator cannot travel."""
+
+    def __init__(
+        self,
+        sources: tuple[SourceSpec, ...],
+        sizes: tuple[int, ...],
+        collate: Collate,
+        *,
+        workers: int,
+        prefetch: int,
+        on_error: OnError,
+        verify: bool,
+        timeout_seconds: float,
+    ) -> None:
+        if workers < 1 or prefetch < 1 or timeout_seconds <= 0:
+            raise UsageError(
+                "workers count from 0 on, prefetch from 1, and a timeout is more than nothing; "
+                f"got {workers = }, {prefetch = }, {timeout_seconds = }"
+            )
+        self._prefetch, self._timeout_seconds = prefetch, timeout_seconds
+        self._sources = sources
+        self.pool = SlotPool(workers * prefetch + HELD)
+        self._tasks: set[int] = set()
+        """Ordered, and neither got nor forgotten."""
+        self._made: dict[int, tuple[int, Made | Failed]] = {}
+        self._under_way = 0
+        board = anonymous_file()
+        self._board = Board(board, workers)
+        self._shared = [board]
+        if verify:
+            self._shared += [anonymous_file() for _ in sources]
+            for descriptor, size in zip(self._shared[1:], sizes, strict=True):
+                marks(descriptor, size)  # given its length
+        slots, checked = tuple(slot.descriptor for slot in self.pool.slots), tuple(self._shared[1:])
+        try:
+            self._crew = Crew(
+                lambda number: Assignment(
+                    worker=number,
+                    workers=workers,
+                    sources=sources,
+                    collate=collate,
+                    on_error=on_error,
+                    slots=slots,
+                    board=board,
+                    checked=checked,
+                ),
+                workers,
+                (*slots, *self._shared),
+            )
+        except BaseException:
+            self._release()
+            raise
+        self._closed = False
+
+    @property
+    def pids(self) -> list[int]:
+        return self._crew.pids
+
+    @property
+    def has_room(self) -> bool:
+        enough = len(self._crew.workers) * self._prefetch
+        return (
+            self._under_way + len(self._made) < enough
+            and self._crew.freest()[1] < self._prefetch
+            and len(self.pool) > 0
+        )
+
+    def order(self, task: Task) -> None:
+        self._tasks.add(task.number)
+        self._under_way += 1
+        self._crew.give(self._crew.freest()[0], Order(task, self.pool.take()))
+
+    def wait_for_room(self) -> None:
+        self._wait(lambda: self.has_room, None)
+
+    def get(self, number: int) -> tuple[int, Made]:
+        self._wait(lambda: number in self._made, number)
+        slot, made = self._made.pop(number)
+        self._tasks.discard(number)
+        if isinstance(made, Failed):
+            self.pool.give(slot)
+            if made.trace:
+                logger.error("%s", made.trace)
+            raise made.error
+        return slot, made
+
+    def _wait(self, over: Callable[[], bool], number: int | None) -> None:
+        begun = told = time.monotonic()
+        while not over():
+            self._listen(min(_LISTEN_SECONDS, self._timeout_seconds))
+            now = time.monotonic()
+            if now - begun > self._timeout_seconds and not over():
+                raise LoaderTimeoutError(
+                    f"waited {now - begun:.0f} s for a batch, {self._doing(number)}; see what keeps it, "
+                    "or give a longer timeout_seconds"
+                )
+            if now - told > TELL_SECONDS:
+                told = now
+                logger.warning("waiting for a batch for %.0f s: %s", now - begun, self._doing(number))
+
+    def _listen(self, timeout_seconds: float) -> None:
+        for order, message in self._crew.listen(timeout_seconds):
+            self._under_way -= 1
+            if order.task.number in self._tasks:
+                self._made[order.task.number] = order.slot, message
+            else:
+                self.pool.give(order.slot)
+
+    def _doing(self, number: int | None) -> str:
+        """What the worker is about that makes this task, or, of None, any that was forgotten."""
+        worker = self._crew.at(number)
+        if worker is None:
+            return "which nobody was given"
+        state = self._crew.workers[worker]
+        who = f"worker {worker} (pid {state.process.pid})"
+        if not state.ready:
+            return f"{who} is still starting"
+        corpus, sample, seconds = self._board.read(worker)
+        if (corpus, sample) == IDLE:
+            return f"{who} has nothing to do"
+        if (corpus, sample) == DECODING:
+            return f"{who} has been decoding for {seconds:.0f} s"
+        return (
+            f"{who} has been reading from {self._sources[corpus].uri} for {seconds:.0f} s (sample {sample})"
+        )
+
+    def forget(self) -> None:
+        self._tasks.clear()
+        for slot, _ in self._made.values():
+            self.pool.give(slot)
+        self._made.clear()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._crew.close()
+            self._release()
+
+    def _release(self) -> None:
+        self._board.close()
+        self.pool.close()
+        for descriptor in self._shared:
+            os.close(descriptor)

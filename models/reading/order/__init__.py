@@ -1,0 +1,1 @@
+"""What comes when: pure functions from (seed, epoch, manifest) and a position to a sample."""

@@ -1,0 +1,183 @@
+"""A bounded cache of shards from a distant store, shared by all processes of a machine.
+
+`<folder>/<name>` is whole and checked; it has been renamed from `<name>.part`, whose lock its downloader
+holds, so that one process fetches a shard while the others wait for it, and what a killed one left is known
+by its free lock. Who uses a file holds a shared lock on it: what is dropped to make room is what was used
+longest ago and is in nobody's use. Room is reserved by giving the growing file its final length at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ingest.errors import Policy, StorageError
+from ingest.storage import Store
+from ingest.storage.trouble import retried, translated
+from models.reading.locks import locked, try_lock, wait_lock
+
+PART = ".part"
+_CHUNK_BYTES = 16 << 20
+
+
+class DamagedDownloadError(StorageError):
+    """The bytes that came are not those of the index, as often as it was asked."""
+
+
+class TruncatedDownloadError(DamagedDownloadError):
+    pass
+
+
+class NoRoomError(StorageError):
+    policy = Policy.PERMANENT
+
+
+class ShardCache:
+    """Raises OSError from every method where the folder refuses."""
+
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        *,
+        max_bytes: int,
+        timeout_seconds: float,
+        secrets: tuple[str, ...] = (),
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`secrets`: what no message may hold. `release`: lets go of what this process holds and can do
+        without, where room is short."""
+        self._store, self._folder, self._max_bytes = store, folder, max_bytes
+        self._timeout_seconds, self._secrets, self._release = timeout_seconds, secrets, release
+
+    def open(self, name: str, *, size: int, sha256: str) -> tuple[int, Path]:
+        """A descriptor of the shard, fetched where it is not there; while it is open, the file is kept.
+
+        Raises:
+            StorageMissingError: the store has no such shard.
+            DamagedDownloadError: its bytes are others than the index says.
+            NoRoomError: the cache is too small for what is in use at once.
+            StorageFullError: the disk is full.
+            StorageError: the store does not answer.
+            LoaderTimeoutError: another process fetches it, and does not come to an end.
+        """
+        path = self._folder / name
+        while True:
+            with suppress(FileNotFoundError):
+                descriptor = os.open(path, os.O_RDWR)
+                # Dropped between the two, or of another version of the shard.
+                if try_lock(descriptor, shared=True) and _is(path, descriptor):
+                    if os.fstat(descriptor).st_size == size or size < 0:
+                        os.utime(descriptor)
+                        return descriptor, path
+                    path.unlink()
+                os.close(descriptor)
+            fetched = self._fetch(name, path, size, sha256)
+            if fetched is not None:
+                return fetched, path
+
+    def _fetch(self, name: str, path: Path, size: int, sha256: str) -> int | None:
+        """A descriptor of the file that was fetched; None where another process was faster."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / f"{name}{PART}"
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            wait_lock(
+                descriptor,
+                f"fetches {self._store.uri}/{name}",
+                timeout_seconds=self._timeout_seconds,
+                wanted=lambda: _is(part, descriptor),  # renamed, it is its users' lock, and held for long
+            )
+            if _is(part, descriptor):
+                if not path.exists():
+                    self._make_room(descriptor, max(size, 0))
+                    retried(lambda: self._download(name, descriptor, size, sha256))
+                    part.rename(path)
+                    try_lock(descriptor, shared=True)  # from the downloader's lock to a user's
+                    return os.dup(descriptor)
+                part.unlink()
+            return None
+        except BaseException:
+            if _is(part, descriptor):
+                part.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _download(self, name: str, descriptor: int, size: int, sha256: str) -> None:
+        hashed, at = hashlib.sha256(), 0
+        uri = f"{self._store.uri}/{name}"
+        with self._store.open(name) as source, translated(f"reading {uri}", self._secrets):
+            while chunk := source.read(_CHUNK_BYTES):
+                os.pwrite(descriptor, chunk, at)
+                hashed.update(chunk)
+                at += len(chunk)
+        os.ftruncate(descriptor, at)
+        if 0 <= size != at:
+            kind = TruncatedDownloadError if at < size else DamagedDownloadError
+            raise kind(f"{uri}: {at} bytes came, the index says {size}")
+        if sha256 and hashed.hexdigest() != sha256:
+            raise DamagedDownloadError(
+                f"{uri}: sha256 is {hashed.hexdigest()[:16]}…, committed was {sha256[:16]}…"
+            )
+
+    def _make_room(self, growing: int, wanted: int) -> None:
+        for last in (False, True):
+            with locked(self._folder / ".room", "makes room", timeout_seconds=self._timeout_seconds):
+                if self._drop_until(self._max_bytes - wanted):
+                    os.ftruncate(growing, wanted)
+                    return
+            if not last:
+                self._release()
+        raise NoRoomError(
+            f"{self._folder}: {wanted >> 20} MB do not fit beside the shards in use into the "
+            f"{self._max_bytes >> 20} MB of the cache; a larger cache_bytes reads faster"
+        )
+
+    def _drop_until(self, limit: int) -> bool:
+        """Drops what is least used until at most `limit` bytes are there; False where that cannot be."""
+        infos = []
+        for entry in os.scandir(self._folder):
+            with suppress(FileNotFoundError):
+                infos.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
+        used = sum(size for _, size, _ in infos)
+        for _, size, path in sorted(infos):
+            if used <= limit:
+                break
+            if size and _drop(Path(path)):
+                used -= size
+        return used <= limit
+
+
+def _drop(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        if not try_lock(descriptor) or not _is(path, descriptor):
+            return False
+        path.unlink()
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+class CachedFiles:
+    """The tars of a distant store as files. See `mapped.Files`."""
+
+    def __init__(self, cache: ShardCache, names: list[str], sizes: list[int], hashes: list[str]) -> None:
+        self._cache, self._names, self._sizes, self._hashes = cache, names, sizes, hashes
+
+    def open(self, shard: int) -> tuple[int, Path]:
+        return self._cache.open(self._names[shard], size=self._sizes[shard], sha256=self._hashes[shard])

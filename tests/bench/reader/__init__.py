@@ -1,0 +1,1 @@
+"""The reader beside its peers, on the same samples in one run."""

@@ -1,0 +1,64 @@
+"""What is measured: the work asked of every reader, and what ours is to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BATCH = 32
+WINDOW_ROWS = 16
+SMALL_PIXELS = 48
+SINGLE = frozenset({"raw", "owned", "light"})
+"""Tasks whose samples are handed out one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    ratio: float
+    """Ours is to be at most this of the other's CPU per sample."""
+    reader: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    title: str
+    task: str
+    """`raw`, `owned`, `light`, `all`, `window` or `small`."""
+    workers: int = 0
+    targets: tuple[Target, ...] = ()
+
+
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column(
+            "raw", "every member as it is handed out, a byte of each page read", "raw",
+            targets=(Target(0.3, "tarfile", "raw"),),
+        ),
+        Column(
+            "owned", "every member as bytes of one's own", "owned",
+            targets=(Target(0.3, "tarfile", "owned"),),
+        ),
+        Column(
+            "light", "json, txt and flac decoded", "light",
+            targets=(Target(0.7, "webdataset", "light"),),
+        ),
+        Column(
+            "all", f"all decoded, padded batches of {BATCH}", "all",
+            targets=(Target(0.85, "webdataset", "all"),),
+        ),
+        Column(
+            "all2", "the same, two workers", "all", workers=2,
+            targets=(Target(0.65, "webdataset", "all2"),),
+        ),
+        Column(
+            "window", f"{WINDOW_ROWS} frames and their sound, batches of {BATCH}", "window",
+            targets=(Target(0.2, "webdataset", "all"), Target(0.2, "webdataset", "window")),
+        ),
+        Column(
+            "small", f"all frames, {SMALL_PIXELS}×{SMALL_PIXELS} grey, batches of {BATCH}", "small",
+            targets=(Target(0.4, "webdataset", "all"), Target(0.4, "webdataset", "small")),
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,150 @@
+"""How long it takes to begin: 10,000 shards, and an index of 1,000,000 samples.
+
+    python -m tests.bench.reader.scale FOLDER [--shards 10000] [--samples 1000000]
+
+The shards are whole, of one short sample each. The million samples have their 1,000 indexes, beside tars that
+are holes of the right size: nothing is read of them. Each is opened twice, in processes of their own: the
+first merges the shards' indexes into one, the second finds it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.data import Sample
+from pipelines.shards.index import IndexRow, encode_index
+from tests.bench.reader.rounds import ROOT
+from tests.bench.report import Table, mb
+
+FIRST_BATCH_SECONDS = 0.5
+OPEN_SECONDS = 1.0
+BATCH = 32
+_FRAMES = 4
+_PER_SHARD = 1000
+_NUMBERED = 10
+
+
+def measure_scale(folder: Path, *, shards: int, samples: int) -> dict[str, Any]:
+    many, big = folder / f"shards-{shards}", folder / f"index-{samples}"
+    _once(many, lambda: _make_shards(many, shards))
+    _once(big, lambda: _make_indexes(big, samples))
+    found: dict[str, Any] = {}
+    for name, corpus in (("shards", many), ("index", big)):
+        cache = folder / f"cache-{name}-{time.time_ns()}"
+        for when in ("first", "again"):
+            command = [sys.executable, "-m", "tests.bench.reader.scale", "--open", str(corpus), str(cache)]
+            if name == "shards":
+                command.append("--batch")
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            found[f"{name} {when}"] = json.loads(done.stdout.splitlines()[-1])
+    found["shards"], found["samples"] = shards, samples
+    return found
+
+
+def show_scale(found: dict[str, Any]) -> None:
+    table = Table("beginning, in processes of their own", "open s", "first batch s", "memory")
+    for name, title in (
+        ("shards first", f"{found['shards']:,} shards, for the first time"),
+        ("shards again", f"{found['shards']:,} shards"),
+        ("index first", f"{found['samples']:,} samples, for the first time"),
+        ("index again", f"{found['samples']:,} samples"),
+    ):
+        told = found[name]
+        batch = f"{told['batch_seconds']:.3f}" if "batch_seconds" in told else ""
+        table.row(title, f"{told['open_seconds']:.3f}", batch, mb(told["memory_bytes"]))
+    table.show()
+    for what, seconds, limit in (
+        ("first batch, shards known", found["shards again"]["batch_seconds"], FIRST_BATCH_SECONDS),
+        ("index opened, known", found["index again"]["open_seconds"], OPEN_SECONDS),
+    ):
+        print(f"  {'PASS' if seconds <= limit else 'MISSED'}  {seconds:.3f} s ≤ {limit} s  {what}")
+
+
+def open_once(corpus: Path, cache: Path, *, batch: bool) -> dict[str, Any]:
+    """Seconds from the constructor on. A training program has torch; what else is imported counts."""
+    import torch  # noqa: F401
+
+    from models.reader import ShardReader
+    from tests.bench.reader.run import memory_bytes
+
+    began = time.perf_counter()
+    reader = ShardReader(corpus, fields=["faces", "audio", "text"], cache_dir=cache)
+    told: dict[str, Any] = {"open_seconds": time.perf_counter() - began, "samples": len(reader)}
+    if batch:
+        with reader.loader(global_batch=BATCH, rank=0, world=1) as loader:
+            next(iter(loader))
+            told["batch_seconds"] = time.perf_counter() - began
+    told["memory_bytes"] = memory_bytes()
+    return told
+
+
+def _once(folder: Path, make: Any) -> None:
+    mark = folder / ".whole"
+    if not mark.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        make()
+        mark.touch()
+
+
+def _make_shards(folder: Path, count: int) -> None:
+    """One sample's members, under `count` keys."""
+    from tests.bench.reader.samples import one_sample, write_shard
+
+    made = one_sample(_FRAMES)
+    for number in range(count):
+        write_shard(folder / f"many-{number:06d}.tar", [_renamed(made, number)])
+
+
+def _renamed(sample: Sample, number: int) -> Sample:
+    return dataclasses.replace(sample, key=f"bench-{number:0{_NUMBERED}d}-000000000-00")
+
+
+def _make_indexes(folder: Path, count: int) -> None:
+    from tests.bench.reader.samples import one_sample
+
+    made = one_sample(_FRAMES)
+    places, at = {}, 512
+    for member, data in made.members.items():
+        places[member] = (at, len(data))
+        at += -(-len(data) // 512) * 512 + 512
+    for shard in range(-(-count // _PER_SHARD)):
+        numbers = range(shard * _PER_SHARD, min(count, (shard + 1) * _PER_SHARD))
+        rows = [
+            IndexRow(
+                key=_renamed(made, number).key,
+                row=made.row | {"face_size_pixels": float(number % 200)},
+                places={member: (offset + turn * at, size) for member, (offset, size) in places.items()},
+            )
+            for turn, number in enumerate(numbers)
+        ]
+        tar, size = folder / f"big-{shard:06d}.tar", at * len(rows) + 1024
+        with tar.open("wb") as file:
+            file.truncate(size)
+        index = encode_index(rows, shard=tar.name, sha256=f"{shard:064x}", tar_bytes=size)
+        tar.with_name(f"{tar.name}.parquet").write_bytes(index)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("cache", type=Path, nargs="?")
+    parser.add_argument("--shards", type=int, default=10_000)
+    parser.add_argument("--samples", type=int, default=1_000_000)
+    parser.add_argument("--open", action="store_true", help="only this one opening, told as JSON")
+    parser.add_argument("--batch", action="store_true", help="and its first batch")
+    arguments = parser.parse_args()
+    if arguments.open:
+        print(json.dumps(open_once(arguments.folder, arguments.cache, batch=arguments.batch)))
+    else:
+        show_scale(measure_scale(arguments.folder, shards=arguments.shards, samples=arguments.samples))
+
+
+if __name__ == "__main__":
+    main()

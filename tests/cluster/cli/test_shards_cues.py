@@ -1,0 +1,60 @@
+"""Subtitles: each word once, at its time, whatever a stranger's `words` hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.shards.cues import LINE_LETTERS, cues_of, to_ass, to_srt
+
+times = st.floats(-2, 20) | st.just(float("nan"))
+words = st.lists(
+    st.fixed_dictionaries({"text": st.text(max_size=12), "start": times, "end": times}), max_size=20
+)
+
+
+def word(text: str, start: float, end: float) -> dict[str, Any]:
+    return {"text": text, "start": start, "end": end}
+
+
+@given(words=words, seconds=st.floats(0.1, 15))
+def test_cues_follow_one_another_inside_the_clip(words: list[dict[str, Any]], seconds: float) -> None:
+    cues = cues_of(words, seconds=seconds)
+    edges = [edge for cue in cues for edge in (cue.start, cue.end)]
+    assert edges == sorted(edges)
+    assert all(0 <= edge <= seconds for edge in edges)
+    assert all(cue.start < cue.end and cue.said for cue in cues)
+    assert to_srt(cues).count(" --> ") >= len(cues)
+
+
+def test_a_line_is_as_long_as_a_line_may_be() -> None:
+    cues = cues_of([word(f"word{n:02}", n / 5, n / 5 + 0.2) for n in range(30)], seconds=10)
+    lines = {cue.before + cue.said + cue.after for cue in cues}
+    assert len(cues) == 30
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= LINE_LETTERS
+
+
+def test_a_pause_ends_the_line_and_a_short_gap_does_not() -> None:
+    cues = cues_of([word("a", 0, 1), word("b", 1.4, 2), word("c", 2.6, 3)], seconds=5)
+    assert [(cue.before, cue.said, cue.after) for cue in cues] == [
+        ("", "a", " b"),
+        ("a ", "b", ""),
+        ("", "c", ""),
+    ]
+    assert [(cue.start, cue.end) for cue in cues] == [(0, 1.4), (1.4, 2), (2.6, 3)]
+
+
+@pytest.mark.parametrize("words", [None, "text", 3, [None, "a", {"text": "a"}, word("", 0, 1)], {}])
+def test_words_without_times_are_shown_all_the_time(words: object) -> None:
+    (cue,) = cues_of(words, seconds=2, text=" all\nof it ")
+    assert (cue.start, cue.end, cue.before, cue.said) == (0, 2, "all of it", "")
+    assert cues_of(words, seconds=2) == []
+
+
+def test_no_word_is_taken_for_a_command() -> None:
+    (cue,) = cues_of([word(r"{\an8}x\N", 0, 1)], seconds=1)
+    assert to_ass(cue, 0).decode().endswith(r",,{\b1}(/an8)x/N{\b0}")

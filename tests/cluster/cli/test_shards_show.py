@@ -1,0 +1,119 @@
+"""`mien shards show`: one sample as files that any player opens, at the right times."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import soundfile
+
+from tests.asking import ask, damage, refused, says
+from tests.reading import Read
+
+KEY = "file-talk007-000700000-00"
+
+
+class TestShow:
+    def test_every_file_and_where_it_is(self, shards: Path, tmp_path: Path, truth: dict[str, Read]) -> None:
+        seen = tmp_path / "seen"
+        said = says("show", KEY, shards, "--to", seen, folder=tmp_path).splitlines()
+        assert said == [str(seen / f"{KEY}.{kind}") for kind in ("mp4", "srt", "wav", "png", "json")]
+        assert sorted(path.name for path in seen.iterdir()) == sorted(Path(line).name for line in said)
+        sample = truth[KEY]
+        assert sample.frames is not None
+        sound, hz = soundfile.read(seen / f"{KEY}.wav", dtype="int16")
+        assert hz == 16_000
+        assert sample.sound is not None
+        assert np.array_equal(sound, sample.sound)
+        assert json.loads((seen / f"{KEY}.json").read_text()) == sample.meta
+        assert "\n  " in (seen / f"{KEY}.json").read_text()
+        sheet = cv2.imread(str(seen / f"{KEY}.png"))
+        assert sheet is not None
+        # The strip's own decoder and OpenCV's differ by their chroma upsampling.
+        assert np.abs(sheet[:128, 128:256].astype(int) - sample.frames[1]).mean() < 4
+
+    def test_the_film_shows_each_frame_at_its_time(
+        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+    ) -> None:
+        says("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
+        stored = truth[KEY].frames
+        assert stored is not None
+        with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
+            frames = list(film.decode(video=0))
+        assert [round(float(frame.time) * 25) for frame in frames] == list(range(len(stored)))
+        for frame, wanted in zip(frames, stored, strict=True):
+            shown = frame.to_ndarray(format="bgr24")
+            assert shown.shape == (384, 384, 3)
+            back = cv2.resize(shown, (128, 128), interpolation=cv2.INTER_AREA).astype(int)
+            distances = [np.abs(back - other).mean() for other in stored]
+            assert distances[frames.index(frame)] == min(distances)
+            assert np.abs(back - wanted).mean() < 12
+
+    def test_the_film_sounds_as_the_clip_without_a_shift(
+        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+    ) -> None:
+        says("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
+        sample = truth[KEY]
+        assert sample.sound is not None
+        with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
+            parts = [frame for frame in film.decode(audio=0) if frame.pts >= 0]
+        assert parts[0].pts == 0
+        heard = np.concatenate([part.to_ndarray()[0] for part in parts])
+        wanted = sample.sound[4000:12000] / 32768
+        lags = np.correlate(heard[3000:13000], wanted, "valid")
+        assert int(np.argmax(lags)) == 1000
+
+    def test_the_words_are_a_subtitle_track_and_a_file(
+        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+    ) -> None:
+        says("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
+        words = truth[KEY].meta["words"]
+        assert len(words) >= 2
+        with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
+            (track,) = film.streams.subtitles
+            assert track.codec_context.name == "mov_text"
+            cues = [packet for packet in film.demux(track) if packet.size > 2]
+            starts = [float(packet.pts * packet.time_base) for packet in cues]
+            bold = [re.findall(rb"\{\\b1\}(\w+)", packet.decode()[0].dialogue)[0] for packet in cues]
+        assert starts == [pytest.approx(word["start"], abs=0.002) for word in words]
+        assert [text.decode() for text in bold] == [word["text"] for word in words]
+        srt = (tmp_path / f"{KEY}.srt").read_text()
+        assert re.findall(r"<b>(\w+)</b>", srt) == [word["text"] for word in words]
+        assert srt.startswith("1\n00:00:00,000 --> 00:00:00,300\n")
+
+    def test_a_prefix_that_names_one_sample_is_enough(self, shards: Path, tmp_path: Path) -> None:
+        told = ask("show", "file-talk007", shards, "--to", tmp_path, folder=tmp_path)
+        assert told["key"] == KEY
+        assert len(told["files"]) == 5
+
+    def test_a_prefix_of_several_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        code, said = refused("show", "file-talk01", shards, capsys=capsys)
+        assert code == 2
+        assert "file-talk010-001000000-00" in said
+        assert "type more" in said
+
+    @pytest.mark.parametrize("typed", ["talk007", "file-tolk007-000700000-00", "file-talk007-000700000-01"])
+    def test_an_unknown_key_names_the_nearest(
+        self, shards: Path, capsys: pytest.CaptureFixture[str], typed: str
+    ) -> None:
+        code, said = refused("show", typed, shards, capsys=capsys)
+        assert code == 1
+        assert said.startswith(f"mien: UnknownKeyError: no key in {shards} is or begins with '{typed}'; ")
+        assert KEY in said
+
+    def test_a_damaged_sample_is_named_and_leaves_nothing(
+        self, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        broken = Path(shutil.copytree(shards, tmp_path / "broken"))
+        damage(broken / "talk-000.tar", KEY, "faces.jpg")
+        code, said = refused("show", KEY, broken, "--to", tmp_path / "seen", capsys=capsys)
+        assert code == 1
+        assert KEY in said
+        assert "faces.jpg" in said
+        assert not (tmp_path / "seen").exists()

@@ -1,0 +1,59 @@
+"""Sums over ranks that do not depend on how the terms are spread."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.errors import UsageError
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
+from models.examples.exact import LIMIT, MOST_TERMS, STEP_BITS, ExactSum  # noqa: E402
+
+terms = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=40)
+
+
+def sum_of(values: list[float]) -> tuple[list[float], int]:
+    total = ExactSum(1, terms=len(values))
+    for value in values:
+        total.add(torch.tensor([value], dtype=torch.float64))
+    sums, count = total.over_ranks(len(values))
+    return sums.tolist(), count
+
+
+@given(values=terms, seed=st.integers(0, 1000))
+def test_the_order_of_the_terms_does_not_matter(values: list[float], seed: int) -> None:
+    shuffled = random.Random(seed).sample(values, len(values))
+    assert sum_of(shuffled) == sum_of(values)
+
+
+@given(values=terms)
+def test_the_sum_is_right_to_half_a_step_a_term(values: list[float]) -> None:
+    sums, count = sum_of(values)
+    rounding = abs(sum(values)) * 1e-12
+    assert abs(sums[0] - sum(values)) <= len(values) * 2.0**-STEP_BITS + rounding
+    assert count == len(values)
+
+
+def test_floating_point_alone_would_not_do() -> None:
+    """What the example is exact in spite of."""
+    values = [0.1] * 10 + [1e4]
+    assert sum(values) != sum(reversed(values))
+    assert sum_of(values) == sum_of(values[::-1])
+
+
+@pytest.mark.parametrize("value", [LIMIT, -LIMIT, float("nan"), float("inf")])
+def test_what_does_not_fit_is_refused(value: float) -> None:
+    with pytest.raises(OverflowError, match="gradient"):
+        sum_of([value])
+
+
+def test_as_many_of_the_largest_fit_as_are_promised() -> None:
+    largest = LIMIT - 1.0
+    sums, _ = sum_of([largest] * MOST_TERMS)
+    assert sums == [largest * MOST_TERMS]
+    with pytest.raises(UsageError, match="micro-batches"):
+        ExactSum(1, terms=MOST_TERMS + 1)

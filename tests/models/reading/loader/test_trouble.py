@@ -1,0 +1,212 @@
+"""What goes wrong under a loader has a name, is skipped where the caller said so, and never hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.errors import (
+    DamagedSampleError,
+    LoaderTimeoutError,
+    LoaderWorkerError,
+    MissingShardError,
+    ReadError,
+    UsageError,
+)
+from models.reader import ShardReader
+from models.reading.loader.crew import DEATHS
+from models.reading.loader.loader import Loader
+from tests.models.corpora import Numbers, check_content, key_of, numbers_of, write_corpus
+from tests.models.leftovers import held
+
+SIZES = [10, 10, 10]
+TOTAL = sum(SIZES)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_corpus(tmp_path / "corpus", SIZES)
+
+
+def made(folder: Path, collate: Any = None, **options: Any) -> ShardReader:
+    collate = collate or Numbers()
+    return ShardReader(folder, collate=collate, cache_dir=folder.parent / "cache", seed=7, **options)
+
+
+def all_of(loader: Loader) -> list[int]:
+    return [number for batch in loader for number in numbers_of(batch)]
+
+
+def crew_pids(loader: Loader) -> list[int]:
+    return loader._conveyor.pids  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_missing_shard_is_raised_and_the_state_stays(folder: Path, workers: int) -> None:
+    (folder / "shard-001.tar").rename(folder / "elsewhere")
+    with made(folder).loader(global_batch=5, workers=workers) as loader:
+        batches = 0
+        with pytest.raises(MissingShardError, match=r"shard-001\.tar is not there") as caught:
+            for _ in loader:
+                batches += 1
+        assert caught.value.key in {key_of(n) for n in range(10, 20)}
+        assert loader.state_dict()["samples_consumed"] == batches * 5
+        with pytest.raises(MissingShardError):
+            next(iter(loader))
+        (folder / "elsewhere").rename(folder / "shard-001.tar")
+        assert len(all_of(loader)) == TOTAL - batches * 5, "mended, it goes on"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("world", [1, 3])
+def test_what_is_skipped_is_counted_and_every_rank_keeps_its_steps(
+    folder: Path, workers: int, world: int
+) -> None:
+    (folder / "shard-001.tar").unlink()
+    collate = Numbers(damages=4)
+    seen: list[int] = []
+    steps, skipped = set(), 0
+    for rank in range(world):
+        reader = made(folder, collate, on_error="skip")
+        with reader.loader(global_batch=6, workers=workers, rank=rank, world=world) as loader:
+            batches = list(loader)
+        for batch in batches:
+            check_content(batch)
+            assert len(batch["valid"]) == 6 // world
+            seen += numbers_of(batch)
+        steps.add(len(batches))
+        assert set(loader.skipped) <= {"MissingShardError", "DamagedSampleError"}
+        skipped += sum(loader.skipped.values())
+        assert {skip.key for skip in loader.skips} <= {key_of(n) for n in (4, *range(10, 20))}
+
+    assert sorted(seen) == [n for n in range(TOTAL) if n != 4 and not 10 <= n < 20]
+    assert steps == {TOTAL // 6}
+    assert skipped == 11
+
+
+def test_skipping_keeps_order_and_resume(folder: Path) -> None:
+    reader = made(folder, Numbers(damages=4), on_error="skip", shuffle_window=8)
+    with reader.loader(global_batch=6) as loader:
+        expected = [batch["number"].tolist() for batch in loader]
+    with reader.loader(global_batch=6, workers=1) as loader:
+        first = [next(iter(loader))["number"].tolist() for _ in range(2)]
+        state = loader.state_dict()
+    with reader.loader(global_batch=6, workers=2) as loader:
+        loader.load_state_dict(state)
+        assert first + [batch["number"].tolist() for batch in loader] == expected
+
+
+def test_where_nothing_is_left_to_fill_a_batch_it_is_raised(folder: Path) -> None:
+    for tar in folder.glob("*.tar"):
+        tar.unlink()
+    with (
+        made(folder, on_error="skip").loader(global_batch=5, workers=1) as loader,
+        pytest.raises(ReadError, match="none of 5 samples of a batch can be read"),
+    ):
+        next(iter(loader))
+
+
+def test_a_damaged_sample_is_named_by_its_key(folder: Path) -> None:
+    with (
+        made(folder, Numbers(damages=4)).loader(global_batch=5, workers=1) as loader,
+        pytest.raises(DamagedSampleError, match=f"sample {key_of(4)}: made to be so"),
+    ):
+        all_of(loader)
+
+
+def test_any_other_error_in_a_worker_is_told_with_its_trace(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        made(folder, Numbers(breaks=4)).loader(global_batch=5, workers=1) as loader,
+        pytest.raises(LoaderWorkerError, match="RuntimeError: no good number: 4"),
+    ):
+        all_of(loader)
+    assert "in _misbehave" in caplog.text
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_killed_workers_are_replaced_and_nothing_changes(folder: Path, workers: int) -> None:
+    with made(folder).loader(global_batch=5) as loader:
+        expected = [batch["number"].tolist() for _ in range(2) for batch in loader]
+    found = []
+    with made(folder).loader(global_batch=5, workers=workers) as loader:
+        for _ in range(2):
+            for batch in loader:
+                found.append(batch["number"].tolist())
+                if len(found) % 3 == 1:
+                    for pid in crew_pids(loader):
+                        os.kill(pid, signal.SIGKILL)
+
+    assert found == expected
+
+
+def test_a_worker_that_dies_once_over_a_sample_costs_nothing(folder: Path, tmp_path: Path) -> None:
+    collate = Numbers(kills=13, marker=str(tmp_path / "died"))
+    with made(folder, collate).loader(global_batch=5, workers=2) as loader:
+        assert sorted(all_of(loader)) == list(range(TOTAL))
+    assert (tmp_path / "died").exists()
+
+
+def test_a_batch_that_always_kills_is_given_up_and_named(folder: Path) -> None:
+    with (
+        made(folder, Numbers(kills=13)).loader(global_batch=5, workers=2) as loader,
+        pytest.raises(LoaderWorkerError, match=rf"was killed by SIGKILL over batch \d+, .*{DEATHS}"),
+    ):
+        all_of(loader)
+    assert held().workers == ()
+
+
+def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path) -> None:
+    reader = made(folder, Numbers(hangs=13), timeout_seconds=2.0)
+    with (
+        reader.loader(global_batch=5, workers=1) as loader,
+        pytest.raises(LoaderTimeoutError, match=r"worker 0 \(pid \d+\) has been decoding for"),
+    ):
+        all_of(loader)
+    assert held().workers == ()
+
+
+def test_it_is_said_while_it_is_waited_for(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.reading.loader.conveyor.TELL_SECONDS", 0.0)
+    with made(folder, Numbers(pause_seconds=1.3)).loader(global_batch=TOTAL, workers=1) as loader:
+        next(iter(loader))
+    assert "waiting for a batch" in caplog.text
+    assert "worker 0" in caplog.text
+
+
+def test_a_stopped_worker_is_no_hang_either(folder: Path) -> None:
+    with made(folder, timeout_seconds=1.0).loader(global_batch=5, workers=1) as loader:
+        next(iter(loader))
+        os.kill(crew_pids(loader)[0], signal.SIGSTOP)
+        with pytest.raises(LoaderTimeoutError, match="waited 1 s"):
+            for _ in range(10):
+                all_of(loader)
+    assert held().workers == ()
+
+
+def test_a_collator_that_cannot_travel_is_refused_at_once(folder: Path) -> None:
+    class Local(Numbers):
+        pass
+
+    reader = made(folder, Local())
+    before = held()
+    with pytest.raises(UsageError, match="define it in a module, or use workers=0"):
+        reader.loader(global_batch=5, workers=1)
+    assert held() == before
+
+
+def test_an_index_that_went_is_said_by_the_worker(folder: Path) -> None:
+    reader = made(folder)
+    (reader.corpora[0].index.folder / "samples.arrow").unlink()
+    with (
+        reader.loader(global_batch=5, workers=1) as loader,
+        pytest.raises(LoaderWorkerError, match=r"samples\.arrow"),
+    ):
+        next(iter(loader))
