@@ -183,7 +183,7 @@ class MediaCache:
         if total_bytes > self.max_bytes:
             raise TooLargeError(
                 f"a file of {total_bytes:,} bytes does not fit into a media cache of {self.max_bytes:,}; "
-                "raise cache_max_bytes"
+                "raise fetch.cache_max_bytes"
             )
         with self._locked() as lock:
             now, added = time.time(), total_bytes - os.fstat(descriptor).st_size
