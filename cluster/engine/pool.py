@@ -16,6 +16,9 @@ _SUSPECT_SHARE = 20
 """A suspect waits until nothing else does or will, but no longer than this many of its own deadlines, nor
 sooner after another: so retries of items that hang cost the others 5 % of the time at most, and are not put
 off for ever."""
+_DEATH_WAIT_SECONDS = 600.0
+"""No longer than this where its worker died: it may be the node that went, and behind a deadline of hours (of
+a transfer, of a shard) the innocent would wait for days in a run that always has more to do."""
 
 
 class Pool:
@@ -102,7 +105,8 @@ class Pool:
         self.peak_queued_bytes = max(self.peak_queued_bytes, self.queued_bytes)
 
     def _suspect_wait_seconds(self, task: Task) -> float:
-        return _SUSPECT_SHARE * self.spec.deadline.seconds(task.seconds)
+        wait = _SUSPECT_SHARE * self.spec.deadline.seconds(task.seconds)
+        return wait if task.was_late else min(wait, _DEATH_WAIT_SECONDS)
 
     def promise(self) -> int | None:
         """Room in the *next* queue for one result: the bytes set aside, or None where there is no room.

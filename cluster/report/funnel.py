@@ -42,7 +42,7 @@ def funnel(seconds_by_fate: Mapping[str, float]) -> list[Step]:
     for reason in (*_AFTER, *unknown):
         lost = seconds_by_fate.get(reason, 0.0)
         if lost > 0:
-            left -= lost
+            left = max(0.0, left - lost)  # nothing is left, and not a hair less
             name = _AFTER.get(reason, f"not {reason}")
             steps.append(
                 Step(name=name, seconds=left, share=left / total if total else 0.0, lost=lost, reason=reason)
@@ -64,6 +64,7 @@ def funnel_lines(seconds_by_fate: Mapping[str, float], *, width: int = 28) -> li
 
 def clock(seconds: float) -> str:
     """1:02:03.4 for people."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{tenths // 10:02d}.{tenths % 10}"
+    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"

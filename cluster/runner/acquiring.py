@@ -55,7 +55,8 @@ class Acquisition:
         self._nothing_before = self._full_until = self._no_room_until = 0.0
         self._fulls = 0
         """Videos in a row that found no room."""
-        self._is_over = False
+        self._is_over = self._is_held_back = False
+        """Held back: the latest claim was for local films alone, as there was no room for others."""
         self._said = ""
 
     @property
@@ -65,17 +66,9 @@ class Acquisition:
 
     def claim(self, limit: int) -> list[Job]:
         now = self._clock()
-        if self._is_over:
+        self._is_held_back = not self._is_over and self._must_pause(now)
+        if self._is_over or self._is_held_back:
             return self._catalog.claim(self._run_id, limit=limit, only_local=True)
-        if now < self._full_until:
-            return []
-        if self._is_full():
-            self._full_until = now + 1.0
-            self._is_over = not self._is_room_coming()
-            return []
-        if not self._has_room():
-            self._full_until = now + 1.0
-            return []
         # Where the cache was full, one after the other finds out whether it still is.
         limit = 1 if self._fulls else limit
         may = self._at_once - len(self._asking) if now >= self._nothing_before else 0
@@ -90,11 +83,25 @@ class Acquisition:
             self._nothing_before = min([now + ASK_SECONDS, *(max(at, now + 0.1) for at in times)])
         return jobs
 
+    def _must_pause(self, now: float) -> bool:
+        """Whether there is no room for what would be fetched now."""
+        if now < self._full_until:
+            return True
+        if self._is_full():
+            self._full_until = now + 1.0
+            self._is_over = not self._is_room_coming()
+            return True
+        if not self._has_room():
+            self._full_until = now + 1.0
+            return True
+        return False
+
     def is_worth_waiting(self) -> bool:
         """Whether a run that has nothing else to do gets something from a platform if it stays."""
         if self._is_over:
             return False
-        if self._clock() < max(self._full_until, self._no_room_until):
+        # What the latest claim was, and not what the clock says by now: the catalog was asked in between.
+        if self._is_held_back or self._clock() < max(self._full_until, self._no_room_until):
             return True
         due, put_off = self._next_times() if self._identities else (None, None)
         if due is None and put_off is None:

@@ -113,10 +113,9 @@ class Database:
         reason = str(error.orig) if isinstance(error, DBAPIError) and error.orig is not None else str(error)
         for secret in self._secrets:
             reason = reason.replace(secret, "***")
-        return CatalogError(
-            f"the catalog {self.name} refused: {one_line(reason, 300)}; "
-            "check that it is up, reachable and writable"
-        )
+        is_full = any(word in reason.lower() for word in ("disk is full", "no space left"))
+        cure = "free some space" if is_full else "check that it is up, reachable and writable"
+        return CatalogError(f"the catalog {self.name} refused: {one_line(reason, 300)}; {cure}")
 
     def _create(self, url: URL) -> Engine:
         if url.get_backend_name() == "sqlite":

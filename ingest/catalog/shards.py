@@ -23,7 +23,8 @@ def commit(
 ) -> None:
     """The shard and its segments, or LeaseLostError and nothing. The same commit again is a no-op."""
     keys_by_video = by_video(records)
-    runs.require_alive(connection, now, run_id, [record.key for record in records])
+    # Before the lease: whoever is told that it is lost deletes the tar, and this one is committed, even if
+    # the run was taken over while the answer was on its way.
     known = connection.execute(_ALL.where(shards.c.name == shard.name)).one_or_none()
     if known is not None:
         if (known.run_id, known.sha256) == (run_id, shard.sha256):
@@ -32,6 +33,7 @@ def commit(
             f"shard {shard.name} is committed already, by run {known.run_id} with other content; "
             "give every shard a name of its own"
         )
+    runs.require_alive(connection, now, run_id, [record.key for record in records])
     before = ended(connection, records)
     lost = {f"{key}-{start_ms:09d}" for (key, start_ms), (state, _) in before.items() if state == DONE}
     for video_key in runs.not_held(connection, run_id, keys_by_video):

@@ -49,7 +49,7 @@ def check_public(address: str, host: str) -> None:
     if not is_public(address):
         shown = host if host == address else f"{host} ({address})"
         raise PrivateAddressError(
-            f"{shown}: this is no public address; set allow_private_addresses if it is your own server"
+            f"{shown}: this is no public address; set fetch.allow_private_addresses if it is your own server"
         )
 
 

@@ -73,9 +73,9 @@ class MediaCache:
             descriptor = self._lock_existing(final)
             while descriptor is None:
                 descriptor = self._write(final, download)
+        try:
             if wanted_by:
                 wanted.mark(final, wanted_by)
-        try:
             yield final
         finally:
             os.close(descriptor)
@@ -121,9 +121,9 @@ class MediaCache:
             if time.time() - _newest(work) > WORK_KEPT_SECONDS:
                 removed += self._remove_work(work)
         for note in (*self.folder.glob("*.about"), *self.folder.glob("*.wanted")):
-            # Written before its file is: the .part tells that it is about to be there.
+            # Written before its file is. The .part is looked for first: it may be renamed between two looks.
             final = note.with_suffix("")
-            if not final.exists() and not final.with_name(final.name + ".part").exists():
+            if not final.with_name(final.name + ".part").exists() and not final.exists():
                 note.unlink(missing_ok=True)
         return removed
 
@@ -183,7 +183,7 @@ class MediaCache:
         if total_bytes > self.max_bytes:
             raise TooLargeError(
                 f"a file of {total_bytes:,} bytes does not fit into a media cache of {self.max_bytes:,}; "
-                "raise cache_max_bytes"
+                "raise fetch.cache_max_bytes"
             )
         with self._locked() as lock:
             now, added = time.time(), total_bytes - os.fstat(descriptor).st_size

@@ -142,7 +142,9 @@ class HttpDownloader:
 
     def _check_size(self, size: int, name: str) -> None:
         if self.max_bytes is not None and size > self.max_bytes:
-            raise TooLargeError(f"{name}: more than the {self.max_bytes:,} bytes allowed; raise max_bytes")
+            raise TooLargeError(
+                f"{name}: more than the {self.max_bytes:,} bytes allowed; raise fetch.max_bytes"
+            )
 
     @contextmanager
     def _open(self, url: str, position: int, progress: Progress, proxy: str) -> Iterator[httpx.Response]:

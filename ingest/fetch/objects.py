@@ -54,7 +54,9 @@ def _copy(uri: str, slot: Slot, max_bytes: int | None) -> None:
     if not before.is_file:
         raise NotAFileError(f"{name}: this is a prefix; give an object, or add the prefix with a slash")
     if max_bytes is not None and before.size > max_bytes:
-        raise TooLargeError(f"{name}: {before.size:,} bytes, {max_bytes:,} are allowed; raise max_bytes")
+        raise TooLargeError(
+            f"{name}: {before.size:,} bytes, {max_bytes:,} are allowed; raise fetch.max_bytes"
+        )
     slot.restart()
     slot.reserve(before.size)
     with translated(f"fetching {name}"), filesystem.open_input_file(path) as file:

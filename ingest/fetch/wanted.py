@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ingest.storage.trouble import translated
+
 SUFFIX = ".wanted"
 LASTS_SECONDS = 24 * 3600.0
 
@@ -24,7 +26,8 @@ def marker(path: Path) -> Path:
 
 
 def mark(path: Path, key: str) -> None:
-    marker(path).write_text(key, encoding="utf-8")
+    with translated(f"caching in {path.parent}"):
+        marker(path).write_text(key, encoding="utf-8")
 
 
 def renew(path: Path) -> None:
@@ -40,11 +43,13 @@ def is_wanted(path: Path) -> bool:
 
 
 def sizes(folder: Path) -> list[int]:
-    """Bytes of each media file that is marked."""
+    """Bytes of each media file that is wanted."""
     found = []
-    for path in folder.glob(f"*{SUFFIX}"):
+    for note in folder.glob(f"*{SUFFIX}"):
+        path = note.with_suffix("")
         with suppress(FileNotFoundError):
-            found.append(path.with_suffix("").stat().st_size)
+            if is_wanted(path):
+                found.append(path.stat().st_size)
     return found
 
 

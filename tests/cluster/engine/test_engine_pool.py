@@ -1,6 +1,7 @@
 """The choice of what to run next, and where: no Ray, no processes."""
 
 import math
+import time
 from collections import Counter
 
 import pytest
@@ -234,6 +235,18 @@ def test_suspects_that_were_late_come_after_those_that_died() -> None:
         order.append(chosen[0].key)
         end(made, workers[0])
     assert order == ["dead", "deader", "late", "later"]
+
+
+def test_behind_a_deadline_of_hours_a_death_does_not_wait_for_days() -> None:
+    made, _ = a_pool(workers=1, deadline=6 * 3600.0)
+    waits = {}
+    for name in ("dead", "late"):
+        suspect = task(name)
+        suspect.was_late = name == "late"
+        before = time.monotonic()
+        made.push_suspect(suspect)
+        waits[name] = suspect.run_alone_by - before
+    assert waits["dead"] < 3600 < 5 * 24 * 3600 <= waits["late"]
 
 
 def test_a_suspect_waits_for_those_that_run_as_they_may_come_back() -> None:

@@ -25,9 +25,15 @@ def test_what_each_step_takes_adds_up_to_the_whole(fates: dict[str, float]) -> N
     total = sum(fates.values())
     assert steps[0].seconds == pytest.approx(total)
     assert sum(step.lost for step in steps) + fates.get(KEPT, 0.0) == pytest.approx(total)
+    assert all(step.seconds >= 0.0 for step in steps)
     assert all(a.seconds >= b.seconds - 1e-6 for a, b in pairwise(steps))
     assert {step.reason for step in steps if step.lost} == set(fates) - {KEPT}
     assert len(funnel_lines(fates)) == len(steps)
+
+
+def test_where_all_is_lost_nothing_is_left_and_not_less() -> None:
+    lines = funnel_lines({"no_audio": 28.8, "no_speech": 8.12, "no_face": 0.3})
+    assert lines[-2].split()[3:5] == ["0:00.0", "0.0%"]
 
 
 def test_nothing_probed_is_no_error() -> None:

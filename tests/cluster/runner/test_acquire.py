@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,32 @@ def test_fetching_pauses_at_the_byte_budget_and_goes_on_when_there_is_room(start
     assert run.next() == []
     run.observer.exhausted(one.key, 0)
     assert len(jobs_of(run.next())) == 1
+
+
+def test_without_room_in_the_cache_films_that_lie_here_go_on(
+    start: Callable[..., Run], catalog: Catalog
+) -> None:
+    room = [False]
+    run = start(A, at_once=1, has_room=lambda: room[0])
+    assert run.next() == []
+    catalog.add([ref("film")])
+    assert [job.key for job in jobs_of(run.next())] == ["folder-film"]
+    room[0] = True
+    assert [job.video.source for job in jobs_of(run.next())] == ["youtube"]
+
+
+def test_a_run_does_not_end_while_it_waits_for_room_however_long_the_catalog_takes(
+    start: Callable[..., Run], catalog: Catalog, clock: Clock
+) -> None:
+    catalog.add([replace(ref("film", uri="https://example.org/film.mp4"), source="http")])
+    room = [False]
+    run = start(has_room=lambda: room[0])
+    assert run.acquisition.claim(8) == []
+    clock.sleep(300.0)
+    assert run.acquisition.is_worth_waiting()
+    room[0] = True
+    assert [job.video.source for job in run.acquisition.claim(8)] == ["http"]
+    assert not run.acquisition.is_worth_waiting()
 
 
 def test_kept_media_over_the_budget_ends_the_run_and_says_so(start: Callable[..., Run]) -> None:

@@ -90,6 +90,25 @@ def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
         assert stranger.exists(), "another catalog's"
 
 
+def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=Clock()) as catalog:
+        catalog.add(tubes(3))
+        run_id = begin(catalog)
+        jobs = ask(catalog, run_id, [FREE])
+        fetch = Fetch(cache_dir=str(tmp_path / "cache"), cache_max_bytes=10)
+        kept = FetchedMedia(catalog, run_id, fetch, "until_done")
+        rooms = []
+        for job in jobs[:2]:
+            uri = job.video.uri
+            with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as path:
+                rooms.append(kept.has_room())
+                kept.came(media_with(job, path))
+            rooms.append(kept.has_room())
+        assert rooms == [True, True, False, False]  # before and after each came
+        os.utime(wanted.marker(path), (0, 0))
+        assert kept.has_room(), "what nobody wants any more makes room"
+
+
 def media_with(job: Job, path: Path) -> MediaFile:
     return replace(media_of(job), path=str(path))
 

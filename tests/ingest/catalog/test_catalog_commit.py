@@ -104,6 +104,21 @@ def test_a_segment_is_never_committed_twice(catalog: Catalog) -> None:
     assert catalog.status().segments["done"] == 3
 
 
+def test_a_commit_whose_answer_was_lost_stands_though_the_run_was_taken_over(
+    catalog: Catalog, clock: Clock
+) -> None:
+    run_id = holding(catalog, "a")
+    segments = [segment("a", 0, samples=2, fate="kept")]
+    catalog.commit_shard(run_id, shard("s1", run_id), segments)
+    clock.sleep(LEASE_SECONDS + 1)
+    heir = begin(catalog)
+    assert [job.done_starts_ms for job in catalog.claim(heir, limit=1)] == [{0}]
+    catalog.commit_shard(run_id, shard("s1", run_id), segments)  # else the tar is deleted, and its row stays
+    assert (catalog.shard_names(), catalog.status().samples) == ({"s1"}, 2)
+    with pytest.raises(LeaseLostError):
+        catalog.commit_shard(run_id, shard("s2", run_id), [segment("a", 60)])
+
+
 def test_only_the_segments_of_lost_videos_are_named(catalog: Catalog) -> None:
     run_id = holding(catalog, "a", "b")
     catalog.record_video_failure(run_id, video_failure("b"))

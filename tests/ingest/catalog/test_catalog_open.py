@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from ingest.catalog import Catalog
+from ingest.catalog.database import Database
 from ingest.errors import CatalogError
 from tests.ingest.catalog.makers import ref
 from tests.postgres import PASSWORD
@@ -115,6 +117,19 @@ def test_a_missing_psycopg_names_the_extra(tmp_path: Path) -> None:
         check=False,
     )
     assert "pip install 'mien[postgres]'" in done.stderr.splitlines()[-1]
+
+
+def test_a_full_disk_is_told_with_its_cure(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/catalog.db")
+    database.prepare()
+
+    def fill(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own words for no room
+        connection.exec_driver_sql("CREATE TABLE more (text)")
+
+    with pytest.raises(CatalogError, match="database or disk is full; free some space"):
+        database.write(fill)
+    database.close()
 
 
 def test_sqlite_is_in_wal_mode_and_its_folder_is_made(tmp_path: Path) -> None:

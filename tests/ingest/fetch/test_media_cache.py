@@ -99,6 +99,7 @@ def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
         age(path, 1e6)
         age_wholly(wanted.marker(path), wanted.LASTS_SECONDS + 1)
     wanted.renew(a)
+    assert wanted.sizes(cache.folder) == [100 * KB], "of the others the room is to be had"
     fill(cache, "d")
     assert a.exists()
     assert b.exists() != c.exists()
@@ -107,6 +108,17 @@ def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
 def age_wholly(path: Path, seconds: float) -> None:
     moment = time.time() - seconds
     os.utime(path, (moment, moment))
+
+
+def test_a_marker_that_cannot_be_written_holds_no_file(tmp_path: Path) -> None:
+    cache = small(tmp_path)
+    marker = wanted.marker(fill(cache, "a"))
+    marker.mkdir()
+    with pytest.raises(StorageError, match="caching in"):
+        want(cache, "a")
+    marker.rmdir()
+    assert cache.release(cache.path_of("a"))
+    assert not cache.path_of("a").exists()
 
 
 def test_a_marker_without_its_file_is_swept(tmp_path: Path) -> None:
