@@ -17,6 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+# Before there is a process group: its functions have the group of their import for a default, an optimizer
+# imports them sooner or later, and a group that is held so outlives destroy_process_group. Its threads then
+# meet the interpreter's end, and abort the process now and then (seen with torch 2.13).
+import torch.distributed.nn.functional
 from torch import Tensor, distributed
 
 from ingest.errors import UsageError
@@ -55,7 +60,8 @@ class ExactSum:
 
 @contextmanager
 def in_group() -> Iterator[int]:
-    """The process group that torchrun tells of, or none where there is no torchrun. Gives the rank."""
+    """The process group that torchrun tells of, or none where there is no torchrun. Gives the rank. At its
+    end the group's threads are gone."""
     if "RANK" not in os.environ:
         yield 0
         return

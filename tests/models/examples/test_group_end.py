@@ -1,0 +1,49 @@
+"""A process group ends with its threads: one that outlives Python's own end aborts the process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
+pytestmark = pytest.mark.slow
+
+PROGRAM = """
+from pathlib import Path
+import torch
+from models.examples.exact import ExactSum, in_group
+
+def gloo():
+    return sum("gloo" in (task / "comm").read_text() for task in Path("/proc/self/task").iterdir())
+
+with in_group():
+    weights = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    torch.optim.Adam([weights])
+    total = ExactSum(3, terms=1)
+    total.add(torch.ones(3, dtype=torch.float64))
+    total.over_ranks(1)
+    print(gloo() > 0)
+print(gloo())
+"""
+
+
+def test_no_thread_of_the_group_is_left() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, **alone, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True\n0\n"
