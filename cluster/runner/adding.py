@@ -11,7 +11,7 @@ from cluster.config import Settings
 from cluster.runner.searching import lister_of
 from ingest.catalog import AddResult, Catalog
 from ingest.media import VideoRef
-from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand, local_path
+from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand, local_path, make_sources
 from ingest.sources.youtube import YouTubeSource
 
 BATCH = 5000
@@ -43,15 +43,16 @@ def add(
         tally.left_out["in mien's own store"] += 1
         return False
 
-    refs: Iterator[VideoRef] = (
-        ref
-        for argument in arguments
-        for ref in expand(argument, tally=tally, extensions=extensions, column=column)
-        if is_foreign(ref)
-    )
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         # Channels and playlists, those within lists too, are asked for as the configured identities.
-        SOURCES["youtube"] = YouTubeSource(lister_of(settings, catalog, say))
+        youtube = YouTubeSource(lister_of(settings, catalog, say))
+        sources = make_sources(column=column, youtube=youtube)
+        refs: Iterator[VideoRef] = (
+            ref
+            for argument in arguments
+            for ref in expand(argument, tally=tally, extensions=extensions, sources=sources)
+            if is_foreign(ref)
+        )
         while batch := list(islice(refs, BATCH)):
             part = catalog.add(batch)
             result.new.extend(part.new)

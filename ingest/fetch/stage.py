@@ -165,7 +165,7 @@ class Fetch:
         """The path of `media` on this node, kept from eviction while the block lasts.
 
         Fetched again where it was evicted, or where another node fetched it: from the copy that is kept, if
-        there is one. Only bytes of the same sha256 ever get a name in the cache.
+        there is one.
 
         Raises:
             ChangedFileError: what is there now is another file.

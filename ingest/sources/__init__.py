@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Protocol
 
 from ingest.errors import UsageError
@@ -29,6 +30,7 @@ __all__ = [
     "Tally",
     "expand",
     "local_path",
+    "make_sources",
     "path_uri",
 ]
 
@@ -46,31 +48,42 @@ class Source(Protocol):
         ...
 
 
-def _entry(folder: str, entry: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+def _entry(
+    sources: Mapping[str, Source], folder: str, entry: str, tally: Tally, extensions: frozenset[str]
+) -> Iterator[VideoRef]:
     """The videos of one line of a list that lies in `folder`. A list names no lists and no corpora."""
-    for name, source in SOURCES.items():
+    for name, source in sources.items():
         if name not in _NOT_IN_LISTS and name != "file" and source.accepts(entry):
             return source.expand(entry, tally, extensions)
     path = entry if "://" in entry else os.path.join(folder, entry)  # noqa: PTH118
-    if "\0" in entry or not SOURCES["file"].accepts(path):
+    if "\0" in entry or not sources["file"].accepts(path):
         raise UsageError(f"{redact(entry)}: no source takes this; give a path or an http(s) URL")
-    if any(SOURCES[name].accepts(path) for name in ("table", "list")):
+    if any(sources[name].accepts(path) for name in ("table", "list")):
         raise UsageError(f"{entry}: a list within a list; add it by itself")
-    return SOURCES["file"].expand(path, tally, extensions)
+    return sources["file"].expand(path, tally, extensions)
 
 
-# Asked in this order; the first that accepts an argument has it. The key is `VideoRef.source`, but for lists,
-# whose entries are of the source that takes them.
-SOURCES: dict[str, Source] = {
-    **{name: CorpusSource(corpus) for name, corpus in CORPORA.items()},
-    "table": TableSource(_entry),
-    "list": ListSource(_entry),
-    "youtube": YouTubeSource(),
-    "http": HttpSource(),
-    "object": ObjectSource(),
-    "file": FileSource(),
-}
+def make_sources(*, column: str = "", youtube: YouTubeSource | None = None) -> dict[str, Source]:
+    """The registry. `column` names a table's column of paths or URLs; `youtube` is asked for its lists,
+    those that files name as well."""
+    made: dict[str, Source] = {}
+    entry = partial(_entry, made)
+    # Asked in this order; the first that accepts an argument has it. The key is `VideoRef.source`, but for
+    # lists, whose entries are of the source that takes them.
+    made |= {
+        **{name: CorpusSource(corpus) for name, corpus in CORPORA.items()},
+        "table": TableSource(entry, column),
+        "list": ListSource(entry),
+        "youtube": youtube or YouTubeSource(),
+        "http": HttpSource(),
+        "object": ObjectSource(),
+        "file": FileSource(),
+    }
+    return made
+
+
 _NOT_IN_LISTS = frozenset({*CORPORA, "table", "list"})
+SOURCES = make_sources()
 
 
 def expand(
@@ -78,11 +91,9 @@ def expand(
     *,
     tally: Tally | None = None,
     extensions: frozenset[str] = MEDIA_EXTENSIONS,
-    column: str = "",
+    sources: Mapping[str, Source] = SOURCES,
 ) -> Iterator[VideoRef]:
     """The videos that `argument` (a file, a folder, a URL, a corpus, a list…) stands for.
-
-    `column` names a table's column of paths or URLs.
 
     What was left out on purpose, and what could not be listed, is in `tally` afterwards. Without a tally the
     first listing error is raised, after everything that could be listed was yielded.
@@ -92,7 +103,6 @@ def expand(
         MienError: without a tally, what a folder or a bucket answered that could not be listed.
     """
     kept = Tally() if tally is None else tally
-    sources = {**SOURCES, "table": TableSource(_entry, column)} if column else SOURCES
     for source in sources.values():
         if source.accepts(argument):
             yield from source.expand(argument, kept, extensions)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import MissingFileError, UsageError
 from ingest.media import VideoRef
-from ingest.sources import Tally, expand, local_path
+from ingest.sources import Tally, expand, local_path, make_sources
 from ingest.sources.rows import Row, read_csv
 
 
@@ -23,7 +23,7 @@ def made(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def refs(path: Path, tally: Tally | None = None, column: str = "") -> list[VideoRef]:
-    return list(expand(str(path), tally=tally, column=column))
+    return list(expand(str(path), tally=tally, sources=make_sources(column=column)))
 
 
 def parquet(path: Path, columns: dict[str, object]) -> Path:
