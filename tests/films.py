@@ -229,8 +229,8 @@ def _video_packets(
 
     def ticks(count: int) -> int:
         if count < 0:  # decoding of B-frames begins before presentation
-            return round((times[0] + count / _FPS) * _CLOCK)
-        return round(times[min(count, len(times) - 1)] * _CLOCK)
+            return round(float(times[0] + count / _FPS) * _CLOCK)
+        return round(float(times[min(count, len(times) - 1)]) * _CLOCK)
 
     def timed(packets: list[Any]) -> Iterator[Any]:
         for packet in packets:

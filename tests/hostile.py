@@ -229,13 +229,14 @@ def _recipes() -> Iterator[Recipe]:
     yield one("fragmented mp4 cut", "fragments.mp4", TRUNCATED, _truncated(60, options=FRAGMENTS))
     mpeg = {"video": "mpeg2video", "audio": "mp2"}
     vp8 = {"video": "libvpx", "audio": "libopus"}
-    for format, codecs in {
+    cut_and_whole: dict[str, dict[str, Any]] = {
         "matroska": {}, "webm": vp8, "mpegts": {}, "mpeg": mpeg, "flv": {"hz": 44_100},
         "avi": {"video": "mpeg4", "audio": "mp2"}, "ogg": {"video": None, "audio": "libopus"},
         "wav": {"video": None, "audio": "pcm_s16le"}, "mov": {}, "asf": {"video": "mpeg4", "audio": "mp2"},
         "flac": {"video": None, "audio": "flac", "seconds": 8.0},
         "mp3": {"video": None, "audio": "libmp3lame"},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for format, codecs in cut_and_whole.items():
         long = {"frames": 150, "seconds": 6.0, **codecs}
         yield one(f"{format} cut", f"cut.{format}", TRUNCATED, _truncated(55.5, format=format, **long))
         yield one(f"{format} whole", f"whole.{format}", OK, _film(format=format, **codecs))

@@ -70,8 +70,8 @@ def postgres_server() -> Iterator[Server]:
         if account is not None:
             for path in (folder, password):
                 shutil.chown(path, account)
-        create = [programs / "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={password}"]
-        create += ["-E", "UTF8", "--locale=C", "--no-sync"]
+        create: list[str | Path] = [programs / "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256"]
+        create += [f"--pwfile={password}", "-E", "UTF8", "--locale=C", "--no-sync"]
         subprocess.run(
             create, user=account, check=True, cwd=folder, capture_output=True, timeout=START_SECONDS
         )

@@ -77,7 +77,8 @@ def _alone(film: Path) -> dict[str, Any]:
     told = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise SystemExit("the kernels failed; see above")
-    return _mean([json.loads(output.splitlines()[-1]) for output in told])
+    mean: dict[str, Any] = _mean([json.loads(output.splitlines()[-1]) for output in told])
+    return mean
 
 
 def _mean(several: list[Any]) -> Any:

@@ -21,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from ingest.ffmpeg import find_ffmpeg
 from pipelines.data import SOUND_HZ
@@ -93,7 +94,7 @@ def embed(fed: Fed) -> Kernel:
 
     path = locate("arcface_w600k_mbf")
     model = ArcFaceONNX(str(path), session=open_session(path, "cpu", 1))
-    images = [cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR) for crop in fed.crops]
+    images = [_picture(crop) for crop in fed.crops]
     faces = [np.ascontiguousarray(image[ARCFACE]) for image in images]
     batches = [
         [faces[at % len(faces)] for at in range(7 * n, 7 * n + k)] for n, k in enumerate(fed.embeddings)
@@ -154,14 +155,19 @@ def whisper(fed: Fed, *, beam_size: int, told: bool) -> Kernel:
     return run
 
 
+def _picture(crop: bytes) -> npt.NDArray[np.uint8]:
+    """BGR (128, 128, 3) of a crop's JPEG."""
+    picture = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return np.asarray(picture, np.uint8)
+
+
 def jpeg(fed: Fed) -> Kernel:
     import simplejpeg
 
     planes = []
     for crop in fed.crops:
-        yuv = cv2.cvtColor(
-            cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2YUV_I420
-        )
+        yuv = cv2.cvtColor(_picture(crop), cv2.COLOR_BGR2YUV_I420)
         flat = yuv.reshape(-1)
         planes.append((flat[:16384].reshape(128, 128), *flat[16384:].reshape(2, 64, 64)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import resource
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,8 @@ class Fed:
     flacs: list[bytes] = field(default_factory=list)
     speech_seconds: float = 0.0
     face_seconds: float = 0.0
-    stage_seconds: Counter[str] = field(default_factory=Counter)
-    setup_seconds: Counter[str] = field(default_factory=Counter)
+    stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    setup_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     total_seconds: float = 0.0
 
 
@@ -116,7 +116,7 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
     return fed
 
 
-def _clocked(method: Any, clock: Counter[str], name: str, saw: Callable[[Any], None] | None) -> Any:
+def _clocked(method: Any, clock: dict[str, float], name: str, saw: Callable[[Any], None] | None) -> Any:
     def outputs(made: Any) -> Iterator[Any]:
         iterator = iter(made)
         while True:

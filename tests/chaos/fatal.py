@@ -110,7 +110,7 @@ def main() -> None:
     for module in (runner, writing):
         module.open_store = lambda uri: FatalStore(Path(uri))  # type: ignore[attr-defined]
     runner.Catalog = FatalCatalog  # type: ignore[attr-defined]
-    writing.TarWriter = FatalTar  # type: ignore[misc]
+    writing.TarWriter = FatalTar  # type: ignore[attr-defined]
     try:
         runner.run(settings_in(Path(sys.argv[4]), *sys.argv[5:]), local=True)
     except MienError as error:

@@ -1,4 +1,5 @@
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_which_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_key_names_the_nearest(elsewhere: Path, key: str, near: str) -> None:
     section, _, name = key.partition(".")
     (elsewhere / "bad.toml").write_text(f"[{section}]\n{name} = 1\n")
-    ways = [
+    ways: list[Callable[[], object]] = [
         lambda: load(flags=[f"{key}=1"], environment={}),
         lambda: load(environment={f"MIEN_{section}__{name}".upper(): "1"}),
         lambda: load(file=Path("bad.toml"), environment={}),

@@ -135,7 +135,7 @@ def test_words_are_heard_right(ran: Ran, record_property: Callable[[str, object]
 
 def sentence(name: str) -> list[str]:
     """The words that a clip of the GRID corpus (Cooke et al. 2006) is named after."""
-    command, colour, preposition, letter, digit, adverb = Path(name).stem.removeprefix("grid_")
+    command, colour, preposition, letter, digit, adverb = list(Path(name).stem.removeprefix("grid_"))
     return [
         COMMANDS[command],
         COLOURS[colour],

@@ -136,7 +136,7 @@ def test_a_folder_gives_its_sounds_only_where_speech_is_all_that_is_wanted(tmp_p
     films.mkdir()
     for name in ("film.mp4", "a.wav", "b.FLAC", "c.mp3", "d.opus", "notes.txt"):
         (films / name).touch()
-    taken = {}
+    taken: dict[str, tuple[int, dict[str, int]]] = {}
     for flag in (SPEECH, FACES, 'clip.require=["speech","face"]'):
         store = tmp_path / str(len(taken))
         result, tally = add(settings_in(store, flag), [str(films)])

@@ -34,7 +34,7 @@ def face_picture() -> npt.NDArray[np.uint8]:
     with av.open(str(demo_clip("talks.mp4"))) as film:
         for frame in film.decode(video=0):
             if frame.time is not None and frame.time > 4.0:
-                picture: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 # Not the brightest, so that a flash stands out.
                 return np.ascontiguousarray((picture[60:420, 246:606] * 0.55).astype(np.uint8))
     raise AssertionError("the film that talks is shorter than 4 s")

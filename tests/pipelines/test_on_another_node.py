@@ -28,7 +28,7 @@ from tests.clips import demo_clip, needs_weights
 from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer, Reply
 
-SHORT = {"min_seconds": 5.0, "target_seconds": 6.0, "max_seconds": 8.0}
+SHORT: dict[str, Any] = {"min_seconds": 5.0, "target_seconds": 6.0, "max_seconds": 8.0}
 
 
 class Node:

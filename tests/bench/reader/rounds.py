@@ -25,11 +25,12 @@ class Found:
     error: str = ""
 
     def median(self, what: str) -> float:
-        return median(told[what] for told in self.rounds)
+        middle: float = median(told[what] for told in self.rounds)
+        return middle
 
     def spread(self, what: str) -> float:
         """(largest - smallest) / median"""
-        values = [told[what] for told in self.rounds]
+        values: list[float] = [told[what] for told in self.rounds]
         return (max(values) - min(values)) / self.median(what)
 
 

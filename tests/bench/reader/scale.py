@@ -15,11 +15,13 @@ import json
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 from pipelines.data import Sample
 from pipelines.shards.index import IndexRow, encode_index
+from pipelines.shards.tar import Place
 from tests.bench.reader.rounds import ROOT
 from tests.bench.report import Table, mb
 
@@ -110,9 +112,10 @@ def _make_indexes(folder: Path, count: int) -> None:
     from tests.bench.reader.samples import one_sample
 
     made = one_sample(_FRAMES)
-    places, at = {}, 512
+    places: dict[str, Place] = {}
+    at = 512
     for member, data in made.members.items():
-        places[member] = (at, len(data))
+        places[member] = Place(offset=at, size=len(data), crc32=zlib.crc32(bytes(len(data))))
         at += -(-len(data) // 512) * 512 + 512
     for shard in range(-(-count // _PER_SHARD)):
         numbers = range(shard * _PER_SHARD, min(count, (shard + 1) * _PER_SHARD))
@@ -120,7 +123,10 @@ def _make_indexes(folder: Path, count: int) -> None:
             IndexRow(
                 key=_renamed(made, number).key,
                 row=made.row | {"face_size_pixels": float(number % 200)},
-                places={member: (offset + turn * at, size) for member, (offset, size) in places.items()},
+                places={
+                    member: dataclasses.replace(place, offset=place.offset + turn * at)
+                    for member, place in places.items()
+                },
             )
             for turn, number in enumerate(numbers)
         ]

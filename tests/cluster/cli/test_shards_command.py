@@ -125,7 +125,9 @@ class TestExport:
         assert sorted(path.stem for path in out.glob("*.wav")) == sorted(english)
         for key in english:
             sound, _ = soundfile.read(out / f"{key}.wav", dtype="int16")
-            assert np.array_equal(sound, truth[key].sound)
+            wanted = truth[key].sound
+            assert wanted is not None
+            assert np.array_equal(sound, wanted)
             words = [word["text"] for word in truth[key].meta["words"]]
             assert (out / f"{key}.txt").read_text() == " ".join(words)
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import soundfile
+from av.subtitles.subtitle import AssSubtitle
 
 from tests.asking import ask, damage, refused, says
 from tests.reading import Read
@@ -62,7 +63,7 @@ class TestShow:
         sample = truth[KEY]
         assert sample.sound is not None
         with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
-            parts = [frame for frame in film.decode(audio=0) if frame.pts >= 0]
+            parts = [frame for frame in film.decode(audio=0) if frame.pts is not None and frame.pts >= 0]
         assert parts[0].pts == 0
         heard = np.concatenate([part.to_ndarray()[0] for part in parts])
         wanted = sample.sound[4000:12000] / 32768
@@ -78,9 +79,14 @@ class TestShow:
         with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
             (track,) = film.streams.subtitles
             assert track.codec_context.name == "mov_text"
-            cues = [packet for packet in film.demux(track) if packet.size > 2]
-            starts = [float(packet.pts * packet.time_base) for packet in cues]
-            bold = [re.findall(rb"\{\\b1\}(\w+)", packet.decode()[0].dialogue)[0] for packet in cues]
+            starts, bold = [], []
+            for packet in film.demux(track):
+                if packet.size > 2:
+                    cue = packet.decode()[0]
+                    assert packet.pts is not None
+                    assert isinstance(cue, AssSubtitle)
+                    starts.append(float(packet.pts * packet.time_base))
+                    bold.append(re.findall(rb"\{\\b1\}(\w+)", cue.dialogue)[0])
         assert starts == [pytest.approx(word["start"], abs=0.002) for word in words]
         assert [text.decode() for text in bold] == [word["text"] for word in words]
         srt = (tmp_path / f"{KEY}.srt").read_text()

@@ -200,8 +200,9 @@ class Recorder:
     def exhausted(self, key: str, count: int) -> None:
         self.exhaustions[key] = count
 
-    def reported(self, stage: str, item: Any) -> None:
+    def reported(self, stage: str, item: Any) -> bool | None:
         self.reports.append((stage, item))
+        return None
 
     def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None:
         assert key not in self.failures

@@ -171,7 +171,7 @@ def test_a_lost_payload_is_told_and_the_rest_goes_on() -> None:
         def put(self) -> list[Any]:
             return [ray.put(parcels(1)[0])]
 
-    owner = ray.remote(Owner).options(num_cpus=0).remote()
+    owner: Any = ray.remote(Owner).options(num_cpus=0).remote()
     (orphan,) = ray.get(owner.put.remote())
     ray.kill(owner)
     with pytest.raises(ray.exceptions.ObjectLostError):

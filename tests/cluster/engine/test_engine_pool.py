@@ -3,6 +3,7 @@
 import math
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from ingest.errors import CorruptMediaError, OutOfMemoryError, Policy, StorageEr
 from tests.cluster.engine.stages import Obey, pool
 
 
-def a_pool(workers: int = 2, **more: object) -> tuple[Pool, list[Worker]]:
+def a_pool(workers: int = 2, **more: Any) -> tuple[Pool, list[Worker]]:
     made = Pool(pool(Obey("a"), workers=workers, **more), pickled_stage=b"", before=None, last=True)
     ready = [Worker(spec=made.spec, handle=None, inbox=lambda *_: None, ready=True) for _ in range(workers)]
     for worker in ready:
@@ -160,7 +161,7 @@ def test_errors_survive_the_way_through_their_names() -> None:
     assert type(error_named("Policy", "x")) is UnexpectedError
 
 
-def two_pools(**more: object) -> tuple[Pool, Pool, list[Worker]]:
+def two_pools(**more: Any) -> tuple[Pool, Pool, list[Worker]]:
     """The second with a worker."""
     first = Pool(pool(Obey("a")), pickled_stage=b"", before=None, last=False)
     second = Pool(pool(Obey("b"), **more), pickled_stage=b"", before=first, last=True)

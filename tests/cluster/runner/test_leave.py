@@ -66,8 +66,15 @@ class Person:
         return found
 
 
-def identity(youtube: YouTubeDouble, name: str = "home", **budgets: int) -> Identity:
-    return Identity(name, proxy=youtube.proxy_of(name), **{"videos_per_hour": 0, **budgets})
+def identity(
+    youtube: YouTubeDouble, name: str = "home", *, requests_per_hour: int = 0, videos_per_hour: int = 0
+) -> Identity:
+    return Identity(
+        name,
+        proxy=youtube.proxy_of(name),
+        requests_per_hour=requests_per_hour,
+        videos_per_hour=videos_per_hour,
+    )
 
 
 def most_in_a_window(times: list[float]) -> int:

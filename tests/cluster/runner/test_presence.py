@@ -80,7 +80,7 @@ def test_a_video_whose_results_went_down_is_begun_again_only_when_its_split_is_t
     assert observer.next_inputs(1) == []
     catalog.record_done(own, [SegmentRecord(video_key="folder-a", start_ms=120000, end_ms=180000)])
     observer.exhausted("folder-a", 3)
-    [job] = observer.next_inputs(1) or ()
+    [job] = observer.next_inputs(1) or []
     assert job.done_starts_ms == {120000}
     for start in (0, 60):
         catalog.record_segment_failure(own, segment_failure("a", start))

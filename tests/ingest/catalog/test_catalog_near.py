@@ -25,7 +25,8 @@ def noisy(print_: np.ndarray, share: float, seed: int = 9) -> np.ndarray:
     rng = np.random.default_rng(seed)
     bits = rng.random((print_.size, 32)) < share * 1.5
     bits[rng.random(print_.size) < 1 / 3] = False
-    return print_ ^ (bits * (1 << np.arange(32, dtype=np.uint64))).sum(axis=1).astype(np.uint32)
+    turned: np.ndarray = print_ ^ (bits * (1 << np.arange(32, dtype=np.uint64))).sum(axis=1).astype(np.uint32)
+    return turned
 
 
 def record(catalog: Catalog, name: str, print_: np.ndarray) -> None:

@@ -157,7 +157,7 @@ def test_retry_of_one_class_leaves_the_others(catalog: Catalog, story: str) -> N
     assert catalog.retry(error_class="OutOfMemoryError") == 1
     assert catalog.error_classes() == {"DeadlineExceededError": 1, "FetchError": 1, "GoneError": 1}
     [job, *_] = catalog.claim(begin(catalog), limit=9)
-    assert (job.video.id, job.done_starts_ms) == ("b", {0, 120_000})
+    assert (job.video.id, job.done_starts_ms) == ("b", frozenset({0, 120_000}))
     assert catalog.retry(error_class="NoSuchError") == 0
     assert catalog.retry(error_class="GoneError", key="folder-d") == 0
     assert catalog.retry(key="folder-c") == 1

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,7 +79,11 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(tiny_disk: Path, tmp_path: 
     store.check_writable()
     source = tmp_path / "source"
     source.write_bytes(bytes(1 << 20))
-    for publish in (lambda: store.publish(source, "big"), lambda: store.publish_bytes(bytes(1 << 20), "big")):
+    ways: list[Callable[[], str]] = [
+        lambda: store.publish(source, "big"),
+        lambda: store.publish_bytes(bytes(1 << 20), "big"),
+    ]
+    for publish in ways:
         with pytest.raises(StorageFullError, match="No space left") as raised:
             publish()
         assert raised.value.policy is Policy.STOP

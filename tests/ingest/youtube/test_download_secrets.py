@@ -28,11 +28,9 @@ def cookies(tmp_path: Path) -> Path:
     return path
 
 
-def secretive(youtube: YouTubeDouble, cookies: Path, **fields: object) -> Identity:
+def secretive(youtube: YouTubeDouble, cookies: Path) -> Identity:
     proxy = f"http://me:{PASSWORD}@127.0.0.1:{youtube.port}"
-    return Identity(
-        "me", **{"proxy": proxy, "cookies_file": str(cookies), "po_token": f"web.gvs+{TOKEN}"} | fields
-    )  # type: ignore[arg-type]
+    return Identity("me", proxy=proxy, cookies_file=str(cookies), po_token=f"web.gvs+{TOKEN}")
 
 
 def assert_silent(*texts: str) -> None:

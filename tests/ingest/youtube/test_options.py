@@ -21,8 +21,9 @@ def options(identity: Identity = DIRECT, **passed: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", sorted(REFUSED))
 def test_what_is_dangerous_is_refused_by_name(key: str) -> None:
+    dangerous: dict[str, Any] = {key: "x"}
     with pytest.raises(ConfigError, match=rf"acquire\.ytdlp_options\.{key} is refused") as raised:
-        options(**{key: "x"})
+        options(**dangerous)
     assert "\n" not in str(raised.value)
 
 

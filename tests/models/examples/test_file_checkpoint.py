@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_a_writer_that_dies_leaves_the_one_before(tmp_path: Path) -> None:
     if pid == 0:
 
         class Deadly:
-            def __reduce__(self) -> object:
+            def __reduce__(self) -> NoReturn:
                 os._exit(9)  # in the midst of the file
 
         try:
@@ -49,7 +50,7 @@ def test_a_writer_that_dies_leaves_the_one_before(tmp_path: Path) -> None:
 
 
 class Command:
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch ran",)
 
 

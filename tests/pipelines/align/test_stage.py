@@ -160,14 +160,15 @@ def test_every_second_has_one_fate(
     tail: float,
 ) -> None:
     masks = []
-    for low, length in visible:
+    for first, count in visible:
         mask = np.zeros(rows, bool)
-        mask[low : low + length] = True
+        mask[first : first + count] = True
         masks.append(mask)
     tracks = tuple(track(n, start, mask, motion) for n, mask in enumerate(masks))
     origin = start / ROW_HZ
     end = origin + rows / ROW_HZ
-    speech, now = [], origin
+    speech: list[tuple[float, float]] = []
+    now = origin
     for gap, length in spoken:
         low, high = now + gap, min(end, now + gap + length)
         if low < high:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -103,6 +104,7 @@ def test_a_span_left_in_the_middle_costs_the_next_one_nothing(folder: Path) -> N
     media, whole = film(folder, "mp4", True, True)
     reader = FrameReader(media)
     left = reader.frames(1.0, 5.0)
+    assert isinstance(left, Generator)
     next(left)
     left.close()
     assert [essence(frame) for frame in reader.frames(1.0, 5.0)] == [one for one in whole if 1 <= one[0] < 5]

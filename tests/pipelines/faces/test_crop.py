@@ -30,7 +30,8 @@ def scene(width: int, height: int) -> np.ndarray:
 
 def landmarks(width: int, height: int, face_pixels: float) -> np.ndarray:
     turn = np.array([[0.96, -0.28], [0.28, 0.96]]) * face_pixels / 70
-    return ((TEMPLATE - TEMPLATE.mean(0)) @ turn.T + (width * 0.45, height * 0.55)).astype(np.float32)
+    points: np.ndarray = (TEMPLATE - TEMPLATE.mean(0)) @ turn.T + (width * 0.45, height * 0.55)
+    return points.astype(np.float32)
 
 
 def stored(rgb: np.ndarray, layout: str, matrix: int = BT601, full: bool = False) -> av.VideoFrame:
@@ -45,13 +46,15 @@ def stored(rgb: np.ndarray, layout: str, matrix: int = BT601, full: bool = False
 def cut(frame: av.VideoFrame, points: np.ndarray, rotation: int = 0) -> np.ndarray:
     upright = upright_from_stored(rotation, frame.width, frame.height)
     crop = warp_crop(read_picture(frame), compose(similarity(points), upright))
-    return simplejpeg.decode_jpeg(encode(crop), "RGB").astype(int)
+    picture: np.ndarray = simplejpeg.decode_jpeg(encode(crop), "RGB")
+    return picture.astype(int)
 
 
 def wanted(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
     from insightface.utils.face_align import norm_crop
 
-    return norm_crop(rgb, points, 128).astype(int)
+    picture: np.ndarray = norm_crop(rgb, points, 128)
+    return picture.astype(int)
 
 
 @pytest.mark.parametrize(
@@ -130,17 +133,14 @@ def test_high_definition_without_a_matrix_is_bt709() -> None:
 
 def test_blur_orders_by_sharpness() -> None:
     sharp = np.random.default_rng(0).integers(0, 256, (128, 128), np.uint8)
-    assert (
-        blur(sharp) > blur(cv2.GaussianBlur(sharp, (0, 0), 1)) > blur(cv2.GaussianBlur(sharp, (0, 0), 3)) > 0
-    )
+    soft, softer = (np.asarray(cv2.GaussianBlur(sharp, (0, 0), sigma), np.uint8) for sigma in (1, 3))
+    assert blur(sharp) > blur(soft) > blur(softer) > 0
     assert blur(np.full((128, 128), 9, np.uint8)) == 0
 
 
 def test_is_baseline_with_standard_tables() -> None:
-    planes = tuple(
-        np.random.default_rng(0).integers(0, 256, (side, side), np.uint8) for side in (128, 64, 64)
-    )
-    jpeg = encode(planes)
+    y, cb, cr = (np.random.default_rng(0).integers(0, 256, (side, side), np.uint8) for side in (128, 64, 64))
+    jpeg = encode((y, cb, cr))
     assert b"\xff\xc0" in jpeg
     assert b"\xff\xc2" not in jpeg
     assert jpeg[jpeg.index(b"\xff\xc4") + 5 :].startswith(bytes([0, 1, 5, 1, 1, 1, 1, 1, 1]))

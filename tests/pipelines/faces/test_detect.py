@@ -23,7 +23,7 @@ def frame_of(name: str, number: int = 20) -> UInt8:
     with av.open(str(clip(name))) as film:
         for at, frame in enumerate(film.decode(video=0)):
             if at == number:
-                return frame.to_ndarray(format="bgr24")
+                return np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
     raise AssertionError(name)
 
 
@@ -37,7 +37,8 @@ class TestContract:
     def test_one_face(self, name: str, film: str) -> None:
         picture = frame_of(film)
         size = detection_size(picture.shape[1], picture.shape[0], 40)
-        found = detector(name).find(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+        small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        found = detector(name).find(small)
         assert found.boxes.shape == (1, 4)
         assert found.boxes.dtype == found.landmarks.dtype == found.scores.dtype == np.float32
         x0, y0, x1, y1 = found.boxes[0]
@@ -58,7 +59,7 @@ class TestContract:
     def test_sizes_that_are_no_multiple_of_anything(self, name: str) -> None:
         one = detector(name)
         for width, height in ((331, 187), (187, 331), (320, 320), (640, 360)):
-            picture = cv2.resize(frame_of("grid_bbaf2n.mpg"), (width, height))
+            picture = np.asarray(cv2.resize(frame_of("grid_bbaf2n.mpg"), (width, height)), np.uint8)
             assert len(one.find(picture).scores) == 1
 
     def test_says_what_it_is(self, name: str) -> None:

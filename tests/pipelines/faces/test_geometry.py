@@ -36,4 +36,5 @@ def test_upright_pixels(rotation: int) -> None:
 
 def test_overlap() -> None:
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], np.float32)
-    np.testing.assert_allclose(overlap(boxes, boxes), [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]], atol=1e-6)
+    wanted = np.array([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]])
+    np.testing.assert_allclose(overlap(boxes, boxes), wanted, atol=1e-6)

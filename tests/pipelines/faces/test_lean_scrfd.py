@@ -3,6 +3,7 @@
 import av
 import numpy as np
 
+from pipelines.data import UInt8
 from pipelines.faces.sessions import open_session
 from pipelines.weights import locate
 from tests.clips import demo_clip, needs_weights
@@ -19,11 +20,12 @@ def test_the_same_faces_as_insightface() -> None:
     ours, theirs = (
         kind(str(path), session=session, static_shape_sessions=False) for kind in (LeanScrfd, SCRFD)
     )
-    pictures = [np.zeros((180, 320, 3), np.uint8)]
+    pictures: list[UInt8] = [np.zeros((180, 320, 3), np.uint8)]
     for name in ("talks.mp4", "no_face.mp4"):
         with av.open(str(demo_clip(name))) as container:
             frames = list(container.decode(video=0))[::40]
-        pictures += [frame.reformat(320, 180, format="bgr24").to_ndarray() for frame in frames]
+        small = (frame.reformat(320, 180, format="bgr24").to_ndarray() for frame in frames)
+        pictures += [np.asarray(picture, np.uint8) for picture in small]
     found = 0
     for picture in pictures:
         for threshold in (0.02, 0.3):

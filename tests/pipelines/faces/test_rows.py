@@ -33,7 +33,7 @@ def test_each_row_has_the_nearest_frame(millis: list[int], first: int, count: in
     got = chosen([ms / 1000 for ms in millis], rows, tolerance)
     for row in rows:
         at = row * 1000 // ROW_HZ
-        nearest = min(millis, key=lambda ms, at=at: (abs(ms - at), ms), default=None)
+        _, nearest = min(((abs(ms - at), ms) for ms in millis), default=(0, None))
         reach = tolerance * 1000
         if nearest is not None and len(millis) > 1:
             if nearest == millis[0] > at:

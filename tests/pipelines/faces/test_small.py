@@ -11,7 +11,7 @@ from pipelines.faces.small import small_picture
 def scene(width: int, height: int, layout: str) -> av.VideoFrame:
     rng = np.random.default_rng(3)
     coarse = rng.integers(30, 220, (9, 16, 3), np.uint8)
-    rgb = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    rgb = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=layout)
 
 

@@ -133,7 +133,8 @@ def write(
 
 def crops(track: FaceTrack, rows: slice) -> np.ndarray:
     strip = assemble_strip(track.crops[rows])
-    return simplejpeg.decode_jpeg(strip, "BGR").reshape(-1, 128, 128, 3).astype(int)
+    pictures: np.ndarray = simplejpeg.decode_jpeg(strip, "BGR")
+    return pictures.reshape(-1, 128, 128, 3).astype(int)
 
 
 @pytest.mark.parametrize("layout", ["yuv444p", "yuv420p10le", "yuv422p"])

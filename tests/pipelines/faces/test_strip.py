@@ -18,9 +18,10 @@ INNER = slice(1, -1)  # a decoder interpolates chroma across the border of two f
 
 def crop(seed: int, quality: int = 92) -> bytes:
     rng = np.random.default_rng(seed)
+    coarse = [rng.integers(0, 256, (9, 9), np.uint8) for _ in range(3)]
     y, cb, cr = (
-        cv2.resize(rng.integers(0, 256, (9, 9), np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
-        for side in (128, 64, 64)
+        np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+        for plane, side in zip(coarse, (128, 64, 64), strict=True)
     )
     return encode((y, cb, cr), quality)
 
@@ -29,13 +30,14 @@ CROPS = [crop(seed) for seed in range(12)]
 
 
 def frames_of(strip: bytes) -> np.ndarray:
-    return simplejpeg.decode_jpeg(strip, "RGB").reshape(-1, 128, 128, 3)
+    pictures: np.ndarray = simplejpeg.decode_jpeg(strip, "RGB")
+    return pictures.reshape(-1, 128, 128, 3)
 
 
 def assert_frames(strip: bytes, crops: list[bytes]) -> None:
-    by_opencv = cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].reshape(
-        -1, 128, 128, 3
-    )
+    bgr = cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None
+    by_opencv = bgr[..., ::-1].reshape(-1, 128, 128, 3)
     assert frames_of(strip).shape == by_opencv.shape == (len(crops), 128, 128, 3)
     for number, single in enumerate(crops):
         alone = simplejpeg.decode_jpeg(single, "RGB") if single else np.full((128, 128, 3), 128, np.uint8)

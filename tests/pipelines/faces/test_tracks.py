@@ -87,7 +87,7 @@ def test_the_first_and_last_frames_are_exact(first: int, last: int) -> None:
 
 def test_two_who_pass_each_other_keep_their_places() -> None:
     def script(row: int) -> list[Face]:
-        faces = [(60 + 3.0 * row, 80, 60, 0.9), (240 - 3.0 * row, 150, 60, 0.8)]
+        faces: list[Face] = [(60 + 3.0 * row, 80, 60, 0.9), (240 - 3.0 * row, 150, 60, 0.8)]
         return faces if row % 3 else faces[::-1]
 
     trails, _ = follow(script, 60)

@@ -44,7 +44,12 @@ def test_marker_spares_hashing_until_the_file_changes(toy: Path, monkeypatch: py
     assert find("toy") == toy
     hashed: list[Path] = []
     real = local.file_sha256
-    monkeypatch.setattr(local, "file_sha256", lambda path: (hashed.append(path), real(path))[1])
+
+    def hashing(path: Path) -> str:
+        hashed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(local, "file_sha256", hashing)
     assert find("toy") == toy
     assert hashed == []
     toy.write_bytes(b"wrong")

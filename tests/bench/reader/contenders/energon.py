@@ -25,7 +25,7 @@ def open_epochs(folder: Path, task: str, workers: int, *, lean: bool) -> Any:
         decoder = None
         cookers = (energon.Cooker(energon.stateless(cook)),)
 
-        @energon.stateless
+        @energon.stateless  # type: ignore[untyped-decorator]
         def encode_sample(self, sample: dict[str, Any]) -> Any:
             return decode(sample)
 

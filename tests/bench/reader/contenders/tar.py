@@ -47,6 +47,7 @@ def _torch(epochs: _Epochs) -> Any:
     class Split(IterableDataset[Any]):
         def __iter__(self) -> Iterator[Any]:
             info = get_worker_info()
+            assert info is not None
             return iter(_Epochs(epochs.tars[info.id :: info.num_workers], epochs.task, epochs.lean))
 
     return Split()

@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.errors import NoSamplesError, SidecarError, SidecarVersionError
-from ingest.storage import open_store
+from ingest.storage import Store, open_store
 from models.reading.corpus import build
 from models.reading.corpus.corpus import Corpus, open_corpus
 from models.reading.corpus.index import Index
-from models.reading.corpus.listing import list_shards
+from models.reading.corpus.listing import Listed, list_shards
 from models.reading.corpus.shelf import KEPT
+from models.reading.corpus.sidecar import read_rows
 from pipelines.data import SCHEMA_VERSION
 from tests.models.corpora import key_of, write_corpus, write_shard
 
@@ -86,10 +87,12 @@ def test_batches_of_rows_are_full_whatever_the_shards_are(
 
 def test_it_is_made_once_and_then_grown(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    real = build.read_rows
-    monkeypatch.setattr(
-        build, "read_rows", lambda store, shard: asked.append(shard.name) or real(store, shard)
-    )
+
+    def reading(store: Store, shard: Listed) -> Any:
+        asked.append(shard.name)
+        return read_rows(store, shard)
+
+    monkeypatch.setattr(build, "read_rows", reading)
     write_corpus(folder, [4, 4])
     opened(folder, cache)
     opened(folder, cache)

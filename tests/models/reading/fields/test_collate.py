@@ -188,8 +188,9 @@ def test_tracks_of_another_width_do_not_share_a_batch() -> None:
     ],
 )
 def test_damaged_faces_are_never_grey(member: str, data: bytes, message: str) -> None:
+    damaged: dict[str, Any] = {member: data}
     with pytest.raises(DamagedSampleError, match=message) as caught:
-        Collator(["faces"]).batch([sample(9), sample(9, seed=2, **{member: data})], allocate)
+        Collator(["faces"]).batch([sample(9), sample(9, seed=2, **damaged)], allocate)
     assert caught.value.key == "made-9-2"
     again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
     assert (str(again), again.key) == (str(caught.value), "made-9-2")

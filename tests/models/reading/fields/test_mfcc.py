@@ -75,6 +75,6 @@ def test_silence_has_numbers_too() -> None:
 @pytest.mark.parametrize(
     "options", [{"coefficients": 0}, {"coefficients": 41, "mels": 40}, {"hop_samples": 0}]
 )
-def test_refuses(options: dict[str, int]) -> None:
+def test_refuses(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="MFCC"):
         Mfcc(**options)

@@ -68,6 +68,6 @@ def test_killed_at_any_batch_it_goes_on_elsewhere(tmp_path: Path, kill_after: in
 
 def _lives(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

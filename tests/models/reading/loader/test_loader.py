@@ -238,7 +238,12 @@ def test_a_loader_needs_fields_and_fitting_sizes(folder: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match="needs fields"):
         ShardReader(folder, cache_dir=tmp_path).loader(global_batch=4)
     fields = made(folder, tmp_path)
-    for options in ({"global_batch": 4, "workers": -1}, {"global_batch": 4, "rank": 1}, {"global_batch": 0}):
+    wrong: list[dict[str, Any]] = [
+        {"global_batch": 4, "workers": -1},
+        {"global_batch": 4, "rank": 1},
+        {"global_batch": 0},
+    ]
+    for options in wrong:
         with pytest.raises(UsageError):
             fields.loader(**options)
     assert held().workers == ()

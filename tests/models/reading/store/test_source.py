@@ -80,6 +80,8 @@ def test_the_bytes_are_those_that_were_written_and_are_not_copied(source: Source
         assert (read.key, read.corpus, read.row["rows"]) == (key_of(number), 0, number)
         assert all(isinstance(data, memoryview) and data.readonly for data in read.members.values())
     one, other = (source.read(n, epoch=0, seed=7).members["bin"] for n in (0, 1))
+    assert isinstance(one, memoryview)
+    assert isinstance(other, memoryview)
     assert one.obj is other.obj, "views of one mapping"
 
 
