@@ -97,5 +97,4 @@ def _files(spec: SourceSpec, corpus: Corpus) -> CachedFiles:
         timeout_seconds=spec.timeout_seconds,
         secrets=secrets_of(dict(spec.options)),
     )
-    index = corpus.index
-    return CachedFiles(cache, index.names, index.tar_bytes.tolist(), index.sha256)
+    return CachedFiles(cache, corpus.index)
