@@ -109,7 +109,7 @@ class Text(Field[Any]):
 def _parse(member: Content) -> dict[str, Any]:
     try:
         found = json.loads(str(member.data, "utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise member.damaged("it is not JSON") from error
     if not isinstance(found, dict):
         raise member.damaged("it is no JSON object")
