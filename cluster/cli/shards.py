@@ -192,7 +192,7 @@ def _list_keys(reader: ShardReader, *, as_json: bool) -> None:
     # A stranger's keys may hold what a terminal takes for a command; a program gets them as they are.
     told = shown if sys.stdout.isatty() else str
     for number in numbers:
-        click.echo(told(corpus.index.key(number)))
+        click.echo(told(corpus.index.key(number)), color=True)
 
 
 def _width() -> int:
