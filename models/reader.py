@@ -64,8 +64,8 @@ class ShardReader:
     `verify`: compares each sample with its CRC-32, where the index has that, when it is first read.
     `cache_dir`: of indexes and of distant shards, of which at most `cache_bytes` are kept for each corpus.
     `ranged_below`: of a distant shard of which less than this part is wanted, single members are fetched.
-    `timeout_seconds`: as long may a batch take, or another process that fetches a shard, before it is an error
-    that says what was waited for.
+    `timeout_seconds`: as long may a batch take, or another process that fetches a shard, before an error
+    says what was waited for.
     `storage_options`: see `ingest.storage.open_store`.
 
     Raises:
