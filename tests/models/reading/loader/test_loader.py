@@ -163,7 +163,9 @@ def test_a_loader_that_nobody_has_leaves_nothing(reader: ShardReader, workers: i
     del loader
     gc.collect()
 
-    assert held() == before
+    assert held().workers == ()
+    # Fewer where something of the tests before was collected meanwhile.
+    assert held().descriptors <= before.descriptors
 
 
 def test_a_filter_reads_what_it_keeps(folder: Path, tmp_path: Path) -> None:
