@@ -62,8 +62,10 @@ class ShardReader:
     `on_error`: "raise", or "skip": a sample that cannot be had is then replaced by another one of its batch,
     marked as not `valid`, and counted in `Loader.skipped`. So no rank ever has a step fewer than another.
     `verify`: compares each sample with its CRC-32, where the index has that, when it is first read.
-    `cache_dir`: of indexes and of distant shards, of which at most `cache_bytes` are kept.
+    `cache_dir`: of indexes and of distant shards, of which at most `cache_bytes` are kept for each corpus.
     `ranged_below`: of a distant shard of which less than this part is wanted, single members are fetched.
+    `timeout_seconds`: as long may a batch take, or another process that fetches a shard, before an error
+    says what was waited for.
     `storage_options`: see `ingest.storage.open_store`.
 
     Raises:

@@ -182,13 +182,17 @@ def _shown(reader: ShardReader) -> str:
 
 
 def _list_keys(reader: ShardReader, *, as_json: bool) -> None:
+    from cluster.report.found import shown
+
     (corpus,) = reader.corpora
     numbers = range(len(corpus.index)) if corpus.kept is None else corpus.kept.tolist()
     if as_json:
         echo_json({"uri": _shown(reader), "keys": [corpus.index.key(number) for number in numbers]})
         return
+    # A stranger's keys may hold what a terminal takes for a command; a program gets them as they are.
+    told = shown if sys.stdout.isatty() else str
     for number in numbers:
-        click.echo(corpus.index.key(number))
+        click.echo(told(corpus.index.key(number)), color=True)
 
 
 def _width() -> int:

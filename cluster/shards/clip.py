@@ -79,7 +79,7 @@ def open_clip(sample: RawSample) -> Clip:
 def _meta(key: str, data: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(key, "json", error) from error
     return found if isinstance(found, Mapping) else {"json": found}
 

@@ -24,13 +24,14 @@ from pipelines.data import UInt8
 FORMATS = ("wav", "mp4", "members")
 
 _NOT_NAME = re.compile(r"[^A-Za-z0-9._=+@-]+")
-_LONGEST = 150
+_LONGEST, _LONGEST_EXTENSION = 150, 64
+"""Together with what makes a stem unique they fit the 255 bytes of a file's name."""
 
 
 def show(sample: RawSample, folder: Path) -> list[Path]:
     """Everything that can be looked at or listened to: mp4, srt, wav, png, json.
 
-    Raises DamagedSampleError, StorageError.
+    Raises DamagedSampleError (MissingMemberError: it has nothing of the kind), StorageError.
     """
     clip, files = open_clip(sample), _Files(folder, sample.key)
     if clip.frames is not None:
@@ -42,9 +43,16 @@ def show(sample: RawSample, folder: Path) -> list[Path]:
     if clip.frames is not None:
         files.write("png", _png(sheet_of(clip.frames)))
     for name, picture in clip.pictures.items():
-        files.write(f"{_plain(name.rpartition('.')[0])}.png".lstrip("."), _png(picture))
+        short = f"{_plain(name.rpartition('.')[0])}.png".lstrip(".")
+        files.write(f"{_plain(name)}.png" if files.has(short) else short, _png(picture))
     if clip.meta is not None:
         files.write("json", f"{json.dumps(clip.meta, indent=2, ensure_ascii=False)}\n".encode())
+    if not files.written:
+        raise MissingMemberError(
+            sample.key,
+            f"it has {', '.join(map(_plain, sample.members))} alone, of which nothing can be shown; "
+            "`mien shards export` takes such members along",
+        )
     return files.written
 
 
@@ -81,7 +89,7 @@ def file_stem(key: str) -> str:
 
 
 def _plain(extension: str) -> str:
-    return _NOT_NAME.sub("_", extension)[:_LONGEST]
+    return _NOT_NAME.sub("_", extension)[:_LONGEST_EXTENSION]
 
 
 class _Files:
@@ -89,11 +97,14 @@ class _Files:
         self._folder, self._stem = folder, file_stem(key)
         self.written: list[Path] = []
 
+    def has(self, extension: str) -> bool:
+        return self._path(extension) in self.written
+
     def write(self, extension: str, data: bytes) -> None:
         self.make(extension, lambda path: path.write_bytes(data))
 
     def make(self, extension: str, write: Callable[[Path], object]) -> None:
-        path = self._folder / f"{self._stem}.{extension}"
+        path = self._path(extension)
         growing = self._folder / f".{uuid.uuid4().hex}"
         with translated(f"writing {path}"):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +115,9 @@ class _Files:
                 with suppress(FileNotFoundError):
                     growing.unlink()
         self.written.append(path)
+
+    def _path(self, extension: str) -> Path:
+        return self._folder / f"{self._stem}.{extension}"
 
 
 def _film(files: _Files, clip: Clip) -> None:

@@ -1,4 +1,4 @@
-"""The film strip: single JPEG crops joined, without loss, into one JPEG, and windows cut out of it.
+"""The film strip: single JPEG crops joined, without loss, into one JPEG. Readers cut windows out of it.
 
 Each crop is a baseline JPEG of its own, whose scan begins with predictors at zero and ends on a byte. A
 restart marker does the same inside a scan (ITU-T T.81, section F.1.1.5.1), so the scans of many crops with a
@@ -8,7 +8,6 @@ marker between them *are* one scan: no pixel is decoded, none is coded again. On
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +21,6 @@ MCUS_PER_FRAME = (CROP_PIXELS // 16) ** 2
 _GREY_MCU = bytes.fromhex("28a28a00")
 """Six blocks without coefficients in the standard Huffman tables: 4 x (00 1010) for Y, 2 x (00 00)."""
 _GREY_SCAN = _GREY_MCU * MCUS_PER_FRAME
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _DRI = b"\xff\xdd\x00\x04" + MCUS_PER_FRAME.to_bytes(2, "big")
 _SOF0, _DHT, _DRI_CODE, _SOS, _EOI = 0xC0, 0xC4, 0xDD, 0xDA, b"\xff\xd9"
 
@@ -59,25 +57,6 @@ def assemble_strip(crops: Sequence[bytes]) -> bytes:
             )
         scans.append(_GREY_SCAN if parsed is None else parsed.scan)
     return _join(first, scans)
-
-
-def cut_strip(strip: bytes, first: int, count: int) -> bytes:
-    """The strip of frames [first, first + count) of `strip`, as one JPEG.
-
-    Raises CorruptMediaError where the strip does not hold them.
-    """
-    parsed = _parse(strip)
-    scans = _RESTART.split(parsed.scan)
-    if len(scans) * CROP_PIXELS != parsed.height:
-        raise CorruptMediaError(
-            f"the strip has {len(scans)} restart intervals and {parsed.height} pixel rows, "
-            "which do not agree: write the shard again"
-        )
-    if first < 0 or count < 1 or first + count > len(scans):
-        raise CorruptMediaError(
-            f"the strip has {len(scans)} frames, got a request for [{first}, {first + count}): ask within it"
-        )
-    return _join(parsed, scans[first : first + count])
 
 
 def strip_frames(strip: bytes) -> int:

@@ -3,6 +3,7 @@ and no more than BATCH_ROWS rows are in memory at once."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -34,12 +35,12 @@ def build_index(store: Store, shards: list[Listed], folder: Path, *, older: Inde
     parts.mkdir()
     facts = []
     writer = _Parts(parts, store.uri)
-    for shard, (table, sha256, tar_bytes) in zip(shards, _tables(store, shards, older), strict=True):
+    for shard, (table, identity, tar_bytes) in zip(shards, _tables(store, shards, older), strict=True):
         writer.append(table)
         facts.append(
             {
                 "name": shard.name,
-                "sha256": sha256,
+                "identity": identity,
                 "stamp": shard.stamp,
                 "tar_bytes": tar_bytes,
                 "rows": table.num_rows,
@@ -48,6 +49,8 @@ def build_index(store: Store, shards: list[Listed], folder: Path, *, older: Inde
     writer.join(folder / SAMPLES)
     shutil.rmtree(parts)
     _write_shards(facts, folder / SHARDS)
+    for name in (SAMPLES, SHARDS):
+        _sync(folder / name)
 
 
 def _tables(store: Store, shards: list[Listed], older: Index | None) -> Iterator[tuple[pa.Table, str, int]]:
@@ -70,7 +73,7 @@ def _tables(store: Store, shards: list[Listed], older: Index | None) -> Iterator
                 if future is not None:
                     yield future.result()
                 elif older is not None and number is not None:
-                    yield _slice(older, number), older.sha256[number], int(older.tar_bytes[number])
+                    yield _slice(older, number), older.identities[number], int(older.tar_bytes[number])
         finally:
             for _, future in waiting:
                 if future is not None:
@@ -169,10 +172,19 @@ def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def _sync(path: Path) -> None:
+    """On the disk before the folder gets its name: else a power cut leaves an index without content."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write_shards(facts: list[dict[str, Any]], path: Path) -> None:
     import pyarrow as pa
 
-    kinds = {"name": pa.string(), "sha256": pa.string(), "stamp": pa.string()}
+    kinds = {"name": pa.string(), "identity": pa.string(), "stamp": pa.string()}
     kinds |= {"tar_bytes": pa.int64(), "rows": pa.int64()}
     table = pa.table({name: pa.array([fact[name] for fact in facts], kind) for name, kind in kinds.items()})
     with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:

@@ -32,7 +32,7 @@ class Corpus:
     def manifest(self) -> list[tuple[str, str]]:
         index = self.index
         return [
-            (index.names[n], index.sha256[n] or f"{index.tar_bytes[n]} bytes")
+            (index.names[n], index.identities[n] or f"{index.tar_bytes[n]} bytes")
             for n in np.flatnonzero(self.shards)
         ]
 

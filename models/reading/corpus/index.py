@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from models.reading.corpus.sidecar import is_place
+from models.reading.corpus.sidecar import HEADERS, is_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ class Row(Mapping[str, Any]):
 
 
 class Index:
-    """Raises OSError where `folder` holds none."""
+    """Raises OSError where `folder` holds none, ArrowException or KeyError where it is no whole one."""
 
     def __init__(self, folder: Path) -> None:
         import pyarrow as pa
@@ -58,7 +58,10 @@ class Index:
         with pa.memory_map(str(folder / SHARDS)) as file:
             shards = pa.ipc.open_file(file).read_all()
         self.names: list[str] = shards.column("name").to_pylist()
-        self.sha256: list[str] = shards.column("sha256").to_pylist()
+        self.identities: list[str] = shards.column("identity").to_pylist()
+        """See `sidecar.read_rows`."""
+        self.sha256 = ["" if told.startswith(HEADERS) else told for told in self.identities]
+        """Of each tar; "" where nobody told it."""
         self.stamps: list[str] = shards.column("stamp").to_pylist()
         self.tar_bytes: Int64 = shards.column("tar_bytes").to_numpy()
         """As committed, whatever is there now."""

@@ -14,7 +14,7 @@ from pathlib import Path
 KEPT = 256
 
 Shards = Sequence[tuple[str, str]]
-"""(name, identity): the sha256 of the tar, or its size where nobody knows the hash."""
+"""(name, identity): see `sidecar.read_rows`."""
 
 
 def manifest_hash(corpora: Sequence[Shards]) -> str:
@@ -37,10 +37,13 @@ def remember(cache: Path, digest: str, corpora: Sequence[Shards]) -> None:
     growing = folder / f".{uuid.uuid4().hex}"
     growing.write_text(json.dumps([list(shards) for shards in corpora]))
     growing.replace(path)
-    by_age = sorted(folder.iterdir(), key=lambda file: os.stat(file).st_mtime, reverse=True)  # noqa: PTH116
-    for old in by_age[KEPT:]:
+    found = []
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # another rank's, which has its own name by now
+            found.append((entry.stat().st_mtime, entry.path))
+    for _, old in sorted(found, reverse=True)[KEPT:]:
         with suppress(FileNotFoundError):
-            old.unlink()
+            os.unlink(old)  # noqa: PTH108
 
 
 def recall(cache: Path, digest: str) -> list[list[tuple[str, str]]] | None:

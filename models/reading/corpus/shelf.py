@@ -10,16 +10,20 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from ingest.errors import MienError, StorageError
+from ingest.errors import StorageError
 from ingest.storage import Store
 from models.reading.corpus.build import build_index
 from models.reading.corpus.index import Index
 from models.reading.corpus.listing import Listed
-from models.reading.locks import locked, try_lock
+from models.reading.locks import locked, logger, try_lock
+from pipelines.data import SCHEMA_VERSION
 
 KEPT = 3
 """Indexes of a corpus that are kept beside those in use."""
+FORMAT = 2
+"""Of the index's files: those of another one are made anew."""
 _IN_USE = "in-use"
+_FORMAT_MARK = f"{FORMAT}-{SCHEMA_VERSION}-"
 BUILD_TIMEOUT_SECONDS = 3600.0
 
 
@@ -40,15 +44,22 @@ class Shelf:
         Raises SidecarError, SidecarVersionError, StorageError, and LoaderTimeoutError where another
         process makes it and does not come to an end.
         """
-        name = _short("\n".join(f"{s.name} {s.tar_bytes} {s.has_sidecar} {s.stamp}" for s in shards))
-        folder = self._folder / name
+        told = "\n".join(f"{s.name} {s.tar_bytes} {s.has_sidecar} {s.stamp}" for s in shards)
+        folder = self._folder / f"{_FORMAT_MARK}{_short(told)}"
+        damaged: list[Path] = []
         try:
             while True:
                 if (held := _hold(folder)) is not None:
-                    return Index(folder), held
+                    if (index := _index(folder)) is not None:
+                        return index, held
+                    os.close(held)
+                    if damaged:
+                        raise StorageError(f"{folder}: an index just made cannot be read; look at the disk")
+                    logger.warning("%s: this index is damaged; it is made anew", folder)
+                    damaged.append(folder)
                 what = f"makes the index of {store.uri}"
                 with locked(self._folder / "building", what, timeout_seconds=BUILD_TIMEOUT_SECONDS):
-                    if not (folder / _IN_USE).exists():
+                    if not (folder / _IN_USE).exists() or _index(folder) is None:
                         shutil.rmtree(folder, ignore_errors=True)  # half dropped by one who died
                         self._build(store, shards, folder)
                     self._drop_old(folder)
@@ -60,11 +71,9 @@ class Shelf:
         growing.mkdir(parents=True)
         held, older = None, None
         try:
-            newest = next(iter(self._by_age()), None)
+            newest = next((path for path in self._by_age() if path.name.startswith(_FORMAT_MARK)), None)
             if newest is not None and (held := _hold(newest)) is not None:
-                # An older index that cannot be read is no reason not to make a new one.
-                with suppress(MienError, OSError, KeyError, ValueError):
-                    older = Index(newest)
+                older = _index(newest)
             build_index(store, shards, growing, older=older)
             (growing / _IN_USE).touch()
             growing.rename(folder)
@@ -102,6 +111,16 @@ def _hold(folder: Path) -> int | None:
         return descriptor
     os.close(descriptor)  # it is being dropped
     return None
+
+
+def _index(folder: Path) -> Index | None:
+    """None where it cannot be read: a disk that was full or a machine that went down left it so."""
+    import pyarrow as pa
+
+    try:
+        return Index(folder)
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None
 
 
 def _short(text: str) -> str:

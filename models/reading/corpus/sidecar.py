@@ -6,6 +6,7 @@ be looked up as plain numbers.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PLACES = ("offset.", "size.", "crc32.")
 ABSENT = -1
+HEADERS = "headers "
 
 
 def is_place(column: str) -> bool:
@@ -28,7 +30,8 @@ def is_place(column: str) -> bool:
 
 
 def read_rows(store: Store, shard: Listed) -> tuple[pa.Table, str, int]:
-    """(rows, sha256 of the tar or "", bytes that the tar should have).
+    """(rows, the tar's identity, bytes that the tar should have). The identity is the tar's sha256; of a
+    stranger's tar, which nobody hashed, HEADERS and a hash of its members' names and places.
 
     Raises:
         SidecarVersionError: it was written under another schema.
@@ -37,7 +40,7 @@ def read_rows(store: Store, shard: Listed) -> tuple[pa.Table, str, int]:
     """
     if shard.has_sidecar:
         return _from_sidecar(store.read(f"{shard.name}.parquet"), f"{store.uri}/{shard.name}")
-    return _from_headers(store, shard), "", shard.tar_bytes
+    return *_from_headers(store, shard), shard.tar_bytes
 
 
 def _from_sidecar(data: bytes, where: str) -> tuple[pa.Table, str, int]:
@@ -66,7 +69,7 @@ def _from_sidecar(data: bytes, where: str) -> tuple[pa.Table, str, int]:
     return table, sha256, tar_bytes
 
 
-def _from_headers(store: Store, shard: Listed) -> pa.Table:
+def _from_headers(store: Store, shard: Listed) -> tuple[pa.Table, str]:
     import pyarrow as pa
 
     try:
@@ -81,7 +84,10 @@ def _from_headers(store: Store, shard: Listed) -> pa.Table:
         places = [sample.places.get(extension, none) for sample in samples]
         for part, values in zip(PLACES, zip(*places, strict=True), strict=False):
             columns[f"{part}{extension}"] = pa.array(values, pa.int64())
-    return pa.table(columns)
+    told = [(sample.key, sorted(sample.places.items())) for sample in samples]
+    return pa.table(columns), HEADERS + hashlib.sha256(
+        repr(told).encode("ascii", "backslashreplace")
+    ).hexdigest()
 
 
 def uniform(table: pa.Table) -> pa.Table:

@@ -14,6 +14,8 @@ from typing import BinaryIO
 BLOCK = 512
 _FILES = b"0\0" + b"7"
 _LONG_NAME_LIMIT = 1 << 20
+_OCTAL = re.compile(rb"[0-7]*")
+_DECIMAL = re.compile(r"[0-9]{1,20}")
 _SKIPPED = re.compile(r"(^|/)__[^/]*__($|/)")
 """webdataset's convention for what is no sample."""
 
@@ -99,21 +101,25 @@ def scan_members(  # noqa: PLR0912 - the format's own cases
 
 def _check(header: bytes, at: int) -> None:
     told = header[148:156].strip(b" \0")
-    if not told.isdigit() or sum(header[:148]) + sum(header[156:]) + 8 * 32 != int(told, 8):
+    if (
+        not told
+        or not _OCTAL.fullmatch(told)
+        or sum(header[:148]) + sum(header[156:]) + 8 * 32 != int(told, 8)
+    ):
         raise TarDamage(f"no tar header at byte {at}")
 
 
 def _number(data: bytes) -> int:
     if data[0] & 0x80:  # GNU's base 256, for 8 GiB and more
         return int.from_bytes(data, "big") & ((1 << (8 * len(data) - 1)) - 1)
-    try:
-        return int(data.strip(b" \0") or b"0", 8)
-    except ValueError as error:
-        raise TarDamage(f"a size of {data!r}") from error
+    told = data.strip(b" \0")
+    if not _OCTAL.fullmatch(told):  # int() takes a sign, too, and with one the walk would go back for ever
+        raise TarDamage(f"a size of {data!r}")
+    return int(told or b"0", 8)
 
 
 def _decimal(text: str, at: int) -> int:
-    if not text.isascii() or not text.isdigit():
+    if not _DECIMAL.fullmatch(text):
         raise TarDamage(f"a size of {text[:40]!r} at byte {at}")
     return int(text)
 
@@ -133,7 +139,12 @@ def _pax(data: bytes, at: int) -> dict[str, str]:
     found = {}
     while data.strip(b"\0"):
         digits, space, _ = data.partition(b" ")
-        if not space or not digits.isdigit() or not len(digits) < int(digits) <= len(data):
+        if (
+            not space
+            or len(digits) > 20
+            or not digits.isdigit()
+            or not len(digits) < int(digits) <= len(data)
+        ):
             raise TarDamage(f"a damaged pax header at byte {at}")
         key, _, value = data[len(digits) + 1 : int(digits) - 1].partition(b"=")
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")

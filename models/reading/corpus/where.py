@@ -70,7 +70,7 @@ class Where:
                         f"where={_shown(self.text)}: it gives {mask.type}, not yes or no; {_ALLOWED}"
                     )
                 mask = pc.fill_null(mask, False)
-            except pa.ArrowException as error:
+            except (pa.ArrowException, OverflowError, TypeError) as error:
                 kinds = ", ".join(
                     f"{name} is {batch.schema.field(name).type}"
                     for name in self._columns

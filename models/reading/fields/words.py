@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +110,7 @@ class Text(Field[Any]):
 def _parse(member: Content) -> dict[str, Any]:
     try:
         found = json.loads(str(member.data, "utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise member.damaged("it is not JSON") from error
     if not isinstance(found, dict):
         raise member.damaged("it is no JSON object")
@@ -118,12 +119,15 @@ def _parse(member: Content) -> dict[str, Any]:
 
 def _words(member: Content) -> tuple[Word, ...]:
     try:
-        return tuple(
+        words = tuple(
             Word(text=w["text"], start=w["start"], end=w["end"], probability=w["probability"])
             for w in _parse(member)["words"]
         )
-    except (KeyError, TypeError) as error:
+        if not all(isinstance(w.text, str) and math.isfinite(w.start + w.end) for w in words):
+            raise TypeError("a text or a time of another type")
+    except (KeyError, TypeError, OverflowError) as error:
         raise member.damaged("it holds no list of words with start, end and probability") from error
+    return words
 
 
 def _within(words: tuple[Word, ...], cut: Cut) -> tuple[Word, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ingest.errors import LoaderTimeoutError, UsageError
 from models.reading.data import Collate
 from models.reading.loader.board import DECODING, IDLE, Board
 from models.reading.loader.crew import Crew
-from models.reading.loader.slots import HELD, SlotPool, anonymous_file
+from models.reading.loader.slots import HELD, SlotPool, anonymous_files, close_all
 from models.reading.loader.work import Made, Maker, OnError, Task
 from models.reading.loader.worker import Assignment, Failed, Order, marks
 from models.reading.locks import TELL_SECONDS, logger
@@ -113,14 +113,12 @@ class Crewed(Conveyor):
         """Ordered, and neither got nor forgotten."""
         self._made: dict[int, tuple[int, Made | Failed]] = {}
         self._under_way = 0
-        board = anonymous_file()
+        board, *checked = shared = anonymous_files(1 + len(sources) * verify)
+        self._end = weakref.finalize(self, close_all, shared)
         self._board = Board(board, workers)
-        self._shared = [board]
-        if verify:
-            self._shared += [anonymous_file() for _ in sources]
-            for descriptor, size in zip(self._shared[1:], sizes, strict=True):
-                marks(descriptor, size)  # given its length
-        slots, checked = tuple(slot.descriptor for slot in self.pool.slots), tuple(self._shared[1:])
+        for descriptor, size in zip(checked, sizes if verify else (), strict=True):
+            marks(descriptor, size)  # given its length
+        slots = tuple(slot.descriptor for slot in self.pool.slots)
         try:
             self._crew = Crew(
                 lambda number: Assignment(
@@ -131,10 +129,10 @@ class Crewed(Conveyor):
                     on_error=on_error,
                     slots=slots,
                     board=board,
-                    checked=checked,
+                    checked=tuple(checked),
                 ),
                 workers,
-                (*slots, *self._shared),
+                (*slots, *shared),
             )
         except BaseException:
             self._release()
@@ -228,5 +226,4 @@ class Crewed(Conveyor):
     def _release(self) -> None:
         self._board.close()
         self.pool.close()
-        for descriptor in self._shared:
-            os.close(descriptor)
+        self._end()

@@ -21,6 +21,7 @@ from models.reading.loader.work import Made
 from models.reading.loader.worker import Assignment, Failed, Order, Ready
 from models.reading.locks import logger
 
+_STARTING = -1
 DEATHS = 3
 """As often may workers die over one batch (or over starting) until it is given up."""
 _PROGRAM = "from models.reading.loader.worker import main; main()"
@@ -41,7 +42,8 @@ class Crew:
     def __init__(self, assign: Callable[[int], Assignment], count: int, descriptors: tuple[int, ...]) -> None:
         self._assign, self._descriptors = assign, descriptors
         self._deaths: dict[int, int] = {}
-        """By number of the task; -1 is starting."""
+        """By number of the task, or _STARTING."""
+        self._given_up: LoaderWorkerError | None = None
         self.workers: list[_Worker] = []
         self._end = weakref.finalize(self, _end, self.workers, os.getpid())
         try:
@@ -94,6 +96,8 @@ class Crew:
 
         Raises LoaderWorkerError: workers die again and again over the same batch.
         """
+        if self._given_up is not None:
+            raise self._given_up
         pipes = {worker.pipe: number for number, worker in enumerate(self.workers)}
         for pipe in wait(list(pipes), timeout_seconds):
             number = pipes[pipe]
@@ -105,6 +109,9 @@ class Crew:
                 continue
             if isinstance(message, Ready):
                 worker.ready = True
+                self._deaths.pop(
+                    _STARTING, None
+                )  # a death now and then in a long training is none over starting
             elif isinstance(message, Failed) and message.number < 0:
                 if message.trace:
                     logger.error("%s", message.trace)
@@ -126,15 +133,16 @@ class Crew:
         dead.process.kill()
         code = dead.process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        task = dead.orders[0].task.number if dead.orders and dead.ready else -1
+        task = dead.orders[0].task.number if dead.orders and dead.ready else _STARTING
         self._deaths[task] = self._deaths.get(task, 0) + 1
         if self._deaths[task] >= DEATHS:
             at = f"over batch {task}" if task >= 0 else "before it had begun"
-            raise LoaderWorkerError(
+            self._given_up = LoaderWorkerError(
                 f"worker {number} {how} {at}, the {DEATHS}rd time; "
                 "look for the system's memory limit (SIGKILL), a shard cut short meanwhile (SIGBUS), "
                 "or its own last words above"
             )
+            raise self._given_up
         logger.warning("worker %d (pid %d) %s; another one takes over", number, dead.process.pid, how)
         fresh = self.workers[number] = self._start(number)
         fresh.orders.extend(dead.orders)

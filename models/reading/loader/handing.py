@@ -12,9 +12,9 @@ from models.reading.loader.work import Made
 def hand_over(pool: SlotPool, slot: int, made: Made, *, copy: bool, tensors: bool) -> dict[str, Any]:
     """The batch, lying in the slot; or copied, where that is asked for, or where so many batches are kept
     that decoding would have to wait for one of them."""
-    rest: dict[str, Any] = pickle.loads(pool.bytes_of(slot, *made.rest))  # noqa: S301 - our worker's
     copied = copy or pool.leased >= HELD
     cut = pool.lease(slot, made.used)
+    rest: dict[str, Any] = pickle.loads(pool.bytes_of(slot, *made.rest))  # noqa: S301 - our worker's
     batch = {}
     for name in made.order:
         if name in rest:

@@ -51,7 +51,7 @@ class Loader:
         self, selection: Selection, conveyor: Conveyor, spec: LoaderSpec, *, ahead: Ahead | None = None
     ) -> None:
         """Raises UsageError where the sizes do not fit."""
-        self._spec, self._conveyor = spec, conveyor
+        self._spec, self._conveyor, self._whole = spec, conveyor, selection
         self._distant = ahead
         self._told: Cursor | None = None
         """What is fetched before its turn begins there."""
@@ -85,12 +85,13 @@ class Loader:
             ManifestChangedError: the shards it counts in cannot be had any more; the message says what to do.
         """
         state = State.from_dict(told)
-        if state.order_hash != self._selection.order_hash:
+        if state.order_hash != self._whole.order_hash:
             raise ReaderStateError(
                 "the state is of another where, weights, shuffle_window, or version of the order "
-                f"({state.order_hash}, here {self._selection.order_hash}): give the same, or begin anew"
+                f"({state.order_hash}, here {self._whole.order_hash}): give the same, or begin anew"
             )
-        selection = self._selection.restored(state.manifest_hash, self._spec.cache)
+        # Of all that was found, not of what the state before left of it.
+        selection = self._whole.restored(state.manifest_hash, self._spec.cache)
         self._use(selection, state.seed)
         self._cursor = self._steps.settle(state.cursor)
         self._forget()
@@ -150,10 +151,12 @@ class Loader:
             self._order()
             number, step = self._pending[0]
             slot, made = self._conveyor.get(number)
+            batch = hand_over(
+                self._conveyor.pool, slot, made, copy=self._spec.copy, tensors=self._spec.tensors
+            )
         except BaseException:
             self._forget()  # asked again, the same batch is tried again
             raise
-        batch = hand_over(self._conveyor.pool, slot, made, copy=self._spec.copy, tensors=self._spec.tensors)
         self._pending.popleft()
         self._cursor = step.after
         for skip in made.skipped:

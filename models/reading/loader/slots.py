@@ -13,7 +13,7 @@ import os
 import tempfile
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,23 @@ def anonymous_file() -> int:
         return os.dup(file.fileno())
 
 
+def anonymous_files(count: int) -> list[int]:
+    """All of them or, where the process may open no more, none."""
+    made: list[int] = []
+    try:
+        while len(made) < count:
+            made.append(anonymous_file())
+    except BaseException:
+        close_all(made)
+        raise
+    return made
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 class Slot:
     """One process' view of a slot. Its writer alone makes it longer."""
 
@@ -61,10 +78,9 @@ class Slot:
             self._map = mmap.mmap(self.descriptor, have)
         return self._map
 
-    def close(self) -> None:
-        """Arrays that were made of it stay valid."""
+    def forget(self) -> None:
+        """Lets go of the mapping; arrays that were made of it stay valid."""
         self._map = None
-        os.close(self.descriptor)
 
 
 class Carver:
@@ -103,10 +119,12 @@ class Carver:
 
 
 class SlotPool:
-    """The parent's side: slots that are free, and those that a batch still lies in."""
+    """The parent's side: slots that are free, and those that a batch still lies in. Nothing of it is left
+    once nobody has it, closed or not."""
 
     def __init__(self, count: int) -> None:
-        self.slots = [Slot(anonymous_file()) for _ in range(count)]
+        self.slots = [Slot(descriptor) for descriptor in anonymous_files(count)]
+        self._end = weakref.finalize(self, close_all, [slot.descriptor for slot in self.slots])
         self._free = deque(range(count))
         self._leased: set[int] = set()
 
@@ -140,7 +158,8 @@ class SlotPool:
 
     def close(self) -> None:
         for slot in self.slots:
-            slot.close()
+            slot.forget()
+        self._end()
 
 
 def _array(root: Any, described: Described) -> npt.NDArray[Any]:

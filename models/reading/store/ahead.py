@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,7 +47,11 @@ class Ahead:
     def __init__(self, specs: Sequence[SourceSpec | None], corpora: Sequence[Corpus]) -> None:
         self._specs, self._corpora = specs, corpora
         self._pool = ThreadPoolExecutor(THREADS, "mien-ahead")
+        self._lock = threading.Lock()
         self._asked: set[tuple[int, int]] = set()
+        self._waiting: deque[tuple[int, int]] = deque()
+        """Not in the pool: an interpreter that ends waits for all that its pools were given."""
+        self._under_way = 0
         self._files = [
             None if spec is None else _files(spec, corpus)
             for spec, corpus in zip(specs, corpora, strict=True)
@@ -60,10 +66,14 @@ class Ahead:
                 needed = sum(int(sizes[shard]) for corpus, shard in coming if corpus == number)
                 if needed * WINDOWS > spec.cache_bytes:
                     return
-        fresh = [each for each in coming if each not in self._asked]
-        self._asked = set(coming)
-        for corpus, shard in fresh:
-            self._pool.submit(self._fetch, corpus, shard)
+        with self._lock:
+            known = self._asked.difference(self._waiting)  # fetched, or under way
+            self._waiting = deque(each for each in coming if each not in known)
+            self._asked = set(coming)
+            more = min(THREADS - self._under_way, len(self._waiting))
+            self._under_way += more
+        for _ in range(more):
+            self._submit()
 
     def _shards(self, corpora: Int64, samples: Int64) -> Iterable[tuple[int, int]]:
         for number, spec in enumerate(self._specs):
@@ -74,18 +84,34 @@ class Ahead:
                 if spec.ranged is None or not spec.ranged[shard]:
                     yield number, shard
 
+    def _submit(self) -> None:
+        try:
+            self._pool.submit(self._fetch_next)
+        except RuntimeError:  # closed, or the interpreter is about to end
+            with self._lock:
+                self._under_way -= 1
+
+    def _fetch_next(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._under_way -= 1
+                return
+            corpus, shard = self._waiting.popleft()
+        self._fetch(corpus, shard)
+        self._submit()
+
     def _fetch(self, corpus: int, shard: int) -> None:
         files = self._files[corpus]
-        if files is None or (corpus, shard) not in self._asked:
-            return
         try:
-            os.close(files.open(shard)[0])
+            if files is not None:
+                os.close(files.open(shard)[0])
         except (MienError, OSError) as error:
             # Whoever needs the shard meets the same, and says it as his settings want it.
             logger.info("fetching ahead: %s", error)
 
     def close(self) -> None:
-        self._asked.clear()
+        with self._lock:
+            self._waiting.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -97,5 +123,4 @@ def _files(spec: SourceSpec, corpus: Corpus) -> CachedFiles:
         timeout_seconds=spec.timeout_seconds,
         secrets=secrets_of(dict(spec.options)),
     )
-    index = corpus.index
-    return CachedFiles(cache, index.names, index.tar_bytes.tolist(), index.sha256)
+    return CachedFiles(cache, corpus.index)

@@ -1,9 +1,11 @@
 """A bounded cache of shards from a distant store, shared by all processes of a machine.
 
-`<folder>/<name>` is whole and checked; it has been renamed from `<name>.part`, whose lock its downloader
-holds, so that one process fetches a shard while the others wait for it, and what a killed one left is known
-by its free lock. Who uses a file holds a shared lock on it: what is dropped to make room is what was used
-longest ago and is in nobody's use. Room is reserved by giving the growing file its final length at once.
+`<folder>/<name>@<version>` is whole and checked; the version is of what the index says the shard is, so that
+one that was replaced under its name is not taken for the one before. It has been renamed from `….part`, whose
+lock its downloader holds, so that one process fetches a shard while the others wait for it, and what a killed
+one left is known by its free lock. Who uses a file holds a shared lock on it: what is dropped to make room is
+what was used longest ago and is in nobody's use. Room is reserved by giving the growing file its final length
+at once.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from ingest.errors import Policy, StorageError
 from ingest.storage import Store
 from ingest.storage.trouble import retried, translated
+from models.reading.corpus.index import Index
 from models.reading.locks import locked, try_lock, wait_lock
 
 PART = ".part"
@@ -53,8 +56,9 @@ class ShardCache:
         self._store, self._folder, self._max_bytes = store, folder, max_bytes
         self._timeout_seconds, self._secrets, self._release = timeout_seconds, secrets, release
 
-    def open(self, name: str, *, size: int, sha256: str) -> tuple[int, Path]:
+    def open(self, name: str, *, size: int, sha256: str, version: str = "") -> tuple[int, Path]:
         """A descriptor of the shard, fetched where it is not there; while it is open, the file is kept.
+        `version` tells apart what bears the same name.
 
         Raises:
             StorageMissingError: the store has no such shard.
@@ -64,7 +68,7 @@ class ShardCache:
             StorageError: the store does not answer.
             LoaderTimeoutError: another process fetches it, and does not come to an end.
         """
-        path = self._folder / name
+        path = self._path(name, version)
         while True:
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR)
@@ -79,10 +83,17 @@ class ShardCache:
             if fetched is not None:
                 return fetched, path
 
+    def discard(self, name: str, *, version: str = "") -> None:
+        """Who reads it goes on with it; the next `open` fetches another copy."""
+        self._path(name, version).unlink(missing_ok=True)
+
+    def _path(self, name: str, version: str) -> Path:
+        return self._folder / (f"{name}@{version}" if version else name)
+
     def _fetch(self, name: str, path: Path, size: int, sha256: str) -> int | None:
         """A descriptor of the file that was fetched; None where another process was faster."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        part = self._folder / f"{name}{PART}"
+        part = path.with_name(f"{path.name}{PART}")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             wait_lock(
@@ -176,8 +187,24 @@ def _is(path: Path, descriptor: int) -> bool:
 class CachedFiles:
     """The tars of a distant store as files. See `mapped.Files`."""
 
-    def __init__(self, cache: ShardCache, names: list[str], sizes: list[int], hashes: list[str]) -> None:
-        self._cache, self._names, self._sizes, self._hashes = cache, names, sizes, hashes
+    def __init__(self, cache: ShardCache, index: Index) -> None:
+        self._cache, self._index = cache, index
+        self._sizes: list[int] = index.tar_bytes.tolist()
 
     def open(self, shard: int) -> tuple[int, Path]:
-        return self._cache.open(self._names[shard], size=self._sizes[shard], sha256=self._hashes[shard])
+        index = self._index
+        return self._cache.open(
+            index.names[shard],
+            size=self._sizes[shard],
+            sha256=index.sha256[shard],
+            version=self._version(shard),
+        )
+
+    def discard(self, shard: int) -> None:
+        self._cache.discard(self._index.names[shard], version=self._version(shard))
+
+    def _version(self, shard: int) -> str:
+        index = self._index
+        # Of a stranger's tar also when the store got it: other bytes may lie in the same places.
+        told = index.sha256[shard] or f"{index.identities[shard]} {index.stamps[shard]}"
+        return hashlib.sha256(told.encode()).hexdigest()[:12]

@@ -71,5 +71,9 @@ class MappedTars:
             self._open.move_to_end(shard)
         return tar
 
+    def drop(self, shard: int) -> None:
+        """What is given out stays; who asks again gets the file that has this name by then."""
+        self._open.pop(shard, None)
+
     def clear(self) -> None:
         self._open.clear()

@@ -39,7 +39,7 @@ from models.reading.store.cache import (
     ShardCache,
     TruncatedDownloadError,
 )
-from models.reading.store.mapped import Files, LocalFiles, MappedTar, MappedTars
+from models.reading.store.mapped import LocalFiles, MappedTar, MappedTars
 from models.reading.store.ranged import Place, read_members
 
 OPEN_LOCAL, OPEN_CACHED = 128, 16
@@ -98,9 +98,10 @@ class Source:
         ]
         self._crcs = {name: self.index.numbers(f"crc32.{name}") for name in wanted}
         self._store = open_store(spec.uri, **spec.options)
+        self._cached: CachedFiles | None = None
+        self._spoilt: set[int] = set()
         if isinstance(self._store, LocalStore):
-            files: Files = LocalFiles(self._store.folder, self.index.names)
-            self._tars = MappedTars(files, OPEN_LOCAL)
+            self._tars = MappedTars(LocalFiles(self._store.folder, self.index.names), OPEN_LOCAL)
         else:
             cache = ShardCache(
                 self._store,
@@ -110,8 +111,8 @@ class Source:
                 secrets=secrets_of(dict(spec.options)),
                 release=lambda: self._tars.clear(),  # noqa: PLW0108 - made below
             )
-            files = CachedFiles(cache, self.index.names, self._tar_bytes, self.index.sha256)
-            self._tars = MappedTars(files, OPEN_CACHED)
+            self._cached = CachedFiles(cache, self.index)
+            self._tars = MappedTars(self._cached, OPEN_CACHED)
         self._pool: ThreadPoolExecutor | None = None
         self._cramped = False
         self._lost: dict[int, _Lost] = {}
@@ -132,7 +133,13 @@ class Source:
         }
         found = self._members(key, shard, places)
         if self.checked is not None and not self.checked[sample]:
-            self._check(key, shard, found, batch, row)
+            try:
+                self._check(key, shard, found, batch, row)
+            except WrongBytesError:
+                if not self._refetched(shard):
+                    raise
+                found = self._members(key, shard, places)
+                self._check(key, shard, found, batch, row)
             self.checked[sample] = 1
         return RawSample(
             key=key,
@@ -181,7 +188,7 @@ class Source:
         if lost is not None:
             if time.monotonic() < lost.until:
                 raise lost.kind(key, lost.why)
-            del self._lost[shard]
+            self._lost.pop(shard, None)  # threads of one batch may all come here
         name = f"{self._store.uri}/{self.index.names[shard]}"
         try:
             return self._found(key, shard, places, name)
@@ -221,6 +228,17 @@ class Source:
                 logger.warning("%s", error)
             self._cramped = True
             return None
+
+    def _refetched(self, shard: int) -> bool:
+        """Whether another copy may be read: this machine's disk has spoilt the one that was checked when it
+        came. Once a shard and process: one that is wrong itself is not fetched for each sample."""
+        if self._cached is None or self._is_ranged(shard) or shard in self._spoilt:
+            return False
+        self._spoilt.add(shard)
+        logger.warning("%s in the cache is damaged; it is fetched again", self.index.names[shard])
+        self._tars.drop(shard)
+        self._cached.discard(shard)
+        return True
 
     def _check(self, key: str, shard: int, members: Mapping[str, memoryview], batch: int, row: int) -> None:
         for name, data in members.items():

@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ingest.errors import CorruptMediaError
 from pipelines.faces.crop import encode
-from pipelines.faces.strip import MAX_FRAMES, assemble_strip, cut_strip, strip_frames
+from pipelines.faces.strip import MAX_FRAMES, assemble_strip, strip_frames
 
 INNER = slice(1, -1)  # a decoder interpolates chroma across the border of two frames: one row each
 
@@ -71,19 +69,6 @@ def test_lengths(count: int) -> None:
     assert frames_of(strip).shape[0] == count
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.data())
-def test_a_cut_is_the_strip_of_those_crops(total: int, data: st.DataObject) -> None:
-    first = data.draw(st.integers(0, total - 1))
-    count = data.draw(st.integers(1, total - first))
-    crops = [CROPS[number % 12] if number % 5 else b"" for number in range(total)]
-    assert cut_strip(assemble_strip(crops), first, count) == assemble_strip_like(crops, first, count)
-
-
-def assemble_strip_like(crops: list[bytes], first: int, count: int) -> bytes:
-    return assemble_strip(crops[first : first + count])
-
-
 @pytest.mark.parametrize(
     ("crops", "message"),
     [
@@ -99,18 +84,3 @@ def assemble_strip_like(crops: list[bytes], first: int, count: int) -> bytes:
 def test_refuses(crops: list[bytes], message: str) -> None:
     with pytest.raises(CorruptMediaError, match=message):
         assemble_strip(crops)
-
-
-@pytest.mark.parametrize(("first", "count"), [(-1, 2), (0, 0), (0, 13), (12, 1)])
-def test_refuses_a_window_outside(first: int, count: int) -> None:
-    with pytest.raises(CorruptMediaError, match="12 frames"):
-        cut_strip(assemble_strip(CROPS), first, count)
-
-
-def test_cuts_a_strip_that_another_program_wrote() -> None:
-    """Pillow and cjpeg put DRI elsewhere; libjpeg's own restart interval of one frame is ours."""
-    rows = np.concatenate([simplejpeg.decode_jpeg(single, "RGB") for single in CROPS])
-    parameters = [cv2.IMWRITE_JPEG_RST_INTERVAL, 64, cv2.IMWRITE_JPEG_QUALITY, 92]
-    strip = cv2.imencode(".jpg", rows[..., ::-1], parameters)[1].tobytes()
-    window = frames_of(cut_strip(strip, 3, 2))
-    np.testing.assert_array_equal(window[:, INNER], frames_of(strip)[3:5][:, INNER])

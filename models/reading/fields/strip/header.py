@@ -69,8 +69,11 @@ def read_header(jpeg: memoryview | bytes) -> JpegHeader:
     across, down = (
         (1, 1) if components == 1 else (max(s >> 4 for s in sampling), max(s & 15 for s in sampling))
     )
+    width_pixels = frame[4] << 8 | frame[5]
+    if not (width_pixels and across and down):
+        raise NotJpegError(f"a JPEG whose header is damaged: {width_pixels} pixels wide, sampled {sampling}")
     return JpegHeader(
-        width_pixels=frame[4] << 8 | frame[5],
+        width_pixels=width_pixels,
         height_pixels=frame[2] << 8 | frame[3],
         height_at=height_at,
         scan_at=at + 2 + size,

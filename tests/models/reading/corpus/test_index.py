@@ -161,10 +161,40 @@ def test_a_strangers_tars_get_an_index(folder: Path, cache: Path) -> None:
 
     assert keys(corpus.index) == [key_of(n) for n in range(7)]
     assert corpus.index.columns == ["key"]
-    assert corpus.manifest[0][1].endswith(" bytes")
+    assert corpus.manifest[0][1].startswith("headers ")
     with tarfile.open(folder / "shard-001.tar") as tar:
         expected = [member.offset_data for member in tar if member.name.endswith(".bin")]
     assert corpus.index.numbers("offset.bin")[0][3:].tolist() == expected
+
+
+def test_a_strangers_tar_is_another_one_when_it_was_rewritten(folder: Path, cache: Path) -> None:
+    """Of the same name and size, so that no position in the one is gone on with in the other."""
+    found = []
+    for first in (100, 200, 100):
+        (folder / "shard-000.tar").unlink(missing_ok=True)
+        tar = write_shard(folder, "shard-000", range(first, first + 3))
+        tar.with_name(f"{tar.name}.parquet").unlink()
+        os.utime(tar, (0, first + len(found)))
+        corpus = opened(folder, cache)
+        assert keys(corpus.index) == [key_of(first + n) for n in range(3)]
+        found.append((tar.stat().st_size, corpus.manifest))
+
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
+    assert found[2][1] == found[0][1], "wherever and whenever it is copied"
+
+
+@pytest.mark.parametrize("name", ["samples.arrow", "shards.arrow"])
+@pytest.mark.parametrize("content", [b"", bytes(20_000)])
+def test_an_index_that_is_damaged_is_made_anew(folder: Path, cache: Path, name: str, content: bytes) -> None:
+    """As a machine leaves it that went down before its disk had everything."""
+    write_corpus(folder, [3, 2])
+    made = opened(folder, cache).index.folder
+    (made / name).unlink()
+    (made / name).write_bytes(content)
+
+    assert keys(opened(folder, cache).index) == [key_of(n) for n in range(5)]
+    assert [path for path in made.parent.iterdir() if path.is_dir()] == [made]
 
 
 def test_a_strangers_damaged_tar_is_named(folder: Path, cache: Path) -> None:

@@ -104,6 +104,35 @@ def test_rubbish_and_a_flipped_header_are_damage() -> None:
             scanned(data)
 
 
+def header(name: bytes, size: bytes, kind: bytes = b"0", checksum: bytes = b"") -> bytes:
+    block = bytearray(512)
+    block[: len(name)], block[124 : 124 + len(size)], block[156:157] = name, size, kind
+    block[148:156] = checksum or b"%06o\0 " % (sum(block) + 8 * 32)
+    return bytes(block)
+
+
+def pax(record: bytes) -> bytes:
+    return header(b"pax", b"%o" % len(record), b"x") + record.ljust(-(-len(record) // 512) * 512, b"\0")
+
+
+@pytest.mark.parametrize(
+    "tar",
+    [
+        header(b"a.txt", b"0") + header(b"b.txt", b"-0000002000") + bytes(1024),
+        header(b"a.txt", b"+7") + bytes(1536),
+        header(b"a.txt", b"0", checksum=b"999999\0 ") + bytes(1024),
+        pax(b"9" * 5000 + b" size=0\n") + header(b"a.txt", b"0") + bytes(1024),
+        pax(b"5011 size=" + b"1" * 5000 + b"\n") + header(b"a.txt", b"0") + bytes(1024),
+    ],
+    ids=["it goes back", "a sign", "no octal", "a long length", "a long size"],
+)
+def test_numbers_that_are_none_are_damage(tar: bytes) -> None:
+    """The first would be walked for ever."""
+    with pytest.raises(TarDamage):
+        for number, _ in enumerate(scan_members(io.BytesIO(tar), len(tar))):
+            assert number < 10
+
+
 def test_samples_are_those_of_webdataset(tmp_path: Path) -> None:
     files = [
         *FILES,

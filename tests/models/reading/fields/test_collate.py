@@ -196,7 +196,18 @@ def test_damaged_faces_are_never_grey(member: str, data: bytes, message: str) ->
     assert (str(again), again.key) == (str(caught.value), "made-9-2")
 
 
-@pytest.mark.parametrize("data", [b"{", b"\xff\xfe", b"[1]", b'{"words": [{"text": "a"}]}', b'{"words": 3}'])
+def a_word(text: str, start: str) -> bytes:
+    return f'{{"words": [{{"text": {text}, "start": {start}, "end": 0.1, "probability": 1}}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{", b"\xff\xfe", b"[1]", b'{"words": [{"text": "a"}]}', b'{"words": 3}', b"[" * 100_000,
+        b"1" * 5000, a_word('"a"', '"0"'), a_word('"a"', "NaN"), a_word("7", "0"), a_word('"a"', "null"),
+    ],
+    ids=range(11),
+)  # fmt: skip
 def test_damaged_json(data: bytes) -> None:
     with pytest.raises(DamagedSampleError, match="json is damaged"):
         Collator(["words"]).one(sample(9, json=data))

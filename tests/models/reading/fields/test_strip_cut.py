@@ -14,7 +14,6 @@ from models.reading.fields.strip import cut
 from models.reading.fields.strip.cut import StripDamagedError, cut_frames
 from models.reading.fields.strip.decode import decode_frames, sizes_of
 from models.reading.fields.strip.header import NotJpegError, read_header
-from pipelines.faces.strip import cut_strip
 from tests.models.reading.fields.made import strip
 
 Frames = npt.NDArray[np.uint8]
@@ -47,18 +46,18 @@ def test_a_window_is_those_frames(total: int, data: st.DataObject) -> None:
 
 @settings(max_examples=80)
 @given(st.integers(1, 45), st.data())
-def test_its_bits_are_those_of_the_pipelines_own_cut(total: int, data: st.DataObject) -> None:
+def test_its_bits_are_those_of_a_strip_of_those_crops_alone(total: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, total - 1))
     count = data.draw(st.integers(1, total - first))
     jpeg = strip(total)
-    assert cut_frames(jpeg, read_header(jpeg), first=first, count=count) == cut_strip(jpeg, first, count)
+    assert cut_frames(jpeg, read_header(jpeg), first=first, count=count) == strip(count, first)
 
 
 def test_markers_are_found_across_the_chunks_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     jpeg = strip(30)
     for chunk in (1, 2, 3, 4097):
         monkeypatch.setattr(cut, "_CHUNK_BYTES", chunk)
-        assert cut_frames(jpeg, read_header(jpeg), first=11, count=9) == cut_strip(jpeg, 11, 9)
+        assert cut_frames(jpeg, read_header(jpeg), first=11, count=9) == strip(9, 11)
 
 
 def others(total: int, *parameters: int) -> bytes:
@@ -148,6 +147,16 @@ def test_what_lies_before_the_damage_can_be_had() -> None:
 def test_no_jpeg(data: bytes) -> None:
     with pytest.raises(NotJpegError):
         read_header(data)
+
+
+@pytest.mark.parametrize(("offset", "count"), [(2, 2), (6, 1)], ids=["no width", "no sampling"])
+def test_a_header_that_nothing_can_be_divided_by_is_damaged(offset: int, count: int) -> None:
+    jpeg = bytearray(strip(2))
+    at = read_header(jpeg).height_at + offset
+    for component in range(3 if count == 1 else 1):
+        jpeg[at + 3 * component : at + 3 * component + count] = bytes(count)
+    with pytest.raises(NotJpegError, match="pixels wide, sampled"):
+        read_header(jpeg)
 
 
 @settings(max_examples=200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from itertools import chain
 from pathlib import Path
@@ -152,12 +153,19 @@ def test_closing_leaves_no_process_descriptor_or_memory(reader: ShardReader) -> 
         next(iter(loader))
 
 
-def test_a_loader_that_nobody_has_ends_its_workers(reader: ShardReader) -> None:
-    loader = reader.loader(global_batch=8, workers=1)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_that_nobody_has_leaves_nothing(reader: ShardReader, workers: int) -> None:
+    drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
+    gc.collect()
+    before = held()
+    loader = reader.loader(global_batch=8, workers=workers)
     drawn(loader, 1)
     del loader
+    gc.collect()
 
     assert held().workers == ()
+    # Fewer where something of the tests before was collected meanwhile.
+    assert held().descriptors <= before.descriptors
 
 
 def test_a_filter_reads_what_it_keeps(folder: Path, tmp_path: Path) -> None:
@@ -194,6 +202,11 @@ def test_a_shard_added_since_waits_for_a_loader_without_a_state(tmp_path: Path) 
         assert drawn(loader, 7) == expected[3:]
         assert loader.state_dict()["manifest_hash"] == state["manifest_hash"]
     with grown.loader(global_batch=4) as loader:
+        today = loader.state_dict()
+        assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
+        loader.load_state_dict(state)
+        assert drawn(loader, 7) == expected[3:]
+        loader.load_state_dict(today)  # of more shards than the state before
         assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
 
 

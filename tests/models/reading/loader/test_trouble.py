@@ -152,12 +152,25 @@ def test_a_worker_that_dies_once_over_a_sample_costs_nothing(folder: Path, tmp_p
     assert (tmp_path / "died").exists()
 
 
+def test_deaths_now_and_then_are_no_reason_to_give_up(folder: Path) -> None:
+    """Of a worker that had nothing to do, as the system's memory limit picks one in a training of weeks."""
+    with made(folder).loader(global_batch=5, workers=1) as loader:
+        for _ in range(DEATHS + 1):
+            assert sorted(all_of(loader)) == list(range(TOTAL))
+            os.kill(crew_pids(loader)[0], signal.SIGKILL)
+
+
 def test_a_batch_that_always_kills_is_given_up_and_named(folder: Path) -> None:
     with (
         made(folder, Numbers(kills=13)).loader(global_batch=5, workers=2) as loader,
-        pytest.raises(LoaderWorkerError, match=rf"was killed by SIGKILL over batch \d+, .*{DEATHS}"),
+        pytest.raises(LoaderWorkerError, match=rf"was killed by SIGKILL over batch \d+, .*{DEATHS}") as first,
     ):
-        all_of(loader)
+        try:
+            all_of(loader)
+        finally:
+            with pytest.raises(LoaderWorkerError, match="over batch") as again:
+                all_of(loader)
+    assert again.value is first.value
     assert held().workers == ()
 
 

@@ -46,6 +46,10 @@ class Distant:
     def files(self) -> list[Path]:
         return sorted(path for path in self.cache.glob("shards/*/*") if path.stat().st_size)
 
+    def names(self) -> list[str]:
+        """Of the shards; what is still being fetched ends in .part."""
+        return [path.name if path.suffix == ".part" else path.name.split("@")[0] for path in self.files()]
+
 
 @pytest.fixture
 def distant(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
@@ -85,7 +89,7 @@ def test_batches_are_those_of_the_folder_and_each_shard_is_fetched_once(
 
     fetched = {path.rpartition("/")[2]: n for path, n in distant.gate.asked.items() if path.endswith(".tar")}
     assert fetched == {f"shard-{n:03d}.tar": 1 for n in range(len(SIZES))}
-    assert [path.name for path in distant.files()] == sorted(fetched)
+    assert distant.names() == sorted(fetched)
 
 
 def test_shards_are_there_before_their_turn(distant: Distant) -> None:
@@ -94,7 +98,7 @@ def test_shards_are_there_before_their_turn(distant: Distant) -> None:
     with reader.loader(global_batch=8) as loader:
         assert numbers_of(next(iter(loader))) == list(range(8))
         deadline = time.monotonic() + 60
-        while len([path for path in distant.files() if path.suffix == ".tar"]) < 2:
+        while len([name for name in distant.names() if name.endswith(".tar")]) < 2:
             assert time.monotonic() < deadline, "nothing is fetched ahead"
             time.sleep(0.05)
 
@@ -181,7 +185,7 @@ def test_other_bytes_than_were_committed_are_not_kept(distant: Distant) -> None:
 
     with pytest.raises(WrongBytesError, match="sha256"):
         drawn(distant.reader())
-    assert "shard-001.tar" not in [path.name for path in distant.files()]
+    assert "shard-001.tar" not in distant.names()
 
 
 def test_a_file_in_the_cache_that_was_cut_is_fetched_again(distant: Distant) -> None:
@@ -190,7 +194,39 @@ def test_a_file_in_the_cache_that_was_cut_is_fetched_again(distant: Distant) -> 
     victim.write_bytes(victim.read_bytes()[:100])
 
     assert drawn(distant.reader()) == near(distant)
-    assert distant.gate.asked[next(path for path in distant.gate.asked if path.endswith(victim.name))] == 2
+    name, _, _ = victim.name.partition("@")
+    assert distant.gate.asked[next(path for path in distant.gate.asked if path.endswith(name))] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_in_the_cache_that_was_spoilt_is_fetched_again(distant: Distant, workers: int) -> None:
+    drawn(distant.reader())
+    victim = distant.files()[0]
+    data = bytearray(victim.read_bytes())
+    data[700] ^= 1
+    victim.write_bytes(data)
+
+    assert drawn(distant.reader(), workers) == near(distant)
+
+
+def test_a_strangers_shard_that_was_replaced_is_not_taken_from_the_cache(distant: Distant) -> None:
+    """Tars are padded to 10 kB: another one of the same size is what is to be expected."""
+    for path in distant.folder.glob("*.parquet"):
+        distant.store.delete(path.name)
+    drawn(distant.reader())
+    state = distant.reader().manifest_hash
+    (distant.folder / "shard-000.tar").unlink()
+    write_corpus(distant.folder, [SIZES[0]], first=1000)
+    old = len(distant.store.read("shard-000.tar", 0, 1 << 30))
+    data = (distant.folder / "shard-000.tar").read_bytes()
+    distant.store.delete("shard-000.tar")
+    time.sleep(1.1)  # the store tells the time of a change in whole seconds
+    distant.store.publish_bytes(data, "shard-000.tar")
+    assert len(data) == old
+
+    reader = distant.reader()
+    assert {n for batch in drawn(reader) for n in batch} >= set(range(1000, 1000 + SIZES[0]))
+    assert reader.manifest_hash != state
 
 
 def test_nothing_stays_behind(distant: Distant) -> None:

@@ -1,0 +1,78 @@
+"""`mien shards` on a WebDataset of somebody else's, who may wish us ill."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cluster.cli.main import main
+from tests.asking import ask, refused, says
+
+RED = "k\x1b[31m2"
+MEMBERS = {
+    "../../outside/a.txt": b"a",
+    "/absolute/b.txt": b"b",
+    "pictures.jpg": cv2.imencode(".jpg", np.full((8, 8, 3), 9, np.uint8))[1].tobytes(),
+    "pictures.png": cv2.imencode(".png", np.full((4, 4, 3), 7, np.uint8))[1].tobytes(),
+    f"{RED}.txt": b"c",
+    f"{'long' * 50}.{'e' * 250}": b"d",
+    "pickled.pkl": b"cos\nsystem\n(S'false'\ntR.",
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> Path:
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    with tarfile.open(folder / "a.tar", "w") as tar:
+        for name, data in MEMBERS.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return folder
+
+
+def test_every_member_comes_out_and_none_outside_the_folder(strange: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    ask("export", strange, "--to", out, folder=tmp_path)
+
+    assert sorted(path.read_bytes() for path in out.iterdir()) == sorted(MEMBERS.values())
+    assert {path.name for path in tmp_path.iterdir()} >= {"deep", "strange"}
+    assert not any((tmp_path / name).exists() for name in ("outside", "deep/outside"))
+    assert not Path("/absolute").exists()
+
+
+def test_two_pictures_are_two_files(strange: Path, tmp_path: Path) -> None:
+    told = ask("show", "pictures", strange, "--to", tmp_path / "seen", folder=tmp_path)
+    files = [Path(name) for name in told["files"]]
+
+    assert {file.name for file in files} == {"pictures.png", "pictures.png.png"}
+    assert {cv2.imread(str(file)).shape[0] for file in files} == {4, 8}
+
+
+def test_nothing_to_show_is_said(strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = refused("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
+    assert code == 1
+    assert said.startswith("mien: MissingMemberError: sample pickled: it has pkl alone")
+
+
+def test_keys_are_as_they_are_for_a_program_and_harmless_on_a_terminal(
+    strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert RED in says("ls", "--keys", strange, folder=tmp_path)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    with pytest.raises(SystemExit):
+        main(["shards", "ls", "--keys", str(strange)])
+    assert "pickled\n" in terminal.getvalue()
+    assert "\x1b" not in terminal.getvalue()
