@@ -169,7 +169,7 @@ def test_a_strangers_tars_get_an_index(folder: Path, cache: Path) -> None:
 
 def test_a_strangers_tar_is_another_one_when_it_was_rewritten(folder: Path, cache: Path) -> None:
     """Of the same name and size, so that no position in the one is gone on with in the other."""
-    found = []
+    found: list[tuple[int, list[tuple[str, str]]]] = []
     for first in (100, 200, 100):
         (folder / "shard-000.tar").unlink(missing_ok=True)
         tar = write_shard(folder, "shard-000", range(first, first + 3))

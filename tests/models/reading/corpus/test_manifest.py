@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from models.reading.corpus import manifest
 from models.reading.corpus.manifest import KEPT, manifest_hash, recall, remember
 
 
@@ -40,7 +39,7 @@ def test_ranks_that_begin_together_are_not_in_each_others_way(
         (folder / ".another").unlink()
         return iter(entries)
 
-    monkeypatch.setattr(manifest.os, "scandir", listed)
+    monkeypatch.setattr(os, "scandir", listed)
     remember(tmp_path, manifest_hash(shards(1)), shards(1))
 
     assert recall(tmp_path, manifest_hash(shards(1))) == shards(1)

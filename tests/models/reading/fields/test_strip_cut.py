@@ -152,11 +152,11 @@ def test_no_jpeg(data: bytes) -> None:
 @pytest.mark.parametrize(("offset", "count"), [(2, 2), (6, 1)], ids=["no width", "no sampling"])
 def test_a_header_that_nothing_can_be_divided_by_is_damaged(offset: int, count: int) -> None:
     jpeg = bytearray(strip(2))
-    at = read_header(jpeg).height_at + offset
+    at = read_header(bytes(jpeg)).height_at + offset
     for component in range(3 if count == 1 else 1):
         jpeg[at + 3 * component : at + 3 * component + count] = bytes(count)
     with pytest.raises(NotJpegError, match="pixels wide, sampled"):
-        read_header(jpeg)
+        read_header(bytes(jpeg))
 
 
 @settings(max_examples=200)
