@@ -4,8 +4,11 @@ and SIGINT interrupts, also where a shell that put the tests into the background
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("mien", deadline=None)
@@ -13,3 +16,13 @@ settings.load_profile("mien")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_setting_stays() -> Iterator[None]:
+    """A command that is run in this process leaves its weights' settings here, for its workers."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("MIEN_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("MIEN_")]:
+        del os.environ[name]
+    os.environ.update(before)

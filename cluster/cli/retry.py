@@ -53,7 +53,11 @@ def _refuse_unknown(error_class: str) -> None:
     from ingest import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    names = [kind.__name__ for kind in kinds if issubclass(kind, errors.MienError)]
+    # What a person or a trainer did is no failure of a video.
+    others = errors.UsageError | errors.ReadError
+    names = [
+        kind.__name__ for kind in kinds if issubclass(kind, errors.MienError) and not issubclass(kind, others)
+    ]
     if error_class not in names:
         (near,) = difflib.get_close_matches(error_class, names, n=1, cutoff=0.0)
         raise errors.UsageError(f"no failure is ever called {error_class}; did you mean {near}?")

@@ -37,6 +37,7 @@ identities = [Identity("a", videos_per_hour={VIDEOS_PER_HOUR}), Identity("b", vi
 clock = Fast(sys.argv[2])
 catalog = Catalog.open(sys.argv[1], clock=clock)
 run_id = catalog.begin_run(fingerprint="f1", config_json="{{}}", host="h", lease_seconds=1e6)
+print("ready", flush=True)
 sys.stdin.readline()
 while clock() < 1e6 + {SECONDS}:
     for job in ask(catalog, run_id, identities, limit=3):
@@ -54,6 +55,8 @@ def test_drivers_in_processes_of_their_own_keep_to_one_budget(url: str, tmp_path
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
+    for driver in drivers:  # all of them, before the first may begin
+        assert driver.stdout is not None and driver.stdout.readline() == "ready\n"
     for driver in drivers:
         assert driver.stdin is not None
         driver.stdin.write("go\n")

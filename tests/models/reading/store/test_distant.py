@@ -154,7 +154,9 @@ def test_a_store_that_does_not_answer_is_named_and_asked_again_by_the_next(
     distant.gate.refuse = -1
     with (
         reader.loader(global_batch=8, workers=workers) as loader,
-        pytest.raises(ShardUnavailableError, match=r"SLOW_?DOWN|503|reduce your request rate") as caught,
+        pytest.raises(
+            ShardUnavailableError, match=r"SLOW_?DOWN|SERVICE_UNAVAILABLE|503|reduce your request rate"
+        ) as caught,
     ):
         next(iter(loader))
 
