@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 from ingest.errors import UsageError
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.field import Field
-from models.reading.fields.sound import Sound, decode_sound, open_sound, sample_spans
+from models.reading.data import Allocate
+from models.reading.fields.sound import OfSound, Sound, decode_sound, sample_spans
 from models.reading.fields.window import Cut, Window
-from pipelines.data import ROW_SAMPLES, SOUND_HZ, Float32
+from pipelines.data import SOUND_HZ, Float32
 
 _SILENCE = 1e-10
 _RANGE_DB = 80.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mfcc(Field[Sound]):
+class Mfcc(OfSound):
     """`mfcc` (B, S, coefficients) float32, a step each `hop_samples` of sound and centred on it, so that N
     samples have 1 + N // hop_samples steps; `mfcc_length` (B,) int64 steps; `mfcc_mask` (B, S) bool.
 
@@ -49,17 +48,6 @@ class Mfcc(Field[Sound]):
     def window(self, steps: int) -> Window:
         """The shortest window that has `steps` steps."""
         return Window.of_samples(max(1, (steps - 1) * self.hop_samples))
-
-    def members(self, *, windowed: bool) -> frozenset[str]:
-        del windowed
-        return frozenset({self.member})
-
-    def open(self, sample: RawSample, *, windowed: bool) -> Sound:
-        del windowed
-        return open_sound(sample, self.member)
-
-    def rows(self, part: Sound) -> int | None:
-        return -(-part.samples // ROW_SAMPLES)
 
     def collate(
         self, parts: Sequence[Sound], cuts: Sequence[Cut] | None, window: Window | None, allocate: Allocate

@@ -64,17 +64,10 @@ def decode_sound(sound: Sound, out: npt.NDArray[Any], *, first: int) -> None:
         raise sound.content.damaged(f"samples end at {first + got} of {sound.samples}")
 
 
-@dataclass(frozen=True, slots=True)
-class Audio(Field[Sound]):
-    """`audio` (B, N), 16 kHz mono, float32 in [-1, 1) or int16; `audio_length` (B,) int64 samples;
-    `audio_mask` (B, N) bool, False in padding."""
+class OfSound(Field[Sound]):
+    """What is made of the clip's FLAC: the sound itself, or what is computed from it."""
 
-    dtype: Literal["float32", "int16"] = "float32"
-    member: str = "flac"
-
-    @property
-    def name(self) -> str:
-        return "audio"
+    member: str
 
     def members(self, *, windowed: bool) -> frozenset[str]:
         del windowed
@@ -86,6 +79,19 @@ class Audio(Field[Sound]):
 
     def rows(self, part: Sound) -> int | None:
         return -(-part.samples // ROW_SAMPLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Audio(OfSound):
+    """`audio` (B, N), 16 kHz mono, float32 in [-1, 1) or int16; `audio_length` (B,) int64 samples;
+    `audio_mask` (B, N) bool, False in padding."""
+
+    dtype: Literal["float32", "int16"] = "float32"
+    member: str = "flac"
+
+    @property
+    def name(self) -> str:
+        return "audio"
 
     def collate(
         self, parts: Sequence[Sound], cuts: Sequence[Cut] | None, window: Window | None, allocate: Allocate
