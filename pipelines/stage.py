@@ -5,6 +5,8 @@ A stage is a plain class whose configuration is its own typed fields:
     name        of the pool, in metrics and in errors
     resources   what one worker of it needs
     setup()     loads weights and opens sessions, once per worker, and proves the provider
+    imports     (optional) names of modules that setup() would load: where workers are forked, they are
+                loaded once for all
     __call__    takes one item, yields items for the next stage: none, one or many
 
 A stage that gathers many items into one (the shard writer) also has `flush()`, and what it yields names

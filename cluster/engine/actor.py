@@ -1,7 +1,7 @@
 """The worker's side: one stage in one process. Whatever the stage does, the reply is a value.
 
 A call returns two objects, `(payload, reply)`: in that order, because where Ray cannot store the one it fails
-the ones after it. The reply is small and is all that the driver fetches:
+the ones after it. The reply is small and is all that the driver reads:
 
     [kind, rss_bytes, busy_seconds, outputs, error]
     kind      "ok", "end" of a stream, "void" (a pull after the end), "error"
@@ -16,6 +16,7 @@ Items that the driver wants anyway (`final`, or of the last stage) ride in the r
 from __future__ import annotations
 
 import os
+import pickle
 import resource
 import time
 from collections.abc import Iterable, Iterator
@@ -26,15 +27,15 @@ from pipelines.stage import Gathering, Stage
 
 Reply = list[Any]
 _PAGE = resource.getpagesize()
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class Actor:
-    """Ray runs its calls one after the other, in the order of submission."""
+    """Its calls run one after the other, in the order of submission."""
 
     def __init__(self, stage: bytes, threads: int, last: bool, report: bool) -> None:
         # Before the stage is unpickled: that imports numpy, which reads these once.
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
         self._pickled = stage
         self._stage: Stage
         self._last = last
@@ -48,14 +49,12 @@ class Actor:
     def setup(self, memory_mb: int | None) -> tuple[None, Reply]:
         started = time.perf_counter()
         try:
-            from ray import cloudpickle
-
-            self._stage = cloudpickle.loads(self._pickled)
+            self._stage = pickle.loads(self._pickled)  # noqa: S301 (of our own driver)
             self._stage.setup()
             if memory_mb is not None:
                 _limit_memory(memory_mb)
         except BaseException as error:
-            return None, self._error(error, started)
+            return None, self.failed(error, started)
         return None, ["ok", _rss_bytes(), time.perf_counter() - started, [], None]
 
     def call(self, payload: Any, index: int | None) -> tuple[Any, Reply]:
@@ -64,7 +63,7 @@ class Actor:
             item = payload if index is None else payload[index]
             return self._ok("ok", self._stage(item), started)
         except BaseException as error:
-            return None, self._error(error, started)
+            return None, self.failed(error, started)
 
     def pull(self, stream: int, payload: Any, index: int | None) -> tuple[Any, Reply]:
         """The next item of fan-out number `stream`; `payload` comes with the first pull alone."""
@@ -83,7 +82,7 @@ class Actor:
             return self._ok("ok", (following,), started)
         except BaseException as error:
             self._stream = None
-            return None, self._error(error, started)
+            return None, self.failed(error, started)
 
     def flush(self) -> tuple[Any, Reply]:
         started = time.perf_counter()
@@ -91,7 +90,7 @@ class Actor:
             assert isinstance(self._stage, Gathering)  # noqa: S101
             return self._ok("ok", self._stage.flush(), started)
         except BaseException as error:
-            return None, self._error(error, started)
+            return None, self.failed(error, started)
 
     def _ok(self, kind: str, items: Iterable[Any], started: float) -> tuple[Any, Reply]:
         outputs: list[list[Any]] = []
@@ -111,7 +110,8 @@ class Actor:
             output[6] = None
         return payload[0], reply
 
-    def _error(self, error: BaseException, started: float) -> Reply:
+    def failed(self, error: BaseException, started: float) -> Reply:
+        """What is said of a call that raised `error`."""
         from cluster.engine.errors import classify
 
         info = classify(error)

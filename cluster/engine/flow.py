@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cluster.engine.errors import classify, error_named, is_media_fault, never_answered, plain
+from cluster.engine.backends.interface import Backend, What
+from cluster.engine.errors import error_named, is_media_fault, never_answered
 from cluster.engine.interface import ErrorInfo, Observer
 from cluster.engine.pool import Pool
 from cluster.engine.worker import Call, Inbox, Kind, Task, Worker
@@ -21,13 +22,14 @@ class Flow:
         pools: Sequence[Pool],
         observer: Observer,
         inbox: Inbox,
+        backend: Backend,
         *,
         max_attempts: int,
         max_consecutive_failures: int | None,
     ) -> None:
         self._pools = {pool.spec.name: pool for pool in pools}
         self._observer = observer
-        self._inbox = inbox
+        self._inbox, self._backend = inbox, backend
         self._max_attempts = max_attempts
         self._max_in_a_row = max_consecutive_failures
         self.retained: dict[str, tuple[Pool, Task]] = {}
@@ -170,27 +172,25 @@ class Flow:
         if info.error_class == "OutOfMemoryError":  # its heap is in shreds
             self.replace(worker, None)
 
-    def on_ray_error(self, worker: Worker, call: Call, error: BaseException) -> None:
+    def on_fault(self, worker: Worker, call: Call, error: BaseException) -> None:
         """`call` has no reply: the actor died, its argument is gone, or its result could not be packed."""
-        import ray.exceptions as ray_errors
-
         pool = self.pool_of(worker)
-        cause = error.cause if isinstance(error, ray_errors.RayTaskError) else None
-        if isinstance(cause, ray_errors.ObjectLostError) and call.task is not None:
+        fault = self._backend.fault(pool.spec.name, error)
+        if fault.what is What.INPUT_LOST and call.task is not None:
             worker.alone = False
             if call.kind is Kind.PULL:
                 worker.stream = None
             self._observer.lost(call.task.key)
             pool.place(worker)
-        elif isinstance(error, ray_errors.RayTaskError) and call.kind not in (Kind.HELLO, Kind.SETUP):
+        elif fault.what is What.RAISED and call.kind not in (Kind.HELLO, Kind.SETUP):
             worker.alone = False
-            self._on_exception(pool, worker, call, classify(cause or error))
+            self._on_exception(pool, worker, call, fault.info)
             pool.place(worker)
-        elif isinstance(error, ray_errors.ActorUnschedulableError | ray_errors.RuntimeEnvSetupError):
-            raise error_named("InfeasibleError", f"stage {pool.spec.name} cannot be placed: {error}")
+        elif fault.what is What.UNPLACEABLE:
+            raise error_named(fault.info.error_class, fault.info.text)
         else:
             worker.calls.appendleft(call)
-            self.replace(worker, _death(pool.spec.name, error))
+            self.replace(worker, fault.info)
 
     def replace(self, worker: Worker, charge: ErrorInfo | None) -> None:
         """Kills `worker` and starts another. What it ran, had queued or held goes back to the front; of
@@ -213,7 +213,7 @@ class Flow:
             self._charge(pool, charged, charge)
         elif charge is not None and oldest is not None and oldest.task is None:
             self._charge_pool(pool, worker, charge)
-        pool.spawn(self._inbox)
+        pool.spawn(self._backend, self._inbox)
 
     def _remove(self, pool: Pool, worker: Worker) -> None:
         worker.kill()
@@ -261,13 +261,3 @@ class Flow:
         if self._max_in_a_row is not None and pool.failures_in_a_row >= self._max_in_a_row:
             text = f"{pool.failures_in_a_row} videos in a row failed in stage {pool.spec.name}: {info.text}"
             raise error_named(info.error_class, text)
-
-
-def _death(stage: str, error: BaseException) -> ErrorInfo:
-    import ray.exceptions as ray_errors
-
-    text = str(error)
-    if isinstance(error, ray_errors.OutOfMemoryError) or "running low on memory" in text:
-        return plain("OutOfMemoryError", f"the node ran out of memory in stage {stage}")
-    detail = text.rsplit("Worker exit detail:", 1)[-1] if "Worker exit detail:" in text else text
-    return plain("WorkerDiedError", f"the worker of stage {stage} died: {detail[:200]}")

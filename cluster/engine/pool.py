@@ -6,6 +6,7 @@ import time
 from collections import deque
 from itertools import islice
 
+from cluster.engine.backends.interface import Backend
 from cluster.engine.interface import MIB, PoolSnapshot, PoolSpec
 from cluster.engine.worker import Call, Inbox, Kind, Task, Worker, spawn
 
@@ -60,8 +61,8 @@ class Pool:
 
     # Workers
 
-    def spawn(self, inbox: Inbox) -> None:
-        self.workers.add(spawn(self.spec, self._pickled_stage, self._last, inbox))
+    def spawn(self, backend: Backend, inbox: Inbox) -> None:
+        self.workers.add(spawn(backend, self.spec, self._pickled_stage, self._last, inbox))
 
     def place(self, worker: Worker) -> None:
         """Files `worker` by what it can be asked next; to be called whenever that changes."""

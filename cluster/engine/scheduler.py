@@ -1,7 +1,7 @@
 """The engine's loop: one thread, one inbox, every event O(1).
 
-Ray tells of each reply by a callback that puts it into the inbox; everything else (deaths included, as
-the exceptions of the calls that died) follows from that. Downstream pools are served first.
+Of each reply a callback tells that puts it into the inbox; everything else (deaths included, as the
+exceptions of the calls that died) follows from that. Downstream pools are served first.
 
 Fan-out is pulled by one call per item and not by Ray's streaming generator: the worker then computes
 nothing that nobody has room for, each yield has a deadline of its own that does not run while it waits
@@ -15,11 +15,12 @@ from collections.abc import Collection, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from cluster.engine.backends.interface import Backend
+from cluster.engine.backends.on_ray import RayBackend
 from cluster.engine.feasibility import check_pools
 from cluster.engine.flow import Flow
 from cluster.engine.interface import ErrorInfo, Observer, PoolSpec, Snapshot
 from cluster.engine.pool import Pool
-from cluster.engine.ray_session import RaySession
 from cluster.engine.worker import Call, Task, Worker
 from ingest.errors import InfeasibleError, Policy
 from pipelines.stage import Item
@@ -31,19 +32,17 @@ PLACEMENT_SECONDS = 900.0
 
 
 class Engine:
-    """Runs items through pools of Ray actors. `stop`, `acknowledge` and `redo` may be called from
-    observer callbacks, other threads and signal handlers."""
+    """Runs items through pools of workers, on `backend`: by default on a Ray of this machine. `stop`,
+    `acknowledge` and `redo` may be called from observer callbacks, other threads and signal handlers."""
 
     def __init__(
         self,
         pools: Sequence[PoolSpec],
         observer: Observer,
         *,
-        address: str | None = None,
+        backend: Backend | None = None,
         max_attempts: int = 3,
-        object_store_bytes: int = 2 * 1024**3,
         max_consecutive_failures: int | None = 50,
-        num_cpus: int | None = None,
     ) -> None:
         names = [pool.name for pool in pools]
         if not pools or len(set(names)) != len(names):
@@ -52,7 +51,7 @@ class Engine:
         self._observer = observer
         self._max_attempts = max_attempts
         self._max_in_a_row = max_consecutive_failures
-        self._session = RaySession(address=address, object_store_bytes=object_store_bytes, num_cpus=num_cpus)
+        self._backend: Backend = backend or RayBackend()
         self._connected = False
         self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._pools: list[Pool] = []
@@ -67,12 +66,9 @@ class Engine:
     def check(self) -> None:
         """Connects, and raises InfeasibleError if the pools do not fit the cluster."""
         if not self._connected:
-            self._session.__enter__()  # before Ray is imported: it reads its environment then
+            self._backend.open()
             self._connected = True
-        import ray
-
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        check_pools(self._specs, [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes])
+        check_pools(self._specs, self._backend.nodes())
 
     def run(self) -> None:
         """Returns when the inputs have ended and everything is finished, or after `stop`.
@@ -93,10 +89,10 @@ class Engine:
             raise self._error
 
     def close(self) -> None:
-        """Leaves Ray, if `check` was called and `run` was not."""
+        """Leaves the backend, if `check` was called and `run` was not."""
         if self._connected:
             self._connected = False
-            self._session.__exit__()
+            self._backend.close()
 
     def stop(self) -> None:
         """No new inputs; what waits for a gathering stage goes in, it is flushed, and `run` returns."""
@@ -113,26 +109,25 @@ class Engine:
     # The loop
 
     def _start(self) -> None:
-        from ray import cloudpickle
-
         for spec in self._specs:
             before = self._pools[-1] if self._pools else None
             last = spec is self._specs[-1]
-            pickled = cloudpickle.dumps(spec.stage)  # type: ignore[no-untyped-call]
+            pickled = self._backend.pack(spec.stage)
             self._pools.append(Pool(spec, pickled_stage=pickled, before=before, last=last))
         self._flow = Flow(
             self._pools,
             self._observer,
             self._on_done,
+            self._backend,
             max_attempts=self._max_attempts,
             max_consecutive_failures=self._max_in_a_row,
         )
         for pool in self._pools:
             for _ in range(pool.spec.workers):
-                pool.spawn(self._on_done)
+                pool.spawn(self._backend, self._on_done)
 
     def _on_done(self, worker: Worker, call: Call, future: Any) -> None:
-        self._inbox.put(("done", worker, call, future))  # called from Ray's thread
+        self._inbox.put(("done", worker, call, future))  # called from the backend's threads
 
     def _loop(self) -> None:
         started = time.monotonic()
@@ -148,7 +143,7 @@ class Engine:
                     self._look_for_late(now)
                 if now >= next_tick:
                     next_tick = now + 1.0
-                    self._session.check_alive()
+                    self._backend.check_alive()
                     self._flush_old(now)
                     self._observer.tick(self._snapshot(now - started))
                 if self._inbox.empty() and self._is_over():
@@ -186,7 +181,7 @@ class Engine:
                 self._flow.redo(keys)
 
     def _take_reply(self, worker: Worker) -> None:
-        """The oldest call's, if it is there. Ray's callbacks come in any order, and the end of a fan-out that
+        """The oldest call's, if it is there. Callbacks come in any order, and the end of a fan-out that
         overtook its last item would close the books on that."""
         if worker.dead or not worker.calls or worker.calls[0].reply is None:
             return  # a dead one's calls are under way again
@@ -199,7 +194,7 @@ class Engine:
         if error is None:
             self._flow.on_reply(worker, call, call.reply.result())
         else:
-            self._flow.on_ray_error(worker, call, error)
+            self._flow.on_fault(worker, call, error)
 
     def _admit(self) -> None:
         first, now = self._pools[0], time.monotonic()

@@ -6,11 +6,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
+from cluster.engine.backends.interface import Backend, Handle
 from cluster.engine.interface import PoolSpec
 
 
@@ -64,10 +64,10 @@ Inbox = Callable[["Worker", Call, Any], None]
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One actor. `calls` is what Ray holds of ours, oldest first."""
+    """One actor. `calls` is what it was asked and has not answered, oldest first."""
 
     spec: PoolSpec
-    handle: Any
+    handle: Handle
     inbox: Inbox
     calls: deque[Call] = field(default_factory=deque)
     clock: float = field(default_factory=time.monotonic)
@@ -83,19 +83,14 @@ class Worker:
     held_bytes: int = 0
     held_since: float = math.inf
     bucket: int = -1
-    methods: dict[Kind, Any] = field(default_factory=dict)
     rss_bytes: int = 0
 
     def submit(self, call: Call, *arguments: Any) -> None:
-        method = self.methods.get(call.kind)
-        if method is None:
-            method = getattr(self.handle, call.kind.name.lower()).options(num_returns=2)
-            self.methods[call.kind] = method
-        call.payload, reply = method.remote(*arguments)
+        call.payload, reply = self.handle.submit(call.kind.name.lower(), *arguments)
         if not self.calls:
             self.clock = time.monotonic()
         self.calls.append(call)
-        reply.future().add_done_callback(lambda future: self.inbox(self, call, future))
+        reply.add_done_callback(lambda future: self.inbox(self, call, future))
 
     @property
     def flushing(self) -> bool:
@@ -129,23 +124,13 @@ class Worker:
         return task
 
     def kill(self) -> None:
-        import ray
-
         self.dead = True
-        with suppress(ray.exceptions.RayError):  # the cluster itself may be gone
-            ray.kill(self.handle)
+        self.handle.kill()
 
 
-def spawn(spec: PoolSpec, pickled_stage: bytes, last: bool, inbox: Inbox) -> Worker:
-    """Asks Ray for an actor and queues its first two calls; `hello` returns once it has a place."""
-    import ray
-
-    from cluster.engine.actor import Actor
-
-    remote = ray.remote(Actor).options(
-        num_cpus=spec.cpus, num_gpus=spec.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
-    )
-    handle = remote.remote(pickled_stage, max(1, math.ceil(spec.cpus)), last, spec.report)
+def spawn(backend: Backend, spec: PoolSpec, pickled_stage: bytes, last: bool, inbox: Inbox) -> Worker:
+    """Asks for an actor and queues its first two calls; `hello` returns once it has a place."""
+    handle = backend.start(spec, pickled_stage, threads=max(1, math.ceil(spec.cpus)), last=last)
     worker = Worker(spec=spec, handle=handle, inbox=inbox)
     worker.submit(Call(Kind.HELLO))
     worker.submit(Call(Kind.SETUP), None if spec.gpus else spec.memory_mb)

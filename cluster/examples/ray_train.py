@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.engine.ray_session import RaySession
+from cluster.engine.backends.ray_session import RaySession
 from ingest.errors import MienError, UnexpectedError, UsageError, one_line
 
 if TYPE_CHECKING:

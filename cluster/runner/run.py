@@ -14,7 +14,8 @@ from pathlib import Path
 from cluster.config import Settings, check_licences, fingerprint
 from cluster.config.sections import Engine as EngineOptions
 from cluster.config.show import redact
-from cluster.engine import Engine, Snapshot
+from cluster.engine import Engine, PoolSpec, ProcessBackend, RayBackend, Snapshot
+from cluster.engine.backends.interface import Backend
 from cluster.local import LocalEngine
 from cluster.runner.acquiring import Acquisition
 from cluster.runner.media import FetchedMedia
@@ -232,10 +233,8 @@ def _drive(
         engine = Engine(
             pools,
             observer,
-            address=options.address or None,
-            num_cpus=options.cpus,
+            backend=_backend(settings, pools, only_fetch=only_fetch),
             max_attempts=options.max_attempts,
-            object_store_bytes=options.object_store_bytes or OBJECT_STORE_BYTES,
         )
     observer.engine = engine
     media.renew()
@@ -245,3 +244,15 @@ def _drive(
         engine.run()
     observer.close()
     media.release(closing=not only_fetch)
+
+
+def _backend(settings: Settings, pools: list[PoolSpec], *, only_fetch: bool) -> Backend:
+    """Ray; but to fetch on this machine alone takes less time than Ray's start."""
+    options = settings.engine
+    if only_fetch and not options.address:
+        return ProcessBackend([pool.stage for pool in pools], cpus=usable_cpus(settings))
+    return RayBackend(
+        address=options.address or None,
+        num_cpus=options.cpus,
+        object_store_bytes=options.object_store_bytes or OBJECT_STORE_BYTES,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from ingest.errors import (
@@ -72,6 +72,7 @@ class Fetch:
     keep_uri: str = ""
     """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
     name: str = field(default="fetch", init=False)
+    imports: ClassVar[tuple[str, ...]] = ("ingest.probe", "httpx")
 
     def __post_init__(self) -> None:
         for option in ("cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"):

@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.engine.ray_session import RaySession
+from cluster.engine import ProcessBackend
+from cluster.engine.backends.ray_session import RaySession
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +11,13 @@ def ray_session() -> Iterator[None]:
     """One Ray for the session: an engine uses what it finds, and leaves it."""
     with RaySession(object_store_bytes=300 * 1024**2, num_cpus=32):
         yield
+
+
+@pytest.fixture(params=["ray", "processes"])
+def any_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What an engine runs on that is told nothing: a test that uses this holds on either."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_session")
+    else:
+        monkeypatch.setattr("cluster.engine.scheduler.RayBackend", lambda: ProcessBackend((), cpus=32))
+    return str(request.param)

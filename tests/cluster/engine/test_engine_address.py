@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cluster.engine.ray_session import RaySession
+from cluster.engine.backends.ray_session import RaySession
 from ingest.errors import InfeasibleError
 
 

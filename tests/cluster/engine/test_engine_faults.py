@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from cluster.engine import Engine
+from cluster.engine.backends.serving import NAME
 from ingest.errors import (
     CorruptMediaError,
     DeadlineExceededError,
@@ -20,7 +21,7 @@ from ingest.errors import (
 )
 from tests.cluster.engine.stages import Gather, Obey, Parcel, Recorder, Split, noted, parcels, pool
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_backend")]
 
 
 def others(count: int, *without: int) -> list[str]:
@@ -182,8 +183,8 @@ def test_workers_killed_at_random_lose_and_repeat_nothing(tmp_path: Path) -> Non
     def kill_one(_: object) -> None:
         actors = [
             process.pid
-            for process in psutil.process_iter(["cmdline"])
-            if "ray::Actor" in " ".join(process.info["cmdline"] or ())
+            for process in psutil.process_iter(["cmdline", "name"])
+            if process.info["name"] == NAME or "ray::Actor" in " ".join(process.info["cmdline"] or ())
         ]
         if actors and len(killed) < 6:
             killed.append(actors[len(killed) % len(actors)])

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from cluster.engine import Engine, Observer, PoolSpec, Snapshot
-from cluster.engine.worker import Task
 from cluster.local import LocalEngine
 from ingest.errors import InfeasibleError
 from tests.cluster.engine.stages import Gather, Obey, Parcel, Recorder, Split, parcels, pool
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_backend")]
 ENGINES = pytest.mark.parametrize("engine_class", [LocalEngine, Engine])
 
 
@@ -163,38 +162,6 @@ def test_what_the_observer_raises_ends_the_run_after_a_flush() -> None:
     assert len(observer.finished_items) <= 1
 
 
-def test_a_lost_payload_is_told_and_the_rest_goes_on() -> None:
-    """An object whose owner has died is as lost as one whose node has."""
-    import ray
-
-    class Owner:
-        def put(self) -> list[Any]:
-            return [ray.put(parcels(1)[0])]
-
-    owner: Any = ray.remote(Owner).options(num_cpus=0).remote()
-    (orphan,) = ray.get(owner.put.remote())
-    ray.kill(owner)
-    with pytest.raises(ray.exceptions.ObjectLostError):
-        while True:  # until it is gone: the node keeps it until it knows of the death
-            ray.get(orphan)
-
-    class Losing(Recorder):
-        def reported(self, stage: str, item: Parcel) -> bool:
-            """The fourth leaves the one stage and comes to the next as something that is not there."""
-            if item.key == "p003":
-                engine._pools[1].push(
-                    Task(key="p003", seconds=1.0, nbytes=1, payload=orphan, index=None, parent="p003")
-                )
-            return item.key != "p003"
-
-    observer = Losing(parcels(8))
-    engine = Engine([pool(Obey("a"), report=True), pool(Obey("b"))], observer)
-    engine.run()
-    assert observer.lost_keys == ["p003"]
-    assert observer.keys == [f"p{number:03d}" for number in range(8) if number != 3]
-    assert not observer.failures
-
-
 def test_inputs_may_come_later() -> None:
     class Slow(Recorder):
         asked = 0
@@ -238,11 +205,12 @@ def test_a_snapshot_adds_up() -> None:
     assert last.pools[0].busy_seconds >= 0.05 * last.pools[0].done
 
 
-def test_workers_get_their_threads_by_their_share() -> None:
-    class Threads(Obey):
-        def __call__(self, parcel: Parcel) -> Any:
-            yield replace(parcel, key=os.environ["OMP_NUM_THREADS"] + os.environ["OPENBLAS_NUM_THREADS"])
+class Threads(Obey):
+    def __call__(self, parcel: Parcel) -> Any:
+        yield replace(parcel, key=os.environ["OMP_NUM_THREADS"] + os.environ["OPENBLAS_NUM_THREADS"])
 
+
+def test_workers_get_their_threads_by_their_share() -> None:
     observer = Recorder(parcels(1))
     Engine([PoolSpec(stage=Threads("a"), workers=1, cpus=2.5)], observer).run()
     assert observer.keys == ["33"]

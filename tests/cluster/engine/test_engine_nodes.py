@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 DRIVER = """
 from ray.cluster_utils import Cluster
-from cluster.engine import Engine, PoolSpec
+from cluster.engine import Engine, PoolSpec, RayBackend
 from pipelines.stage import DeadlineRule
 from tests.cluster.engine.stages import Obey, Recorder, parcels
 
@@ -34,7 +34,7 @@ def lose_the_node(item):
         node = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
 
 observer.on_finished = lose_the_node
-Engine(pools, observer, address=cluster.address).run()
+Engine(pools, observer, backend=RayBackend(address=cluster.address)).run()
 ended = observer.keys + observer.lost_keys
 print("ended", len(ended), len(set(ended)), "lost", len(observer.lost_keys), "failed", observer.failed_as)
 cluster.shutdown()

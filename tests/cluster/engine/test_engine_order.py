@@ -35,8 +35,10 @@ def test_a_fan_out_ends_after_its_last_item_however_the_replies_come(order: tupl
     books: Any = Books()
     engine = Engine([pool(Obey("a"), fan_out=True)], books)
     made = Pool(engine._specs[0], pickled_stage=b"", before=None, last=True)
-    engine._flow = Flow([made], books, engine._on_done, max_attempts=3, max_consecutive_failures=None)
-    worker = Worker(spec=made.spec, handle=None, inbox=engine._on_done, ready=True)
+    engine._flow = Flow(
+        [made], books, engine._on_done, engine._backend, max_attempts=3, max_consecutive_failures=None
+    )
+    worker = Worker(spec=made.spec, handle=books, inbox=engine._on_done, ready=True)
     task = Task(key="v", seconds=1.0, nbytes=1, payload=None, index=None, parent="v")
     calls = [Call(Kind.PULL, task) for _ in range(3)]
     worker.calls.extend(calls)

@@ -13,10 +13,13 @@ from cluster.engine.worker import Call, Kind, Task, Worker
 from ingest.errors import CorruptMediaError, OutOfMemoryError, Policy, StorageError, UnexpectedError
 from tests.cluster.engine.stages import Obey, pool
 
+NOBODY: Any = None
+"""Behind a worker that is asked nothing."""
+
 
 def a_pool(workers: int = 2, **more: Any) -> tuple[Pool, list[Worker]]:
     made = Pool(pool(Obey("a"), workers=workers, **more), pickled_stage=b"", before=None, last=True)
-    ready = [Worker(spec=made.spec, handle=None, inbox=lambda *_: None, ready=True) for _ in range(workers)]
+    ready = [Worker(spec=made.spec, handle=NOBODY, inbox=lambda *_: None, ready=True) for _ in range(workers)]
     for worker in ready:
         made.workers.add(worker)
         made.place(worker)
@@ -165,7 +168,7 @@ def two_pools(**more: Any) -> tuple[Pool, Pool, list[Worker]]:
     """The second with a worker."""
     first = Pool(pool(Obey("a")), pickled_stage=b"", before=None, last=False)
     second = Pool(pool(Obey("b"), **more), pickled_stage=b"", before=first, last=True)
-    worker = Worker(spec=second.spec, handle=None, inbox=lambda *_: None, ready=True)
+    worker = Worker(spec=second.spec, handle=NOBODY, inbox=lambda *_: None, ready=True)
     second.place(worker)
     return first, second, [worker]
 

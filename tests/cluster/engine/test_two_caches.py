@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 DRIVER = """
 import sys
 from ray.cluster_utils import Cluster
-from cluster.engine import Engine, PoolSpec
+from cluster.engine import Engine, PoolSpec, RayBackend
 from ingest.fetch import Fetch
 from ingest.media import Job, VideoRef
 from pipelines.speech.split import Split
@@ -44,7 +44,7 @@ pools = [
     PoolSpec(stage=split, workers=1, cpus=0.9, deadline=rule, fan_out=True),
 ]
 observer = Recorder([Job(video=VideoRef(source="http", id="film", uri=url))])
-Engine(pools, observer, address=cluster.address).run()
+Engine(pools, observer, backend=RayBackend(address=cluster.address)).run()
 print("segments", len(observer.finished_items), "failed", observer.failed_as)
 cluster.shutdown()
 """

@@ -6,17 +6,14 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
 
+from cluster.engine.backends.guard import MARK, Guard
 from ingest.errors import InfeasibleError, UnexpectedError
 
 logger = logging.getLogger("mien.ray")
@@ -46,7 +43,7 @@ class RaySession:
         self._object_store_bytes = object_store_bytes
         self._num_cpus = num_cpus
         self._owned = False
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
 
     def __enter__(self) -> RaySession:
         for name, value in _ENVIRONMENT.items():
@@ -71,31 +68,27 @@ class RaySession:
     def _start_local(self, quiet: dict[str, Any]) -> None:
         import ray
 
-        folder = _short_folder()
-        command = [sys.executable, "-I", str(Path(__file__).with_name("watchdog.py"))]
-        self._watchdog = subprocess.Popen(  # noqa: S603
-            [*command, str(os.getpid()), folder], stdin=subprocess.PIPE, start_new_session=True
-        )
-        os.environ["MIEN_RAY_FOLDER"] = folder
+        self._guard = Guard()
+        os.environ[MARK] = self._guard.folder
         try:
             ray.init(
                 num_cpus=self._num_cpus or len(os.sched_getaffinity(0)),
                 object_store_memory=min(self._object_store_bytes, psutil.virtual_memory().total * 3 // 10),
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
+                _temp_dir=self._guard.folder,
                 **quiet,
             )
         except BaseException:
-            self._end_watchdog()
+            self._close_guard()
             raise
         finally:
-            del os.environ["MIEN_RAY_FOLDER"]
+            del os.environ[MARK]
 
     def check_alive(self) -> None:
         """Raises UnexpectedError where the Ray that was started here has died. Left to itself, Ray ends this
         process without a word some 15 seconds later."""
-        if self._watchdog is None:
+        if self._guard is None:
             return
         import ray
 
@@ -114,14 +107,12 @@ class RaySession:
 
         self._owned = False
         ray.shutdown()
-        self._end_watchdog()
+        self._close_guard()
 
-    def _end_watchdog(self) -> None:
-        if self._watchdog is not None and self._watchdog.stdin is not None:
-            self._watchdog.stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                self._watchdog.wait(timeout=15)
-            self._watchdog = None
+    def _close_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
 
 
 def _somebody_listens(address: str) -> None:
@@ -136,12 +127,6 @@ def _somebody_listens(address: str) -> None:
             f"no Ray cluster answers at {address} ({error}); start one there with `ray start --head`, "
             "or leave engine.address empty"
         ) from error
-
-
-def _short_folder() -> str:
-    """Ray puts sockets under it, whose paths may have 107 characters; its own part takes some 65."""
-    parent = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="mien-", dir=parent if len(parent) <= 24 else "/tmp")  # noqa: S108
 
 
 def _to_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:

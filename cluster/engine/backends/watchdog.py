@@ -1,10 +1,10 @@
-"""Ends what a local Ray leaves behind, however its driver ended: run as a program by `ray_session`.
+"""Ends what a session of workers leaves behind, however its driver ended: run as a program by `guard`.
 
-    python watchdog.py DRIVER_PID FOLDER < pipe held open by the driver
+    python watchdog.py DRIVER_PID VARIABLE FOLDER < pipe held open by the driver
 
 The pipe closes when the driver is gone, kill -9 included. Ray ties its raylet to the driver, but the
-raylet's agents outlive it, and so does what a worker had started: they are found by the files they
-hold open under FOLDER, or by MIEN_RAY_FOLDER in their environment. Standard library only.
+raylet's agents outlive it, and so does a worker that is busy and what it had started: they are found by the
+files they hold open under FOLDER, or by VARIABLE=FOLDER in their environment. Standard library only.
 """
 
 import os
@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 
-def remains(driver_pid: int, folder: str) -> list[int]:
+def remains(driver_pid: int, variable: str, folder: str) -> list[int]:
     """Processes of the session that still run."""
-    marker = f"MIEN_RAY_FOLDER={folder}\0".encode()
+    marker = f"{variable}={folder}\0".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         pid = int(process.name)
@@ -34,11 +34,11 @@ def remains(driver_pid: int, folder: str) -> list[int]:
 
 
 def main() -> None:
-    driver_pid, folder = int(sys.argv[1]), sys.argv[2]
+    driver_pid, variable, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin.read()
     for _ in range(50):
-        pids = remains(driver_pid, folder)
+        pids = remains(driver_pid, variable, folder)
         if not pids:
             break
         for pid in pids:

@@ -1,0 +1,94 @@
+"""Workers as actors of Ray, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from cluster.engine.actor import Actor, Reply
+from cluster.engine.backends.interface import Fault, Handle, What
+from cluster.engine.backends.ray_session import RaySession
+from cluster.engine.errors import classify, plain
+from cluster.engine.feasibility import Node
+from cluster.engine.interface import PoolSpec
+from pipelines.stage import Stage
+
+
+class RayBackend:
+    """Connects to the Ray at `address`, or starts one of its own. Ray retries and restarts nothing."""
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        object_store_bytes: int = 2 * 1024**3,
+        num_cpus: int | None = None,
+    ) -> None:
+        self._session = RaySession(address=address, object_store_bytes=object_store_bytes, num_cpus=num_cpus)
+
+    def open(self) -> None:
+        self._session.__enter__()  # before Ray is imported: it reads its environment then
+
+    def nodes(self) -> list[Node]:
+        import ray
+
+        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in found]
+
+    def pack(self, stage: Stage) -> bytes:
+        from ray import cloudpickle
+
+        pickled: bytes = cloudpickle.dumps(stage)  # type: ignore[no-untyped-call]
+        return pickled
+
+    def start(self, spec: PoolSpec, stage: bytes, *, threads: int, last: bool) -> Handle:
+        import ray
+
+        remote = ray.remote(Actor).options(
+            num_cpus=spec.cpus, num_gpus=spec.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
+        )
+        return _ActorHandle(remote.remote(stage, threads, last, spec.report))
+
+    def fault(self, stage: str, error: BaseException) -> Fault:
+        import ray.exceptions as ray_errors
+
+        cause = error.cause if isinstance(error, ray_errors.RayTaskError) else None
+        if isinstance(cause, ray_errors.ObjectLostError):
+            return Fault(What.INPUT_LOST, classify(cause))
+        if isinstance(error, ray_errors.RayTaskError):
+            return Fault(What.RAISED, classify(cause or error))
+        if isinstance(error, ray_errors.ActorUnschedulableError | ray_errors.RuntimeEnvSetupError):
+            return Fault(
+                What.UNPLACEABLE, plain("InfeasibleError", f"stage {stage} cannot be placed: {error}")
+            )
+        text = str(error)
+        if isinstance(error, ray_errors.OutOfMemoryError) or "running low on memory" in text:
+            return Fault(What.DIED, plain("OutOfMemoryError", f"the node ran out of memory in stage {stage}"))
+        detail = text.rsplit("Worker exit detail:", 1)[-1] if "Worker exit detail:" in text else text
+        return Fault(What.DIED, plain("WorkerDiedError", f"the worker of stage {stage} died: {detail[:200]}"))
+
+    def check_alive(self) -> None:
+        self._session.check_alive()
+
+    def close(self) -> None:
+        self._session.__exit__()
+
+
+class _ActorHandle:
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._methods: dict[str, Any] = {}
+
+    def submit(self, method: str, *arguments: Any) -> tuple[Any, Future[Reply]]:
+        remote = self._methods.get(method)
+        if remote is None:
+            remote = self._methods[method] = getattr(self._actor, method).options(num_returns=2).remote
+        payload, reply = remote(*arguments)
+        return payload, reply.future()
+
+    def kill(self) -> None:
+        import ray
+
+        with suppress(ray.exceptions.RayError):  # the cluster itself may be gone
+            ray.kill(self._actor)
