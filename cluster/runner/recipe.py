@@ -23,6 +23,8 @@ OWN_DEADLINES = {"fetch": FETCH_DEADLINE, "split": SPLIT_DEADLINE, "shards": SHA
 # The share of a CPU that a worker of a light stage keeps busy, measured over ten minutes of talk.
 LIGHT_SHARE = {"fetch": 0.05, "split": 0.1, "align": 0.1, "shards": 0.05}
 GPU_SHARE = 0.5
+CLAIMED_AHEAD = 32
+"""Videos before the first stage: a claim of half as many is one question to the catalog."""
 
 
 def build_stages(settings: Settings, *, run_id: str, fingerprint: str) -> list[Any]:
@@ -81,6 +83,7 @@ def build_pools(settings: Settings, stages: list[Any], *, cpus: float, downloads
                 deadline=OWN_DEADLINES.get(stage.name, rule),
                 fan_out=stage.name == "split",
                 report=stage.name == "fetch",
+                **({"queue_items": CLAIMED_AHEAD} if stage.name == "fetch" else {}),
             )
         )
     return pools

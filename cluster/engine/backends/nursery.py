@@ -13,6 +13,7 @@ leads a process group of its own, which is killed whole, and ends when the drive
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -32,6 +33,7 @@ def main() -> None:
     sys.path[:] = json.loads(sys.argv[1])
     for name in sys.argv[2:]:
         importlib.import_module(name)
+    gc.freeze()  # what was imported is garbage of no worker, and stays shared memory
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ended in order, by its driver
     with socket.socket(fileno=os.dup(0)) as control:
         while True:
