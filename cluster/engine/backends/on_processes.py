@@ -36,8 +36,15 @@ from pipelines.stage import Stage
 SERVING = "cluster.engine.backends.serving"
 
 
+_NURSERY_DIED = "the process that workers are forked from has died under this run, killed or out of memory; run again to go on"
+
+
 class _GoneError(Exception):
     """The worker's process has ended: how."""
+
+
+class _NurseryGoneError(Exception):
+    """So has what it was forked from."""
 
 
 class ProcessBackend:
@@ -67,6 +74,8 @@ class ProcessBackend:
     def fault(self, stage: str, error: BaseException) -> Fault:
         if isinstance(error, _GoneError):
             return Fault(What.DIED, plain("WorkerDiedError", f"the worker of stage {stage} died: {error}"))
+        if isinstance(error, _NurseryGoneError):
+            return Fault(What.UNPLACEABLE, plain("UnexpectedError", _NURSERY_DIED))
         return Fault(What.RAISED, classify(error))
 
     def check_alive(self) -> None:
@@ -92,7 +101,6 @@ class _Nursery:
         self._one_at_a_time = Lock()
 
     def fork(self, end: Connection) -> int:
-        """Raises _GoneError where the nursery has died."""
         return self._ask(FORK, [end.fileno()])
 
     def bury(self, pid: int) -> str:
@@ -109,10 +117,7 @@ class _Nursery:
 
     def check_alive(self) -> None:
         if self._process.poll() is not None:
-            raise UnexpectedError(
-                "the process that workers are forked from has died under this run, killed or out of memory; "
-                "run again to go on"
-            )
+            raise UnexpectedError(_NURSERY_DIED)
 
     def close(self) -> None:
         self._control.close()
@@ -120,14 +125,15 @@ class _Nursery:
             self._process.wait(timeout=5)
 
     def _ask(self, question: bytes, descriptors: list[int]) -> int:
+        """Raises _NurseryGoneError."""
         try:
             with self._one_at_a_time:
                 socket.send_fds(self._control, [question], descriptors)
                 answer = self._control.recv(NUMBER.size, socket.MSG_WAITALL)
         except OSError as error:
-            raise _GoneError(f"so did what it was forked from ({error})") from error
+            raise _NurseryGoneError from error
         if len(answer) != NUMBER.size:
-            raise _GoneError("so did what it was forked from")
+            raise _NurseryGoneError
         number: int = NUMBER.unpack(answer)[0]
         return number
 

@@ -28,14 +28,22 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def test_media_are_proven_and_then_wait(film: bytes, tmp_path: Path) -> None:
+def no_ray(*_: object) -> None:
+    raise AssertionError("to fetch on this machine takes no Ray")
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_media_are_proven_and_then_wait(
+    film: bytes, tmp_path: Path, local: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.engine.backends.ray_session.RaySession.__enter__", no_ray)
     with LoopbackServer() as server:
         names = {"a": film, "b": film + b"\0\0\0\x08free", "c": film, "d": b"<html></html>" * 500}
         server.pages = {f"/{name}.mp4": [Reply(body=body)] for name, body in names.items()}
         settings = settings_in(tmp_path, *FLAGS)
         add(settings, [server.url(f"/{name}.mp4") for name in (*names, "e")])
         for _ in range(2):
-            status = run(settings, local=True, only_fetch=True).status
+            status = run(settings, local=local, only_fetch=True).status
             counted = {state: count for state, count in status.videos.items() if count}
             assert counted == {"waiting": 2, "failed": 2, "duplicate": 1}
             assert status.video_errors == {"NotMediaError": 1, "GoneError": 1}

@@ -1,4 +1,4 @@
-"""What a local Ray leaves behind, and what it says on the terminal: a driver in a process of its own."""
+"""What workers leave behind, and what they say on the terminal: a driver in a process of its own."""
 
 import os
 import signal
@@ -13,15 +13,16 @@ import psutil
 import pytest
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 DRIVER = """
 import signal, sys
-from cluster.engine import Engine
+from cluster.engine import Engine, ProcessBackend, RayBackend
 from tests.cluster.engine.stages import Gather, Obey, Recorder, Split, parcels, pool
 
 observer = Recorder(parcels({count}, a={orders}))
-engine = Engine([pool(Obey("a"), deadline={deadline}), pool(Gather(size=3))], observer)
+pools = [pool(Obey("a"), deadline={deadline}), pool(Gather(size=3))]
+engine = Engine(pools, observer, backend={backend})
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: engine.stop())
 observer.on_finished = lambda box: print("box", flush=True)
@@ -29,9 +30,16 @@ engine.run()
 print(len(observer.boxed), sorted(observer.failed_as.values()))
 """
 
+BACKENDS = {"ray": "RayBackend()", "processes": "ProcessBackend([pool.stage for pool in pools], cpus=8)"}
 
-def start(folder: Path, count: int, orders: str, deadline: float = 60) -> subprocess.Popen[str]:
-    program = DRIVER.format(count=count, orders=orders, deadline=deadline)
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return BACKENDS[request.param]
+
+
+def start(folder: Path, backend: str, count: int, orders: str, deadline: float = 60) -> subprocess.Popen[str]:
+    program = DRIVER.format(backend=backend, count=count, orders=orders, deadline=deadline)
     return subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -71,8 +79,8 @@ def wait_until_clean(folder: Path) -> None:
     pytest.fail(f"left behind: {left_over(folder)} {list(folder.iterdir())}")
 
 
-def test_a_driver_killed_with_9_leaves_nothing_behind(folder: Path) -> None:
-    driver = start(folder, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.01") | {9: "child"}')
+def test_a_driver_killed_with_9_leaves_nothing_behind(folder: Path, backend: str) -> None:
+    driver = start(folder, backend, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.01") | {9: "child"}')
     assert driver.stdout is not None
     assert driver.stdout.readline() == "box\n"
     assert left_over(folder)
@@ -81,8 +89,8 @@ def test_a_driver_killed_with_9_leaves_nothing_behind(folder: Path) -> None:
     wait_until_clean(folder)
 
 
-def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Path) -> None:
-    driver = start(folder, 9, '{2: "kill", 4: "hang", 5: "stumble", 6: "unpicklable"}', deadline=1)
+def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Path, backend: str) -> None:
+    driver = start(folder, backend, 9, '{2: "kill", 4: "hang", 5: "stumble", 6: "unpicklable"}', deadline=1)
     out, err = driver.communicate(timeout=120)
     assert out.splitlines()[-1] == (
         "5 ['DeadlineExceededError', 'UnexpectedError', 'UnexpectedError', 'WorkerDiedError']"
@@ -93,9 +101,9 @@ def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_gracefully(folder: Path, number: signal.Signals) -> None:
-    """SIGINT as the terminal sends it: to the driver, its Ray and its workers alike."""
-    driver = start(folder, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
+def test_a_signal_ends_a_run_gracefully(folder: Path, backend: str, number: signal.Signals) -> None:
+    """SIGINT as the terminal sends it: to the driver, its backend and its workers alike."""
+    driver = start(folder, backend, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
     assert driver.stdout is not None
     driver.stdout.readline()
     os.killpg(driver.pid, number) if number == signal.SIGINT else driver.terminate()
@@ -106,8 +114,8 @@ def test_a_signal_ends_a_run_gracefully(folder: Path, number: signal.Signals) ->
     wait_until_clean(folder)
 
 
-def test_ray_listens_on_loopback_only(folder: Path) -> None:
-    driver = start(folder, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
+def test_nobody_listens_but_on_loopback(folder: Path, backend: str) -> None:
+    driver = start(folder, backend, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
     assert driver.stdout is not None
     driver.stdout.readline()
     ours = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]

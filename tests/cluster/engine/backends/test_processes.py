@@ -1,0 +1,134 @@
+"""Workers as processes: where they come from, how they end, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import psutil
+import pytest
+
+from cluster.engine import Engine, ProcessBackend
+from cluster.engine.backends.interface import Fault, Handle, What
+from cluster.engine.backends.serving import NAME
+from ingest.errors import UnexpectedError
+from tests.cluster.engine.stages import Obey, Parcel, Recorder, Unpicklable, parcels, pool
+
+SPEC = pool(Obey("a"))
+
+
+@pytest.fixture
+def backend() -> Iterator[ProcessBackend]:
+    made = ProcessBackend([SPEC.stage], cpus=4)
+    made.open()
+    yield made
+    made.close()
+    assert not nurseries()
+
+
+def nurseries() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if any("nursery.py" in word for word in child.cmdline())]
+
+
+def hired(backend: ProcessBackend, *, last: bool = False) -> tuple[Handle, int]:
+    """A worker that is ready, and its process."""
+    handle = backend.start(SPEC, backend.pack(SPEC.stage), threads=1, last=last)
+    assert handle.submit("hello")[1].result(30)[0] == "ok"
+    assert handle.submit("setup", 500)[1].result(30)[4] is None
+    process = next(p for p in psutil.Process().children(recursive=True) if p.name() == NAME)
+    return handle, process.pid
+
+
+def fault(backend: ProcessBackend, future: Future[Any]) -> Fault:
+    error = future.exception(30)
+    assert error is not None
+    return backend.fault("a", error)
+
+
+def test_a_payload_goes_from_worker_to_worker_and_only_its_bytes_through_the_driver(
+    backend: ProcessBackend,
+) -> None:
+    first, _ = hired(backend)
+    payload, reply = first.submit("call", Parcel(key="p", body=bytes(3_000_000)), None)
+    assert reply.result(30)[3][0][:3] == ["p", 1.0, 3_000_100]
+    assert reply.result()[3][0][3] is None
+    second, _ = hired(backend, last=True)
+    _, reply = second.submit("call", payload, None)
+    (output,) = reply.result(30)[3]
+    assert (output[3].trail, len(output[3].body)) == (("a", "a"), 3_000_000)
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [("kill", "killed by SIGKILL"), ("die", "it ended with exit code 9")],
+)
+def test_a_death_says_how(backend: ProcessBackend, order: str, text: str) -> None:
+    handle, _ = hired(backend)
+    _, reply = handle.submit("call", Parcel(key="p", orders={"a": order}), None)
+    _, behind = handle.submit("call", Parcel(key="q"), None)
+    died = fault(backend, reply)
+    assert (died.what, died.info.error_class) == (What.DIED, "WorkerDiedError")
+    assert died.info.text == f"the worker of stage a died: {text}"
+    assert fault(backend, behind).what is What.DIED
+
+
+def test_a_killed_worker_answers_nothing_any_more_and_is_nobody_s_zombie(backend: ProcessBackend) -> None:
+    handle, pid = hired(backend)
+    _, running = handle.submit("call", Parcel(key="p", orders={"a": "hang"}), None)
+    _, waiting = handle.submit("call", Parcel(key="q"), None)
+    handle.kill()
+    handle.kill()
+    assert fault(backend, running).what is What.DIED
+    assert fault(backend, waiting).what is What.DIED
+    other, _ = hired(backend)  # the nursery is asked one thing after the other
+    other.kill()
+    assert not psutil.pid_exists(pid)
+
+
+def test_one_that_is_killed_before_it_is_born_is_not_born(backend: ProcessBackend) -> None:
+    handle = backend.start(SPEC, backend.pack(SPEC.stage), threads=1, last=False)
+    handle.kill()
+    survivor, pid = hired(backend)
+    names = [p.pid for p in psutil.Process().children(recursive=True) if p.name() == NAME]
+    assert names == [pid]
+    survivor.kill()
+
+
+def test_what_cannot_be_packed_is_the_item_s_fault_and_the_worker_lives(backend: ProcessBackend) -> None:
+    handle, _ = hired(backend)
+    _, reply = handle.submit("call", Unpicklable(), None)
+    assert fault(backend, reply).what is What.RAISED
+    _, reply = handle.submit("call", Parcel(key="p", orders={"a": "unpicklable"}), None)
+    assert reply.result(30)[4][0] == "UnexpectedError"
+    assert handle.submit("call", Parcel(key="q"), None)[1].result(30)[4] is None
+
+
+def test_workers_live_in_groups_of_their_own_and_out_of_reach_of_the_terminal(
+    backend: ProcessBackend,
+) -> None:
+    pids = [hired(backend)[1]]
+    assert [os.getpgid(pid) for pid in pids] == pids
+    assert os.getsid(pids[0]) != os.getsid(0)
+
+
+def test_the_death_of_the_nursery_ends_the_run_in_one_line() -> None:
+    observer = Recorder(parcels(500, a=dict.fromkeys(range(500), "sleep 0.05")))
+    engine = Engine([SPEC], observer, backend=ProcessBackend([SPEC.stage], cpus=4))
+    killed: list[int] = []
+
+    def kill(_: object) -> None:
+        for process in nurseries():
+            if process.name() != NAME and not killed:
+                killed.append(process.pid)
+                os.kill(process.pid, signal.SIGKILL)
+
+    observer.on_tick = kill
+    with pytest.raises(UnexpectedError, match="forked from has died under this run") as caught:
+        engine.run()
+    assert killed
+    assert "\n" not in str(caught.value)
+    assert not nurseries()
