@@ -28,7 +28,9 @@ EXIT_BY_SIGNAL = 128
 @with_config
 @click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")
 @click.option(
-    "--only", type=click.Choice(["fetch"]), help="Fetch and prove media, and leave the rest for later."
+    "--only",
+    type=click.Choice(["fetch"]),
+    help="Fetch and prove media, and leave the rest for later; takes no Ray but on a cluster.",
 )
 @click.option("--address", help="Of a running Ray cluster.  [default: engine.address, else one here]")
 @json_option

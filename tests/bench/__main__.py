@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from cluster.runner.run import PLAIN_DOWNLOADS
+
 SECTIONS = ("cost", "steady", "hour", "many", "http", "engine", "stalls", "decode")
 
 
@@ -27,7 +29,7 @@ def main() -> None:
     parser.add_argument("--hour-seconds", type=float, default=3600.0, help="of film for hour")
     parser.add_argument("--count", type=int, default=2000, help="of files for many")
     parser.add_argument("--files", type=int, default=400, help="for http")
-    parser.add_argument("--workers", type=int, default=8, help="of fetch for http")
+    parser.add_argument("--workers", type=int, default=PLAIN_DOWNLOADS, help="of fetch for http")
     parser.add_argument("--video2dataset", type=Path, help="its python, to compare with in http")
     parser.add_argument("--media", type=Path, help="folder of clips to make the films of")
     parser.add_argument("--json", type=Path, help="write every figure here, too")

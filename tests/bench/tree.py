@@ -30,7 +30,7 @@ class Usage:
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     by_role: dict[str, float] = field(default_factory=dict)
-    """CPU seconds of the driver, of the workers, and of Ray's own processes."""
+    """CPU seconds of the driver, of the workers, and of what else is there (Ray, the watchdog)."""
     peak_bytes: int = 0
     """Proportional (PSS): memory that processes share is counted once."""
     peak_shared_bytes: int = 0
@@ -133,9 +133,11 @@ def _memory(pid: int) -> tuple[int, int]:
 
 
 def _is_worker(pid: int) -> bool:
-    """Ray gives an actor's process the title `ray::Class.method`."""
+    """Ray gives an actor's process the title `ray::Class.method`; ours, and what they are forked from, run
+    the program `nursery.py`."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::Actor")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return command.startswith(b"ray::Actor") or b"nursery.py" in command
     except OSError:
         return False
 

@@ -36,7 +36,7 @@ from pipelines.stage import Stage
 SERVING = "cluster.engine.backends.serving"
 
 
-_NURSERY_DIED = "the process that workers are forked from has died under this run, killed or out of memory; run again to go on"
+_NURSERY_DIED = "what workers are forked from has died, killed or out of memory; run again to go on"
 
 
 class _GoneError(Exception):
