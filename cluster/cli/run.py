@@ -30,7 +30,7 @@ EXIT_BY_SIGNAL = 128
 @click.option(
     "--only",
     type=click.Choice(["fetch"]),
-    help="Fetch and prove media, and leave the rest for later; takes no Ray but on a cluster.",
+    help="Fetch and prove media, and leave the rest for later; without Ray, but on a cluster.",
 )
 @click.option("--address", help="Of a running Ray cluster.  [default: engine.address, else one here]")
 @json_option
