@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from cluster.engine.backends.serving import NAME
 from tests.runs import start_mien
 
 GONE_WITHIN_SECONDS = 20.0
@@ -48,7 +49,11 @@ def processes(tmp: Path) -> list[psutil.Process]:
 
 def actors(tmp: Path) -> list[psutil.Process]:
     """The engine's workers, each once it has begun."""
-    return [process for process in processes(tmp) if "ray::Actor" in " ".join(_command(process))]
+    return [
+        process
+        for process in processes(tmp)
+        if process.name() == NAME or "ray::Actor" in " ".join(_command(process))
+    ]
 
 
 def writers(tmp: Path) -> list[psutil.Process]:

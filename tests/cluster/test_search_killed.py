@@ -45,9 +45,10 @@ def test_kills_at_any_instant_lose_nothing_and_ask_for_nothing_twice(tmp_path: P
     with YouTubeDouble(videos, password=PASSWORD) as youtube, scratch() as tmp:
         configure(tmp_path, youtube, "north", format="18")
         assert mien("search", QUERIES[0], folder=tmp_path).returncode == 0
-        # Twice while media comes, once when all of it is there.
-        for share in (rng.uniform(0.05, 0.45), rng.uniform(0.5, 0.95), 1.0):
-            driver = start_run(tmp_path, tmp)
+        # Twice while media comes, on processes and on Ray, and once when all of it is there.
+        rounds = ((rng.uniform(0.05, 0.45), ("--only", "fetch")), (rng.uniform(0.5, 0.95), ()), (1.0, ()))
+        for share, options in rounds:
+            driver = start_run(tmp_path, tmp, *options)
             while driver.poll() is None and sum(youtube.bytes_sent.values()) < share * total:
                 time.sleep(0.01)
             if share == 1.0:
