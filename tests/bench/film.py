@@ -63,25 +63,6 @@ def talk_film(folder: Path, seconds: float, *, media: Path | None) -> Film:
     return Film(path, seconds, ", ".join(clip.name for clip in clips))
 
 
-def silent_face_film(folder: Path, seconds: float, *, media: Path | None) -> Film:
-    """The same pictures over silence: all the volume of faces, and nothing for Whisper."""
-    clips = sources(media)
-    loop = folder / "loop.mp4"
-    if not loop.exists():
-        _join(loop, clips)
-    mute = folder / "mute.mp4"
-    video = ffmpeg.input(str(loop))["v"]
-    silence = ffmpeg.input("anullsrc=r=48000:cl=stereo", f="lavfi")["a"]
-    _run(
-        ffmpeg.output(
-            video, silence, str(mute), vcodec="copy", acodec="aac", audio_bitrate="64k", shortest=None
-        )
-    )
-    path = folder / f"faces-{seconds:.0f}s.mp4"
-    _loop(mute, path, seconds)
-    return Film(path, seconds, "the same pictures, silent")
-
-
 def short_clips(folder: Path, count: int, *, media: Path | None, talk_every: int = 50) -> tuple[Path, str]:
     """A folder of `count` files of 2 s: silent ones, each `talk_every`-th with a talking face."""
     clips = sources(media)
@@ -99,8 +80,9 @@ def short_clips(folder: Path, count: int, *, media: Path | None, talk_every: int
 
 def _join(path: Path, clips: list[Path]) -> Path:
     parts = []
-    for clip in clips:
-        stream = ffmpeg.input(str(clip))
+    for number, clip in enumerate(clips):
+        # A clip that comes twice must be two nodes of the graph: only their options tell them apart.
+        stream = ffmpeg.input(str(clip), thread_queue_size=64 + number)
         scaled = stream["v"].filter("scale", WIDTH, HEIGHT, force_original_aspect_ratio="decrease")
         framed = scaled.filter("pad", WIDTH, HEIGHT, "(ow-iw)/2", "(oh-ih)/2").filter("setsar", 1)
         parts += [

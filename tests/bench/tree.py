@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ class Usage:
     """Of that, shared memory: the object store's pages that were ever touched."""
     timeline: list[tuple[float, float, float]] = field(default_factory=list)
     """(time.time(), CPU seconds of the tree until then, CPU seconds of the machine)"""
+    memory: list[tuple[float, int]] = field(default_factory=list)
+    """(time.time(), bytes of the tree, as `peak_bytes`)"""
     status: int = 0
     output: str = ""
 
@@ -99,6 +102,7 @@ def _look(root: int, spent: dict[int, float], usage: Usage, *, memory: bool) -> 
     usage.timeline.append((time.time(), sum(spent.values()), _machine()))
     if memory:
         sizes = [_memory(pid) for pid in members]
+        usage.memory.append((time.time(), sum(size[0] for size in sizes)))
         usage.peak_bytes = max(usage.peak_bytes, sum(size[0] for size in sizes))
         usage.peak_shared_bytes = max(usage.peak_shared_bytes, sum(size[1] for size in sizes))
 
@@ -146,6 +150,13 @@ def _reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+def memory_between(usage: Usage, begin: float, end: float) -> float:
+    """Median of the tree's bytes between two shares of its time."""
+    first, last = usage.memory[0][0], usage.memory[-1][0]
+    inside = [size for at, size in usage.memory if begin <= (at - first) / (last - first) <= end]
+    return statistics.median(inside)
 
 
 def measure_module(module: str, *arguments: str) -> tuple[Usage, dict[str, object]]:
