@@ -55,9 +55,9 @@ class Catalog:
     def open(
         cls, url: str, *, clock: Callable[[], float] = time.time, patience_seconds: float = PATIENCE_SECONDS
     ) -> Catalog:
-        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database; `clock` gives
-        seconds since the epoch; a server that goes away later is waited for, `patience_seconds` long.
-        CatalogError: a bad URL, no connection, or another schema."""
+        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database; a server that goes
+        away later is waited for, `patience_seconds` long. CatalogError: a bad URL, no connection, another
+        schema."""
         database = Database(url, patience_seconds=patience_seconds)
         database.prepare()
         return cls(database, clock=clock)
@@ -176,6 +176,10 @@ class Catalog:
         """Whether any video of these sources waits. May read all that wait: ask it once."""
         return self._database.read(lambda connection: queue.has_waiting(connection, sources))
 
+    def waiting_hosts(self, source: str) -> set[tuple[str, str]]:
+        """Scheme and host of the addresses of `source` that wait. Reads all that wait."""
+        return self._database.read(lambda connection: queue.waiting_hosts(connection, source))
+
     def egress(self, identities: Sequence[Identity]) -> list[EgressState]:
         """How each identity stands, in the order given."""
         now = self._clock()
@@ -204,11 +208,9 @@ class Catalog:
         return self._database.read(partial(kept.media_room, with_waiting=with_waiting))
 
     def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
-        """Earliest time in the future at which a video that was put off is due.
-
-        With a fingerprint: among those that a run of it could claim without an identity, and those due by
-        now count as well, so None means that nothing of these is left to wait for.
-        """
+        """Earliest time in the future at which a video that was put off is due. With a fingerprint: among
+        those that a run of it could claim without an identity, and those due by now count as well, so None
+        means that nothing of these is left to wait for."""
         now = self._clock()
         return self._database.read(lambda connection: queue.next_try_at(connection, now, fingerprint))
 
@@ -283,10 +285,8 @@ class Catalog:
         return self._database.read(lambda connection: views.status(connection, now))
 
     def explain(self, needle: str) -> views.Story | None:
-        """By key, id, URI, path, key of a segment or sample, or the beginning of the key or of the id.
-
-        UsageError where several videos fit.
-        """
+        """By key, id, URI, path, key of a segment or sample, or the beginning of the key or of the id;
+        UsageError where several videos fit."""
         return self._database.read(lambda connection: views.explain(connection, needle))
 
     def retry(self, *, error_class: str | None = None, key: str | None = None) -> int:

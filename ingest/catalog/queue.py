@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, bindparam, exists, false, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,6 +25,7 @@ GOVERNED_SOURCES = frozenset({"youtube"})
 """What is had from these is asked for within the budgets of egress identities."""
 REMOTE_SOURCES = GOVERNED_SOURCES | {"http", "object"}
 """What of these is at work lies in a media cache."""
+_ROWS_AT_ONCE = 10_000
 KEYS_PER_STATEMENT = 5000
 """Both databases cap the parameters of one statement."""
 
@@ -82,6 +84,7 @@ _TAKE = (
         error_text=None,
     )
 )
+_ADDRESSES = select(videos.c.uri).where(videos.c.state == WAITING, videos.c.source == bindparam("source"))
 _ENDED = select(segments.c.video_key, segments.c.start_ms).where(
     segments.c.video_key.in_(bindparam("keys", expanding=True))
 )
@@ -182,6 +185,15 @@ def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> 
 def has_waiting(connection: Connection, sources: Sequence[str]) -> bool:
     of_these = exists().where(videos.c.state == WAITING, videos.c.source.in_(sources))
     return bool(connection.scalar(select(of_these)))
+
+
+def waiting_hosts(connection: Connection, source: str) -> set[tuple[str, str]]:
+    found = set()
+    rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).scalars(_ADDRESSES, {"source": source})
+    for uri in rows:
+        parts = urlsplit(uri)
+        found.add((parts.scheme, parts.hostname or ""))
+    return found
 
 
 def other_fingerprint_count(connection: Connection, fingerprint: str) -> int:
