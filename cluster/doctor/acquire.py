@@ -151,7 +151,8 @@ _KINDS: dict[str, type[MienError]] = {
 
 def examine(name: str, settings: Settings) -> Iterator[Check]:
     """For `mien doctor`: who fetches from no platform is warned of what only that needs, not failed."""
-    if name in _CLUSTER and not (settings.engine.address and videos_wait(settings)):
+    if name in _CLUSTER and settings.engine.address and not videos_wait(settings):
+        yield Check.ok(name, "not asked: no video of a platform waits")
         return
     for found in DOCTOR[name](settings):
         is_fatal = found.status is Status.FAIL and name in _ONLY_FOR_PLATFORMS

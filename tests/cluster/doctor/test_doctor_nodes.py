@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from cluster.doctor import examine
+from cluster.config import Settings
+from cluster.doctor import Check, examine
 from cluster.doctor.acquire import check_acquisition
 from cluster.doctor.nodes import machines
 from ingest.errors import InfeasibleError
@@ -40,14 +41,20 @@ def test_without_a_cluster_or_with_kept_copies_none_is_asked() -> None:
     of = replace(of, engine=replace(of.engine, address=silent))
     check_acquisition(of, {"http"})
     check_acquisition(of, {"youtube"}, local=True)
-    kept = settings(keep_media="always", media_uri="s3://bucket/media")
+    kept = settings(keep_media="always", media_uri="kept")
     kept = replace(kept, engine=of.engine)
-    assert "nodes" not in {check.name for check in examine(of)}, "no video of a platform waits"
+    assert looked(settings()) == Check.ok("nodes", "this machine alone: no engine.address")
+    assert looked(of) == Check.ok("nodes", "not asked: no video of a platform waits")
+    check_acquisition(kept, {"youtube"})
     with pytest.raises(InfeasibleError, match="no Ray cluster answers"):
         check_acquisition(of, {"youtube"})
     waiting(of, TUBE)
+    assert "no Ray cluster answers" in looked(of).message
+
+
+def looked(of: Settings) -> Check:
     (found,) = [check for check in examine(of) if check.name == "nodes"]
-    assert "no Ray cluster answers" in found.message
+    return found
 
 
 # Prints what a run and the doctor find, with one node, with one more, and with copies that are kept.

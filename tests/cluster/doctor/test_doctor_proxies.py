@@ -16,6 +16,7 @@ from ingest.rate.identity import Identity
 from tests.cluster.doctor.rig import PASSWORD, TUBE, closed_port, outcomes, refused, settings, waiting
 from tests.youtube import YouTubeDouble
 
+NONE = Check.ok("environment proxies", "nothing that waits goes through any")
 PLAIN = "http://media.example/film.mp4"
 
 
@@ -71,7 +72,7 @@ def test_a_host_that_goes_around_the_proxy_is_not_behind_it(monkeypatch: pytest.
     of = settings()
     waiting(of, PLAIN, "http://a.media.example:8080/b.mp4", "https://other.example/film.mp4")
     check_acquisition(of, {"http"})
-    assert outcomes("environment proxies", of) == []
+    assert outcomes("environment proxies", of) == [NONE]
     waiting(of, "http://amedia.example/film.mp4")
     assert "does not serve" in refused(of, source="http")
 
@@ -79,10 +80,10 @@ def test_a_host_that_goes_around_the_proxy_is_not_behind_it(monkeypatch: pytest.
 def test_a_proxy_that_nothing_goes_through_is_nobodys_concern(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port()}")
     of = settings()
-    assert outcomes("environment proxies", of) == []
+    assert outcomes("environment proxies", of) == [NONE]
     waiting(of, PLAIN)
     check_acquisition(of, {"http"})
-    assert outcomes("environment proxies", of) == []
+    assert outcomes("environment proxies", of) == [NONE]
 
 
 def test_what_is_no_address_is_said_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +100,7 @@ def test_a_platform_is_asked_through_the_environment_as_well(
     monkeypatch.setenv(variable, f"127.0.0.1:{closed_port()}")  # without a scheme, as yt-dlp takes it
     of = settings()
     assert f"correct or unset {variable}" in refused(of)
-    assert outcomes("environment proxies", of) == [], "of the doctor: nothing waits"
+    assert outcomes("environment proxies", of) == [NONE], "of the doctor: nothing waits"
     waiting(of, TUBE, PLAIN, "https://media.example/film.mp4")
     assert [each.name for each in outcomes("environment proxies", of)] == [f"proxy {variable}"]
     monkeypatch.setenv("no_proxy", "youtube.com")
