@@ -76,6 +76,8 @@ class MediaCache:
         try:
             if wanted_by:
                 wanted.mark(final, wanted_by)
+            else:
+                wanted.renew(final)
             yield final
         finally:
             os.close(descriptor)
