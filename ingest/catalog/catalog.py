@@ -93,7 +93,7 @@ class Catalog:
     def end_run(self, run_id: str, outcome: str) -> None:
         """What the run still holds waits again. A run that is over stays as it is."""
         now = self._clock()
-        self._database.write(lambda connection: runs.end(connection, now, run_id, outcome))
+        self._database.repeat(lambda connection: runs.end(connection, now, run_id, outcome))
 
     def live_runs(self) -> list[str]:
         now = self._clock()
@@ -103,7 +103,7 @@ class Catalog:
         """Ends the runs whose lease is over, and those that the caller knows to be dead; returns those that
         go on. A run that is not among these can commit nothing any more, whatever its process does."""
         now = self._clock()
-        return self._database.write(lambda connection: runs.end_dead(connection, now, known_dead))
+        return self._database.repeat(lambda connection: runs.end_dead(connection, now, known_dead))
 
     def known_runs(self, run_ids: Collection[str]) -> set[str]:
         """Those of `run_ids` that are runs of this catalog, ended or not."""
@@ -139,26 +139,25 @@ class Catalog:
         """
         now, most = self._clock(), limit if asking is None else asking
         take = partial(claims.claim, limit=limit, asking=most, identities=identities, only_local=only_local)
-        return self._database.write(lambda connection: take(connection, now, run_id))
+        return self._database.once(lambda connection, doubt: take(connection, now, run_id, in_doubt=doubt))
 
     def settle(self, run_id: str, video_key: str, usage: Usage) -> Paused | None:
         """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
         now = self._clock()
-        return self._database.write(
-            lambda connection: settling.settle(connection, now, run_id, video_key, usage), durable=True
-        )
+        settle = partial(settling.settle, now=now, run_id=run_id, video_key=video_key, usage=usage)
+        return self._database.once(lambda connection, doubt: settle(connection, in_doubt=doubt), durable=True)
 
     def grant_page(self, identity: Identity, *, is_first: bool) -> PageGrant:
         """Leave to ask for a page of a list (`is_first`: its first one), or when that may be."""
         now = self._clock()
-        return self._database.write(
+        return self._database.repeat(
             lambda connection: listings.grant_page(connection, now, identity, is_first=is_first), durable=True
         )
 
     def settle_page(self, number: int, identity: Identity, usage: Usage) -> None:
         """Debits what the page took; where the identity was refused, its circuit opens."""
         now = self._clock()
-        self._database.write(
+        self._database.repeat(
             lambda connection: listings.settle_page(connection, now, number, identity, usage), durable=True
         )
 
@@ -192,12 +191,12 @@ class Catalog:
     def record_kept(self, run_id: str, video_key: str, uri: str) -> None:
         """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""
         now = self._clock()
-        self._database.write(lambda connection: kept.record(connection, now, run_id, video_key, uri))
+        self._database.repeat(lambda connection: kept.record(connection, now, run_id, video_key, uri))
 
     def forget_kept(self, run_id: str, video_key: str) -> None:
         """The copy is not there, or not whole, any more."""
         now = self._clock()
-        self._database.write(lambda connection: kept.forget(connection, now, run_id, video_key))
+        self._database.repeat(lambda connection: kept.forget(connection, now, run_id, video_key))
 
     def states(self, video_keys: Collection[str]) -> dict[str, str]:
         """Of each video that is known: waiting, running, done, partial or failed."""
@@ -224,13 +223,14 @@ class Catalog:
         """None, and the run goes on with the video. With `unique`, where another video of this
         configuration has the same bytes, its key: this one has ended then, as DuplicateMediaError."""
         now = self._clock()
-        return self._database.write(
-            lambda connection: progress.record_media(connection, now, run_id, video_key, info, unique=unique)
+        record = partial(
+            progress.record_media, now=now, run_id=run_id, key=video_key, info=info, unique=unique
         )
+        return self._database.once(lambda connection, doubt: record(connection, in_doubt=doubt))
 
     def record_print(self, video_key: str, heard: bytes) -> None:
         """What the video sounds like (ingest/fetch/sound_print.py), so that others are found that do."""
-        self._database.write(lambda connection: near.record_print(connection, video_key, heard))
+        self._database.repeat(lambda connection: near.record_print(connection, video_key, heard))
 
     def near_duplicates(self, video_key: str) -> list[str]:
         """Keys of the videos that sound the same, the most alike first. For people: nothing depends on it."""
@@ -239,7 +239,7 @@ class Catalog:
     def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:
         """All segments of the video are known now; it ends with the last of them."""
         now = self._clock()
-        self._database.write(
+        self._database.repeat(
             lambda connection: progress.record_split(connection, now, run_id, video_key, segment_count)
         )
 
@@ -256,7 +256,7 @@ class Catalog:
     def record_video_failure(self, run_id: str, failure: VideoFailure) -> None:
         """The run lets go of the video: it waits until `next_try_at`, or has failed for good."""
         now = self._clock()
-        self._database.write(
+        self._database.repeat(
             lambda connection: progress.record_video_failure(connection, now, run_id, failure)
         )
 
