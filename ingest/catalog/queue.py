@@ -183,7 +183,7 @@ def take(
 
 def taken_at(connection: Connection, now: float, run_id: str) -> list[Job]:
     """What the run took at `now`, and holds."""
-    rows: Sequence[Row[Any]] = connection.execute(_TAKEN_AT, {"run": run_id, "now": now}).all()
+    rows: Sequence[Any] = connection.execute(_TAKEN_AT, {"run": run_id, "now": now}).all()
     ended = _ended(connection, [row.key for row in rows])
     return [_job(row, ended, row.identity or "") for row in rows]
 

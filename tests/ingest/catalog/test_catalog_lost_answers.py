@@ -111,17 +111,39 @@ def test_a_grant_is_settled_once(
 
 
 @LOST
-def test_a_page_is_settled_once_and_never_granted_for_less(
+def test_a_probe_that_is_refused_is_one_strike_more(
     way: Cutter, catalog: Catalog, clock: Clock, lost: Lost
 ) -> None:
-    given = cutting(way, lost, lambda: catalog.grant_page(A, is_first=False))
-    assert given.number is not None
+    """Only of a probe does a refusal count each time."""
+    refused = replace(REFUSED, requests=1, bytes=10)
+
+    def after_the_pause() -> None:
+        [state] = catalog.egress([A])
+        assert state.paused_until is not None
+        clock.sleep(state.paused_until - clock.now + 1.0)
+        catalog.heartbeat(run_id)
+
+    catalog.add(tubes(2))
+    run_id = begin(catalog)
+    [one] = ask(catalog, run_id, [A], asking=1)
+    catalog.settle(run_id, one.key, refused)
+    after_the_pause()
+    [two] = ask(catalog, run_id, [A], asking=1)
+    cutting(way, lost, lambda: catalog.settle(run_id, two.key, refused))
+    assert [state.strikes for state in catalog.egress([A])] == [2]
+    after_the_pause()
+    given = cutting(way, "question", lambda: catalog.grant_page(A, is_first=False))
     clock.sleep(2.0)
-    refused = Usage(outcome=Outcome.REFUSED, requests=1, bytes=10, error_class="RateLimitedError")
     cutting(way, lost, lambda: catalog.settle_page(given.number, A, refused))
+    assert [state.strikes for state in catalog.egress([A])] == [3]
+
+
+@LOST
+def test_a_page_is_granted_once_or_charged_twice(way: Cutter, catalog: Catalog, lost: Lost) -> None:
+    given = cutting(way, lost, lambda: catalog.grant_page(A, is_first=False))
     [state] = catalog.egress([A])
-    assert state.strikes == 1, "a refusal that is told twice was one"
-    assert state.requests >= 1
+    assert given.number is not None
+    assert state.requests == 1 + (lost == "answer"), "never less than what may be asked"
 
 
 @LOST
