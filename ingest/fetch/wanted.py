@@ -30,6 +30,10 @@ def marker(path: Path) -> Path:
 
 
 def mark(path: Path, key: str) -> None:
+    """Wanted by the video `key`; "": by whoever it was."""
+    if not key:
+        renew(path)
+        return
     with translated(f"caching in {path.parent}"):
         marker(path).write_text(key, encoding="utf-8")
 
