@@ -135,10 +135,6 @@ def test_weights_list_and_path(tmp_path: Path) -> None:
     assert rows["scrfd_500m"]["allowed"] is False
     assert rows["yunet_2023mar"]["allowed"] is True
     path = mien("weights", "path", "silero_vad_v6", cwd=tmp_path).stdout.strip()
-    told = json.loads(mien("weights", "path", "silero_vad_v6", "--json", cwd=tmp_path).stdout)
-    assert told == {"name": "silero_vad_v6", "path": path}
-    (pulled,) = json.loads(mien("weights", "pull", "silero_vad_v6", "--json", cwd=tmp_path).stdout)
-    assert (pulled["path"], pulled["pulled"]) == (path, False)
     assert Path(path).is_file()
 
 
