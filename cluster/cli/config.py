@@ -32,8 +32,13 @@ def show(loaded: Loaded, as_json: bool) -> None:
 
 @command.command(epilog="Example: mien config fingerprint --set transcribe.beam_size=1")
 @with_config
-def fingerprint(loaded: Loaded) -> None:
+@json_option
+def fingerprint(loaded: Loaded, as_json: bool) -> None:
     """Prints the hash of all that samples depend on: videos are done with this fingerprint."""
     from cluster.config import fingerprint
 
-    click.echo(fingerprint(loaded.settings))
+    hashed = fingerprint(loaded.settings)
+    if as_json:
+        echo_json({"fingerprint": hashed})
+    else:
+        click.echo(hashed)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.cli.options import with_config
+from cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
+    from cluster.demo import Demo
+    from ingest.catalog import Story
 
 
 @click.command(epilog="Example: mien demo --folder /tmp/demo")
@@ -23,28 +26,63 @@ if TYPE_CHECKING:
 )
 @click.option("--local", is_flag=True, help="One process, no Ray.")
 @with_config
-def command(folder: Path, local: bool, loaded: Loaded) -> None:
+@json_option
+def command(folder: Path, local: bool, loaded: Loaded, as_json: bool) -> None:
     """Turns three small films (one talks, one is silent, one has no face) into shards, and shows them."""
     from cluster.demo import demonstrate
+
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+
+    demo = demonstrate(loaded.settings, folder.absolute(), local=local, say=say)
+    if as_json:
+        echo_json(_facts(demo))
+    else:
+        click.echo("\n".join(_lines(demo, folder)))
+    status = demo.result.status
+    failed = demo.verified.faults or status.video_errors or status.segment_errors or not status.samples
+    raise SystemExit(1 if failed else 0)
+
+
+def _facts(demo: Demo) -> dict[str, Any]:
+    from cluster.report.state import status_facts
+
+    return {
+        "films": [_film(story) for story in demo.stories],
+        **status_facts(demo.result.status),
+        "faults": demo.verified.faults,
+        "shards_uri": demo.shards_uri,
+        "unpacked": demo.samples,
+    }
+
+
+def _film(story: Story) -> dict[str, Any]:
+    fates: dict[str, float] = {}
+    for segment in story.segments:
+        for fate, seconds in segment.seconds_by_fate.items():
+            fates[fate] = fates.get(fate, 0.0) + seconds
+    return {
+        "title": story.video.title,
+        "state": story.state,
+        "seconds_by_fate": fates,
+        "error_class": story.error_class,
+        "error_text": story.error_text,
+    }
+
+
+def _lines(demo: Demo, folder: Path) -> Iterator[str]:
     from cluster.report.funnel import clock, funnel_lines
     from cluster.report.state import headline
 
-    demo = demonstrate(loaded.settings, folder.absolute(), local=local, say=click.echo)
-    status = demo.result.status
     for story in demo.stories:
         fates = [fate for segment in story.segments for fate in segment.seconds_by_fate.items()]
         told = ", ".join(f"{clock(seconds)} {fate}" for fate, seconds in fates)
-        click.echo(f"film      {story.video.title}: {story.state}; {told or headline(story.error_text)}")
-    click.echo("\n".join(["yield", *funnel_lines(status.seconds_by_fate)]))
-    faults = demo.verified.faults
-    click.echo(
-        f"verified  {demo.verified.shards} shards, {demo.verified.samples} samples: "
-        f"{'; '.join(faults) or 'all as committed'}"
-    )
-    click.echo(f"shards    {demo.shards_uri}")
-    click.echo(f"samples   {folder / 'samples'}, unpacked; a second of face to a line in:")
-    for sheet in demo.samples:
-        click.echo(f"          {sheet}")
-    click.echo("look      tar -tvf <shard>.tar, or webdataset.WebDataset('<shard>.tar'), or mien status")
-    failed = faults or status.video_errors or status.segment_errors or not status.samples
-    raise SystemExit(1 if failed else 0)
+        yield f"film      {story.video.title}: {story.state}; {told or headline(story.error_text)}"
+    yield "yield"
+    yield from funnel_lines(demo.result.status.seconds_by_fate)
+    verdict = "; ".join(demo.verified.faults) or "all as committed"
+    yield f"verified  {demo.verified.shards} shards, {demo.verified.samples} samples: {verdict}"
+    yield f"shards    {demo.shards_uri}"
+    yield f"samples   {folder / 'samples'}, unpacked; a second of face to a line in:"
+    yield from (f"          {sheet}" for sheet in demo.samples)
+    yield "look      tar -tvf <shard>.tar, or webdataset.WebDataset('<shard>.tar'), or mien status"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import existing_catalog, with_config
+from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
     from cluster.config import Loaded
@@ -18,30 +18,42 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Everything that failed.")
 @click.option("--identity", help="End the pause of an egress identity, once its cause is gone.")
 @with_config
+@json_option
 def command(
-    error_class: str | None, needle: str | None, everything: bool, identity: str | None, loaded: Loaded
+    *,
+    error_class: str | None,
+    needle: str | None,
+    everything: bool,
+    identity: str | None,
+    loaded: Loaded,
+    as_json: bool,
 ) -> None:
     """Puts failed videos and segments back into the queue, by class of failure, for the next `mien run`."""
     from ingest.errors import UsageError
 
-    if not (error_class or needle or everything or identity):
+    chooses = bool(error_class or needle or everything)
+    if not (chooses or identity):
         raise UsageError("say what to retry: --class NAME, --id ID, --identity NAME or --all")
+    count = 0
     with existing_catalog(loaded) as catalog:
-        if identity:
-            if not catalog.reopen(identity):
-                raise UsageError(f"no identity {identity} is paused; `mien status` names those that are")
-            click.echo(f"identity {identity} may be asked through again")
-        if not (error_class or needle or everything):
-            return
         failed = catalog.error_classes()
         if error_class and error_class not in failed:
             _refuse_unknown(error_class)
         story = catalog.explain(needle) if needle else None
         if needle and story is None:
             raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")
-        count = catalog.retry(error_class=error_class, key=story.video.key if story else None)
-    click.echo(f"{count} video{' is' if count == 1 else 's are'} waiting again")
-    if not count:
+        if identity and not catalog.reopen(identity):
+            raise UsageError(f"no identity {identity} is paused; `mien status` names those that are")
+        if chooses:
+            count = catalog.retry(error_class=error_class, key=story.video.key if story else None)
+    if as_json:
+        echo_json({"videos_waiting_again": count, "identity_reopened": identity, "failed_before": failed})
+        return
+    if identity:
+        click.echo(f"identity {identity} may be asked through again")
+    if chooses:
+        click.echo(f"{count} video{' is' if count == 1 else 's are'} waiting again")
+    if chooses and not count:
         there = ", ".join(f"{name} ({number})" for name, number in failed.items())
         click.echo(f"what failed: {there or 'nothing'}")
 

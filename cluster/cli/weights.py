@@ -64,7 +64,8 @@ def list_(loaded: Loaded, as_json: bool) -> None:
     help="Pull nothing that this profile forbids.  [default: weights.licence]",
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: bool) -> None:
+@json_option
+def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: bool, as_json: bool) -> None:
     """Downloads and checks model files; without a name, all that the licence profile allows."""
     from pipelines.weights import WEIGHTS, check_licence, find, profile_allows
     from pipelines.weights import pull as fetch
@@ -74,24 +75,33 @@ def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: boo
     for name in names:
         entry(name)
         check_licence(name, profile)
+    quiet, rows = quiet or as_json, []
     for name in names or [name for name in WEIGHTS if profile_allows(name, profile)]:
-        weights = entry(name)
-        if find(name) is not None:
+        weights, here = entry(name), find(name)
+        if here is not None:
             _say(quiet, f"{name}: here already, sha256 as registered ({weights.licence})")
-            continue
-        with _Bar(weights, quiet=quiet) as bar:
-            path = fetch(name, report=bar.say, progress=bar.advance)
-        _say(quiet, f"{name}: {path} ({weights.licence})")
+        else:
+            with _Bar(weights, quiet=quiet) as bar:
+                path = fetch(name, report=bar.say, progress=bar.advance)
+            _say(quiet, f"{name}: {path} ({weights.licence})")
+        rows.append({"name": name, "path": here or path, "licence": weights.licence, "pulled": here is None})
+    if as_json:
+        echo_json(rows)
 
 
 @command.command(epilog="Example: mien weights path whisper-base")
 @click.argument("name")
 @with_config
-def path(name: str, loaded: Loaded) -> None:
+@json_option
+def path(name: str, loaded: Loaded, as_json: bool) -> None:
     """Prints where the verified file or folder of the weights called NAME lies."""
     from pipelines.weights import locate
 
-    click.echo(str(locate(name)))
+    found = locate(name)
+    if as_json:
+        echo_json({"name": name, "path": found})
+    else:
+        click.echo(str(found))
 
 
 def _say(quiet: bool, line: str) -> None:

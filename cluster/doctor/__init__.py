@@ -25,7 +25,7 @@ CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
     "catalog": storage.catalog,
     "shards": storage.shards,
     "disk": storage.disk,
-    **{name: partial(acquire.examine, name) for name in acquire.CHECKS},
+    **{name: partial(acquire.examine, name) for name in acquire.DOCTOR},
     "shared memory": machine.shared_memory,
     "open files": machine.open_files,
     "clock": machine.clock,

@@ -5,21 +5,17 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import http.client
 import importlib.metadata
 import re
-import socket
-import ssl
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies
 
-from cluster.config import Settings, fingerprint
+from cluster.config import Settings
 from cluster.doctor.check import Check, Status
+from cluster.doctor.nodes import nodes
+from cluster.doctor.proxies import environment_proxies, plain_proxy, platform_proxy, proxies
 from cluster.doctor.storage import creatable
+from cluster.doctor.waiting import videos_wait
 from ingest.errors import (
     ConfigError,
     CookiesError,
@@ -29,13 +25,9 @@ from ingest.errors import (
     one_line,
 )
 from ingest.fetch.platform import PLATFORMS
-from ingest.rate.identity import Identity
 
 TESTED_YTDLP = (2026, 10, 26)
-PROXY_TIMEOUT_SECONDS = 10.0
-_PLATFORM_HOST, _PLATFORM_PORT = "www.youtube.com", 443
 _UPDATE = "pip install -U yt-dlp yt-dlp-ejs"
-_DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 
 
 def ytdlp(settings: Settings) -> Iterator[Check]:
@@ -96,30 +88,6 @@ def javascript(settings: Settings) -> Iterator[Check]:
     yield Check.fail(name, problem, "pip install deno (2.3 or newer), or install node 22, bun or quickjs")
 
 
-def proxies(settings: Settings) -> Iterator[Check]:
-    for identity in settings.acquire.identities:
-        if identity.proxy:
-            yield _proxy(identity)
-
-
-def plain_proxy(settings: Settings) -> Iterator[Check]:
-    """Plain files come through the first identity's proxy, else the environment's. Nothing is asked of it:
-    it need not lead to any platform."""
-    first = settings.acquire.identities[0]
-    if first.proxy:
-        yield _proxy(first, tunnel=False)
-        return
-    for scheme in ("http", "https", "all"):
-        if address := getproxies().get(scheme):
-            try:
-                named = Identity(f"{scheme}_proxy", proxy=address)
-            except ValueError:
-                problem = "the environment names a proxy that is no address"
-                yield Check.fail(f"proxy {scheme}_proxy", problem, f"correct or unset {scheme}_proxy")
-                continue
-            yield _proxy(named, tunnel=False, cure=f"correct or unset {scheme}_proxy")
-
-
 def cookies(settings: Settings) -> Iterator[Check]:
     from ingest.youtube.cookies import check_current, read_cookies
 
@@ -159,7 +127,9 @@ def media(settings: Settings) -> Iterator[Check]:
             yield Check.ok(name, f"{place} takes files")
 
 
-CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
+Looks = Callable[[Settings], Iterable[Check]]
+
+CHECKS: dict[str, Looks] = {
     "yt-dlp": ytdlp,
     "yt-dlp options": options,
     "javascript": javascript,
@@ -167,7 +137,10 @@ CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
     "cookies": cookies,
     "media": media,
 }
-_PLAIN: dict[str, Callable[[Settings], Iterable[Check]]] = {"plain proxy": plain_proxy}
+_CLUSTER: dict[str, Looks] = {"nodes": nodes}
+_PLATFORM: dict[str, Looks] = {**CHECKS, "platform proxy": platform_proxy}
+_PLAIN: dict[str, Looks] = {"plain proxy": plain_proxy, "media": media}
+DOCTOR: dict[str, Looks] = {**CHECKS, "environment proxies": environment_proxies, **_CLUSTER}
 _ONLY_FOR_PLATFORMS = frozenset({"yt-dlp", "javascript"})
 _KINDS: dict[str, type[MienError]] = {
     "yt-dlp": MissingProgramError,
@@ -178,73 +151,32 @@ _KINDS: dict[str, type[MienError]] = {
 
 def examine(name: str, settings: Settings) -> Iterator[Check]:
     """For `mien doctor`: who fetches from no platform is warned of what only that needs, not failed."""
-    for found in CHECKS[name](settings):
+    if name in _CLUSTER and settings.engine.address and not videos_wait(settings):
+        yield Check.ok(name, "not asked: no video of a platform waits")
+        return
+    for found in DOCTOR[name](settings):
         is_fatal = found.status is Status.FAIL and name in _ONLY_FOR_PLATFORMS
-        if is_fatal and not _videos_wait(settings):
+        if is_fatal and not videos_wait(settings):
             yield Check.warn(found.name, found.message, found.cure)
         else:
             yield found
 
 
-def check_acquisition(settings: Settings, sources: Collection[str]) -> None:
-    """Before a run that is to fetch videos of these `sources` (`VideoRef.source`).
+def check_acquisition(settings: Settings, sources: Collection[str], *, local: bool = False) -> None:
+    """Before a run that is to fetch videos of these `sources` (`VideoRef.source`); `local`: in one process.
 
     Raises:
         UsageError: the first thing that is missing or wrong, with its cure.
         StorageDeniedError: the place for media cannot be written.
+        InfeasibleError: the cluster does not answer.
     """
-    names: list[str] = ["plain proxy", "media"] if "http" in sources else []
+    looks = dict(_PLAIN) if "http" in sources else {}
     if PLATFORMS & set(sources):
-        names = list(CHECKS)
-    for name in names:
-        for found in (CHECKS | _PLAIN)[name](settings):
+        looks |= _PLATFORM
+        if not local and settings.acquire.keep_media != "always":
+            looks |= _CLUSTER
+    for name, look in looks.items():
+        for found in look(settings):
             if found.status is Status.FAIL:
                 cure = f"; {found.cure}" if found.cure else ""
                 raise _KINDS.get(name, ConfigError)(one_line(f"{found.name}: {found.message}{cure}"))
-
-
-def _videos_wait(settings: Settings) -> bool:
-    from ingest.catalog import Catalog
-
-    store = settings.store
-    if store.catalog_file is not None and not store.catalog_file.exists():
-        return False
-    try:
-        with Catalog.open(store.catalog_url) as catalog:
-            asked_at = catalog.governed_at(
-                fingerprint=fingerprint(settings), identities=settings.acquire.identities
-            )
-    except MienError:
-        # That the catalog does not open is said by its own check.
-        return False
-    return asked_at != (None, None)
-
-
-def _proxy(identity: Identity, *, tunnel: bool = True, cure: str = "") -> Check:
-    """Reached and, where it speaks HTTP, asked for a tunnel: only that shows whether it takes the login."""
-    name, parts = f"proxy {identity.name}", urlsplit(identity.proxy)
-    host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    cure = cure or f"correct the proxy of identity {identity.name}, or start it"
-    if parts.scheme not in _DEFAULT_PORTS:
-        return Check.fail(name, f"{parts.scheme}:// is no kind of proxy", cure)
-    shown = f"{parts.scheme}://{host}:{port}"
-    try:
-        if parts.scheme == "http" and tunnel:
-            _open_tunnel(host, port, parts.username, parts.password)
-        else:
-            socket.create_connection((host, port), timeout=PROXY_TIMEOUT_SECONDS).close()
-    except (OSError, http.client.HTTPException, ssl.SSLError) as error:
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Check.fail(name, f"{shown} does not serve: {one_line(str(said), 120)}", cure)
-    return Check.ok(name, f"{shown} answers")
-
-
-def _open_tunnel(host: str, port: int, user: str | None, password: str | None) -> None:
-    headers = {}
-    if user or password:
-        login = f"{unquote(user or '')}:{unquote(password or '')}"
-        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    connection = http.client.HTTPConnection(host, port, timeout=PROXY_TIMEOUT_SECONDS)
-    with contextlib.closing(connection):
-        connection.set_tunnel(_PLATFORM_HOST, _PLATFORM_PORT, headers)
-        connection.connect()

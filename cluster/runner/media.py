@@ -4,13 +4,15 @@
                 after; the copy in the node's cache goes when the video is done
     until_done  the copy in the node's cache stays while the video waits for another try, also in a later run,
                 and goes when it is done or has failed for good
-    never       the copy in the node's cache goes as soon as the run lets go of the video, done or not
+    never       the copy in the node's cache goes as soon as the run lets go of the video, done or not; what a
+                killed run left is the next one's to take up
 
-"Done" is the end of the video: its faces are read from the file until its last segment.
+"Done" is the end of the video: its faces are read from the file until its last segment. What goes does so
+within seconds, or when the last who reads it is through, and takes its room till then.
 
 No cache evicts what a video wants that is not done (ingest/fetch/wanted.py): fetching pauses instead. What is
 wanted is known, and renewed, by the driver for its own machine. A copy in the cache of another machine cannot
-be reached from here: it is wanted for a day, and goes when that cache needs the room.
+be reached from here: it is wanted for a day after it was last read, and goes when that cache needs the room.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Literal
 from ingest.catalog import Catalog
 from ingest.fetch import Fetch, wanted
 from ingest.media import MediaFile
+from ingest.sources.naming import local_path
 
 TIDY_SECONDS = 5.0
 RENEW_SECONDS = 3600.0
@@ -55,6 +58,8 @@ class FetchedMedia:
         self._here: dict[str, MediaFile] = {}
         self._tidy_at = 0.0
         self._renew_at = clock() + RENEW_SECONDS
+        # The path, and not the cache: of films that lie here nothing is cached, and no folder is made.
+        self._sizes = wanted.Sizes(Path(fetch.cache_dir), clock=clock)
 
     def renew(self) -> None:
         """What earlier runs left in this machine's cache stays wanted, or goes if it is done by now."""
@@ -70,8 +75,7 @@ class FetchedMedia:
         well where nothing is at work that would make room."""
         if not self._here:
             return True
-        # The path, and not the cache: of films that lie here nothing is cached, and no folder is made.
-        sizes = wanted.sizes(Path(self._fetch.cache_dir))
+        sizes = self._sizes.now()
         return sum(sizes) + max(sizes, default=0) <= self._fetch.cache_max_bytes
 
     def came(self, media: MediaFile) -> None:
@@ -97,6 +101,14 @@ class FetchedMedia:
         for key, state in self._catalog.states(self._here).items():
             if state == "running" and not closing:
                 continue
-            media = self._here.pop(key)
-            if self._keep == "never" or state in _OVER:
-                self._fetch.release(media)
+            is_over = self._keep == "never" or state in _OVER
+            if not is_over or self._let_go(self._here[key]) or closing:
+                del self._here[key]
+
+    def _let_go(self, media: MediaFile) -> bool:
+        """False where a segment of a video that was let go is still read: it goes when that is through.
+        Forgotten, it would stay wanted and take its room."""
+        self._fetch.release(media)
+        if local_path(media.job.video.uri) is not None:
+            return True
+        return not (self._fetch.cache.holds(media.path) and Path(media.path).exists())

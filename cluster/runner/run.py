@@ -80,7 +80,7 @@ def run(
     spool = Path(settings.store.root).absolute() / "spool"
     with Stopping() as stopping, contextlib.closing(_patient_catalog(settings)) as catalog:
         refuse_other_home(catalog, store)
-        check_ways_out(settings, catalog, hashed)
+        check_ways_out(settings, catalog, hashed, local=local)
         run_id = catalog.begin_run(
             fingerprint=hashed,
             config_json=json.dumps(redact(settings), default=str),
@@ -168,14 +168,14 @@ def prove_accelerators(settings: Settings) -> None:
             raise ProviderError(f"{check.name}: {check.message}; {check.cure}")
 
 
-def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str) -> None:
-    """Raises UsageError or StorageDeniedError, before anything is started, where videos wait that must be
-    fetched, and what that needs is missing or wrong: each of them would fail for the same reason."""
+def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str, *, local: bool) -> None:
+    """Raises UsageError, StorageDeniedError or InfeasibleError, before anything is started, where videos wait
+    that must be fetched, and what that needs is missing or wrong: each would fail for the same reason."""
     identities = settings.acquire.identities
     from cluster.doctor.acquire import check_acquisition
 
     if catalog.governed_at(fingerprint=fingerprint, identities=identities) != (None, None):
-        check_acquisition(settings, PLATFORMS)
+        check_acquisition(settings, PLATFORMS, local=local)
     if catalog.has_waiting("http"):
         check_acquisition(settings, {"http"})
 

@@ -25,12 +25,12 @@ class Trial:
     """One transaction and its repetitions.
 
     A server that went away (a restart, a failover) is waited for, for `patience_seconds`. A connection that
-    is lost while committing may have committed: only what is `repeatable` is then done again.
+    is lost while committing may have committed (`in_doubt`): only what is `repeatable` is then done again.
     """
 
     def __init__(self, *, patience_seconds: float, repeatable: bool, is_server: bool) -> None:
         self.stage = Stage.CONNECTING
-        self.was_away = False
+        self.was_away = self.in_doubt = False
         self._patience_seconds, self._repeatable, self._is_server = patience_seconds, repeatable, is_server
 
     def retrying(self) -> Retrying:
@@ -48,6 +48,7 @@ class Trial:
             return True
         if self._is_away(error):
             self.was_away = True
+            self.in_doubt = self.in_doubt or self.stage is Stage.COMMITTING
             return self._repeatable or self.stage is not Stage.COMMITTING
         return False
 

@@ -55,9 +55,9 @@ class Catalog:
     def open(
         cls, url: str, *, clock: Callable[[], float] = time.time, patience_seconds: float = PATIENCE_SECONDS
     ) -> Catalog:
-        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database; `clock` gives
-        seconds since the epoch; a server that goes away later is waited for, `patience_seconds` long.
-        CatalogError: a bad URL, no connection, or another schema."""
+        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database; a server that goes
+        away later is waited for, `patience_seconds` long. CatalogError: a bad URL, no connection, another
+        schema."""
         database = Database(url, patience_seconds=patience_seconds)
         database.prepare()
         return cls(database, clock=clock)
@@ -93,7 +93,7 @@ class Catalog:
     def end_run(self, run_id: str, outcome: str) -> None:
         """What the run still holds waits again. A run that is over stays as it is."""
         now = self._clock()
-        self._database.write(lambda connection: runs.end(connection, now, run_id, outcome))
+        self._database.repeat(lambda connection: runs.end(connection, now, run_id, outcome))
 
     def live_runs(self) -> list[str]:
         now = self._clock()
@@ -103,7 +103,7 @@ class Catalog:
         """Ends the runs whose lease is over, and those that the caller knows to be dead; returns those that
         go on. A run that is not among these can commit nothing any more, whatever its process does."""
         now = self._clock()
-        return self._database.write(lambda connection: runs.end_dead(connection, now, known_dead))
+        return self._database.repeat(lambda connection: runs.end_dead(connection, now, known_dead))
 
     def known_runs(self, run_ids: Collection[str]) -> set[str]:
         """Those of `run_ids` that are runs of this catalog, ended or not."""
@@ -139,26 +139,25 @@ class Catalog:
         """
         now, most = self._clock(), limit if asking is None else asking
         take = partial(claims.claim, limit=limit, asking=most, identities=identities, only_local=only_local)
-        return self._database.write(lambda connection: take(connection, now, run_id))
+        return self._database.once(lambda connection, doubt: take(connection, now, run_id, in_doubt=doubt))
 
     def settle(self, run_id: str, video_key: str, usage: Usage) -> Paused | None:
         """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
         now = self._clock()
-        return self._database.write(
-            lambda connection: settling.settle(connection, now, run_id, video_key, usage), durable=True
-        )
+        settle = partial(settling.settle, now=now, run_id=run_id, video_key=video_key, usage=usage)
+        return self._database.once(lambda connection, doubt: settle(connection, in_doubt=doubt), durable=True)
 
     def grant_page(self, identity: Identity, *, is_first: bool) -> PageGrant:
         """Leave to ask for a page of a list (`is_first`: its first one), or when that may be."""
         now = self._clock()
-        return self._database.write(
+        return self._database.repeat(
             lambda connection: listings.grant_page(connection, now, identity, is_first=is_first), durable=True
         )
 
     def settle_page(self, number: int, identity: Identity, usage: Usage) -> None:
         """Debits what the page took; where the identity was refused, its circuit opens."""
         now = self._clock()
-        self._database.write(
+        self._database.repeat(
             lambda connection: listings.settle_page(connection, now, number, identity, usage), durable=True
         )
 
@@ -176,6 +175,10 @@ class Catalog:
         """Whether any video of these sources waits. May read all that wait: ask it once."""
         return self._database.read(lambda connection: queue.has_waiting(connection, sources))
 
+    def waiting_hosts(self, source: str) -> set[tuple[str, str]]:
+        """Scheme and host of the addresses of `source` that wait. Reads all that wait."""
+        return self._database.read(lambda connection: queue.waiting_hosts(connection, source))
+
     def egress(self, identities: Sequence[Identity]) -> list[EgressState]:
         """How each identity stands, in the order given."""
         now = self._clock()
@@ -188,12 +191,12 @@ class Catalog:
     def record_kept(self, run_id: str, video_key: str, uri: str) -> None:
         """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""
         now = self._clock()
-        self._database.write(lambda connection: kept.record(connection, now, run_id, video_key, uri))
+        self._database.repeat(lambda connection: kept.record(connection, now, run_id, video_key, uri))
 
     def forget_kept(self, run_id: str, video_key: str) -> None:
         """The copy is not there, or not whole, any more."""
         now = self._clock()
-        self._database.write(lambda connection: kept.forget(connection, now, run_id, video_key))
+        self._database.repeat(lambda connection: kept.forget(connection, now, run_id, video_key))
 
     def states(self, video_keys: Collection[str]) -> dict[str, str]:
         """Of each video that is known: waiting, running, done, partial or failed."""
@@ -204,11 +207,9 @@ class Catalog:
         return self._database.read(partial(kept.media_room, with_waiting=with_waiting))
 
     def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
-        """Earliest time in the future at which a video that was put off is due.
-
-        With a fingerprint: among those that a run of it could claim without an identity, and those due by
-        now count as well, so None means that nothing of these is left to wait for.
-        """
+        """Earliest time in the future at which a video that was put off is due. With a fingerprint: among
+        those that a run of it could claim without an identity, and those due by now count as well, so None
+        means that nothing of these is left to wait for."""
         now = self._clock()
         return self._database.read(lambda connection: queue.next_try_at(connection, now, fingerprint))
 
@@ -222,13 +223,14 @@ class Catalog:
         """None, and the run goes on with the video. With `unique`, where another video of this
         configuration has the same bytes, its key: this one has ended then, as DuplicateMediaError."""
         now = self._clock()
-        return self._database.write(
-            lambda connection: progress.record_media(connection, now, run_id, video_key, info, unique=unique)
+        record = partial(
+            progress.record_media, now=now, run_id=run_id, key=video_key, info=info, unique=unique
         )
+        return self._database.once(lambda connection, doubt: record(connection, in_doubt=doubt))
 
     def record_print(self, video_key: str, heard: bytes) -> None:
         """What the video sounds like (ingest/fetch/sound_print.py), so that others are found that do."""
-        self._database.write(lambda connection: near.record_print(connection, video_key, heard))
+        self._database.repeat(lambda connection: near.record_print(connection, video_key, heard))
 
     def near_duplicates(self, video_key: str) -> list[str]:
         """Keys of the videos that sound the same, the most alike first. For people: nothing depends on it."""
@@ -237,7 +239,7 @@ class Catalog:
     def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:
         """All segments of the video are known now; it ends with the last of them."""
         now = self._clock()
-        self._database.write(
+        self._database.repeat(
             lambda connection: progress.record_split(connection, now, run_id, video_key, segment_count)
         )
 
@@ -254,7 +256,7 @@ class Catalog:
     def record_video_failure(self, run_id: str, failure: VideoFailure) -> None:
         """The run lets go of the video: it waits until `next_try_at`, or has failed for good."""
         now = self._clock()
-        self._database.write(
+        self._database.repeat(
             lambda connection: progress.record_video_failure(connection, now, run_id, failure)
         )
 
@@ -283,10 +285,8 @@ class Catalog:
         return self._database.read(lambda connection: views.status(connection, now))
 
     def explain(self, needle: str) -> views.Story | None:
-        """By key, id, URI, path, key of a segment or sample, or the beginning of the key or of the id.
-
-        UsageError where several videos fit.
-        """
+        """By key, id, URI, path, key of a segment or sample, or the beginning of the key or of the id;
+        UsageError where several videos fit."""
         return self._database.read(lambda connection: views.explain(connection, needle))
 
     def retry(self, *, error_class: str | None = None, key: str | None = None) -> int:

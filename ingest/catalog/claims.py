@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, false, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalog import egress, runs
-from ingest.catalog.queue import CANDIDATE_COLUMNS, REMOTE_SOURCES, take
+from ingest.catalog.queue import CANDIDATE_COLUMNS, REMOTE_SOURCES, take, taken_at
 from ingest.catalog.schema import GOVERNED, LANE, NO_FINGERPRINT, PUT_OFF, WAITING, cursors, videos
 from ingest.media import Job
 from ingest.rate.identity import Identity
@@ -87,8 +87,12 @@ def claim(
     asking: int,
     identities: Sequence[Identity],
     only_local: bool = False,
+    in_doubt: bool = False,
 ) -> list[Job]:
+    """`in_doubt`: this claim, made at `now`, may have been committed already; then it is what it was."""
     own = runs.require_alive(connection, now, run_id)
+    if in_doubt and (before := taken_at(connection, now, run_id)):
+        return before
     runs.end_expired(connection, now)
     jobs: list[Job] = []
     granted = _granted(connection, now, run_id, own=own, limit=min(limit, asking), identities=identities)

@@ -52,15 +52,20 @@ class Database:
 
     def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         """`work` in one transaction; it may be called again, when the database says so."""
-        return self._run(self._durable if durable else self._writer, work)
+        return self._run(self._durable if durable else self._writer, lambda connection, _: work(connection))
 
     def repeat(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         """As `write`, of what is the same done once or twice: where nobody knows whether it was committed,
         since the connection was lost just then, it is done again."""
+        return self.once(lambda connection, _: work(connection), durable=durable)
+
+    def once(self, work: Callable[[Connection, bool], T], *, durable: bool = False) -> T:
+        """As `repeat`, of what is not: `work` is told whether it may have been committed already. It must
+        first lock a row that it locked then: so a commit that is still under way has ended when it looks."""
         return self._run(self._durable if durable else self._writer, work, repeatable=True)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        return self._run(self._engine, work, repeatable=True)
+        return self._run(self._engine, lambda connection, _: work(connection), repeatable=True)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -84,7 +89,7 @@ class Database:
                 "use the mien that wrote it, or another catalog"
             )
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T], *, repeatable: bool = False) -> T:
+    def _run(self, engine: Engine, work: Callable[[Connection, bool], T], *, repeatable: bool = False) -> T:
         trial = Trial(
             patience_seconds=self._patience_seconds,
             repeatable=repeatable,
@@ -96,7 +101,7 @@ class Database:
             with engine.connect() as connection:
                 trial.stage = Stage.WORKING
                 transaction = connection.begin()
-                result = work(connection)
+                result = work(connection, trial.in_doubt)
                 trial.stage = Stage.COMMITTING
                 transaction.commit()
                 return result

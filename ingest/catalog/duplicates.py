@@ -48,6 +48,12 @@ _OWNER = (
     .where(*_THESE)
     .with_for_update(of=contents)
 )
+_ENDED_AS = select(contents.c.video_key).where(
+    *_THESE,
+    exists().where(
+        videos.c.key == bindparam("key"), videos.c.state == FAILED, videos.c.error_class == ERROR_CLASS
+    ),
+)
 _TAKE_OVER = update(contents).where(*_THESE).values(video_key=bindparam("key"))
 _BEGUN = select(exists().where(segments.c.video_key == bindparam("key")))
 
@@ -68,6 +74,13 @@ def same_bytes(connection: Connection, key: str, sha256: str, fingerprint: str) 
         connection.execute(_TAKE_OVER, {**values, "key": key})
         return None
     return str(owner.video_key)
+
+
+def ended_as(connection: Connection, key: str, sha256: str, fingerprint: str) -> str | None:
+    """The other video, where `key` has ended as its duplicate."""
+    values = {"sha": sha256, "print": fingerprint, "key": key}
+    other: str | None = connection.scalar(_ENDED_AS, values)
+    return other
 
 
 def _has_let_go(owner: Any, sha256: str, fingerprint: str) -> bool:

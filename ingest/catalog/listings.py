@@ -20,7 +20,9 @@ from ingest.rate.identity import Identity
 
 GOING_SECONDS = 600.0
 
-_ROW = select(grants.c.granted_at, grants.c.probe).where(grants.c.seq == bindparam("grant"))
+_ROW = select(grants.c.granted_at, grants.c.settled_at, grants.c.probe).where(
+    grants.c.seq == bindparam("grant")
+)
 _SETTLE = (
     update(grants)
     .where(grants.c.seq == bindparam("grant"))
@@ -48,6 +50,8 @@ def settle_page(connection: Connection, now: float, number: int, identity: Ident
     if row is None:
         return
     at, standing = max(now, row.granted_at), account.standing
+    if row.settled_at == at:  # its answer was lost
+        return
     connection.execute(_SETTLE, {"grant": number, "at": at, "took_bytes": usage.bytes})
     if usage.outcome is Outcome.REFUSED:
         standing = refused(standing, at, usage, probe=row.probe)

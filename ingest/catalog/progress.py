@@ -55,13 +55,23 @@ _COVERED_MS = select(func.coalesce(func.sum(segments.c.end_ms - segments.c.start
 
 
 def record_media(
-    connection: Connection, now: float, run_id: str, key: str, info: MediaRecord, *, unique: bool = False
+    connection: Connection,
+    now: float,
+    run_id: str,
+    key: str,
+    info: MediaRecord,
+    *,
+    unique: bool = False,
+    in_doubt: bool = False,
 ) -> str | None:
     """With `unique`, a video whose bytes are another's ends as its duplicate; returns the other's key.
 
-    It was fetched all the same, and counts so; its seconds are the other's.
+    It was fetched all the same, and counts so; its seconds are the other's. `in_doubt`: this may have been
+    committed already.
     """
     fingerprint = runs.require_alive(connection, now, run_id, [key])
+    if in_doubt and (other := duplicates.ended_as(connection, key, info.sha256, fingerprint)) is not None:
+        return other
     runs.require_held(connection, run_id, {key: [key]})
     other = duplicates.same_bytes(connection, key, info.sha256, fingerprint)
     if other is not None and unique:

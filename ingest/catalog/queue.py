@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, bindparam, exists, false, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,8 +16,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ingest.catalog import learning, wishes
 from ingest.catalog.database import Database
 from ingest.catalog.records import AddResult
-from ingest.catalog.schema import NO_FINGERPRINT, PUT_OFF, RUNNING, WAITING, queries, segments, videos
-from ingest.catalog.story import tell
+from ingest.catalog.schema import (
+    NO_FINGERPRINT,
+    PUT_OFF,
+    RUNNING,
+    UNSETTLED,
+    WAITING,
+    events,
+    grants,
+    queries,
+    segments,
+    videos,
+)
+from ingest.catalog.story import BEGUN, tell
 from ingest.media import Job, VideoRef
 
 ADD_BATCH = 500
@@ -24,6 +36,7 @@ GOVERNED_SOURCES = frozenset({"youtube"})
 """What is had from these is asked for within the budgets of egress identities."""
 REMOTE_SOURCES = GOVERNED_SOURCES | {"http", "object"}
 """What of these is at work lies in a media cache."""
+_ROWS_AT_ONCE = 10_000
 KEYS_PER_STATEMENT = 5000
 """Both databases cap the parameters of one statement."""
 
@@ -82,6 +95,21 @@ _TAKE = (
         error_text=None,
     )
 )
+_GRANTED = (
+    select(grants.c.identity)
+    .where(grants.c.video_key == videos.c.key, grants.c.run_id == bindparam("run"))
+    .where(grants.c.settled_at == UNSETTLED)
+    .order_by(grants.c.seq.desc())
+    .limit(1)
+)
+_TAKEN_AT = (
+    select(*CANDIDATE_COLUMNS, _GRANTED.scalar_subquery().label("identity"))
+    .join_from(videos, events, events.c.video_key == videos.c.key)
+    .where(videos.c.run_id == bindparam("run"), events.c.run_id == bindparam("run"))
+    .where(events.c.what == BEGUN, events.c.at == bindparam("now"))
+    .order_by(events.c.seq)
+)
+_ADDRESSES = select(videos.c.uri).where(videos.c.state == WAITING, videos.c.source == bindparam("source"))
 _ENDED = select(segments.c.video_key, segments.c.start_ms).where(
     segments.c.video_key.in_(bindparam("keys", expanding=True))
 )
@@ -143,27 +171,40 @@ def take(
     identity: str = "",
 ) -> list[Job]:
     """Rows with CANDIDATE_COLUMNS become the run's, whose fingerprint is `own`."""
-    ended: dict[str, set[int]] = {}
     through = f"through {identity}" if identity else ""
     for first in range(0, len(taken), KEYS_PER_STATEMENT):
         part = taken[first : first + KEYS_PER_STATEMENT]
         seqs = [row.seq for row in part]
         connection.execute(_TAKE, {"seqs": seqs, "run": run_id, "print": own})
-        begun = [row.key for row in part if row.fingerprint != NO_FINGERPRINT]
-        if begun:
-            for key, start_ms in connection.execute(_ENDED, {"keys": begun}):
-                ended.setdefault(key, set()).add(start_ms)
-        tell(connection, now, run_id, [(row.key, "claimed", through) for row in part])
-    return [
-        Job(
-            video=ref(row),
-            done_starts_ms=frozenset(ended.get(row.key, ())),
-            attempts=row.attempts,
-            identity=identity,
-            media_uri=row.media_uri or "",
-        )
-        for row in taken
-    ]
+        tell(connection, now, run_id, [(row.key, BEGUN, through) for row in part])
+    ended = _ended(connection, [row.key for row in taken if row.fingerprint != NO_FINGERPRINT])
+    return [_job(row, ended, identity) for row in taken]
+
+
+def taken_at(connection: Connection, now: float, run_id: str) -> list[Job]:
+    """What the run took at `now`, and holds."""
+    rows: Sequence[Any] = connection.execute(_TAKEN_AT, {"run": run_id, "now": now}).all()
+    ended = _ended(connection, [row.key for row in rows])
+    return [_job(row, ended, row.identity or "") for row in rows]
+
+
+def _ended(connection: Connection, keys: Sequence[str]) -> dict[str, set[int]]:
+    """Starts of the segments that have ended, by video."""
+    ended: dict[str, set[int]] = {}
+    for first in range(0, len(keys), KEYS_PER_STATEMENT):
+        for key, start_ms in connection.execute(_ENDED, {"keys": keys[first : first + KEYS_PER_STATEMENT]}):
+            ended.setdefault(key, set()).add(start_ms)
+    return ended
+
+
+def _job(row: Row[Any], ended: Mapping[str, set[int]], identity: str) -> Job:
+    return Job(
+        video=ref(row),
+        done_starts_ms=frozenset(ended.get(row.key, ())),
+        attempts=row.attempts,
+        identity=identity,
+        media_uri=row.media_uri or "",
+    )
 
 
 def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> float | None:
@@ -182,6 +223,15 @@ def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> 
 def has_waiting(connection: Connection, sources: Sequence[str]) -> bool:
     of_these = exists().where(videos.c.state == WAITING, videos.c.source.in_(sources))
     return bool(connection.scalar(select(of_these)))
+
+
+def waiting_hosts(connection: Connection, source: str) -> set[tuple[str, str]]:
+    found = set()
+    rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).scalars(_ADDRESSES, {"source": source})
+    for uri in rows:
+        parts = urlsplit(uri)
+        found.add((parts.scheme, parts.hostname or ""))
+    return found
 
 
 def other_fingerprint_count(connection: Connection, fingerprint: str) -> int:

@@ -47,11 +47,18 @@ _ABANDON = (
 )
 
 
-def settle(connection: Connection, now: float, run_id: str, video_key: str, usage: Usage) -> Paused | None:
-    """Debits what the run's last grant for the video took; its identity's pause, if that was refused."""
+def settle(
+    connection: Connection, now: float, run_id: str, video_key: str, usage: Usage, *, in_doubt: bool = False
+) -> Paused | None:
+    """Debits what the run's last grant for the video took; its identity's pause, if that was refused.
+
+    `in_doubt`: it may have been committed already, and is then not done again.
+    """
     row = connection.execute(_LAST, {"key": video_key, "run": run_id}).one_or_none()
     if row is None:
         return None
+    if in_doubt and row.settled_at != UNSETTLED:
+        return _pause(connection, row.identity) if usage.outcome is Outcome.REFUSED else None
     at = max(now, row.granted_at)
     known = usage.requests > 0 or usage.bytes > 0
     values = {
@@ -78,9 +85,14 @@ def settle(connection: Connection, now: float, run_id: str, video_key: str, usag
         put(connection, standing)
         if said := _said_of_circuit(before, standing):
             tell(connection, now, run_id, [(video_key, *said)])
-    if usage.outcome is not Outcome.REFUSED:
+    return _pause(connection, row.identity) if usage.outcome is Outcome.REFUSED else None
+
+
+def _pause(connection: Connection, identity: str) -> Paused | None:
+    row = connection.execute(LOCKED, {"identity": identity}).one_or_none()
+    if row is None:
         return None
-    return Paused(identity=row.identity, until=standing.paused_until, succeeded_at=standing.succeeded_at)
+    return Paused(identity=identity, until=row.paused_until, succeeded_at=row.succeeded_at)
 
 
 def refused(standing: Standing, at: float, usage: Usage, *, probe: bool) -> Standing:

@@ -74,8 +74,7 @@ class MediaCache:
             while descriptor is None:
                 descriptor = self._write(final, download)
         try:
-            if wanted_by:
-                wanted.mark(final, wanted_by)
+            wanted.mark(final, wanted_by)
             yield final
         finally:
             os.close(descriptor)

@@ -2,16 +2,18 @@
 
     <hash><extension>.wanted    younger than a day: the file is not evicted, whoever needs room
 
-Whoever knows the videos renews the markers of those that are not done, and releases the others. A marker that
-nobody renews (of another catalog, of a machine whose driver is elsewhere) ends by itself: no room is lost
+Whoever knows the videos renews the markers of those that are not done, and releases the others; who reads a
+file renews its marker as well, since a driver reaches those of its own machine alone. A marker that nobody
+renews (of another catalog, of a video that ended under a driver elsewhere) ends by itself: no room is lost
 for ever.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from ingest.storage.trouble import translated
 
 SUFFIX = ".wanted"
 LASTS_SECONDS = 24 * 3600.0
+COUNT_SECONDS = 5.0
+TICK_NS = 100_000_000
 
 
 def marker(path: Path) -> Path:
@@ -26,6 +30,10 @@ def marker(path: Path) -> Path:
 
 
 def mark(path: Path, key: str) -> None:
+    """Wanted by the video `key`; "": by whoever it was."""
+    if not key:
+        renew(path)
+        return
     with translated(f"caching in {path.parent}"):
         marker(path).write_text(key, encoding="utf-8")
 
@@ -42,15 +50,43 @@ def is_wanted(path: Path) -> bool:
         return False
 
 
-def sizes(folder: Path) -> list[int]:
-    """Bytes of each media file that is wanted."""
-    found = []
-    for note in folder.glob(f"*{SUFFIX}"):
-        path = note.with_suffix("")
+class Sizes:
+    """Bytes of each media file in `folder` that is wanted.
+
+    Every few seconds each is looked at; in between only whether there are others than before. So what came is
+    seen at once, whoever brought it, and what went, too; a wish that ended makes room a little later.
+    """
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._clock = folder, clock
+        self._sizes: dict[str, int] = {}
+        self._changed_ns, self._is_sure, self._count_at = 0, False, -math.inf
+
+    def now(self) -> list[int]:
+        try:
+            changed_ns, now = self._folder.stat().st_mtime_ns, self._clock()
+        except FileNotFoundError:
+            return []
+        if now >= self._count_at:
+            self._sizes, self._count_at = {}, now + COUNT_SECONDS
+        elif changed_ns == self._changed_ns and self._is_sure:
+            return list(self._sizes.values())
+        # What changes within the tick of the file system's clock in which we look changes no time.
+        self._changed_ns, is_settled = changed_ns, time.time_ns() - changed_ns > TICK_NS
+        with os.scandir(self._folder) as entries:
+            notes = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
+        known = ((note, self._sizes.get(note) or self._size(note)) for note in notes)
+        self._sizes = {note: size for note, size in known if size}
+        # A marker that has ended may be renewed, which changes nothing of the folder.
+        self._is_sure = is_settled and len(self._sizes) == len(notes)
+        return list(self._sizes.values())
+
+    def _size(self, note: str) -> int:
+        path = self._folder / note.removesuffix(SUFFIX)
         with suppress(FileNotFoundError):
             if is_wanted(path):
-                found.append(path.stat().st_size)
-    return found
+                return path.stat().st_size
+        return 0
 
 
 def marked(folder: Path) -> Iterator[tuple[str, Path]]:

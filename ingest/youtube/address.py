@@ -24,6 +24,9 @@ _HANDLE = re.compile(r"@[^\s/?#&\\]{2,60}")
 _CHANNEL = re.compile(r"[^\s/?#&\\]{1,100}")
 _SEARCH = re.compile(r"ytsearch(\d{1,6}|all)?:(.*)", re.DOTALL)
 _VIDEO_FOLDERS = frozenset({"shorts", "embed", "live", "v", "e"})
+_PLAYERS = frozenset({"embed", "v", "e"})
+_NO_IDS_OF_PLAYERS = frozenset({"videoseries", "live_stream"})
+"""What players are told instead of an id: to play a list, or what a channel shows now. Elsewhere, ids."""
 _TABS = frozenset({"videos", "shorts", "streams", "playlists", "podcasts", "releases", "featured"})
 _EXAMPLES = "give a video, a short, a playlist, a channel or @handle, or ytsearch20:words"
 
@@ -72,7 +75,7 @@ def parse(argument: str) -> Address:
 
 def _list_or_search(steps: list[str], query: dict[str, str], written: str) -> Address:
     first, second, third = steps
-    if first in {"playlist", "watch", "embed"} and "list" in query:
+    if first in {"playlist", "watch", *_PLAYERS} and "list" in query:
         return _playlist(query["list"], written)
     if first in {"results", "search"} and (words := query.get("search_query") or query.get("q")):
         return _search("all", words)
@@ -119,9 +122,9 @@ def _video_id(host: str, steps: list[str], query: dict[str, str]) -> str | None:
         return steps[0] if steps else None
     if steps[:1] == ["watch"] and "v" in query:
         return query["v"]
-    if len(steps) > 1 and steps[0] in _VIDEO_FOLDERS and steps[1] != "videoseries":
-        return steps[1]
-    return None
+    if len(steps) < 2 or steps[0] not in _VIDEO_FOLDERS:
+        return None
+    return None if steps[0] in _PLAYERS and steps[1] in _NO_IDS_OF_PLAYERS else steps[1]
 
 
 def _search(count: str | None, words: str) -> Address:

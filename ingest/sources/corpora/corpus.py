@@ -29,6 +29,8 @@ class Corpus:
     """From an absolute path; None where the name is not one of the corpus."""
     expected: str
     """The naming, for the message about a file that does not follow it."""
+    broken: frozenset[str] = frozenset()
+    """Ids of recordings that are known not to hold what their names say: they are left out."""
 
 
 def decoded(

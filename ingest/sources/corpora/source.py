@@ -19,7 +19,8 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
 
 @dataclass(frozen=True, slots=True)
 class CorpusSource:
-    """Files of a folder whose names the corpus documents; every other media file is refused by name.
+    """Files of a folder whose names the corpus documents; every other media file is refused by name. Those
+    that are known to be broken are left out: who wants one all the same adds it by itself.
 
     One recording that lies there in several formats is one video: with a picture where faces are wanted,
     else the sound alone, which is the cheaper to read.
@@ -45,6 +46,9 @@ class CorpusSource:
             recording = self.corpus.read(PurePosixPath(path))
             if recording is None:
                 tally.errors.append(self._unknown(path))
+                continue
+            if recording.id in self.corpus.broken:
+                tally.left_out[f"that {self.corpus.name} is known to hold broken"] += 1
                 continue
             before = chosen.get(recording.id)
             if before is not None:

@@ -67,6 +67,13 @@ def test_command_says_what_it_does_and_how(path: str) -> None:
     assert shown.exit_code == 0, shown.output
 
 
+@pytest.mark.parametrize("path", leaf_names())
+def test_a_program_can_read_every_answer(path: str) -> None:
+    command = find(path)
+    if not isinstance(command, click.Group):
+        assert "--json" in {name for option in command.params for name in option.opts}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_subcommand_is_forgotten_here(name: str) -> None:
     assert set(walk(find(name), name)) <= {*leaf_names()}

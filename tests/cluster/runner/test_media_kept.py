@@ -50,6 +50,29 @@ def test_when_the_copy_in_the_cache_goes(tmp_path: Path, keep: Keep, state: str,
         kept.tidy()
 
 
+@pytest.mark.parametrize(("keep", "state"), [("never", "waiting"), ("until_done", "failed")])
+def test_what_a_segment_still_reads_goes_when_it_is_through(tmp_path: Path, keep: Keep, state: str) -> None:
+    clock = Clock()
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
+        catalog.add(tubes(1))
+        run_id = begin(catalog)
+        [job] = ask(catalog, run_id, [FREE])
+        fetch = Fetch(cache_dir=str(tmp_path / "cache"), cache_max_bytes=7)
+        with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as at:
+            media = media_with(job, at)
+        kept = FetchedMedia(catalog, run_id, fetch, keep, clock=clock)
+        catalog.record_media(run_id, job.key, media_record(4))
+        kept.came(media)
+        end_as(catalog, run_id, job, state, clock)
+        with fetch.local_copy(replace(media, bytes=4)):
+            kept.release()
+            assert at.exists()
+            assert not kept.has_room(), "it takes its room as long"
+        kept.release()
+        assert not at.exists()
+        assert kept.has_room()
+
+
 def test_what_is_kept_needs_no_room_while_nothing_reads_it(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=Clock()) as catalog:
         catalog.add(tubes(1))
@@ -96,7 +119,8 @@ def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
         run_id = begin(catalog)
         jobs = ask(catalog, run_id, [FREE])
         fetch = Fetch(cache_dir=str(tmp_path / "cache"), cache_max_bytes=10)
-        kept = FetchedMedia(catalog, run_id, fetch, "until_done")
+        clock = Clock()
+        kept = FetchedMedia(catalog, run_id, fetch, "until_done", clock=clock)
         rooms = []
         for job in jobs[:2]:
             uri = job.video.uri
@@ -106,6 +130,7 @@ def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
             rooms.append(kept.has_room())
         assert rooms == [True, True, False, False]  # before and after each came
         os.utime(wanted.marker(path), (0, 0))
+        clock.sleep(wanted.COUNT_SECONDS)
         assert kept.has_room(), "what nobody wants any more makes room"
 
 

@@ -99,10 +99,23 @@ def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
         age(path, 1e6)
         age_wholly(wanted.marker(path), wanted.LASTS_SECONDS + 1)
     wanted.renew(a)
-    assert wanted.sizes(cache.folder) == [100 * KB], "of the others the room is to be had"
+    assert wanted.Sizes(cache.folder).now() == [100 * KB], "of the others the room is to be had"
     fill(cache, "d")
     assert a.exists()
     assert b.exists() != c.exists()
+
+
+def test_who_reads_a_file_keeps_it_wanted(tmp_path: Path) -> None:
+    """On a machine without a driver nobody else does."""
+    cache = small(tmp_path)
+    a, b = want(cache, "a"), want(cache, "b")
+    for path in (a, b):
+        age_wholly(wanted.marker(path), wanted.LASTS_SECONDS + 1)
+    fill(cache, "a")  # it is there: read, not written
+    assert [wanted.is_wanted(path) for path in (a, b)] == [True, False]
+    plain = fill(cache, "plain")
+    fill(cache, "plain")
+    assert not wanted.marker(plain).exists(), "reading alone asks for nothing"
 
 
 def age_wholly(path: Path, seconds: float) -> None:

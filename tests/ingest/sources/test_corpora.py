@@ -11,6 +11,7 @@ from ingest.errors import MissingFileError, UnknownNameError, UsageError
 from ingest.media import VideoRef
 from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
 from ingest.sources.corpora import CORPORA, Corpus
+from ingest.sources.corpora.cremad import BROKEN
 
 BOTH = MEDIA_EXTENSIONS | SOUND_EXTENSIONS
 EXAMPLES = {
@@ -118,6 +119,38 @@ def test_crema_d_says_what_was_asked_of_the_actor(tmp_path: Path) -> None:
         "emotion": "sad",
         "intensity": "unspecified",
     }
+
+
+def test_what_crema_d_holds_broken_is_left_out_and_counted(tmp_path: Path) -> None:
+    laid_out(tmp_path, *(f"AudioWAV/{name}.wav" for name in (*BROKEN, "1064_IEO_DIS_LO", "1076_MTI_SAD_XX_")))
+    laid_out(tmp_path, "VideoFlash/1064_IEO_DIS_MD.flv")
+    tally = Tally()
+    assert [ref.id for ref in refs("cremad", tmp_path, tally)] == ["1064_IEO_DIS_LO"]
+    assert list(tally.left_out.values()) == [len(BROKEN) + 1]
+    assert len(tally.errors) == 1, "what is named otherwise is refused as ever"
+    (alone,) = expand(str(tmp_path / "AudioWAV" / "1076_MTI_SAD_XX.wav"), extensions=BOTH)
+    assert (alone.source, alone.labels) == ("file", {})
+
+
+@pytest.mark.parametrize("corpus", CORPORA.values(), ids=lambda corpus: corpus.name)
+def test_what_is_broken_is_named_as_the_corpus_names_it(corpus: Corpus) -> None:
+    for name in corpus.broken:
+        found = corpus.read(PurePosixPath(f"/data/{name}.wav"))
+        assert found is not None
+        assert found.id == name
+
+
+def test_mead_has_seven_views_and_eight_emotions(tmp_path: Path) -> None:
+    views = ("front", "left_30", "left_60", "right_30", "right_60", "top", "down")
+    emotions = ("angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")
+    names = [f"W040/video/{view}/{emotion}/level_3/030.mp4" for view in views for emotion in emotions]
+    names += [f"W040/video/{view}/neutral/level_1/040.mp4" for view in views]
+    tally = Tally()
+    found = refs("mead", laid_out(tmp_path, *names), tally)
+    assert tally.errors == []
+    assert len({ref.key for ref in found}) == len(names)
+    assert {ref.labels["view"] for ref in found} == set(views)
+    assert len({ref.labels["emotion"] for ref in found}) == 8
 
 
 def test_mead_says_its_folders(tmp_path: Path) -> None:

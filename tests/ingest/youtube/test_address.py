@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.errors import UsageError
@@ -54,6 +54,7 @@ def test_a_video_has_one_address(written: str) -> None:
         (f"https://music.youtube.com/playlist?list={LIST}", PLAYLIST),
         (f"https://www.youtube.com/watch?list={LIST}", PLAYLIST),
         (f"https://www.youtube.com/embed/videoseries?list={LIST}", PLAYLIST),
+        (f"https://www.youtube.com/v/videoseries?list={LIST}", PLAYLIST),
         ("@some.body", "https://www.youtube.com/@some.body"),
         ("https://youtube.com/@Some-Body/videos?view=0", "https://www.youtube.com/@Some-Body/videos"),
         ("https://www.youtube.com/@Some-Body/about", "https://www.youtube.com/@Some-Body"),
@@ -92,6 +93,9 @@ def test_searches(written: str, words: str, limit: int | None) -> None:
         ("https://youtu.be/../../etc", "11 letters"),
         ("https://www.youtube.com/watch", "nothing of YouTube"),
         ("https://www.youtube.com/feed/trending", "nothing of YouTube"),
+        ("https://www.youtube.com/embed/videoseries", "nothing of YouTube"),
+        ("https://www.youtube.com/e/videoseries", "nothing of YouTube"),
+        (f"https://www.youtube.com/embed/live_stream?channel={CHANNEL}", "nothing of YouTube"),
         ("https://www.youtube.com/", "nothing of YouTube"),
         ("https://www.youtube.com/watch?list=RDabcdefghijk", "a mix"),
         ("https://www.youtube.com/playlist?list=../x", "no playlist's id"),
@@ -137,9 +141,13 @@ def test_a_file_of_that_name_is_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @given(st.text(string.ascii_letters + string.digits + "-_", min_size=11, max_size=11))
+@example("videoseries")
+@example("live_stream")
 def test_every_id_survives_every_way_of_writing_it(video_id: str) -> None:
-    written = [f"https://youtu.be/{video_id}", f"https://www.youtube.com/shorts/{video_id}"]
-    written.append(f"https://www.youtube.com/watch?v={video_id}")
+    written = [f"https://youtu.be/{video_id}", f"https://www.youtube.com/watch?v={video_id}"]
+    written += [f"https://www.youtube.com/{folder}/{video_id}" for folder in ("shorts", "live")]
+    if video_id not in {"videoseries", "live_stream"}:
+        written += [f"https://www.youtube.com/{folder}/{video_id}" for folder in ("embed", "v", "e")]
     assert {parse(each).name for each in written} == {video_id}
 
 

@@ -2,58 +2,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import socket
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cluster.config import Settings, load
-from cluster.config.settings import connect
-from cluster.doctor import Check, Status, examine
-from cluster.doctor.acquire import CHECKS, check_acquisition
+from cluster.doctor import Status, examine
+from cluster.doctor.acquire import check_acquisition
 from ingest.catalog import Catalog
-from ingest.errors import ConfigError, MienError, MissingProgramError, StorageDeniedError
+from ingest.errors import MissingProgramError, StorageDeniedError
 from ingest.media import VideoRef
 from ingest.rate.identity import Identity
-from tests.youtube import YouTubeDouble
+from tests.cluster.doctor.rig import outcomes, refused, settings
 
-PASSWORD = "geheim-1234"  # noqa: S105
 GOOD = ".youtube.com\tTRUE\t/\tTRUE\t4102444800\tLOGIN_INFO\tsecret-value-1\n"
-NO_JS = {"youtube": {"player_skip": ["js"]}}
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def settings(*identities: Identity, **acquire: Any) -> Settings:
-    plain = load().settings
-    passed = {"extractor_args": NO_JS, **acquire.pop("ytdlp_options", {})}
-    told = replace(
-        plain.acquire, identities=identities or plain.acquire.identities, ytdlp_options=passed, **acquire
-    )
-    return connect(replace(plain, acquire=told))
-
-
-def outcomes(name: str, of: Settings) -> list[Check]:
-    found = list(CHECKS[name](of))
-    for check in found:
-        assert "\n" not in check.message + check.cure
-        assert PASSWORD not in check.message + check.cure
-        assert check.status is Status.OK or check.cure
-    return found
-
-
-def refused(of: Settings, kind: type[MienError] = ConfigError) -> str:
-    with pytest.raises(kind) as raised:
-        check_acquisition(of, {"file", "youtube"})
-    assert "\n" not in str(raised.value)
-    assert PASSWORD not in str(raised.value)
-    return str(raised.value)
 
 
 def test_all_is_well() -> None:
@@ -64,55 +25,6 @@ def test_all_is_well() -> None:
 def test_who_fetches_from_no_platform_is_not_asked() -> None:
     wrong = settings(Identity("me", cookies_file="none"), ytdlp_options={"exec": "x"})
     check_acquisition(wrong, {"file", "object"})
-
-
-def test_a_proxy_that_takes_the_login() -> None:
-    with YouTubeDouble([], password=PASSWORD) as youtube:
-        (found,) = outcomes("proxies", settings(Identity("me", proxy=youtube.proxy_of("me"))))
-    assert found == Check.ok("proxy me", f"http://127.0.0.1:{youtube.port} answers")
-
-
-def test_a_proxy_that_wants_another_login() -> None:
-    with YouTubeDouble([], password="another") as youtube:  # noqa: S106
-        of = settings(Identity("me", proxy=f"http://me:{PASSWORD}@127.0.0.1:{youtube.port}"))
-        assert "407" in refused(of)
-
-
-@pytest.mark.parametrize("scheme", ["http", "socks5", "https"])
-def test_a_proxy_that_is_not_there(scheme: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    text = refused(settings(Identity("me", proxy=f"{scheme}://me:{PASSWORD}@127.0.0.1:{port}")))
-    assert f"{scheme}://127.0.0.1:{port} does not serve" in text
-    assert "correct the proxy of identity me" in text
-
-
-@pytest.mark.parametrize("where", ["identity", "environment"])
-def test_plain_files_through_a_proxy_that_is_not_there(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://me:{PASSWORD}@127.0.0.1:{port}"
-    if where == "environment":
-        monkeypatch.setenv("http_proxy", address)
-    of = settings(Identity("me", proxy=address if where == "identity" else ""))
-    with pytest.raises(ConfigError) as raised:
-        check_acquisition(of, {"http"})
-    assert f"http://127.0.0.1:{port} does not serve" in str(raised.value)
-    assert {"identity": "of identity me", "environment": "unset http_proxy"}[where] in str(raised.value)
-    assert PASSWORD not in str(raised.value)
-    check_acquisition(of, {"object", "file"})
-
-
-def test_a_proxy_for_plain_files_need_not_lead_to_a_platform() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        port = mute.getsockname()[1]
-        check_acquisition(settings(Identity("me", proxy=f"http://127.0.0.1:{port}")), {"http"})
-
-
-def test_a_proxy_of_no_kind() -> None:
-    assert "no kind of proxy" in refused(settings(Identity("me", proxy="gopher://127.0.0.1:70")))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""`mien weights path` and `pull` for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from cluster.cli import cli
+
+NAME = "silero_vad_v6"
+"""It comes with a package, and is never downloaded."""
+
+
+def weights(*arguments: str) -> Any:
+    done = CliRunner().invoke(cli, ["weights", *arguments, NAME])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.stdout
+
+
+def test_where_it_lies_as_a_program_reads_it() -> None:
+    path = weights("path").strip()
+    assert Path(path).is_file()
+    assert json.loads(weights("path", "--json")) == {"name": NAME, "path": path}
+    (pulled,) = json.loads(weights("pull", "--json"))
+    assert (pulled["name"], pulled["path"], pulled["pulled"]) == (NAME, path, False)
+    assert "here already" in weights("pull")
+
+
+def test_the_fingerprint_as_a_program_reads_it() -> None:
+    shown = CliRunner().invoke(cli, ["config", "fingerprint"])
+    told = CliRunner().invoke(cli, ["config", "fingerprint", "--json"])
+    assert json.loads(told.stdout) == {"fingerprint": shown.stdout.strip()}

@@ -1,0 +1,67 @@
+"""What `mien doctor` and the start of a run find, with no secret in it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cluster.config import Settings, load
+from cluster.config.settings import connect
+from cluster.doctor import Check, Status
+from cluster.doctor.acquire import DOCTOR, check_acquisition
+from ingest.catalog import Catalog
+from ingest.errors import ConfigError, MienError
+from ingest.media import VideoRef
+from ingest.rate.identity import Identity
+from ingest.sources.naming import make_id
+
+PASSWORD = "geheim-1234"  # noqa: S105
+TUBE = VideoRef(source="youtube", id="aaaaaaaaaa1", uri="https://www.youtube.com/watch?v=aaaaaaaaaa1")
+NO_JS = {"youtube": {"player_skip": ["js"]}}
+
+
+def settings(*identities: Identity, **acquire: Any) -> Settings:
+    plain = load().settings
+    passed = {"extractor_args": NO_JS, **acquire.pop("ytdlp_options", {})}
+    told = replace(
+        plain.acquire, identities=identities or plain.acquire.identities, ytdlp_options=passed, **acquire
+    )
+    return connect(replace(plain, acquire=told))
+
+
+def waiting(of: Settings, *refs: VideoRef | str) -> None:
+    """These wait in the catalog of `of`; a text is the address of a plain file."""
+    assert of.store.catalog_file is not None
+    of.store.catalog_file.parent.mkdir(exist_ok=True)
+    with Catalog.open(of.store.catalog_url) as catalog:
+        catalog.add(
+            VideoRef(source="http", id=make_id("film", ref.encode()), uri=ref)
+            if isinstance(ref, str)
+            else ref
+            for ref in refs
+        )
+
+
+def outcomes(name: str, of: Settings) -> list[Check]:
+    found = list(DOCTOR[name](of))
+    for check in found:
+        assert "\n" not in check.message + check.cure
+        assert PASSWORD not in check.message + check.cure
+        assert check.status is Status.OK or check.cure
+    return found
+
+
+def refused(of: Settings, kind: type[MienError] = ConfigError, *, source: str = "youtube") -> str:
+    with pytest.raises(kind) as raised:
+        check_acquisition(of, {"file", source})
+    assert "\n" not in str(raised.value)
+    assert PASSWORD not in str(raised.value)
+    return str(raised.value)
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

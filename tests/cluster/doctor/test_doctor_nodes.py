@@ -1,0 +1,118 @@
+"""Two nodes with caches of their own: what one fetched from a platform, the other has to read from a copy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.config import Settings
+from cluster.doctor import Check, examine
+from cluster.doctor.acquire import check_acquisition
+from cluster.doctor.nodes import machines
+from ingest.errors import InfeasibleError
+from tests.cluster.doctor.rig import TUBE, closed_port, settings, waiting
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def node(address: str, *, alive: bool = True, **resources: float) -> dict[str, Any]:
+    """As `ray.nodes()` tells of one."""
+    return {"Alive": alive, "NodeManagerAddress": address, "Resources": resources}
+
+
+def test_which_nodes_have_caches_of_their_own() -> None:
+    head, one, two = node("10.0.0.1", memory=1.0), node("10.0.0.2", CPU=4.0), node("10.0.0.3", CPU=0.5)
+    assert machines([head, one]) == 1, "no worker is placed on a head without CPUs"
+    assert machines([head, one, two]) == 2
+    assert machines([one, node("10.0.0.2", CPU=4.0)]) == 1, "two raylets on one machine share its disk"
+    assert machines([one, node("10.0.0.3", alive=False, CPU=4.0)]) == 1
+
+
+def test_without_a_cluster_or_with_kept_copies_none_is_asked() -> None:
+    silent = f"127.0.0.1:{closed_port()}"
+    of = settings()
+    check_acquisition(of, {"youtube"})
+    of = replace(of, engine=replace(of.engine, address=silent))
+    check_acquisition(of, {"http"})
+    check_acquisition(of, {"youtube"}, local=True)
+    kept = settings(keep_media="always", media_uri="kept")
+    kept = replace(kept, engine=of.engine)
+    assert looked(settings()) == Check.ok("nodes", "this machine alone: no engine.address")
+    assert looked(of) == Check.ok("nodes", "not asked: no video of a platform waits")
+    check_acquisition(kept, {"youtube"})
+    with pytest.raises(InfeasibleError, match="no Ray cluster answers"):
+        check_acquisition(of, {"youtube"})
+    waiting(of, TUBE)
+    assert "no Ray cluster answers" in looked(of).message
+
+
+def looked(of: Settings) -> Check:
+    (found,) = [check for check in examine(of) if check.name == "nodes"]
+    return found
+
+
+# Prints what a run and the doctor find, with one node, with one more, and with copies that are kept.
+DRIVER = """
+import json, sys
+from dataclasses import replace
+from ray.cluster_utils import Cluster
+from cluster.doctor import examine
+from cluster.runner.run import check_ways_out
+from cluster.config import fingerprint
+from ingest.catalog import Catalog
+from ingest.errors import MienError
+from tests.cluster.doctor.rig import TUBE, settings, waiting
+
+room = {"num_cpus": 1, "object_store_memory": 100 << 20}
+
+def on(cluster, **acquire):
+    plain = settings(**acquire)
+    return replace(plain, engine=replace(plain.engine, address=cluster.address))
+
+def look(of):
+    try:
+        with Catalog.open(of.store.catalog_url) as catalog:
+            check_ways_out(of, catalog, fingerprint(of), local=False)
+        said = "goes on"
+    except MienError as error:
+        said = f"{type(error).__name__}: {error}"
+    (found,) = [check for check in examine(of) if check.name == "nodes"]
+    print(json.dumps([said, found.status, found.message, found.cure]))
+
+cluster = Cluster(initialize_head=True, head_node_args=room)
+of = on(cluster)
+waiting(of, TUBE)
+look(of)
+cluster.add_node(**room, node_ip_address="127.0.0.2")
+cluster.wait_for_nodes()
+look(of)
+look(on(cluster, keep_media="always"))
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_several_nodes_want_copies_that_are_kept(tmp_path: Path) -> None:
+    driver = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    lines = [json.loads(line) for line in driver.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == 3, driver.stderr[-3000:]
+    one, two, kept = lines
+    assert one[:2] == ["goes on", "ok"]
+    said, status, message, cure = two
+    assert said == f"ConfigError: nodes: {message}; {cure}"
+    assert (status, "no other can read" in message, "keep_media to always" in cure) == ("fail", True, True)
+    assert kept[:2] == ["goes on", "warn"], "copies in a folder, which the other node need not see"

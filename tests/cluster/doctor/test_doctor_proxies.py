@@ -1,0 +1,130 @@
+"""A proxy is looked at where something waits that goes through it, and only there."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+
+import httpx
+import pytest
+
+from cluster.doctor import Check, Status, examine
+from cluster.doctor.acquire import check_acquisition
+from cluster.doctor.proxies import _variables
+from ingest.fetch.http import _environment_proxy
+from ingest.rate.identity import Identity
+from tests.cluster.doctor.rig import PASSWORD, TUBE, closed_port, outcomes, refused, settings, waiting
+from tests.youtube import YouTubeDouble
+
+NONE = Check.ok("environment proxies", "nothing that waits goes through any")
+PLAIN = "http://media.example/film.mp4"
+
+
+def test_a_proxy_that_takes_the_login() -> None:
+    with YouTubeDouble([], password=PASSWORD) as youtube:
+        (found,) = outcomes("proxies", settings(Identity("me", proxy=youtube.proxy_of("me"))))
+    assert found == Check.ok("proxy me", f"http://127.0.0.1:{youtube.port} answers")
+
+
+def test_a_proxy_that_wants_another_login() -> None:
+    with YouTubeDouble([], password="another") as youtube:  # noqa: S106
+        of = settings(Identity("me", proxy=f"http://me:{PASSWORD}@127.0.0.1:{youtube.port}"))
+        assert "407" in refused(of)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "https"])
+def test_a_proxy_that_is_not_there(scheme: str) -> None:
+    port = closed_port()
+    text = refused(settings(Identity("me", proxy=f"{scheme}://me:{PASSWORD}@127.0.0.1:{port}")))
+    assert f"{scheme}://127.0.0.1:{port} does not serve" in text
+    assert "correct the proxy of identity me" in text
+
+
+def test_a_proxy_of_no_kind() -> None:
+    assert "no kind of proxy" in refused(settings(Identity("me", proxy="gopher://127.0.0.1:70")))
+
+
+@pytest.mark.parametrize("where", ["identity", "http_proxy", "ALL_PROXY"])
+def test_plain_files_through_a_proxy_that_is_not_there(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = closed_port()
+    address = f"http://me:{PASSWORD}@127.0.0.1:{port}"
+    if where != "identity":
+        monkeypatch.setenv(where, address)
+    of = settings(Identity("me", proxy=address if where == "identity" else ""))
+    waiting(of, PLAIN)
+    said = refused(of, source="http")
+    assert f"http://127.0.0.1:{port} does not serve" in said
+    assert ("of identity me" if where == "identity" else f"correct or unset {where}") in said
+    check_acquisition(of, {"object", "file"})
+    found = [check for check in examine(of) if "does not serve" in check.message]
+    assert [check.status for check in found] == [Status.FAIL], "of the doctor, once"
+
+
+def test_a_proxy_for_plain_files_need_not_lead_to_a_platform() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        check_acquisition(settings(Identity("me", proxy=f"http://127.0.0.1:{port}")), {"http"})
+
+
+def test_a_host_that_goes_around_the_proxy_is_not_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("NO_PROXY", "localhost, .media.example")
+    of = settings()
+    waiting(of, PLAIN, "http://a.media.example:8080/b.mp4", "https://other.example/film.mp4")
+    check_acquisition(of, {"http"})
+    assert outcomes("environment proxies", of) == [NONE]
+    waiting(of, "http://amedia.example/film.mp4")
+    assert "does not serve" in refused(of, source="http")
+
+
+def test_a_proxy_that_nothing_goes_through_is_nobodys_concern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port()}")
+    of = settings()
+    assert outcomes("environment proxies", of) == [NONE]
+    waiting(of, PLAIN)
+    check_acquisition(of, {"http"})
+    assert outcomes("environment proxies", of) == [NONE]
+
+
+def test_what_is_no_address_is_said_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"me:{PASSWORD}@proxy")
+    of = settings()
+    waiting(of, PLAIN)
+    assert refused(of, source="http").startswith("proxy http_proxy: ")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "http_proxy", "all_proxy"])
+def test_a_platform_is_asked_through_the_environment_as_well(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, f"127.0.0.1:{closed_port()}")  # without a scheme, as yt-dlp takes it
+    of = settings()
+    assert f"correct or unset {variable}" in refused(of)
+    assert outcomes("environment proxies", of) == [NONE], "of the doctor: nothing waits"
+    waiting(of, TUBE, PLAIN, "https://media.example/film.mp4")
+    assert [each.name for each in outcomes("environment proxies", of)] == [f"proxy {variable}"]
+    monkeypatch.setenv("no_proxy", "youtube.com")
+    check_acquisition(of, {"youtube"})
+    monkeypatch.delenv("no_proxy")
+    with YouTubeDouble([]) as youtube:
+        monkeypatch.setenv(variable, youtube.proxy)
+        check_acquisition(of, {TUBE.source})
+
+
+SOME = ["http://one:1", "http://two:2"]
+
+
+@pytest.mark.parametrize("no_proxy", ["", "*", "b.example", ".example", "a.example:80, x"])
+@pytest.mark.parametrize(
+    "named",
+    [{}, *({name: SOME[0]} for name in ("http_proxy", "HTTPS_PROXY", "all_proxy"))]
+    + [dict(zip(two, SOME, strict=True)) for two in itertools.permutations(["http_proxy", "ALL_PROXY"])],
+)
+def test_it_is_the_way_that_the_fetching_takes(
+    no_proxy: str, named: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**named, "no_proxy": no_proxy}.items():
+        monkeypatch.setenv(name, value)
+    for scheme, host in itertools.product(("http", "https"), ("a.example", "b.example")):
+        taken = _environment_proxy(httpx.URL(f"{scheme}://{host}/film.mp4"))
+        assert {named[name] for name in _variables([(scheme, host)])} == ({taken} - {""})

@@ -1,0 +1,169 @@
+"""A connection that breaks in a COMMIT leaves open what was done: it is done once, and the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, get_args
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from ingest.catalog import Catalog, MediaRecord, Outcome, Usage
+from ingest.errors import LeaseLostError, Policy
+from tests.cutter import Cutter, Lost
+from tests.ingest.catalog.makers import Clock, begin, ref, segment, shard
+from tests.ingest.catalog.platforms import HAD, REFUSED, A, B, ask, put_off, tubes
+
+UNASKED = Usage(outcome=Outcome.UNASKED)
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def way(postgres_url: str, new_url: Callable[[], str]) -> Iterator[Cutter]:
+    with Cutter(new_url()) as cutter:
+        yield cutter
+
+
+@pytest.fixture
+def new_url(postgres_url: str) -> Callable[[], str]:
+    def new_schema() -> str:
+        name = f"lost_{uuid4().hex}"
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+        return f"{postgres_url}?options=-csearch_path%3D{name}"
+
+    return new_schema
+
+
+@pytest.fixture
+def catalog(way: Cutter, clock: Clock) -> Iterator[Catalog]:
+    with Catalog.open(way.url, clock=clock, patience_seconds=PATIENCE_SECONDS) as opened:
+        yield opened
+
+
+LOST = pytest.mark.parametrize("lost", get_args(Lost))
+
+
+def cutting(way: Cutter, lost: Lost | None, work: Callable[[], Any]) -> Any:
+    before, way.cut = way.cuts, lost
+    found = work()
+    assert way.cuts == before + (lost is not None), "nothing was lost: this tries nothing"
+    return found
+
+
+@LOST
+def test_a_claim_is_what_it_was(way: Cutter, catalog: Catalog, clock: Clock, lost: Lost) -> None:
+    catalog.add([*tubes(3), ref("a"), ref("b"), ref("begun")])
+    first = begin(catalog)
+    [begun] = [job for job in catalog.claim(first, limit=10) if job.video.id == "begun"]
+    done = replace(segment("begun", 60), video_key=begun.key)
+    catalog.commit_shard(first, shard("s1", first), [done])
+    catalog.end_run(first, "stopped")
+    run_id = begin(catalog)
+    clock.sleep(3600.0)
+    catalog.heartbeat(run_id)
+    jobs = cutting(way, lost, lambda: ask(catalog, run_id, [A, B], limit=5, asking=2))
+    granted = {job.key: job.identity for job in jobs if job.identity}
+    assert len({job.key for job in jobs}) == len(jobs) == 5
+    assert sorted(granted.values()) == ["a", "b"]
+    assert {job.key: job.done_starts_ms for job in jobs}[begun.key] == frozenset({60_000})
+    states = catalog.status().videos
+    assert (states["running"], states["waiting"]) == (5, 1), "none is held that the run does not know of"
+    assert [each.under_way for each in catalog.egress([A, B])] == [1, 1], "each is granted once"
+    clock.sleep(1.0)
+    assert len(cutting(way, lost, lambda: catalog.claim(run_id, limit=10, identities=[A, B]))) == 1
+    clock.sleep(1.0)
+    assert cutting(way, lost, lambda: catalog.claim(run_id, limit=10)) == []
+
+
+@pytest.mark.parametrize("usage", [HAD, REFUSED, UNASKED], ids=lambda usage: usage.outcome.value)
+@LOST
+def test_a_grant_is_settled_once(
+    way: Cutter, catalog: Catalog, new_url: Callable[[], str], clock: Clock, lost: Lost, usage: Usage
+) -> None:
+    """As it is where nothing is lost, but for the chance in a pause's length."""
+
+    def settled(on: Catalog, broken: Lost | None) -> tuple[Any, ...]:
+        on.add(tubes(2))
+        run_id = begin(on)
+        [job] = ask(on, run_id, [A], asking=1)
+        clock.sleep(20.0)
+        # An earlier grant of the same video, which nothing may touch.
+        on.settle(run_id, job.key, HAD)
+        on.record_video_failure(run_id, put_off(job, clock.now))
+        clock.sleep(20.0)
+        on.heartbeat(run_id)
+        again = next(each for each in ask(on, run_id, [A], asking=1) if each.key == job.key)
+        clock.sleep(1.0)
+        paused = cutting(way, broken, lambda: on.settle(run_id, again.key, usage))
+        [state] = on.egress([A])
+        assert (paused is not None) == (usage is REFUSED)
+        if paused is not None:
+            assert paused.until == state.paused_until
+        return state.videos, state.requests, state.bytes, state.strikes, state.under_way, state.mean_bytes
+
+    with Catalog.open(new_url(), clock=clock) as whole:
+        expected = settled(whole, None)
+    assert settled(catalog, lost) == expected
+
+
+@LOST
+def test_a_probe_that_is_refused_is_one_strike_more(
+    way: Cutter, catalog: Catalog, clock: Clock, lost: Lost
+) -> None:
+    """Only of a probe does a refusal count each time."""
+    refused = replace(REFUSED, requests=1, bytes=10)
+
+    def after_the_pause() -> None:
+        [state] = catalog.egress([A])
+        assert state.paused_until is not None
+        clock.sleep(state.paused_until - clock.now + 1.0)
+        catalog.heartbeat(run_id)
+
+    catalog.add(tubes(2))
+    run_id = begin(catalog)
+    [one] = ask(catalog, run_id, [A], asking=1)
+    catalog.settle(run_id, one.key, refused)
+    after_the_pause()
+    [two] = ask(catalog, run_id, [A], asking=1)
+    cutting(way, lost, lambda: catalog.settle(run_id, two.key, refused))
+    assert [state.strikes for state in catalog.egress([A])] == [2]
+    after_the_pause()
+    given = cutting(way, "question", lambda: catalog.grant_page(A, is_first=False))
+    clock.sleep(2.0)
+    cutting(way, lost, lambda: catalog.settle_page(given.number, A, refused))
+    assert [state.strikes for state in catalog.egress([A])] == [3]
+
+
+@LOST
+def test_a_page_is_granted_once_or_charged_twice(way: Cutter, catalog: Catalog, lost: Lost) -> None:
+    given = cutting(way, lost, lambda: catalog.grant_page(A, is_first=False))
+    [state] = catalog.egress([A])
+    assert given.number is not None
+    assert state.requests == 1 + (lost == "answer"), "never less than what may be asked"
+
+
+@LOST
+def test_news_of_a_video_is_written_once(way: Cutter, catalog: Catalog, clock: Clock, lost: Lost) -> None:
+    catalog.add(ref(name) for name in ("one", "same", "broken"))
+    run_id = begin(catalog)
+    one, same, broken = sorted(catalog.claim(run_id, limit=3), key=lambda job: job.video.id != "one")
+    record = MediaRecord(sha256="5", bytes=7, duration_seconds=9.0)
+    for job, other in ((one, None), (same, one.key)):
+        told = cutting(way, lost, lambda: catalog.record_media(run_id, job.key, record, unique=True))  # noqa: B023
+        assert told == other
+    failure = put_off(broken, 0.0, policy=Policy.RETRY)
+    with suppress(LeaseLostError):  # it was done, and the run has let go of the video
+        cutting(way, lost, lambda: catalog.record_video_failure(run_id, failure))
+    cutting(way, lost, lambda: catalog.record_kept(run_id, one.key, "/kept/one.mp4"))
+    cutting(way, lost, lambda: catalog.record_split(run_id, one.key, 0))
+    cutting(way, lost, lambda: catalog.end_run(run_id, "finished"))
+    status, story = catalog.status(), catalog.explain(broken.key)
+    assert story is not None
+    assert (story.state, story.attempts) == ("waiting", 1)
+    assert [status.videos[state] for state in ("done", "waiting", "duplicate")] == [1, 1, 1]
+    assert (status.fetched, status.media_seconds) == (2, 9.0)
+    assert catalog.media_room().kept_bytes == 7
