@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cluster.engine import relief
 from cluster.engine.errors import classify, error_named, is_media_fault, never_answered, plain
 from cluster.engine.interface import ErrorInfo, Observer
 from cluster.engine.pool import Pool
@@ -49,6 +50,11 @@ class Flow:
             return
         if call.kind is Kind.HELLO:
             return
+        if call.withdrawn:
+            if error is not None and error[0] == "OutOfMemoryError":
+                self.replace(worker, None)
+            pool.place(worker)
+            return
         if kind != "void" and (call.kind is not Kind.PULL or kind != "ok"):
             worker.alone = False
         if error is not None:
@@ -63,6 +69,9 @@ class Flow:
         pool.place(worker)
 
     def _on_setup(self, pool: Pool, worker: Worker, error: list[str] | None) -> None:
+        if error is not None and worker.spare:
+            self.replace(worker, None)
+            return
         if error is not None:
             raise error_named(error[0], f"stage {pool.spec.name} cannot start: {error[1]}")
         worker.ready = True
@@ -156,7 +165,7 @@ class Flow:
             worker.stream = None
         if info.policy is Policy.STOP:
             if pool.gathers:  # its half-written shard must not be flushed
-                self._remove(pool, worker)
+                pool.dismiss(worker)
             raise error_named(info.error_class, f"stage {pool.spec.name}: {info.text}")
         task = call.task
         if pool.gathers:
@@ -176,7 +185,9 @@ class Flow:
 
         pool = self.pool_of(worker)
         cause = error.cause if isinstance(error, ray_errors.RayTaskError) else None
-        if isinstance(cause, ray_errors.ObjectLostError) and call.task is not None:
+        if call.withdrawn and isinstance(error, ray_errors.RayTaskError):
+            pool.place(worker)
+        elif isinstance(cause, ray_errors.ObjectLostError) and call.task is not None:
             worker.alone = False
             if call.kind is Kind.PULL:
                 worker.stream = None
@@ -198,9 +209,11 @@ class Flow:
         if worker.dead:
             return
         pool = self.pool_of(worker)
-        self._remove(pool, worker)
+        pool.dismiss(worker)
         innocent = {id(task): task for task in worker.held.values()}
         for call in worker.calls:
+            if call.withdrawn:
+                continue  # under way elsewhere
             # A pull may be left over from a fan-out that has ended.
             if call.task is not None and (call.kind is not Kind.PULL or call.task is worker.stream):
                 innocent[id(call.task)] = call.task
@@ -211,16 +224,13 @@ class Flow:
             pool.push(task, front=True)
         if charge is not None and charged is not None:
             self._charge(pool, charged, charge)
-        elif charge is not None and oldest is not None and oldest.task is None:
+        if worker.spare:  # an extra one, which relief sends for again where it is still needed
+            if not worker.ready:
+                relief.do_without(pool)
+            return
+        if charge is not None and oldest is not None and oldest.task is None:
             self._charge_pool(pool, worker, charge)
         pool.spawn(self._inbox)
-
-    def _remove(self, pool: Pool, worker: Worker) -> None:
-        worker.kill()
-        pool.workers.discard(worker)
-        pool.place(worker)
-        for call in worker.calls:
-            pool.settle(call)
 
     def _charge(self, pool: Pool, task: Task, info: ErrorInfo) -> None:
         task.attempts += 1

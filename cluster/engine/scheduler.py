@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from cluster.engine import relief
 from cluster.engine.feasibility import check_pools
 from cluster.engine.flow import Flow
 from cluster.engine.interface import ErrorInfo, Observer, PoolSpec, Snapshot
@@ -194,7 +195,9 @@ class Engine:
         if worker.calls and worker.calls[0].reply is not None:
             self._inbox.put(("done", worker, worker.calls[0], worker.calls[0].reply))
         worker.clock = time.monotonic()
-        self._flow.pool_of(worker).settle(call)
+        pool = self._flow.pool_of(worker)
+        pool.settle(call)
+        relief.take_back(pool, worker)
         error = call.reply.exception()
         if error is None:
             self._flow.on_reply(worker, call, call.reply.result())
@@ -265,6 +268,8 @@ class Engine:
                     f"no worker of stage {pool.spec.name} got a place in {PLACEMENT_SECONDS:.0f} s; "
                     "is the cluster in use by others, or has it lost nodes?"
                 )
+            if not self._stopping:
+                relief.look(pool, now, self._on_done)
 
     def _flush_old(self, now: float) -> None:
         for pool in self._pools:

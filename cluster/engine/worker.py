@@ -57,6 +57,11 @@ class Call:
     settled: bool = False
     reply: Any = None
     """The future that is done, once it is."""
+    slow: bool = False
+    """Relief has taken what was behind it away, and puts nothing there."""
+    withdrawn: bool = False
+    """Its task was taken away again before it began, as it seemed from here: whatever comes of this call
+    counts for nothing, but that its worker is at it."""
 
 
 Inbox = Callable[["Worker", Call, Any], None]
@@ -83,6 +88,10 @@ class Worker:
     held_bytes: int = 0
     held_since: float = math.inf
     bucket: int = -1
+    spare: bool = False
+    """Not one of the pool's own: it stands in while none of these can take work."""
+    leaving: bool = False
+    """A spare that is not needed any more: it ends what it has."""
     methods: dict[Kind, Any] = field(default_factory=dict)
     rss_bytes: int = 0
 
@@ -101,11 +110,16 @@ class Worker:
     def flushing(self) -> bool:
         return any(call.kind is Kind.FLUSH for call in self.calls)
 
-    def overdue(self, now: float) -> bool:
-        """Whether the oldest call has had its time. An actor that waits for a place is not late."""
+    @property
+    def stalled(self) -> bool:
+        return bool(self.calls) and self.calls[0].slow
+
+    def overdue(self, now: float, share: float = 1.0) -> bool:
+        """Whether the oldest call has had (that share of) its time. An actor that waits for a place is not
+        late."""
         if not self.calls or self.calls[0].kind is Kind.HELLO:
             return False
-        return now - self.clock > self.allowed_seconds()
+        return now - self.clock > share * self.allowed_seconds()
 
     def allowed_seconds(self) -> float:
         call = self.calls[0]
@@ -136,17 +150,26 @@ class Worker:
             ray.kill(self.handle)
 
 
-def spawn(spec: PoolSpec, pickled_stage: bytes, last: bool, inbox: Inbox) -> Worker:
-    """Asks Ray for an actor and queues its first two calls; `hello` returns once it has a place."""
+def spawn(spec: PoolSpec, pickled_stage: bytes, last: bool, inbox: Inbox, *, spare: bool = False) -> Worker:
+    """Asks Ray for an actor and queues its first two calls; `hello` returns once it has a place.
+
+    A spare asks for no CPU. The pools' own workers may have all that there is, and a spare with a share would
+    wait for one of those to end, the very thing that it is there not to wait for. It does not crowd them
+    either: it works on the share of a worker that gets nothing done.
+    """
     import ray
 
     from cluster.engine.actor import Actor
 
     remote = ray.remote(Actor).options(
-        num_cpus=spec.cpus, num_gpus=spec.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
+        num_cpus=0 if spare else spec.cpus,
+        num_gpus=spec.gpus,
+        max_restarts=0,
+        max_task_retries=0,
+        max_concurrency=1,
     )
     handle = remote.remote(pickled_stage, max(1, math.ceil(spec.cpus)), last, spec.report)
-    worker = Worker(spec=spec, handle=handle, inbox=inbox)
+    worker = Worker(spec=spec, handle=handle, inbox=inbox, spare=spare)
     worker.submit(Call(Kind.HELLO))
     worker.submit(Call(Kind.SETUP), None if spec.gpus else spec.memory_mb)
     return worker
