@@ -223,7 +223,8 @@ class Flow:
             task.hindered = not pool.gathers
             pool.push(task, front=True)
         if charge is not None and charged is not None:
-            self._charge(pool, charged, charge)
+            behind = None if pool.gathers else next(iter(innocent.values()), None)
+            self._charge(pool, charged, charge, behind)
         if worker.spare:  # an extra one, which relief sends for again where it is still needed
             if not worker.ready:
                 relief.do_without(pool)
@@ -232,14 +233,22 @@ class Flow:
             self._charge_pool(pool, worker, charge)
         pool.spawn(self._inbox)
 
-    def _charge(self, pool: Pool, task: Task, info: ErrorInfo) -> None:
+    def _charge(self, pool: Pool, task: Task, info: ErrorInfo, behind: Task | None) -> None:
+        """A death is charged to the oldest call, though the one behind it may be to blame, where the oldest
+        had ended and its reply went down with the worker. So that one runs alone next: if it kills again, the
+        other is acquitted."""
         task.attempts += 1
+        task.was_late = info.error_class == DeadlineExceededError.__name__
+        accused, task.accused = task.accused, None
+        if accused is not None and not task.was_late:
+            pool.acquit(accused)
         if task.attempts >= self._max_attempts:
             self._fail(pool, task, replace(info, attempts=task.attempts))
         else:
             pool.retried += 1
-            task.was_late = info.error_class == DeadlineExceededError.__name__
             pool.push_suspect(task)
+            if behind is not None and not task.was_late:
+                behind.accused = task
 
     def _charge_pool(self, pool: Pool, worker: Worker, info: ErrorInfo) -> None:
         """A setup or a flush died: no item is to blame, but it must not go on for ever."""

@@ -99,6 +99,16 @@ class Pool:
         self.suspects.add(task)
         self._count(task)
 
+    def acquit(self, suspect: Task) -> None:
+        """Unless it is being tried, or has been."""
+        if suspect in self.suspects:
+            self.suspects.remove(suspect)
+            self.queued_bytes -= suspect.nbytes
+            self.retried -= 1
+            suspect.attempts -= 1
+            suspect.hindered = True
+            self.push(suspect, front=True)
+
     def _count(self, task: Task) -> None:
         self.queued_bytes += task.nbytes
         self.peak_queued = max(self.peak_queued, self.queued)
@@ -159,8 +169,7 @@ class Pool:
             if worker.held:  # what it holds must not die with it
                 self.flush(worker)
                 return None
-            worker.alone = True
-            return self._taken(self.suspects.take(), worker)
+            return self._taken(self.suspects.take(), worker, alone=True)
         if self.queue[0].hindered and level > 0:
             return None
         return self._nearest(bucket)
@@ -201,9 +210,11 @@ class Pool:
                     front.passed_over += place > 0
                     del self.queue[place]
                     return self._taken(task, home)
-        return self._taken(self.queue.popleft(), next(iter(bucket)))
+        task = self.queue.popleft()
+        return self._taken(task, next(iter(bucket)), alone=task.accused is not None)
 
-    def _taken(self, task: Task, worker: Worker) -> tuple[Task, Worker]:
+    def _taken(self, task: Task, worker: Worker, *, alone: bool = False) -> tuple[Task, Worker]:
+        worker.alone = alone
         self.queued_bytes -= task.nbytes
         self._homes.pop(task.parent, None)
         self._homes[task.parent] = worker

@@ -57,7 +57,7 @@ def _withdraw(pool: Pool, worker: Worker) -> None:
 
 def take_back(pool: Pool, worker: Worker) -> None:
     """`worker` comes to its next call: if that was withdrawn and its task still waits, it counts again."""
-    if not worker.calls or not worker.calls[0].withdrawn:
+    if worker.dead or not worker.calls or not worker.calls[0].withdrawn:
         return
     call = worker.calls[0]
     if call.task is None or call.task not in pool.queue:

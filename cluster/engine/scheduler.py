@@ -197,12 +197,12 @@ class Engine:
         worker.clock = time.monotonic()
         pool = self._flow.pool_of(worker)
         pool.settle(call)
-        relief.take_back(pool, worker)
         error = call.reply.exception()
         if error is None:
             self._flow.on_reply(worker, call, call.reply.result())
         else:
             self._flow.on_ray_error(worker, call, error)
+        relief.take_back(pool, worker)  # now that its result has the room that it was promised
 
     def _admit(self) -> None:
         first, now = self._pools[0], time.monotonic()

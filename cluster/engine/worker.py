@@ -32,6 +32,8 @@ class Task:
     """The last of them was a deadline."""
     hindered: bool = False
     """It lost time to another's death already: it never waits behind another's call again."""
+    accused: Task | None = None
+    """Charged with the death of a worker in which this one lay behind it: perhaps in its stead."""
     passed_over: int = 0
     run_alone_by: float = math.inf
     children: set[str] | None = None
@@ -80,7 +82,7 @@ class Worker:
     ready: bool = False
     dead: bool = False
     alone: bool = False
-    """It runs a suspect: nothing is put behind it."""
+    """It runs a suspect or a witness: nothing is put behind it."""
     stream: Task | None = None
     stream_number: int = 0
     held: dict[str, Task] = field(default_factory=dict)
