@@ -1,29 +1,24 @@
-"""A run whose pipeline has one stage more: it does to chosen segments what broken codecs and drivers do.
+"""A run whose pipeline has one stage more, the poisonous one.
 
 python -m tests.poison STORE FOLDER '{"a 4760": "hang"}' KEY=VALUE…
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from cluster.runner import recipe
 from ingest.catalog import Catalog, SegmentStory, Story
-from pipelines.data import Segment
-from pipelines.stage import Resources
 from pipelines.talking_face import talking_face
 from tests.clips import demo_clip
+from tests.poisonous import Poison
 from tests.runs import run_over
 
 DEADLINE_SECONDS = 15.0
@@ -39,34 +34,7 @@ FLAGS = (
     # One death may be charged to the call before it, whose reply went down with the worker: two is the least.
     "engine.max_attempts=2",
 )
-MEMORY_MB = 300
-MOST_MB = 4000
-"""Eaten by an item that nobody stops."""
 LOG = "poison.log"
-BEGUN, PASSED = "begun", "passed"
-
-
-def eat() -> None:
-    hoard = []
-    for _ in range(MOST_MB // 20):
-        hoard.append(bytearray(os.urandom(20 << 20)))
-        time.sleep(0.02)
-    raise AssertionError(f"nobody minded {len(hoard) * 20} MB")
-
-
-def stumble() -> None:
-    raise KeyError("a codec that\nnobody knows")
-
-
-FATES: dict[str, Any] = {
-    "hang": lambda: time.sleep(100_000),
-    "hang in C": lambda: ctypes.PyDLL(None).sleep(100_000),  # and hold the interpreter's lock
-    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "crash": lambda: ctypes.string_at(8),  # a segmentation fault
-    "leave": lambda: os._exit(0),
-    "raise": stumble,
-    "eat": eat,
-}
 OUTCOMES = {
     "hang": "DeadlineExceededError",
     "hang in C": "DeadlineExceededError",
@@ -77,33 +45,6 @@ OUTCOMES = {
     "eat": "OutOfMemoryError",
 }
 HANGING = ("hang", "hang in C")
-
-
-@dataclass(kw_only=True)
-class Poison:
-    """Passes segments on, but for those with a fate, by title and beginning in milliseconds. Each attempt and
-    each end is a line of `log`: small appends of several processes stay whole, and in order."""
-
-    name: ClassVar[str] = "poison"
-    resources: Resources = field(default=Resources(memory_mb=MEMORY_MB))
-    fates: dict[str, str] = field(default_factory=dict)
-    log: str = ""
-
-    def setup(self) -> None:
-        pass
-
-    def __call__(self, segment: Segment) -> Iterator[Segment]:
-        name = f"{segment.media.job.video.title} {segment.start_ms}"
-        self._note(BEGUN, name)
-        fate = self.fates.get(name)
-        if fate is not None:
-            FATES[fate]()
-        self._note(PASSED, name)
-        yield segment
-
-    def _note(self, what: str, name: str) -> None:
-        with Path(self.log).open("a") as file:
-            file.write(f"{what} {name}\n")
 
 
 @dataclass(frozen=True, slots=True)

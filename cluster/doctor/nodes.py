@@ -43,7 +43,7 @@ def machines(nodes: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _alive(address: str) -> list[dict[str, Any]]:
-    from cluster.engine.ray_session import RaySession
+    from cluster.engine.backends.ray_session import RaySession
 
     with RaySession(address=address, object_store_bytes=0):
         import ray

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cluster.engine import relief
 from cluster.engine.backends.interface import Backend, What
 from cluster.engine.errors import error_named, is_media_fault, never_answered
 from cluster.engine.interface import ErrorInfo, Observer
@@ -51,6 +52,11 @@ class Flow:
             return
         if call.kind is Kind.HELLO:
             return
+        if call.withdrawn:
+            if error is not None and error[0] == "OutOfMemoryError":
+                self.replace(worker, None)
+            pool.place(worker)
+            return
         if kind != "void" and (call.kind is not Kind.PULL or kind != "ok"):
             worker.alone = False
         if error is not None:
@@ -65,6 +71,9 @@ class Flow:
         pool.place(worker)
 
     def _on_setup(self, pool: Pool, worker: Worker, error: list[str] | None) -> None:
+        if error is not None and worker.spare:
+            self.replace(worker, None)
+            return
         if error is not None:
             raise error_named(error[0], f"stage {pool.spec.name} cannot start: {error[1]}")
         worker.ready = True
@@ -158,7 +167,7 @@ class Flow:
             worker.stream = None
         if info.policy is Policy.STOP:
             if pool.gathers:  # its half-written shard must not be flushed
-                self._remove(pool, worker)
+                pool.dismiss(worker)
             raise error_named(info.error_class, f"stage {pool.spec.name}: {info.text}")
         task = call.task
         if pool.gathers:
@@ -176,7 +185,9 @@ class Flow:
         """`call` has no reply: the actor died, its argument is gone, or its result could not be packed."""
         pool = self.pool_of(worker)
         fault = self._backend.fault(pool.spec.name, error)
-        if fault.what is What.INPUT_LOST and call.task is not None:
+        if call.withdrawn and fault.what in (What.RAISED, What.INPUT_LOST):
+            pool.place(worker)
+        elif fault.what is What.INPUT_LOST and call.task is not None:
             worker.alone = False
             if call.kind is Kind.PULL:
                 worker.stream = None
@@ -198,9 +209,11 @@ class Flow:
         if worker.dead:
             return
         pool = self.pool_of(worker)
-        self._remove(pool, worker)
+        pool.dismiss(worker)
         innocent = {id(task): task for task in worker.held.values()}
         for call in worker.calls:
+            if call.withdrawn:
+                continue  # under way elsewhere
             # A pull may be left over from a fan-out that has ended.
             if call.task is not None and (call.kind is not Kind.PULL or call.task is worker.stream):
                 innocent[id(call.task)] = call.task
@@ -210,26 +223,32 @@ class Flow:
             task.hindered = not pool.gathers
             pool.push(task, front=True)
         if charge is not None and charged is not None:
-            self._charge(pool, charged, charge)
-        elif charge is not None and oldest is not None and oldest.task is None:
+            behind = None if pool.gathers else next(iter(innocent.values()), None)
+            self._charge(pool, charged, charge, behind)
+        if worker.spare:  # an extra one, which relief sends for again where it is still needed
+            if not worker.ready:
+                relief.do_without(pool)
+            return
+        if charge is not None and oldest is not None and oldest.task is None:
             self._charge_pool(pool, worker, charge)
         pool.spawn(self._backend, self._inbox)
 
-    def _remove(self, pool: Pool, worker: Worker) -> None:
-        worker.kill()
-        pool.workers.discard(worker)
-        pool.place(worker)
-        for call in worker.calls:
-            pool.settle(call)
-
-    def _charge(self, pool: Pool, task: Task, info: ErrorInfo) -> None:
+    def _charge(self, pool: Pool, task: Task, info: ErrorInfo, behind: Task | None) -> None:
+        """A death is charged to the oldest call, though the one behind it may be to blame, where the oldest
+        had ended and its reply went down with the worker. So that one runs alone next: if it kills again, the
+        other is acquitted."""
         task.attempts += 1
+        task.was_late = info.error_class == DeadlineExceededError.__name__
+        accused, task.accused = task.accused, None
+        if accused is not None and not task.was_late:
+            pool.acquit(accused)
         if task.attempts >= self._max_attempts:
             self._fail(pool, task, replace(info, attempts=task.attempts))
         else:
             pool.retried += 1
-            task.was_late = info.error_class == DeadlineExceededError.__name__
             pool.push_suspect(task)
+            if behind is not None and not task.was_late:
+                behind.accused = task
 
     def _charge_pool(self, pool: Pool, worker: Worker, info: ErrorInfo) -> None:
         """A setup or a flush died: no item is to blame, but it must not go on for ever."""

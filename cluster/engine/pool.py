@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from itertools import islice
 
 from cluster.engine.backends.interface import Backend
 from cluster.engine.interface import MIB, PoolSnapshot, PoolSpec
+from cluster.engine.suspects import Suspects
 from cluster.engine.worker import Call, Inbox, Kind, Task, Worker, spawn
 
 _LOOK_AHEAD = 8
 _HOMES_KEPT = 4096
 _FIRST_GUESS_BYTES = 8 * MIB
-_SUSPECT_SHARE = 20
-"""A suspect waits until nothing else does or will, but no longer than this many of its own deadlines, nor
-sooner after another: so retries of items that hang cost the others 5 % of the time at most, and are not put
-off for ever."""
-_DEATH_WAIT_SECONDS = 600.0
-"""No longer than this where its worker died: it may be the node that went, and behind a deadline of hours (of
-a transfer, of a shard) the innocent would wait for days in a run that always has more to do."""
 
 
 class Pool:
@@ -36,9 +29,7 @@ class Pool:
         self._last = last
         self.workers: set[Worker] = set()
         self.queue: deque[Task] = deque()
-        self.suspects: deque[Task] = deque()
-        """Charged once already: each runs alone, when nothing else waits or is on its way here."""
-        self._next_suspect_at = 0.0
+        self.suspects = Suspects(spec.deadline)
         self.queued_bytes = 0
         self.peak_queued = self.peak_queued_bytes = 0
         self.promised = 0
@@ -52,6 +43,7 @@ class Pool:
         self._streaming: dict[Worker, None] = {}
         """Workers in the middle of a fan-out that may be pulled, the longest waiting first."""
         self._homes: dict[str, Worker] = {}
+        self.spare_again_at = 0.0
         self.setups_failed = 0
         self.flushes_failed = 0
         self.failures_in_a_row = 0
@@ -61,8 +53,16 @@ class Pool:
 
     # Workers
 
-    def spawn(self, backend: Backend, inbox: Inbox) -> None:
-        self.workers.add(spawn(backend, self.spec, self._pickled_stage, self._last, inbox))
+    def spawn(self, backend: Backend, inbox: Inbox, *, spare: bool = False) -> None:
+        self.workers.add(spawn(backend, self.spec, self._pickled_stage, self._last, inbox, spare=spare))
+
+    def dismiss(self, worker: Worker) -> None:
+        """Ends `worker`; what it was asked is over, and the caller's to run again."""
+        worker.kill()
+        self.workers.discard(worker)
+        self.place(worker)
+        for call in worker.calls:
+            self.settle(call)
 
     def place(self, worker: Worker) -> None:
         """Files `worker` by what it can be asked next; to be called whenever that changes."""
@@ -70,11 +70,11 @@ class Pool:
             self._buckets[worker.bucket].pop(worker, None)
             worker.bucket = -1
         self._streaming.pop(worker, None)
-        if not worker.ready or worker.dead or len(worker.calls) >= self.spec.in_flight:
+        if not worker.ready or worker.dead or worker.stalled or len(worker.calls) >= self.spec.in_flight:
             return
         if worker.stream is not None:
             self._streaming[worker] = None
-        elif not worker.alone:
+        elif not (worker.alone or worker.leaving):
             worker.bucket = len(worker.calls)
             self._buckets[worker.bucket][worker] = None
 
@@ -92,22 +92,28 @@ class Pool:
         (self.queue.appendleft if front else self.queue.append)(task)
         self._count(task)
 
+    def unqueue(self, task: Task) -> None:
+        self.queue.remove(task)
+        self.queued_bytes -= task.nbytes
+
     def push_suspect(self, task: Task) -> None:
-        """Those that were late come last: each may take another deadline. And a death may be charged to an
-        innocent, whose reply went down with the worker that the call behind it killed."""
-        task.run_alone_by = time.monotonic() + self._suspect_wait_seconds(task)
-        places = (n for n, other in enumerate(self.suspects) if other.was_late and not task.was_late)
-        self.suspects.insert(next(places, len(self.suspects)), task)
+        self.suspects.add(task)
         self._count(task)
+
+    def acquit(self, suspect: Task) -> None:
+        """Unless it is being tried, or has been."""
+        if suspect in self.suspects:
+            self.suspects.remove(suspect)
+            self.queued_bytes -= suspect.nbytes
+            self.retried -= 1
+            suspect.attempts -= 1
+            suspect.hindered = True
+            self.push(suspect, front=True)
 
     def _count(self, task: Task) -> None:
         self.queued_bytes += task.nbytes
         self.peak_queued = max(self.peak_queued, self.queued)
         self.peak_queued_bytes = max(self.peak_queued_bytes, self.queued_bytes)
-
-    def _suspect_wait_seconds(self, task: Task) -> float:
-        wait = _SUSPECT_SHARE * self.spec.deadline.seconds(task.seconds)
-        return wait if task.was_late else min(wait, _DEATH_WAIT_SECONDS)
 
     def promise(self) -> int | None:
         """Room in the *next* queue for one result: the bytes set aside, or None where there is no room.
@@ -164,10 +170,7 @@ class Pool:
             if worker.held:  # what it holds must not die with it
                 self.flush(worker)
                 return None
-            task = self.suspects.popleft()
-            self._next_suspect_at = time.monotonic() + self._suspect_wait_seconds(task)
-            worker.alone = True
-            return self._taken(task, worker)
+            return self._taken(self.suspects.take(), worker, alone=True)
         if self.queue[0].hindered and level > 0:
             return None
         return self._nearest(bucket)
@@ -177,7 +180,7 @@ class Pool:
             return False
         if not self.queue and (hurry or not self._is_supplied) and not self._innocents_run:
             return True
-        return time.monotonic() > max(self.suspects[0].run_alone_by, self._next_suspect_at)
+        return self.suspects.have_waited
 
     @property
     def _is_supplied(self) -> bool:
@@ -208,9 +211,11 @@ class Pool:
                     front.passed_over += place > 0
                     del self.queue[place]
                     return self._taken(task, home)
-        return self._taken(self.queue.popleft(), next(iter(bucket)))
+        task = self.queue.popleft()
+        return self._taken(task, next(iter(bucket)), alone=task.accused is not None)
 
-    def _taken(self, task: Task, worker: Worker) -> tuple[Task, Worker]:
+    def _taken(self, task: Task, worker: Worker, *, alone: bool = False) -> tuple[Task, Worker]:
+        worker.alone = alone
         self.queued_bytes -= task.nbytes
         self._homes.pop(task.parent, None)
         self._homes[task.parent] = worker

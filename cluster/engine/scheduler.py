@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from cluster.engine import relief
 from cluster.engine.backends.interface import Backend
 from cluster.engine.backends.on_ray import RayBackend
 from cluster.engine.feasibility import check_pools
@@ -189,12 +190,14 @@ class Engine:
         if worker.calls and worker.calls[0].reply is not None:
             self._inbox.put(("done", worker, worker.calls[0], worker.calls[0].reply))
         worker.clock = time.monotonic()
-        self._flow.pool_of(worker).settle(call)
+        pool = self._flow.pool_of(worker)
+        pool.settle(call)
         error = call.reply.exception()
         if error is None:
             self._flow.on_reply(worker, call, call.reply.result())
         else:
             self._flow.on_fault(worker, call, error)
+        relief.take_back(pool, worker)  # now that its result has the room that it was promised
 
     def _admit(self) -> None:
         first, now = self._pools[0], time.monotonic()
@@ -260,6 +263,8 @@ class Engine:
                     f"no worker of stage {pool.spec.name} got a place in {PLACEMENT_SECONDS:.0f} s; "
                     "is the cluster in use by others, or has it lost nodes?"
                 )
+            if not self._stopping:
+                relief.look(pool, now, self._backend, self._on_done)
 
     def _flush_old(self, now: float) -> None:
         for pool in self._pools:

@@ -32,6 +32,8 @@ class Task:
     """The last of them was a deadline."""
     hindered: bool = False
     """It lost time to another's death already: it never waits behind another's call again."""
+    accused: Task | None = None
+    """Charged with the death of a worker in which this one lay behind it: perhaps in its stead."""
     passed_over: int = 0
     run_alone_by: float = math.inf
     children: set[str] | None = None
@@ -57,6 +59,11 @@ class Call:
     settled: bool = False
     reply: Any = None
     """The future that is done, once it is."""
+    slow: bool = False
+    """Relief has taken what was behind it away, and puts nothing there."""
+    withdrawn: bool = False
+    """Its task was taken away again before it began, as it seemed from here: whatever comes of this call
+    counts for nothing, but that its worker is at it."""
 
 
 Inbox = Callable[["Worker", Call, Any], None]
@@ -75,7 +82,7 @@ class Worker:
     ready: bool = False
     dead: bool = False
     alone: bool = False
-    """It runs a suspect: nothing is put behind it."""
+    """It runs a suspect or a witness: nothing is put behind it."""
     stream: Task | None = None
     stream_number: int = 0
     held: dict[str, Task] = field(default_factory=dict)
@@ -83,6 +90,10 @@ class Worker:
     held_bytes: int = 0
     held_since: float = math.inf
     bucket: int = -1
+    spare: bool = False
+    """Not one of the pool's own: it stands in while none of these can take work."""
+    leaving: bool = False
+    """A spare that is not needed any more: it ends what it has."""
     rss_bytes: int = 0
 
     def submit(self, call: Call, *arguments: Any) -> None:
@@ -96,11 +107,16 @@ class Worker:
     def flushing(self) -> bool:
         return any(call.kind is Kind.FLUSH for call in self.calls)
 
-    def overdue(self, now: float) -> bool:
-        """Whether the oldest call has had its time. An actor that waits for a place is not late."""
+    @property
+    def stalled(self) -> bool:
+        return bool(self.calls) and self.calls[0].slow
+
+    def overdue(self, now: float, share: float = 1.0) -> bool:
+        """Whether the oldest call has had (that share of) its time. An actor that waits for a place is not
+        late."""
         if not self.calls or self.calls[0].kind is Kind.HELLO:
             return False
-        return now - self.clock > self.allowed_seconds()
+        return now - self.clock > share * self.allowed_seconds()
 
     def allowed_seconds(self) -> float:
         call = self.calls[0]
@@ -128,10 +144,18 @@ class Worker:
         self.handle.kill()
 
 
-def spawn(backend: Backend, spec: PoolSpec, pickled_stage: bytes, last: bool, inbox: Inbox) -> Worker:
-    """Asks for an actor and queues its first two calls; `hello` returns once it has a place."""
-    handle = backend.start(spec, pickled_stage, threads=max(1, math.ceil(spec.cpus)), last=last)
-    worker = Worker(spec=spec, handle=handle, inbox=inbox)
+def spawn(
+    backend: Backend, spec: PoolSpec, pickled_stage: bytes, last: bool, inbox: Inbox, *, spare: bool = False
+) -> Worker:
+    """Asks for an actor and queues its first two calls; `hello` returns once it has a place.
+
+    A spare asks for no CPU. The pools' own workers may have all that there is, and a spare with a share would
+    wait for one of those to end, the very thing that it is there not to wait for. It does not crowd them
+    either: it works on the share of a worker that gets nothing done.
+    """
+    threads, cpus = max(1, math.ceil(spec.cpus)), 0.0 if spare else spec.cpus
+    handle = backend.start(spec, pickled_stage, cpus=cpus, threads=threads, last=last)
+    worker = Worker(spec=spec, handle=handle, inbox=inbox, spare=spare)
     worker.submit(Call(Kind.HELLO))
     worker.submit(Call(Kind.SETUP), None if spec.gpus else spec.memory_mb)
     return worker

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.clips import needs_weights
-from tests.poison import BEGUN, HANGING, OUTCOMES, PASSED, Told, choose_fates, told, two_films
+from tests.poison import HANGING, OUTCOMES, Told, choose_fates, told, two_films
+from tests.poisonous import BEGUN, PASSED
 
 pytestmark = pytest.mark.slow
 

@@ -54,8 +54,9 @@ class Backend(Protocol):
         """A pickle of `stage`, for `start`."""
         ...
 
-    def start(self, spec: PoolSpec, stage: bytes, *, threads: int, last: bool) -> Handle:
-        """A new worker. It need not run yet when this returns: its first call, `hello`, tells."""
+    def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
+        """A new worker, which asks for `cpus` and may use `threads`. It need not run yet when this returns:
+        its first call, `hello`, tells."""
         ...
 
     def fault(self, stage: str, error: BaseException) -> Fault:

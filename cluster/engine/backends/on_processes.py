@@ -68,7 +68,7 @@ class ProcessBackend:
     def pack(self, stage: Stage) -> bytes:
         return pickle.dumps(stage)
 
-    def start(self, spec: PoolSpec, stage: bytes, *, threads: int, last: bool) -> Handle:
+    def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
         return _ProcessHandle(self._nursery, (stage, threads, last, spec.report))
 
     def fault(self, stage: str, error: BaseException) -> Fault:

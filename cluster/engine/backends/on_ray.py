@@ -42,11 +42,11 @@ class RayBackend:
         pickled: bytes = cloudpickle.dumps(stage)  # type: ignore[no-untyped-call]
         return pickled
 
-    def start(self, spec: PoolSpec, stage: bytes, *, threads: int, last: bool) -> Handle:
+    def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
         import ray
 
         remote = ray.remote(Actor).options(
-            num_cpus=spec.cpus, num_gpus=spec.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
+            num_cpus=cpus, num_gpus=spec.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
         )
         return _ActorHandle(remote.remote(stage, threads, last, spec.report))
 

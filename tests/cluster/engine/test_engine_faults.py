@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.engine import Engine
+from cluster.engine import Engine, Snapshot
 from cluster.engine.backends.serving import NAME
 from ingest.errors import (
     CorruptMediaError,
@@ -74,6 +74,25 @@ def test_the_others_do_not_wait_for_the_retries_of_one_that_hangs(tmp_path: Path
     last = max(begun.index(key) for key in others(12, 3, 7))
     assert last < len(begun) - 4
     assert sorted(begun[-4:]) == ["p003", "p003", "p007", "p007"]
+
+
+def test_the_others_end_before_one_that_hangs_is_given_up(tmp_path: Path) -> None:
+    """In the only worker, which has all the CPUs that there are. It may go on when all else is through, and
+    that is in time: what lay behind it, and what came after, was run by a spare."""
+    items = parcels(8, b={0: "gate", 4: "kill", 6: "raise"})
+    observer = Recorder([replace(item, folder=str(tmp_path)) for item in items])
+
+    def open_gate(_: Snapshot) -> None:
+        if observer.keys == others(8, 0, 4, 6):
+            (tmp_path / "open").touch()
+
+    observer.on_tick = open_gate
+    one = replace(pool(Obey("b"), deadline=24), cpus=31.9)
+    Engine([pool(Obey("a")), one], observer, max_attempts=2).run()
+    assert observer.keys == others(8, 4, 6)
+    assert observer.failed_as == {"p004": "WorkerDiedError", "p006": "CorruptMediaError"}
+    assert noted(tmp_path, "b").count("p000") == 1
+    assert {snapshot.pools[1].workers for snapshot in observer.snapshots} == {1, 2}
 
 
 def test_two_poisons_and_their_neighbours_on_two_workers() -> None:

@@ -36,7 +36,7 @@ def nurseries() -> list[psutil.Process]:
 
 def hired(backend: ProcessBackend, *, last: bool = False) -> tuple[Handle, int]:
     """A worker that is ready, and its process."""
-    handle = backend.start(SPEC, backend.pack(SPEC.stage), threads=1, last=last)
+    handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=last)
     assert handle.submit("hello")[1].result(30)[0] == "ok"
     assert handle.submit("setup", 500)[1].result(30)[4] is None
     process = next(p for p in psutil.Process().children(recursive=True) if p.name() == NAME)
@@ -90,7 +90,7 @@ def test_a_killed_worker_answers_nothing_any_more_and_is_nobody_s_zombie(backend
 
 
 def test_one_that_is_killed_before_it_is_born_is_not_born(backend: ProcessBackend) -> None:
-    handle = backend.start(SPEC, backend.pack(SPEC.stage), threads=1, last=False)
+    handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
     handle.kill()
     survivor, pid = hired(backend)
     names = [p.pid for p in psutil.Process().children(recursive=True) if p.name() == NAME]

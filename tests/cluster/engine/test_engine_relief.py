@@ -1,0 +1,354 @@
+"""Calls behind one that hangs, and spares: no Ray, no processes, no clock but the one the test sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cluster.engine import relief
+from cluster.engine.worker import Call, Kind, Task, Worker
+from tests.cluster.engine.pretend import DEADLINE_SECONDS, Play, reply, trouble
+from tests.cluster.engine.stages import Gather, Obey, pool
+
+
+def a_play(workers: int = 2, *, stage: Any = None, room: int = 100, **more: Any) -> Play:
+    spec = pool(stage or Obey("a"), workers=workers, deadline=DEADLINE_SECONDS, **more)
+    return Play(spec, pool(Obey("b"), queue_items=room))
+
+
+def with_one_that_hangs(workers: int = 2) -> tuple[Play, Worker, list[Worker]]:
+    """Of two calls each, the first of the first worker does not end; `t<workers>` lies behind it."""
+    play = a_play(workers)
+    play.push(*(f"t{number}" for number in range(2 * workers)))
+    hung, *others = play.alive
+    assert play.running(hung) == ["t0", f"t{workers}"]
+    return play, hung, others
+
+
+def test_what_lies_behind_a_call_that_hangs_passes_before_that_is_given_up() -> None:
+    play, hung, (other,) = with_one_that_hangs()
+    play.let_pass(hung, 0.4)
+    assert play.running(hung) == ["t0", "t2"]
+    play.let_pass(hung, 0.2)
+    assert play.running(hung) == ["t0"]
+    for _ in range(3):
+        play.answer(other)
+    assert play.passed == {"t1": 1, "t2": 1, "t3": 1}
+    assert not play.is_gone(hung)
+    play.let_pass(hung, 0.5)
+    assert play.is_gone(hung) and play.running(other) == ["t0"]  # again, now that nobody waits for it
+    assert play.pool.retried == 1
+
+
+def test_nothing_new_is_put_behind_a_call_that_hangs() -> None:
+    play = a_play()
+    play.push("hangs", "passes")
+    hung, other = play.alive
+    play.let_pass(hung, 0.6)
+    play.push(*"abc")
+    assert play.running(hung) == ["hangs"]
+    assert play.running(other) == ["passes", "a"]
+    play.answer(hung)  # in time after all
+    assert play.running(hung) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "told", [reply("ok", "t2"), trouble("CorruptMediaError"), trouble("OutOfMemoryError")]
+)
+def test_a_late_reply_of_a_withdrawn_call_counts_for_nothing(told: list[Any]) -> None:
+    play, slow, (other,) = with_one_that_hangs()
+    play.let_pass(slow, 0.6)
+    for _ in range(2):
+        play.answer(other)
+    assert play.running(other) == ["t2"]
+    play.answer(slow)
+    assert [call.withdrawn for call in slow.calls] == [True]  # it is at it
+    assert play.pool.calls == 1
+    play.answer(slow, told)
+    assert play.passed == {"t0": 1, "t1": 1, "t3": 1} and not play.failures
+    play.answer(other)
+    assert play.passed["t2"] == 1 and not play.failures
+    assert play.pool.calls == play.after.promised == play.after.promised_bytes == 0
+    shredded = told[4] is not None and told[4][0] == "OutOfMemoryError"
+    assert slow.dead == shredded and len(play.pool.workers) == 2
+
+
+def test_the_death_of_a_withdrawn_call_is_charged_to_nobody() -> None:
+    play, slow, (other,) = with_one_that_hangs()
+    play.let_pass(slow, 0.6)
+    for _ in range(2):
+        play.answer(other)
+    play.answer(slow)
+    play.push("t4", "t5")
+    (behind,) = play.running(slow)  # it is open to work, behind what it still has
+    play.die(slow)
+    assert play.pool.retried == 0 and not play.failures and not play.pool.suspects
+    assert [task.key for task in play.pool.queue] == [behind]
+    while other.calls:
+        play.answer(other)
+    assert play.passed == {f"t{number}": 1 for number in range(6)}
+
+
+def test_a_withdrawn_call_that_is_run_all_the_same_has_its_deadline() -> None:
+    play, slow, (other,) = with_one_that_hangs()
+    play.let_pass(slow, 0.6)
+    for _ in range(2):
+        play.answer(other)
+    play.answer(slow)
+    play.let_pass(slow, 0.9)
+    assert not play.is_gone(slow)
+    play.let_pass(slow, 0.2)
+    assert play.is_gone(slow)
+    assert play.pool.retried == 0 and play.running(other) == ["t2"]
+
+
+def test_what_nobody_has_begun_with_is_taken_back_by_its_worker() -> None:
+    play, slow, (other,) = with_one_that_hangs()
+    play.let_pass(slow, 0.6)
+    assert [task.key for task in play.pool.queue] == ["t2"]  # the other is busy
+    play.answer(slow)
+    assert play.running(slow) == ["t2"] and not play.pool.queue
+    play.answer(slow)
+    for _ in range(2):
+        play.answer(other)
+    assert play.passed == {f"t{number}": 1 for number in range(4)}
+    assert play.pool.calls == play.pool.queued_bytes == play.after.promised == 0
+
+
+def test_calls_taken_back_have_room_for_their_results() -> None:
+    play = a_play(room=4)
+    play.push("t0", "t1", "t2", "t3")
+    slow, _ = play.alive
+    assert play.after.free_items == 0
+    play.let_pass(slow, 0.6)
+    assert play.after.free_items == 1
+    play.after.promised += 1  # by another
+    play.answer(slow)
+    assert [call.withdrawn for call in slow.calls] == [True]
+    assert [task.key for task in play.pool.queue] == ["t2"]
+
+
+def test_a_gathering_stage_is_left_alone() -> None:
+    play = a_play(stage=Gather("a"))
+    play.push("t0", "t1", "t2", "t3", "t4")
+    for worker in play.alive:
+        play.let_pass(worker, 0.6)
+    assert [play.running(worker) for worker in play.alive] == [["t0", "t2"], ["t1", "t3"]]
+    assert not play.spares
+
+
+def test_the_pulls_of_a_fan_out_are_left_alone_and_no_more_are_added() -> None:
+    play = a_play(1, fan_out=True)
+    play.push("film", "next")
+    play.look()
+    (worker,) = play.alive
+    assert play.running(worker) == ["film", "film"]
+    play.let_pass(worker, 0.6)
+    assert play.running(worker) == ["film", "film"]
+    play.answer(worker, reply("ok", "film-0"))
+    play.look()
+    assert play.running(worker) == ["film", "film"]
+    assert play.passed == {"film-0": 1}
+
+
+# Spares
+
+
+def all_hung(workers: int = 2, **more: Any) -> Play:
+    play = a_play(workers, **more)
+    play.push(*(f"t{number}" for number in range(2 * workers + 2)))
+    for worker in play.alive:
+        play.let_pass(worker, 0.6)
+    return play
+
+
+def test_one_spare_and_no_more_runs_what_waits_while_all_hang() -> None:
+    play = a_play()
+    play.push(*(f"t{number}" for number in range(6)))
+    first, second = play.alive
+    play.let_pass(first, 0.6)
+    assert not play.spares  # the second may end any moment
+    play.let_pass(second, 0.6)
+    for _ in range(3):
+        play.look()
+    (spare,) = play.spares
+    assert play.pool.snapshot().workers == 3 and play.pool.snapshot().starting == 1
+    play.start(spare)
+    for _ in range(4):
+        play.answer(spare)
+    assert play.passed == {f"t{number}": 1 for number in range(2, 6)}
+    assert not first.dead and not second.dead
+    play.look()
+    assert play.spares == [spare]  # the others are not back yet
+
+
+def test_no_spare_where_nothing_waits() -> None:
+    play = a_play()
+    play.push("t0", "t1")
+    for worker in play.alive:
+        play.let_pass(worker, 0.6)
+    assert len(play.pool.ever) == 2
+    play.push("t2")
+    play.look()
+    assert len(play.spares) == 1
+
+
+def test_no_spare_beside_workers_that_merely_start() -> None:
+    play = a_play()
+    play.push(*(f"t{number}" for number in range(6)))
+    for worker in play.alive:
+        play.die(worker)
+    play.look()
+    assert len(play.alive) == 2 and not play.spares
+
+
+def test_no_spare_on_a_gpu() -> None:
+    play = all_hung(gpus=0.5)
+    assert play.pool.queue and not play.spares
+
+
+def test_a_spare_stands_in_for_a_killed_worker_until_that_is_back() -> None:
+    play = all_hung()
+    (spare,) = play.spares
+    play.start(spare)
+    hung = play.alive[:2]
+    for worker in hung:
+        play.let_pass(worker, 0.5)
+        assert worker.dead
+    own = [worker for worker in play.alive if not worker.spare]
+    assert len(own) == 2 and not any(worker.ready for worker in own)
+    play.answer(spare)
+    assert play.passed == {"t3": 1} and play.running(spare) == ["t2", "t4"]
+    play.start(own[0])
+    play.look()
+    assert play.spares == [spare] and not spare.leaving
+    play.start(own[1])
+    play.look()
+    play.push("t6", "t7", "t8", "t9")
+    play.answer(spare)
+    assert play.running(spare) == ["t4"]  # nothing new
+    play.answer(spare)
+    play.look()
+    assert spare.dead and len(play.pool.ever) == 5
+    assert play.pool.snapshot().workers == 2
+    assert play.pool.retried == 2
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_spare_that_is_not_needed_goes(ready: bool) -> None:
+    play = all_hung()
+    (spare,) = play.spares
+    own = [worker for worker in play.alive if not worker.spare]
+    while play.pool.queue or any(worker.calls for worker in own):
+        for worker in own:
+            if worker.calls:
+                play.answer(worker)
+    if ready:
+        play.start(spare)
+    play.look()
+    assert spare.dead and play.pool.workers == set(own)
+    assert play.passed == {f"t{number}": 1 for number in range(6)}
+
+
+def test_a_spare_that_its_item_kills_is_followed_by_one_where_it_is_still_needed() -> None:
+    play = all_hung()
+    (spare,) = play.spares
+    play.start(spare)
+    play.die(spare)
+    assert not play.spares
+    play.look()
+    assert len(play.spares) == 1 and play.spares != [spare]
+    for worker in play.alive[:2]:
+        play.answer(worker)
+    play.die(play.spares[0])
+    for _ in range(3):
+        play.look()
+    assert not play.spares and len(play.pool.workers) == 2
+
+
+@pytest.mark.parametrize("how", ["raises", "dies", "hangs"])
+def test_a_spare_that_cannot_start_is_done_without(how: str) -> None:
+    """It does not end a run that can go on."""
+    play = all_hung()
+    (spare,) = play.spares
+    play.answer(spare, reply("ok"))
+    if how == "raises":
+        play.answer(spare, trouble("OutOfMemoryError"))
+    elif how == "dies":
+        play.die(spare)
+    else:
+        spare.clock -= 1 + play.pool.spec.setup_deadline_seconds
+    for _ in range(5):
+        play.look()
+    assert spare.dead and play.engine._error is None
+    assert len(play.pool.ever) == 3 and play.pool.setups_failed == 0
+    play.pool.spare_again_at = 0.0
+    play.look()
+    assert len(play.spares) == 1
+
+
+def test_a_run_that_stops_starts_no_spare() -> None:
+    play = a_play(1)
+    play.push("t0", "t1")
+    play.engine._stopping = True
+    play.let_pass(play.alive[0], 0.6)
+    assert len(play.pool.ever) == 1
+
+
+def test_taking_back_asks_nothing_of_an_ordinary_worker() -> None:
+    play = a_play(1)
+    (worker,) = play.alive
+    relief.take_back(play.pool, worker)
+    task = Task(key="t", seconds=1.0, nbytes=1, payload=None, index=None, parent="t")
+    worker.calls.append(Call(Kind.CALL, task))
+    relief.take_back(play.pool, worker)
+    assert play.pool.calls == 0 and not worker.calls[0].withdrawn
+
+
+# Whom a death is charged to
+
+
+def test_an_innocent_whose_reply_went_down_is_acquitted_when_its_neighbour_kills_again() -> None:
+    play = a_play(1)
+    play.push("innocent", "kills", "t0", "t1")
+    play.die(play.alive[0])
+    assert [task.key for task in play.pool.suspects] == ["innocent"]
+    play.start(play.alive[0])
+    assert play.running(play.alive[0]) == ["kills"]  # alone, so that there is no doubt
+    play.die(play.alive[0])
+    assert [task.key for task in play.pool.suspects] == ["kills"]
+    play.start(play.alive[0])
+    assert play.running(play.alive[0]) == ["innocent", "t0"]
+    while play.running(play.alive[0]) != ["kills"]:
+        play.answer(play.alive[0])
+    assert play.passed == {"innocent": 1, "t0": 1, "t1": 1}
+    assert play.pool.retried == 1
+
+
+def test_a_death_stays_with_the_one_it_was_charged_to_when_its_neighbour_passes() -> None:
+    play = a_play(1)
+    play.push("kills", "innocent", "t0")
+    play.die(play.alive[0])
+    play.start(play.alive[0])
+    play.answer(play.alive[0])
+    assert play.passed == {"innocent": 1}
+    assert [task.key for task in play.pool.suspects] == ["kills"]
+    assert play.running(play.alive[0]) == ["t0"]
+
+
+def test_two_neighbours_that_kill_are_both_given_up() -> None:
+    play = a_play(1)
+    play.push("kills", "too", "t0")
+    deaths = 0
+    while play.pool.queued or play.pool.calls:
+        (worker,) = play.alive
+        if not worker.ready:
+            play.start(worker)
+        elif play.running(worker)[0] == "t0":
+            play.answer(worker)
+        else:
+            deaths += 1
+            play.die(worker)
+    assert play.failures == {"kills": 1, "too": 1} and play.passed == {"t0": 1}
+    assert deaths == 7  # three each, and one that was forgiven
