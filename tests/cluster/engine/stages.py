@@ -126,6 +126,13 @@ class Obey:
         yield replace(parcel, trail=(*parcel.trail, self.name), final=order == "final")
 
 
+class Threads(Obey):
+    """Says in the key how many threads its libraries were told."""
+
+    def __call__(self, parcel: Parcel) -> Iterable[Any]:
+        yield replace(parcel, key=os.environ["OMP_NUM_THREADS"] + os.environ["OPENBLAS_NUM_THREADS"])
+
+
 class Split(Obey):
     """`orders["split"]` is for the child of that number: "3: hang"."""
 

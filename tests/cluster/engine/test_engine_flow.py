@@ -1,6 +1,5 @@
 """What the engine promises when nothing is wrong, and what the runner may ask of it."""
 
-import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from cluster.engine import Engine, Observer, PoolSpec, Snapshot
 from cluster.local import LocalEngine
 from ingest.errors import InfeasibleError
-from tests.cluster.engine.stages import Gather, Obey, Parcel, Recorder, Split, parcels, pool
+from tests.cluster.engine.stages import Gather, Obey, Parcel, Recorder, Split, Threads, parcels, pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_backend")]
 ENGINES = pytest.mark.parametrize("engine_class", [LocalEngine, Engine])
@@ -203,11 +202,6 @@ def test_a_snapshot_adds_up() -> None:
     assert 0 < last.pools[0].done <= 60
     assert last.pools[0].rss_bytes > 10_000_000
     assert last.pools[0].busy_seconds >= 0.05 * last.pools[0].done
-
-
-class Threads(Obey):
-    def __call__(self, parcel: Parcel) -> Any:
-        yield replace(parcel, key=os.environ["OMP_NUM_THREADS"] + os.environ["OPENBLAS_NUM_THREADS"])
 
 
 def test_workers_get_their_threads_by_their_share() -> None:
