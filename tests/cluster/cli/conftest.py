@@ -32,7 +32,7 @@ def truth(shards: Path) -> dict[str, Read]:
 def mien_main(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """What `mien` does with words, in `tmp_path` but in this process; the environment's settings are left out."""
+    """`mien` with these words in `tmp_path`, but in this process; the environment's settings are left out."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(tmp_path)
