@@ -90,6 +90,7 @@ def test_a_dry_run_shows_and_adds_nothing(tmp_path: Path) -> None:
         assert known.status().videos["waiting"] == 2
 
 
+@pytest.mark.slow
 def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
     youtube.videos["video_00000"] = Video(id="video_00000", creative_commons=True, duration_seconds=30)
     youtube.videos["video_00001"] = Video(id="video_00001", creative_commons=True, duration_seconds=600)

@@ -237,6 +237,7 @@ def test_shards_that_cannot_be_had_any_more_are_said(tmp_path: Path) -> None:
     assert loader.state_dict() == before, "nothing was changed"
 
 
+@pytest.mark.slow
 def test_weighted_corpora_through_workers(folder: Path, tmp_path: Path) -> None:
     other = write_corpus(tmp_path / "other", [6], first=500)
     mixed = ShardReader(
