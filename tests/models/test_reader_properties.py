@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=min(60, settings.default.max_examples),
+    max_examples=min(60, settings().max_examples),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
