@@ -1,9 +1,11 @@
-"""For every test: hypothesis judges by outcome and never by time, which on a shared machine means nothing;
-and SIGINT interrupts, also where a shell that put the tests into the background made it ignored (POSIX
-`command &`), which every program that a test starts would inherit."""
+"""For every test: hypothesis judges by outcome and never by time, which on a shared machine means nothing,
+and tries a quarter of its examples for `make test-fast`; no collection of garbage goes through the tests
+themselves; and SIGINT interrupts, also where a shell that put the tests into the background made it ignored
+(POSIX `command &`), which every program that a test starts would inherit."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -12,10 +14,17 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("mien", deadline=None)
+settings.register_profile("fast", settings.get_profile("mien"), max_examples=25)  # by --hypothesis-profile
 settings.load_profile("mien")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Two thousand tests and torch are a million objects, which every collection would go through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -144,6 +144,7 @@ def test_a_run_with_nothing_to_do_is_done(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["samples"] == 0
 
 
+@pytest.mark.slow
 def test_a_slip_in_a_key_is_refused_before_anything_is_claimed(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").touch()
     assert mien("add", "film.mp4", folder=tmp_path).returncode == 0

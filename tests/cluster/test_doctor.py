@@ -88,6 +88,7 @@ def test_session_that_falls_back_is_found_out(run: Run, tmp_path: Path) -> None:
     assert status == Status.WARN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("check", "flag"), [("onnxruntime", "faces.device=cuda"), ("ctranslate2", "transcribe.device=cuda")]
 )

@@ -68,6 +68,7 @@ def test_a_device_that_does_not_exist_is_a_wrong_configuration(
     untouched(store, monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_doctor_says_the_same(tmp_path: Path) -> None:
     wanted = ("--set", "faces.device=cuda", "--set", "transcribe.device=cuda")
     done = mien("doctor", "--json", *wanted, folder=tmp_path)

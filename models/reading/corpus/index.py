@@ -63,9 +63,9 @@ class Index:
         self.sha256 = ["" if told.startswith(HEADERS) else told for told in self.identities]
         """Of each tar; "" where nobody told it."""
         self.stamps: list[str] = shards.column("stamp").to_pylist()
-        self.tar_bytes: Int64 = shards.column("tar_bytes").to_numpy()
+        self.tar_bytes: Int64 = _integers(*shards.column("tar_bytes").chunks)
         """As committed, whatever is there now."""
-        rows = shards.column("rows").to_numpy()
+        rows = _integers(*shards.column("rows").chunks)
         self.first_row: Int64 = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
         """(shards + 1,) of each shard, and behind the last."""
         self._columns = {name: number for number, name in enumerate(self._reader.schema.names)}
@@ -101,7 +101,7 @@ class Index:
         found = self._numbers.get(name)
         if found is None:
             column = self._columns.get(name)
-            found = [] if column is None else [batch.column(column).to_numpy() for batch in self.batches]
+            found = [] if column is None else [_integers(batch.column(column)) for batch in self.batches]
             self._numbers[name] = found
         return found
 
@@ -117,3 +117,16 @@ class Index:
             if at >= 0:
                 return number * BATCH_ROWS + int(at)
         return None
+
+
+def _integers(*chunks: pa.Array) -> Int64:
+    """Of a column of int64 without nulls; a single chunk is shown where it lies.
+
+    Not pyarrow's `to_numpy`: it imports pandas where that is installed, a quarter of a worker's start.
+    """
+    arrays = [
+        np.frombuffer(chunk.buffers()[1], np.int64, len(chunk), 8 * chunk.offset)
+        for chunk in chunks
+        if len(chunk)
+    ]
+    return arrays[0] if len(arrays) == 1 else np.concatenate([np.zeros(0, np.int64), *arrays])

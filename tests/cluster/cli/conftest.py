@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cluster.cli import main
 from tests.models.talking import write_talking
 from tests.reading import Read, read_shards
 
@@ -22,6 +26,26 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def truth(shards: Path) -> dict[str, Read]:
     """By key."""
     return {sample.key: sample for sample in read_shards(shards)}
+
+
+@pytest.fixture
+def mien_main(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`mien` with these words in `tmp_path`, but in this process; the environment's settings are left out."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        for name in [name for name in os.environ if name.startswith("MIEN_")]:
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(arguments, ended.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(autouse=True)

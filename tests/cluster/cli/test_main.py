@@ -6,10 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+Main = Callable[..., subprocess.CompletedProcess[str]]
 MAIN = [sys.executable, "-c", "from cluster.cli import main; main()"]
 
 # A command that does what it is told, in the place of a real one.
@@ -84,8 +86,8 @@ def test_defect_keeps_its_traceback_in_a_file() -> None:
         (["weights", "path", "wishper"], "WeightsError: no weights are called 'wishper'"),
     ],
 )
-def test_wrong_usage_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
-    done = mien(*arguments, cwd=tmp_path)
+def test_wrong_usage_is_one_line(mien_main: Main, arguments: list[str], said: str) -> None:
+    done = mien_main(*arguments)
     assert done.returncode in {1, 2}
     assert done.stderr.startswith(f"mien: {said}"), done.stderr
     assert done.stderr.count("\n") == 1
@@ -119,27 +121,27 @@ def test_interrupt_by_signal(tmp_path: Path) -> None:
     assert (process.returncode, stderr.strip()) == (130, "mien: Interrupted: stopped by hand")
 
 
-def test_config_show(tmp_path: Path) -> None:
+def test_config_show(mien_main: Main, tmp_path: Path) -> None:
     (tmp_path / "mien.toml").write_text('[store]\ncatalog = "postgresql://me:geheim@h/db"\n')
-    done = mien("config", "show", cwd=tmp_path, MIEN_CLIP__MIN_SECONDS="2")
+    done = mien_main("config", "show", MIEN_CLIP__MIN_SECONDS="2")
     assert done.returncode == 0
     assert "min_seconds = 2.0  # environment MIEN_CLIP__MIN_SECONDS" in done.stdout
     assert 'catalog = "postgresql://me:***@h/db"  # file mien.toml' in done.stdout
-    shown = json.loads(mien("config", "show", "--json", cwd=tmp_path).stdout)
+    shown = json.loads(mien_main("config", "show", "--json").stdout)
     assert shown["store.catalog"]["from"] == "file"
 
 
-def test_weights_list_and_path(tmp_path: Path) -> None:
-    done = mien("weights", "list", "--json", "--set", "weights.licence=permissive", cwd=tmp_path)
+def test_weights_list_and_path(mien_main: Main) -> None:
+    done = mien_main("weights", "list", "--json", "--set", "weights.licence=permissive")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert rows["scrfd_500m"]["allowed"] is False
     assert rows["yunet_2023mar"]["allowed"] is True
-    path = mien("weights", "path", "silero_vad_v6", cwd=tmp_path).stdout.strip()
+    path = mien_main("weights", "path", "silero_vad_v6").stdout.strip()
     assert Path(path).is_file()
 
 
-def test_weights_pull_keeps_to_the_licence(tmp_path: Path) -> None:
-    done = mien("weights", "pull", "scrfd_500m", "--licence", "permissive", cwd=tmp_path)
+def test_weights_pull_keeps_to_the_licence(mien_main: Main) -> None:
+    done = mien_main("weights", "pull", "scrfd_500m", "--licence", "permissive")
     assert (done.returncode, done.stdout) == (2, "")
     assert 'set faces.detector = "yunet_2023mar"' in done.stderr
 

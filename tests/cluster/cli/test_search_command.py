@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,7 @@ def test_a_dry_run_shows_and_adds_nothing(tmp_path: Path) -> None:
         assert known.status().videos["waiting"] == 2
 
 
+@pytest.mark.slow
 def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
     youtube.videos["video_00000"] = Video(id="video_00000", creative_commons=True, duration_seconds=30)
     youtube.videos["video_00001"] = Video(id="video_00001", creative_commons=True, duration_seconds=600)
@@ -124,9 +125,12 @@ def test_one_query_that_fails_does_not_keep_the_others(youtube: YouTubeDouble, t
     ],
 )
 def test_wrong_usage_is_one_line_before_anything_is_asked(
-    tmp_path: Path, arguments: tuple[str, ...], said: str
+    mien_main: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    said: str,
 ) -> None:
-    done = mien("search", "people talking", *arguments, cwd=tmp_path)
+    done = mien_main("search", "people talking", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"mien: {said}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "mien-store").exists()

@@ -82,7 +82,12 @@ def most_in_a_window(times: list[float]) -> int:
 
 
 @pytest.mark.parametrize(
-    "query", ["people talking", "@Faces", "https://www.youtube.com/playlist?list=PLaaaaaaaaaaaaaaaa"]
+    "query",
+    [
+        "people talking",
+        pytest.param("@Faces", marks=pytest.mark.slow),
+        pytest.param("https://www.youtube.com/playlist?list=PLaaaaaaaaaaaaaaaa", marks=pytest.mark.slow),
+    ],
 )
 def test_no_window_holds_more_pages_than_the_budget(
     catalog: Catalog, clock: Clock, youtube: YouTubeDouble, query: str

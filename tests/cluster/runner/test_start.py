@@ -48,7 +48,9 @@ TUBE = VideoRef(source="youtube", id="aaaaaaaaaa1", uri="https://www.youtube.com
 FILE = VideoRef(source="http", id="film", uri="https://example.org/film.mp4")
 
 
-@pytest.mark.parametrize("video", [TUBE, FILE], ids=["platform", "plain"])
+@pytest.mark.parametrize(
+    "video", [TUBE, pytest.param(FILE, marks=pytest.mark.slow)], ids=["platform", "plain"]
+)
 def test_a_proxy_that_is_down_is_said_in_one_line_before_anything_starts(
     tmp_path: Path, closed_port: int, video: VideoRef
 ) -> None:

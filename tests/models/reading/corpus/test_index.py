@@ -125,6 +125,7 @@ def _open_in_child(folder: Path, cache: Path, results: Any) -> None:
     results.put(len(opened(folder, cache)))
 
 
+@pytest.mark.slow
 def test_processes_that_come_together_make_one(folder: Path, cache: Path) -> None:
     write_corpus(folder, [5] * 20)
     context = multiprocessing.get_context("spawn")

@@ -54,10 +54,10 @@ def test_its_bits_are_those_of_a_strip_of_those_crops_alone(total: int, data: st
 
 
 def test_markers_are_found_across_the_chunks_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    jpeg = strip(30)
+    jpeg = strip(4)
     for chunk in (1, 2, 3, 4097):
         monkeypatch.setattr(cut, "_CHUNK_BYTES", chunk)
-        assert cut_frames(jpeg, read_header(jpeg), first=11, count=9) == strip(9, 11)
+        assert cut_frames(jpeg, read_header(jpeg), first=1, count=2) == strip(2, 1)
 
 
 def others(total: int, *parameters: int) -> bytes:

@@ -33,6 +33,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [1, 9, 14])
 def test_killed_at_any_batch_it_goes_on_elsewhere(tmp_path: Path, kill_after: int) -> None:
     """41 samples by 5: 9 batches an epoch."""

@@ -61,8 +61,9 @@ def test_a_missing_shard_is_raised_and_the_state_stays(folder: Path, workers: in
         assert len(all_of(loader)) == TOTAL - batches * 5, "mended, it goes on"
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize(
+    ("workers", "world"), [(0, 1), (0, 3), (2, 1), pytest.param(2, 3, marks=pytest.mark.slow)]
+)
 def test_what_is_skipped_is_counted_and_every_rank_keeps_its_steps(
     folder: Path, workers: int, world: int
 ) -> None:
@@ -129,6 +130,7 @@ def test_any_other_error_in_a_worker_is_told_with_its_trace(
     assert "in _misbehave" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_killed_workers_are_replaced_and_nothing_changes(folder: Path, workers: int) -> None:
     with made(folder).loader(global_batch=5) as loader:
@@ -152,6 +154,7 @@ def test_a_worker_that_dies_once_over_a_sample_costs_nothing(folder: Path, tmp_p
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.slow
 def test_deaths_now_and_then_are_no_reason_to_give_up(folder: Path) -> None:
     """Of a worker that had nothing to do, as the system's memory limit picks one in a training of weeks."""
     with made(folder).loader(global_batch=5, workers=1) as loader:
@@ -160,6 +163,7 @@ def test_deaths_now_and_then_are_no_reason_to_give_up(folder: Path) -> None:
             os.kill(crew_pids(loader)[0], signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_batch_that_always_kills_is_given_up_and_named(folder: Path) -> None:
     with (
         made(folder, Numbers(kills=13)).loader(global_batch=5, workers=2) as loader,
@@ -174,8 +178,9 @@ def test_a_batch_that_always_kills_is_given_up_and_named(folder: Path) -> None:
     assert held().workers == ()
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path) -> None:
-    reader = made(folder, Numbers(hangs=13), timeout_seconds=2.0)
+    reader = made(folder, Numbers(hangs=13), timeout_seconds=10.0)
     with (
         reader.loader(global_batch=5, workers=1) as loader,
         pytest.raises(LoaderTimeoutError, match=r"worker 0 \(pid \d+\) has been decoding for"),
@@ -194,11 +199,12 @@ def test_it_is_said_while_it_is_waited_for(
     assert "worker 0" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_no_hang_either(folder: Path) -> None:
-    with made(folder, timeout_seconds=1.0).loader(global_batch=5, workers=1) as loader:
+    with made(folder, timeout_seconds=10.0).loader(global_batch=5, workers=1) as loader:
         next(iter(loader))
         os.kill(crew_pids(loader)[0], signal.SIGSTOP)
-        with pytest.raises(LoaderTimeoutError, match="waited 1 s"):
+        with pytest.raises(LoaderTimeoutError, match="waited 10 s"):
             for _ in range(10):
                 all_of(loader)
     assert held().workers == ()

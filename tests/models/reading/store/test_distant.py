@@ -103,7 +103,9 @@ def test_shards_are_there_before_their_turn(distant: Distant) -> None:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("shards", "workers"), [(0, 0), (2, 0), (1, 2), (3, 2)])
+@pytest.mark.parametrize(
+    ("shards", "workers"), [(0, 0), (2, 0), (1, 2), pytest.param(3, 2, marks=pytest.mark.slow)]
+)
 def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
     distant: Distant, shards: int, workers: int
 ) -> None:
@@ -115,7 +117,7 @@ def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
     assert bool(distant.files()) == bool(shards)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_only_the_members_of_what_is_kept_are_asked_for(distant: Distant, workers: int) -> None:
     collate = Numbers(members=frozenset({"json"}), noiseless=True)
     reader = distant.reader(collate, where="rows in (3, 30)", ranged_below=0.5)
