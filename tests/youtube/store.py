@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -53,9 +54,13 @@ def configure(folder: Path, youtube: YouTubeDouble, *names: str, **acquire: obje
 
 
 def told(folder: Path, *arguments: str) -> Any:
-    """The JSON that a command prints, in this process: forty of their own would take minutes."""
+    """The JSON that a command prints, in this process: forty of their own would take minutes.
+
+    No variable stays, since fixtures that outlive a test ask, too.
+    """
+    own = {name: os.environ.get(name) for name in ("MIEN_WEIGHTS_LICENCE", "MIEN_WEIGHTS_DIR")}
     with contextlib.chdir(folder):
-        shown = CliRunner().invoke(cli, [*arguments])
+        shown = CliRunner().invoke(cli, [*arguments], env=own)
     assert shown.exit_code == 0, (arguments, shown.output, shown.exception)
     return json.loads(shown.output)
 
