@@ -83,6 +83,7 @@ class PoolSnapshot:
     peak_queued_bytes: int
     """The most that the queue ever held."""
     workers: int
+    """That there are, a spare (see relief.py) included."""
     starting: int
     busy: int
     held: int

@@ -16,7 +16,7 @@ _FIRST_GUESS_BYTES = 8 * MIB
 
 
 class Pool:
-    """Every operation is O(1) in the number of workers and of queued items."""
+    """Every operation is O(1) in the number of workers and of queued items, where nothing goes wrong."""
 
     def __init__(self, spec: PoolSpec, *, pickled_stage: bytes, before: Pool | None, last: bool) -> None:
         self.spec = spec
