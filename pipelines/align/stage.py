@@ -44,7 +44,7 @@ class Align:
     fingerprint: str = ""
 
     def setup(self) -> None:
-        pass
+        import soundfile  # noqa: F401 (once per worker, not in the first call)
 
     def __call__(self, segment: Segment) -> Iterator[SegmentDone]:
         words = segment.transcript.words if segment.transcript else ()

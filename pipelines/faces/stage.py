@@ -63,8 +63,10 @@ class Faces:
             raise ConfigError(f"faces: look_at is 'speech' or 'all', got {self.look_at!r}: change it")
 
     def setup(self) -> None:
+        import av  # noqa: F401 (once per worker, not in the first call, as those below)
         import cv2
-        import scipy.optimize  # noqa: F401 (a third of a second, here and not in the first call)
+        import scipy.optimize  # noqa: F401
+        import simplejpeg  # noqa: F401
 
         from pipelines.weights import locate
 

@@ -13,9 +13,11 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
+
+import numpy as np
 
 from pipelines.data import SCHEMA_VERSION
 from pipelines.shards.tar import Place
@@ -44,6 +46,7 @@ FILTER_COLUMNS: dict[str, str] = {
     "labels": "string",
     "fingerprint": "string",
 }
+_NUMBERS = {"double": "f8", "float": "f4", "int32": "i4", "int64": "i8", "uint32": "u4"}
 PLACE_COLUMNS = {"offset": "int64", "size": "int64", "crc32": "uint32"}
 """`<name>.<ext>`, from `Place`."""
 
@@ -61,19 +64,36 @@ def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: in
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, Any] = {"key": pa.array([row.key for row in rows], pa.string())}
+    columns: dict[str, Any] = {"key": column([row.key for row in rows], "string")}
     for name, kind in FILTER_COLUMNS.items():
-        columns[name] = pa.array([row.row.get(name) for row in rows], pa.type_for_alias(kind))
+        columns[name] = column([row.row.get(name) for row in rows], kind)
     for extension in sorted({extension for row in rows for extension in row.places}):
         places = [row.places.get(extension) for row in rows]
         for part, kind in PLACE_COLUMNS.items():
             values = [getattr(place, part) if place else None for place in places]
-            columns[f"{part}.{extension}"] = pa.array(values, pa.type_for_alias(kind))
+            columns[f"{part}.{extension}"] = column(values, kind)
     facts = {"shard": shard, "sha256": sha256, "bytes": tar_bytes, "schema_version": SCHEMA_VERSION}
     table = pa.table(columns).replace_schema_metadata({"mien": json.dumps(facts)})
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
     return out.getvalue()
+
+
+def column(values: Sequence[Any], kind: str) -> Any:
+    """The pyarrow.Array of `values` (None is null), as `pyarrow.array` makes it: that, given a list, loads
+    pandas where it is installed, a quarter of a second and 60 MB in each writer."""
+    import pyarrow as pa
+
+    known = np.array([value is not None for value in values], bool)
+    buffers = [None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little").tobytes())]
+    if kind == "string":
+        texts = [b"" if value is None else value.encode() for value in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        buffers += [pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(texts))]
+    else:
+        plain = np.array([0 if value is None else value for value in values], _NUMBERS[kind])
+        buffers.append(pa.py_buffer(plain.tobytes()))
+    return pa.Array.from_buffers(pa.type_for_alias(kind), len(values), buffers)
 
 
 def scan_tar(tar: IO[bytes]) -> list[IndexRow]:

@@ -44,6 +44,8 @@ class WriteShards:
     """Room that must be left on the spool's disk before a segment is written."""
 
     def setup(self) -> None:
+        import pyarrow.parquet  # noqa: F401 (once per worker, not when the first shard is closed)
+
         self._store = open_store(self.uri)
         try:
             # Of a cluster's nodes, only that of the driver is swept by the driver.

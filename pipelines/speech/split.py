@@ -62,6 +62,8 @@ class Split:
             raise ConfigError(f"split.threshold is a probability between 0 and 1, got {self.threshold:g}")
 
     def setup(self) -> None:
+        import av  # noqa: F401 (once per worker, not in the first call)
+
         self._vad = VoiceActivity(str(locate(VAD_WEIGHTS)))
         self._use = ModelUse(name=VAD_WEIGHTS, sha256=sha256_of(VAD_WEIGHTS), provider=self._vad.provider)
 
