@@ -33,10 +33,11 @@ class _EncodeOnce(WhisperModel):  # type: ignore[misc]
         between two layers (12 MB a window) leaves its cache, and takes memory that each call must ask for."""
         if features.ndim == 2 or len(features) == 1 or self.model.device != "cpu":
             return super().encode(features)
-        encoded = [super(_EncodeOnce, self).encode(window) for window in features]
-        if encoded[0].dtype != DataType.float32:  # NumPy knows no bfloat16
+        first = super().encode(features[0])
+        if first.dtype != DataType.float32:  # NumPy knows no bfloat16
             return super().encode(features)
-        return StorageView.from_array(np.concatenate([np.asarray(window) for window in encoded]))
+        rest = [super(_EncodeOnce, self).encode(window) for window in features[1:]]
+        return StorageView.from_array(np.concatenate([np.asarray(window) for window in (first, *rest)]))
 
     def language_of(self, clips: Sequence[Float32]) -> tuple[str, float]:
         """The language that the `clips`, each (N,) float32 at 16 kHz and at most 30 s, make likeliest."""
