@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from models.reading.store.ahead import THREADS
 from tests.models.corpora import write_corpus
 
@@ -55,6 +57,7 @@ def fetched(tmp_path: Path, how_often: int, what_then: str) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
+@pytest.mark.slow
 def test_each_shard_is_fetched_once_however_often_it_is_told(tmp_path: Path) -> None:
     assert sorted(fetched(tmp_path, 3, "waits")) == list(range(SHARDS))
 

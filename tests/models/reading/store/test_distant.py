@@ -20,6 +20,7 @@ from tests.models.leftovers import held
 from tests.models.reading.store.throttling import Gateway, gateway
 from tests.s3 import SECRET_KEY, S3Server
 
+pytestmark = pytest.mark.slow
 SIZES = [12, 9, 10, 11]
 TOTAL = sum(SIZES)
 
@@ -103,9 +104,7 @@ def test_shards_are_there_before_their_turn(distant: Distant) -> None:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("shards", "workers"), [(0, 0), (2, 0), (1, 2), pytest.param(3, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("shards", "workers"), [(0, 0), (2, 0), (1, 2), (3, 2)])
 def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
     distant: Distant, shards: int, workers: int
 ) -> None:
@@ -117,7 +116,7 @@ def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
     assert bool(distant.files()) == bool(shards)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_only_the_members_of_what_is_kept_are_asked_for(distant: Distant, workers: int) -> None:
     collate = Numbers(members=frozenset({"json"}), noiseless=True)
     reader = distant.reader(collate, where="rows in (3, 30)", ranged_below=0.5)
@@ -147,7 +146,6 @@ def test_a_body_cut_short_is_asked_again(distant: Distant, ranged_below: float) 
     assert distant.gate.cut == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_store_that_does_not_answer_is_named_and_asked_again_by_the_next(
     distant: Distant, workers: int
