@@ -72,7 +72,7 @@ class Fetch:
     keep_uri: str = ""
     """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
     name: str = field(default="fetch", init=False)
-    imports: ClassVar[tuple[str, ...]] = ("ingest.probe", "httpx")
+    imports: ClassVar[tuple[str, ...]] = ("ingest.probe", "av", "httpx", "httpcore", "h11")
 
     def __post_init__(self) -> None:
         for option in ("cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"):

@@ -2,8 +2,9 @@
 
     python -m tests.bench http [--files 400] [--workers 8] [--video2dataset /path/to/its/python]
 
-The same server, film and files for everybody: a loop that transfers, hashes and probes; the stage `fetch`;
-the whole command (`mien add`, `mien run --only fetch`); and video2dataset, from an environment of its own.
+The same server, film and files for everybody: a loop that transfers, hashes and probes, alone and as many at
+once as the command has workers (a core's second does less while its neighbours work as well); the stage
+`fetch`; the whole command (`mien add`, `mien run --only fetch`); and video2dataset, from its own environment.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ OUTCOMES = {
     "cut": "TruncatedMediaError",
 }
 FILM_BYTES = 4_000_000
+BARE_AT_ONCE = "bare, at once"
 ONE = 50
 """Of the files that are as they should be."""
 
@@ -46,11 +48,9 @@ def measure_http(folder: Path, *, count: int, workers: int, video2dataset: Path 
     print(about(f"http: {count} files of {film.stat().st_size / 1e6:.1f} MB from loopback"), flush=True)
     good = sum(kind(number) in ("film", "busy") for number in range(count))
     found: dict[str, Any] = {"count": count, "good": good, "film_bytes": film.stat().st_size}
-    for name in ("bare", "stage"):
+    for name, of, at_once in (("bare", "bare", 1), (BARE_AT_ONCE, "bare", workers), ("stage", "stage", 1)):
         with serving(film, count) as port:
-            command = [sys.executable, "-m", "tests.bench.http_alone", name, str(port), str(count)]
-            printed = _run([*command, str(folder / name)])
-            found[name] = json.loads(printed.splitlines()[-1])
+            found[name] = _alone(of, port, count, [folder / f"{name}-{n}" for n in range(at_once)])
     with serving(film, count) as port:
         start = _mien(folder / "start", port, [ONE], workers)
         found["mien"] = {"workers": workers, **_mien(folder / "mien", port, list(range(count)), workers)}
@@ -66,21 +66,24 @@ def measure_http(folder: Path, *, count: int, workers: int, video2dataset: Path 
 
 def show(found: dict[str, Any]) -> None:
     good, mien, bare = found["good"], found["mien"], found["bare"]
-    table = Table("", "proven videos", "seconds", "videos/s", "CPU ms/video", "÷ bare")
-    each = bare["cpu_seconds"] / bare["proven"]
+    table = Table("", "proven", "seconds", "videos/s", "CPU ms/video", "÷ bare", "÷ bare, at once")
+    each, each_at_once = (one["cpu_seconds"] / one["proven"] for one in (bare, found[BARE_AT_ONCE]))
     names = [name for name, one in found.items() if isinstance(one, dict)]
     for name in names:
         one = found[name]
         cpu = one["cpu_seconds"] / max(1, one["proven"])
         table.row(
             name,
-            f"{one['proven']} of {good}",
+            str(one["proven"]),
             f"{one['seconds']:.1f}",
             f"{one['proven'] / one['seconds']:.1f}",
             f"{cpu * 1000:.1f}",
             f"{cpu / each:.2f}",
+            f"{cpu / each_at_once:.2f}",
         )
     table.show()
+    print(f"  {good} files can be proven; `bare, at once` is {mien['workers']} processes, each for all files")
+    print("  CPU of `mien less its start` ÷ bare: reach ≤ 1.3")
     print(f"  mien: {mien['right']} of {found['count']} outcomes right; {mien['workers']} workers of fetch;")
     print(f"  first to last file {mien['span_seconds']:.1f} s: {mien['proven'] / mien['span_seconds']:.1f}/s")
     if "video2dataset" in found:
@@ -121,8 +124,22 @@ def address(port: int, number: int) -> str:
     return f"http://127.0.0.1:{port}/{number}.mp4"
 
 
-def _run(command: list[str]) -> str:
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+def _alone(name: str, port: int, count: int, folders: list[Path]) -> dict[str, Any]:
+    """A process for each folder, all at once; each asks for every file."""
+    command = [sys.executable, "-m", "tests.bench.http_alone", name, str(port), str(count)]
+    processes = [
+        subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for folder in folders
+    ]
+    printed = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise SystemExit(f"{name} failed; see above")
+    told = [json.loads(output.splitlines()[-1]) for output in printed]
+    return {
+        "proven": sum(one["proven"] for one in told),
+        "seconds": max(one["seconds"] for one in told),
+        "cpu_seconds": sum(one["cpu_seconds"] for one in told),
+    }
 
 
 def _mien(folder: Path, port: int, numbers: list[int], workers: int) -> dict[str, Any]:
