@@ -1,6 +1,6 @@
 """Section `http`: files behind plain addresses, with the web's usual share of failures, into proven media.
 
-    python -m tests.bench http [--files 400] [--workers 8] [--video2dataset /path/to/its/python]
+    python -m tests.bench http [--files 400] [--workers 4] [--video2dataset /path/to/its/python]
 
 The same server, film and files for everybody: a loop that transfers, hashes and probes; the stage `fetch`;
 the whole command (`mien add`, `mien run --only fetch`); and video2dataset, from an environment of its own.
