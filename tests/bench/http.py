@@ -1,6 +1,6 @@
 """Section `http`: files behind plain addresses, with the web's usual share of failures, into proven media.
 
-    python -m tests.bench http [--files 400] [--workers 8] [--video2dataset /path/to/its/python]
+    python -m tests.bench http [--files 400] [--workers 4] [--video2dataset /path/to/its/python]
 
 The same server, film and files for everybody: a loop that transfers, hashes and probes, alone and as many at
 once as the command has workers (a core's second does less while its neighbours work as well); the stage

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.reader import ShardReader
 from models.reading.order.steps import Tail
+from tests.examples import examples
 from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
 
 SIZES = [7, 1, 16, 0, 9]
@@ -34,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=min(60, settings().max_examples),
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

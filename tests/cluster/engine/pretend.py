@@ -12,6 +12,7 @@ from cluster.engine.backends.interface import Backend
 from cluster.engine.flow import Flow
 from cluster.engine.pool import Pool
 from cluster.engine.worker import Call, Inbox, Kind, Task, Worker
+from tests.cluster.engine.stages import Obey, pool
 
 DEADLINE_SECONDS = 20.0
 NOBODY: Any = None
@@ -151,3 +152,8 @@ def reply(kind: str, *keys: str) -> list[Any]:
 
 def trouble(error_class: str) -> list[Any]:
     return ["error", 1, 0.0, [], [error_class, "it says", "permanent", "", [False, None, 0, 0]]]
+
+
+def a_play(workers: int = 2, *, stage: Any = None, room: int = 100, **more: Any) -> Play:
+    spec = pool(stage or Obey("a"), workers=workers, deadline=DEADLINE_SECONDS, **more)
+    return Play(spec, pool(Obey("b"), queue_items=room))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,11 +201,11 @@ def test_workers_killed_at_random_lose_and_repeat_nothing(tmp_path: Path) -> Non
     killed: list[int] = []
 
     def kill_one(_: object) -> None:
-        actors = [
-            process.pid
-            for process in psutil.process_iter(["cmdline", "name"])
-            if process.info["name"] == NAME or "ray::Actor" in " ".join(process.info["cmdline"] or ())
-        ]
+        actors = []
+        for process in psutil.Process().children(recursive=True):  # and none of another run
+            with suppress(psutil.NoSuchProcess):
+                if process.name() == NAME or process.name().startswith("ray::Actor"):
+                    actors.append(process.pid)
         if actors and len(killed) < 6:
             killed.append(actors[len(killed) % len(actors)])
             os.kill(killed[-1], 9)

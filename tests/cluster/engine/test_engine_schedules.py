@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cluster.engine.worker import Worker
 from tests.cluster.engine.pretend import DEADLINE_SECONDS, Play, trouble
 from tests.cluster.engine.stages import Obey, pool
+from tests.examples import examples
 
 STEPS = ("answer", "answer", "answer", "raise", "devour", "die", "wait", "wait", "look", "start", "push")
 
@@ -49,7 +50,7 @@ def step(play: Play, what: str, worker: Worker, fresh: str) -> set[str]:
     return set()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data(), workers=st.integers(1, 3), in_flight=st.integers(1, 3), room=st.integers(1, 8))
 def test_each_item_has_one_outcome(data: Any, workers: int, in_flight: int, room: int) -> None:
     spec = pool(Obey("a"), workers=workers, deadline=DEADLINE_SECONDS, in_flight=in_flight)

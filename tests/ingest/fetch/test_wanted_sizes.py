@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.fetch import wanted
+from tests.examples import examples
 from tests.ingest.catalog.makers import Clock
 
 
@@ -82,7 +83,7 @@ def test_no_folder_and_no_file(tmp_path: Path, clock: Clock) -> None:
 STEPS = st.lists(st.tuples(st.sampled_from(["put", "end", "renew", "drop", "wait"]), st.integers(0, 3)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(STEPS)
 def test_it_is_never_less_than_what_is_wanted(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]

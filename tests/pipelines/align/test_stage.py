@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipelines.align.stage import Align
 from pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Segment, SegmentDone, Transcript, Word
 from pipelines.shards.verify import check_sample
+from tests.examples import examples
 from tests.pipelines.made import blank_crop, media_file
 
 
@@ -140,7 +141,7 @@ def test_speech_alone_needs_no_face() -> None:
     assert all("faces.jpg" not in s.members and "flac" in s.members for s in done.samples)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     start=st.integers(0, 5000),
     rows=st.integers(1, 900),

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.faces.geometry import TEMPLATE, compose, inverse, overlap, similarity, upright_from_stored
+from tests.examples import examples
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 @given(st.floats(0.05, 20), st.floats(-3.1, 3.1), st.floats(-2000, 2000), st.integers(0, 2**31))
 def test_is_insightfaces_transform(scale: float, angle: float, shift: float, seed: int) -> None:
     from insightface.utils.face_align import estimate_norm

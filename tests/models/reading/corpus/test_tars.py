@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.reading.corpus.tars import TarDamage, scan_members, scan_samples
+from tests.examples import examples
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -31,7 +32,7 @@ def scanned(tar: bytes) -> list[tuple[str, int, int]]:
     return list(scan_members(io.BytesIO(tar), len(tar)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=1200)), max_size=6), st.sampled_from(FORMATS[1:]))
 def test_it_finds_what_tarfile_finds(files: list[tuple[str, bytes]], style: int) -> None:
     tar = tar_of(files, style)

@@ -14,6 +14,7 @@ from ingest.errors import DamagedSampleError, MissingMemberError, ShortClipError
 from models.reading.data import RawSample
 from models.reading.fields import FIELDS, Collator, Faces, Track, Window
 from pipelines.shards.sample import encode_npy
+from tests.examples import examples
 from tests.models.reading.fields.made import allocate, members, sample
 
 EVERYTHING = ["faces", "audio", "text", "words", "json", "landmarks", "times"]
@@ -54,7 +55,7 @@ def test_one_is_a_batch_of_one() -> None:
     assert_equal({name: values[0] for name, values in batch.items()}, one)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2**64 - 1)), min_size=1, max_size=4),
     st.integers(1, 45),

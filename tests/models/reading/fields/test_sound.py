@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import DamagedSampleError, MissingMemberError, UsageError
 from models.reading.fields import Audio, Collator, Window
+from tests.examples import examples
 from tests.models.reading.fields.made import allocate, members, sample, sound
 
 
@@ -38,7 +39,7 @@ def test_as_it_was_stored() -> None:
     assert one["audio"].dtype == np.int16
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.integers(20, 60), st.integers(1, 30_000), st.integers(0, 2**64 - 1))
 def test_a_window_is_that_stretch(rows: int, length: int, seed: int) -> None:
     window = Window.of_samples(length)

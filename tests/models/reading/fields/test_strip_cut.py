@@ -14,6 +14,7 @@ from models.reading.fields.strip import cut
 from models.reading.fields.strip.cut import StripDamagedError, cut_frames
 from models.reading.fields.strip.decode import decode_frames, sizes_of
 from models.reading.fields.strip.header import NotJpegError, read_header
+from tests.examples import examples
 from tests.models.reading.fields.made import strip
 
 Frames = npt.NDArray[np.uint8]
@@ -35,7 +36,7 @@ def assert_same_but_for_the_border(window: Frames, frames: Frames) -> None:
     np.testing.assert_array_equal(flat[1:-1], expected[1:-1])
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.integers(1, 45), st.data())
 def test_a_window_is_those_frames(total: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, total - 1))
@@ -44,7 +45,7 @@ def test_a_window_is_those_frames(total: int, data: st.DataObject) -> None:
     assert_same_but_for_the_border(decoded(jpeg, first, count), whole(jpeg)[first : first + count])
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.integers(1, 45), st.data())
 def test_its_bits_are_those_of_a_strip_of_those_crops_alone(total: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, total - 1))
@@ -159,7 +160,7 @@ def test_a_header_that_nothing_can_be_divided_by_is_damaged(offset: int, count: 
         read_header(bytes(jpeg))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=40), st.integers(2, 620))
 def test_no_header_breaks_the_walk(junk: bytes, at: int) -> None:
     """Whatever stands there, it is a header or it is refused."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.reading.order.mixture import BLOCK, MixedPlan
 from models.reading.order.plan import Chosen, WholePlan
+from tests.examples import examples
 
 SIZES = st.lists(st.lists(st.integers(1, 400), min_size=1, max_size=4), min_size=1, max_size=4)
 
@@ -23,7 +24,7 @@ def rows(chosen: Chosen) -> list[tuple[int, int, int]]:
     return list(zip(chosen.corpora.tolist(), chosen.ordinals.tolist(), chosen.passes.tolist(), strict=True))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(SIZES, st.data())
 def test_each_corpus_is_gone_through_pass_after_pass(sizes: list[list[int]], data: st.DataObject) -> None:
     weights = [data.draw(st.floats(0.05, 20)) for _ in sizes]
@@ -39,7 +40,7 @@ def test_each_corpus_is_gone_through_pass_after_pass(sizes: list[list[int]], dat
             assert sorted(ordinal for _, ordinal in part) == list(range(size))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(SIZES, st.data())
 def test_any_part_is_the_same_when_it_is_computed_alone(sizes: list[list[int]], data: st.DataObject) -> None:
     weights = [data.draw(st.floats(0.05, 20)) for _ in sizes]
