@@ -197,7 +197,7 @@ class Flow:
             worker.alone = False
             self._on_exception(pool, worker, call, fault.info)
             pool.place(worker)
-        elif fault.what is What.UNPLACEABLE:
+        elif fault.what is What.UNPLACEABLE and not worker.spare:
             raise error_named(fault.info.error_class, fault.info.text)
         else:
             worker.calls.appendleft(call)

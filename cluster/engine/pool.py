@@ -194,7 +194,7 @@ class Pool:
     @property
     def _innocents_run(self) -> bool:
         """They come back to the queue if what runs before them takes their worker down."""
-        return any(worker.calls and worker.ready and not worker.alone for worker in self.workers)
+        return any(worker.counts and worker.ready and not worker.alone for worker in self.workers)
 
     @property
     def _is_through(self) -> bool:

@@ -7,7 +7,7 @@ pool's own workers are back.
 
 A withdrawn call stays among its worker's calls, since the worker will run it if the one before it ends after
 all: it takes a place there and has its deadline, like any other. If by then nobody else has begun with its
-task, it is taken back, and nothing is run twice.
+task and there is room for what comes of it, it is taken back, and not run twice.
 
 Not for gathering stages: what a worker has gathered cannot be had from another, and two that hold the same
 item would both put it into a shard.
@@ -36,7 +36,8 @@ def look(pool: Pool, now: float, backend: Backend, inbox: Inbox) -> None:
     for worker in pool.workers:
         if worker.ready and not worker.stalled and worker.overdue(now, RELIEF_SHARE):
             worker.calls[0].slow = True
-            _withdraw(pool, worker)
+            if _has_others(pool):
+                _withdraw(pool, worker)
             pool.place(worker)
     spare = next((worker for worker in pool.workers if worker.spare), None)
     if spare is not None:
@@ -44,6 +45,11 @@ def look(pool: Pool, now: float, backend: Backend, inbox: Inbox) -> None:
     elif pool.queue and pool.spec.gpus == 0 and now >= pool.spare_again_at and _is_held_up(pool):
         # Not on GPUs, where the workers have been counted so that their memory fits.
         pool.spawn(backend, inbox, spare=True)
+
+
+def _has_others(pool: Pool) -> bool:
+    """Who may run what a stalled worker does not come to: on GPUs, no spare."""
+    return pool.spec.gpus == 0 or any(other.ready and not other.stalled for other in pool.workers)
 
 
 def _withdraw(pool: Pool, worker: Worker) -> None:

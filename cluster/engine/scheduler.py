@@ -136,10 +136,11 @@ class Engine:
         while True:
             try:
                 drained = self._take_events() < _BATCH
+                # What comes while the catalog is asked, for minutes perhaps, is read before anybody is late.
+                now = time.monotonic()
                 self._admit()
                 self._dispatch()
-                now = time.monotonic()
-                if now >= next_look and drained:  # with the inbox empty: what has ended in time is not late
+                if now >= next_look and drained:
                     next_look = now + _POLL_SECONDS
                     self._look_for_late(now)
                 if now >= next_tick:

@@ -108,6 +108,11 @@ class Worker:
         return any(call.kind is Kind.FLUSH for call in self.calls)
 
     @property
+    def counts(self) -> bool:
+        """Whether anything comes of what it has."""
+        return any(not call.withdrawn for call in self.calls)
+
+    @property
     def stalled(self) -> bool:
         return bool(self.calls) and self.calls[0].slow
 

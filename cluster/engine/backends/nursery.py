@@ -4,7 +4,7 @@
 
 The driver asks on the socket:
 
-    f + the worker's end of its pipe    a worker is forked; the answer is its process id
+    f + the worker's end of its pipe    a worker is forked; the answer is its process id, or -1
     b + process id                      how did it end? its wait status, or -1 where nobody knows
 
 One thread, nothing open but what it was given: forking is safe here, as it is not in the driver. Each worker
@@ -22,7 +22,10 @@ import socket
 import struct
 import sys
 import time
+import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 FORK, BURY = b"f", b"b"
 NUMBER = struct.Struct("=q")
@@ -35,38 +38,54 @@ def main() -> None:
         importlib.import_module(name)
     gc.freeze()  # what was imported is garbage of no worker, and stays shared memory
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ended in order, by its driver
-    with socket.socket(fileno=os.dup(0)) as control:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, nobody could ask how a worker ended
+    with socket.socket(fileno=os.dup(0)) as control, suppress(ConnectionError):  # the driver has gone
         while True:
             asked, descriptors, _, _ = socket.recv_fds(control, 1, 1)
             if not asked:
                 return
             if asked == FORK:
-                control.sendall(NUMBER.pack(_fork(descriptors[0], control)))
+                answer = _fork(descriptors, control)
             else:
-                control.sendall(NUMBER.pack(_bury(NUMBER.unpack(_exactly(control, NUMBER.size))[0])))
+                answer = _bury(NUMBER.unpack(_exactly(control, NUMBER.size))[0])
+            control.sendall(NUMBER.pack(answer))
 
 
-def _fork(descriptor: int, control: socket.socket) -> int:
-    pid = os.fork()
+def _fork(descriptors: list[int], control: socket.socket) -> int:
+    if not descriptors:
+        return -1  # too many files are open
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(descriptors[0])
+        return -1
     if pid == 0:
-        try:
-            os.setpgid(0, 0)
-            control.close()
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            _serve(Connection(descriptor))
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
+        _be_worker(descriptors[0], control)
     os.setpgid(pid, pid)  # whoever is first: it is done when the driver hears of the worker
-    os.close(descriptor)
+    os.close(descriptors[0])
     return pid
 
 
-def _serve(connection: Connection) -> None:
-    from cluster.engine.backends.serving import serve
+def _be_worker(descriptor: int, control: socket.socket) -> NoReturn:
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        control.close()
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 0)
+        os.set_inheritable(descriptor, False)
+        connection = Connection(descriptor)
+        # Held open by what the worker starts, the pipe would hide its death.
+        os.register_at_fork(after_in_child=connection.close)
 
-    serve(connection)
+        from cluster.engine.backends.serving import serve
+
+        serve(connection)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def _bury(pid: int) -> int:

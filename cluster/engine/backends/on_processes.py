@@ -36,15 +36,16 @@ from pipelines.stage import Stage
 SERVING = "cluster.engine.backends.serving"
 
 
-_NURSERY_DIED = "what workers are forked from has died, killed or out of memory; run again to go on"
-
-
 class _GoneError(Exception):
     """The worker's process has ended: how."""
 
 
 class _NurseryGoneError(Exception):
-    """So has what it was forked from."""
+    """So has what it was forked from: what it said last."""
+
+
+def _nursery_died(last_words: str) -> str:
+    return f"what workers are forked from has died: {last_words or 'killed'}; run again to go on"
 
 
 class ProcessBackend:
@@ -75,7 +76,7 @@ class ProcessBackend:
         if isinstance(error, _GoneError):
             return Fault(What.DIED, plain("WorkerDiedError", f"the worker of stage {stage} died: {error}"))
         if isinstance(error, _NurseryGoneError):
-            return Fault(What.UNPLACEABLE, plain("UnexpectedError", _NURSERY_DIED))
+            return Fault(What.UNPLACEABLE, plain("UnexpectedError", _nursery_died(str(error))))
         return Fault(What.RAISED, classify(error))
 
     def check_alive(self) -> None:
@@ -89,11 +90,15 @@ class ProcessBackend:
 class _Nursery:
     def __init__(self, folder: str, modules: list[str]) -> None:
         self._control, theirs = socket.socketpair()
-        with theirs:
+        # Of workers as well: the terminal is the command's, and what they print is no part of its output.
+        self._log = Path(folder) / "workers.log"
+        with theirs, self._log.open("ab") as log:
             program = str(Path(__file__).with_name("nursery.py"))
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", program, json.dumps(sys.path), *modules],
                 stdin=theirs.fileno(),
+                stdout=log,
+                stderr=log,
                 # One thread each: numpy reads these once, when it is imported.
                 env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), MARK: folder},
                 start_new_session=True,  # Ctrl-C is the driver's alone
@@ -106,9 +111,8 @@ class _Nursery:
     def bury(self, pid: int) -> str:
         """How the worker ended."""
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(
-                pid, signal.SIGKILL
-            )  # what it started; a dead leader keeps its number until it is buried
+            # What it started. A dead leader keeps its number until it is buried.
+            os.killpg(pid, signal.SIGKILL)
         status = self._ask(BURY + NUMBER.pack(pid), [])
         if status < 0:
             return "nobody knows how"
@@ -117,10 +121,11 @@ class _Nursery:
 
     def check_alive(self) -> None:
         if self._process.poll() is not None:
-            raise UnexpectedError(_NURSERY_DIED)
+            raise UnexpectedError(_nursery_died(self._last_words()))
 
     def close(self) -> None:
-        self._control.close()
+        with self._one_at_a_time:  # an answer takes seconds at most
+            self._control.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
 
@@ -131,11 +136,20 @@ class _Nursery:
                 socket.send_fds(self._control, [question], descriptors)
                 answer = self._control.recv(NUMBER.size, socket.MSG_WAITALL)
         except OSError as error:
-            raise _NurseryGoneError from error
+            raise _NurseryGoneError(self._last_words()) from error
         if len(answer) != NUMBER.size:
-            raise _NurseryGoneError
+            raise _NurseryGoneError(self._last_words())
         number: int = NUMBER.unpack(answer)[0]
         return number
+
+    def _last_words(self) -> str:
+        """The last line that it or a worker of its printed, such as of a failed import."""
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)
+            if self._process.returncode >= 0:
+                lines = self._log.read_text(errors="replace").strip().splitlines()
+                return lines[-1] if lines else ""
+        return ""
 
 
 class _ProcessHandle:
@@ -182,6 +196,9 @@ class _ProcessHandle:
         ours, theirs = Pipe()
         with theirs:
             pid = self._nursery.fork(theirs)
+        if pid < 0:
+            ours.close()
+            raise _GoneError("it could not be started: too many processes or files, or too little memory")
         with self._killing:
             self._pid = pid
         if self._killed.is_set():  # meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -45,8 +46,14 @@ class RayBackend:
     def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
         import ray
 
+        options: dict[str, Any] = {} if cpus else {"scheduling_strategy": _among_workers()}
         remote = ray.remote(Actor).options(
-            num_cpus=cpus, num_gpus=spec.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
+            num_cpus=cpus,
+            num_gpus=spec.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            max_concurrency=1,
+            **options,
         )
         return _ActorHandle(remote.remote(stage, threads, last, spec.report))
 
@@ -73,6 +80,17 @@ class RayBackend:
 
     def close(self) -> None:
         self._session.__exit__()
+
+
+def _among_workers() -> Any:
+    """Where an actor goes that asks for no CPU: by itself it would as soon go to a head that has none, and
+    that no other worker has made ready (weights, media)."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    able = [node["NodeID"] for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0]
+    return NodeAffinitySchedulingStrategy(random.choice(able), soft=False) if able else "DEFAULT"  # noqa: S311
 
 
 class _ActorHandle:

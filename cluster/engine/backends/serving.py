@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from cluster.engine.actor import Actor, Reply
+from cluster.engine.actor import Actor
 
 NAME = "mien-worker"
 
@@ -31,13 +31,21 @@ def serve(connection: Connection) -> None:
     try:
         actor = Actor(*connection.recv())
         while True:
-            connection.send(_answer(actor, connection.recv_bytes()))
+            _send(connection, actor, _answer(actor, connection.recv_bytes()))
     except (EOFError, ConnectionError):
         return
 
 
-def _answer(actor: Actor, asked: bytes) -> tuple[bytes, Reply | bytes]:
-    """The packed payload, and the reply."""
+def _send(connection: Connection, actor: Actor, answer: tuple[bytes, bytes]) -> None:
+    began = time.perf_counter()
+    try:
+        connection.send(answer)
+    except MemoryError as error:  # it is packed before the first byte goes
+        connection.send((b"", pickle.dumps(actor.failed(error, began), pickle.HIGHEST_PROTOCOL)))
+
+
+def _answer(actor: Actor, asked: bytes) -> tuple[bytes, bytes]:
+    """The payload and the reply, packed."""
     began = time.perf_counter()
     try:
         method, arguments = pickle.loads(asked)  # noqa: S301 (of our own driver)

@@ -91,13 +91,13 @@ class Play:
         self.engine._on_done(worker, call, future)
         self._turn()
 
-    def die(self, worker: Worker) -> None:
+    def die(self, worker: Worker, error: Exception | None = None) -> None:
         """As Ray tells it: by each of its calls."""
         from ray.exceptions import ActorDiedError
 
         for call in list(worker.calls):
             future: Future[Any] = Future()
-            future.set_exception(ActorDiedError())
+            future.set_exception(error or ActorDiedError())
             self.engine._on_done(worker, call, future)
         self._turn()
 

@@ -79,25 +79,46 @@ def obey(order: str, parcel: Parcel, stage: str) -> None:
     what, _, amount = order.partition(" ")
     if what in ("sleep", "hang"):
         time.sleep(float(amount or 1000))
-    elif what == "gate":
-        while not (Path(parcel.folder) / "open").exists():
-            time.sleep(0.01)
-    elif what == "hang-in-c":
-        ctypes.PyDLL(None).sleep(1000)  # holds the interpreter's lock
-    elif what == "die":
-        os._exit(9)
-    elif what == "kill":
-        os.kill(os.getpid(), 9)
     elif what in _ERRORS:
         raise _ERRORS[what]
-    elif what == "eat":
-        hoard = []
-        while True:
-            hoard.append(bytearray(16 << 20))
-    elif what == "child":
-        child = subprocess.Popen(["sleep", "1000"])
-        (Path(parcel.folder or tempfile.mkdtemp()) / "child").write_text(str(child.pid))
-        time.sleep(1000)
+    elif what in _DEEDS:
+        _DEEDS[what](parcel)
+
+
+def _wait_at_gate(parcel: Parcel) -> None:
+    while not (Path(parcel.folder) / "open").exists():
+        time.sleep(0.01)
+
+
+def _eat(_: Parcel) -> None:
+    hoard = []
+    while True:
+        hoard.append(bytearray(16 << 20))
+
+
+def _leave_an_orphan(_: Parcel) -> None:
+    if os.fork() == 0:  # it holds what its parent had open
+        time.sleep(30)
+        os._exit(0)
+    os.kill(os.getpid(), 9)
+
+
+def _bear_a_child(parcel: Parcel) -> None:
+    child = subprocess.Popen(["sleep", "1000"])
+    (Path(parcel.folder or tempfile.mkdtemp()) / "child").write_text(str(child.pid))
+    time.sleep(1000)
+
+
+_DEEDS: dict[str, Callable[[Parcel], object]] = {
+    "gate": _wait_at_gate,
+    "hang-in-c": lambda _: ctypes.PyDLL(None).sleep(1000),  # holds the interpreter's lock
+    "die": lambda _: os._exit(9),
+    "kill": lambda _: os.kill(os.getpid(), 9),
+    "eat": _eat,
+    "orphan": _leave_an_orphan,
+    "chat": lambda _: print("a worker talks", flush=True),
+    "child": _bear_a_child,
+}
 
 
 class Obey:
@@ -131,6 +152,15 @@ class Threads(Obey):
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
         yield replace(parcel, key=os.environ["OMP_NUM_THREADS"] + os.environ["OPENBLAS_NUM_THREADS"])
+
+
+class Where(Obey):
+    """Says in the key on which node of Ray it runs."""
+
+    def __call__(self, parcel: Parcel) -> Iterable[Any]:
+        import ray
+
+        yield replace(parcel, key=ray.get_runtime_context().get_node_id())
 
 
 class Split(Obey):

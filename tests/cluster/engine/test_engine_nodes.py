@@ -40,6 +40,36 @@ print("ended", len(ended), len(set(ended)), "lost", len(observer.lost_keys), "fa
 cluster.shutdown()
 """
 
+SPARES = """
+import ray
+from ray.cluster_utils import Cluster
+from cluster.engine import RayBackend
+from tests.cluster.engine.stages import Parcel, Where, pool
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
+cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+cluster.wait_for_nodes()
+backend = RayBackend(address=cluster.address)
+backend.open()
+spec = pool(Where("a"))
+stage = backend.pack(spec.stage)
+handles = [backend.start(spec, stage, cpus=cpus, threads=1, last=True) for cpus in (2, 0, 0, 0, 0)]
+at = set()
+for handle in handles:
+    handle.submit("setup", None)
+    at.add(handle.submit("call", Parcel(key="p"), None)[1].result()[3][0][0])
+print([node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] in at])
+backend.close()
+cluster.shutdown()
+"""
+
+
+def test_workers_that_ask_for_no_cpu_go_where_others_may_be() -> None:
+    driver = subprocess.run(
+        [sys.executable, "-c", SPARES], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert driver.stdout.endswith("[2.0]\n"), driver.stderr[-3000:]
+
 
 def test_a_node_s_death_loses_nothing_silently() -> None:
     driver = subprocess.run(

@@ -203,3 +203,24 @@ def test_two_neighbours_that_kill_are_both_given_up() -> None:
             play.die(worker)
     assert play.failures == {"kills": 1, "too": 1} and play.passed == {"t0": 1}
     assert deaths == 7  # three each, and one that was forgiven
+
+
+def test_a_suspect_does_not_wait_for_a_call_that_counts_for_nothing() -> None:
+    play, slow, (other,) = with_one_that_hangs()
+    play.let_pass(slow, 0.6)
+    for _ in range(2):
+        play.answer(other)
+    play.answer(slow)  # and comes to the call that was withdrawn
+    assert play.running(other) == ["t2"] and slow.calls
+    play.die(other)
+    (successor,) = [worker for worker in play.alive if not worker.ready]
+    play.start(successor)
+    assert play.running(successor) == ["t2"]
+
+
+def test_nothing_is_withdrawn_for_nobody() -> None:
+    play = a_play(1, gpus=0.5)
+    play.push("hangs", "waits")
+    (worker,) = play.alive
+    play.let_pass(worker, 0.6)
+    assert play.running(worker) == ["hangs", "waits"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ray.exceptions import ActorUnschedulableError
 
 from tests.cluster.engine.pretend import Play, a_play, reply, trouble
 
@@ -121,7 +122,7 @@ def test_a_spare_that_its_item_kills_is_followed_by_one_where_it_is_still_needed
     assert not play.spares and len(play.pool.workers) == 2
 
 
-@pytest.mark.parametrize("how", ["raises", "dies", "hangs"])
+@pytest.mark.parametrize("how", ["raises", "dies", "has no node any more", "hangs"])
 def test_a_spare_that_cannot_start_is_done_without(how: str) -> None:
     """It does not end a run that can go on."""
     play = all_hung()
@@ -131,6 +132,8 @@ def test_a_spare_that_cannot_start_is_done_without(how: str) -> None:
         play.answer(spare, trouble("OutOfMemoryError"))
     elif how == "dies":
         play.die(spare)
+    elif how == "has no node any more":
+        play.die(spare, ActorUnschedulableError("the node that it was for is gone"))
     else:
         spare.clock -= 1 + play.pool.spec.setup_deadline_seconds
     for _ in range(5):

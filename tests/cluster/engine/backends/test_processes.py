@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from cluster.engine import Engine, ProcessBackend
 from cluster.engine.backends.interface import Fault, Handle, What
+from cluster.engine.backends.nursery import BURY, FORK, NUMBER
 from cluster.engine.backends.serving import NAME
 from ingest.errors import UnexpectedError
 from tests.cluster.engine.stages import Obey, Parcel, Recorder, Unpicklable, parcels, pool
@@ -64,7 +66,7 @@ def test_a_payload_goes_from_worker_to_worker_and_only_its_bytes_through_the_dri
 
 @pytest.mark.parametrize(
     ("order", "text"),
-    [("kill", "killed by SIGKILL"), ("die", "it ended with exit code 9")],
+    [("kill", "killed by SIGKILL"), ("die", "it ended with exit code 9"), ("orphan", "killed by SIGKILL")],
 )
 def test_a_death_says_how(backend: ProcessBackend, order: str, text: str) -> None:
     handle, _ = hired(backend)
@@ -115,6 +117,54 @@ def test_workers_live_in_groups_of_their_own_and_out_of_reach_of_the_terminal(
     assert os.getsid(pids[0]) != os.getsid(0)
 
 
+def test_what_a_worker_prints_is_no_part_of_the_command_s_output(
+    backend: ProcessBackend, capfd: pytest.CaptureFixture[str]
+) -> None:
+    handle, _ = hired(backend)
+    assert handle.submit("call", Parcel(key="p", orders={"a": "chat"}), None)[1].result(30)[4] is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_ends_a_worker_outside_of_its_calls_is_not_taken_for_a_good_end(
+    backend: ProcessBackend,
+) -> None:
+    handle: Any = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
+    handle._actor = ("too", "few")
+    assert fault(backend, handle.submit("hello")[1]).info.text.endswith("it ended with exit code 1")
+
+
+def test_a_fork_that_fails_is_one_worker_s_end(
+    backend: ProcessBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nursery = backend._nursery
+    with monkeypatch.context() as patch:
+        patch.setattr(nursery, "fork", lambda end: nursery._ask(FORK, []))  # its end did not come through
+        handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
+        died = fault(backend, handle.submit("hello")[1])
+    assert died.what is What.DIED and "too many processes or files" in died.info.text
+    hired(backend)
+
+
+def test_a_driver_that_goes_between_question_and_answer_hears_no_complaint() -> None:
+    made = ProcessBackend([SPEC.stage], cpus=4)
+    made.open()
+    _, pid = hired(made)
+    socket.send_fds(made._nursery._control, [BURY + NUMBER.pack(pid)], [])
+    log = made._nursery._log
+    with log.open("rb") as said:
+        made.close()
+        assert said.read() == b""
+
+
+def test_modules_that_cannot_be_loaded_are_named() -> None:
+    class Strange(Obey):
+        imports = ("no.such.module",)
+
+    observer = Recorder(parcels(1))
+    with pytest.raises(UnexpectedError, match=r"has died: ModuleNotFoundError: No module named 'no'"):
+        Engine([SPEC], observer, backend=ProcessBackend([Strange("a")], cpus=4)).run()
+
+
 def test_the_death_of_the_nursery_ends_the_run_in_one_line() -> None:
     observer = Recorder(parcels(500, a=dict.fromkeys(range(500), "sleep 0.05")))
     engine = Engine([SPEC], observer, backend=ProcessBackend([SPEC.stage], cpus=4))
@@ -127,7 +177,7 @@ def test_the_death_of_the_nursery_ends_the_run_in_one_line() -> None:
                 os.kill(process.pid, signal.SIGKILL)
 
     observer.on_tick = kill
-    with pytest.raises(UnexpectedError, match="forked from has died") as caught:
+    with pytest.raises(UnexpectedError, match="forked from has died: killed") as caught:
         engine.run()
     assert killed
     assert "\n" not in str(caught.value)
