@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -54,6 +55,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits. No error leaves a traceback: one line, and a code that says why."""
+    _replace_missing_streams()
     code, stdout = EXIT_DEFECT, sys.stdout
     try:
         code = cli.main(
@@ -86,6 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             text = f"{error or 'no message'} (a defect of mien; the traceback is in {place})"
             code = _say(type(error).__name__, text, EXIT_DEFECT)
     sys.exit(code)
+
+
+def _replace_missing_streams() -> None:
+    """A stream that whoever started us has closed (`mien run >&-`) is None, and its number that of the next
+    file to be opened, which everything that writes to the stream would then write into. It leads nowhere from
+    now on, here and in the processes that are started: a stream like any other that is no terminal."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The least number that is free: this stream's own, since those before it are taken.
+            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 (open to the end)
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, name, nowhere)
 
 
 def _say(kind: str, text: str, code: int) -> int:

@@ -21,16 +21,17 @@ EXIT_BY_SIGNAL = 128
     "Exit codes: 0 all done; 3 done as far as it goes, and some videos or segments failed, or wait\n"
     "for another try or for a platform (mien status names them); 1 stopped by an error, 2 impossible\n"
     "as asked, 130 or 143 stopped by SIGINT or SIGTERM: what was committed stays, run again to go on.\n"
-    "The first signal lets what is under way be committed, the second ends at once. What another run\n"
-    "is at work on is left to it. With videos of a platform waiting, a run that has nothing else to do\n"
-    "stays until they may be asked for; --set acquire.wait=false ends it instead."
+    "The first signal commits what waits for a shard and breaks off the rest, transfers as well: the next\n"
+    "run does it again, a plain file from its first byte (--local ends the one it is at). The second ends\n"
+    "at once. What another run is at work on is left to it. With videos of a platform waiting, a run that\n"
+    "has nothing else to do stays until they may be asked for; --set acquire.wait=false ends it instead."
 )
 @with_config
 @click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")
 @click.option(
     "--only",
     type=click.Choice(["fetch"]),
-    help="Fetch and prove media, and leave the rest for later; without Ray, but on a cluster.",
+    help="Fetch and prove media, and leave the rest; without Ray, unless --address names a cluster.",
 )
 @click.option("--address", help="Of a running Ray cluster.  [default: engine.address, else one here]")
 @json_option
@@ -41,18 +42,20 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
 
     from cluster.report.acquisition import acquisition_facts, acquisition_lines
     from cluster.report.progress import Progress
-    from cluster.report.state import result_lines, status_facts
+    from cluster.report.state import result_lines, status_facts, stopped_by
     from cluster.runner.run import run
 
     settings = loaded.settings
     if address:
         settings = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, address=address))
-    with Progress() as progress:
-        result = run(settings, local=local, only_fetch=only == "fetch", show=progress.show, say=progress.say)
+    only_fetch = only == "fetch"
+    with Progress(only_fetch=only_fetch) as progress:
+        result = run(settings, local=local, only_fetch=only_fetch, show=progress.show, say=progress.say)
     asked = (result.room, settings.acquire.identities, result.egress, time.time())
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),
+        "stopped_by": stopped_by(result),
         "shards_uri": settings.store.shards_uri,
         "left_alone": result.elsewhere,
         **status_facts(result.status),
@@ -66,6 +69,6 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
     if result.signal is not None:
         raise SystemExit(EXIT_BY_SIGNAL + result.signal)
     # Fetched and not cut yet is all that was asked for.
-    waits = result.status.governed if only != "fetch" else 0
+    waits = 0 if only_fetch else result.status.governed
     if result.status.video_errors or result.status.segment_errors or waits:
         raise SystemExit(EXIT_WITH_FAILURES)

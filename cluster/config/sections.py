@@ -80,7 +80,8 @@ class Engine:
     max_attempts: Positive = 3
     """Tries of an item whose worker died or was late, before it is given up."""
     workers: dict[str, Positive] = field(default_factory=dict)
-    """Pool size by stage; a stage that is not named gets what fits."""
+    """Pool size by stage, as {faces = 2}; a stage that is not named gets what fits. Where all workers of a
+    stage hang (none on a GPU), one process more than this stands in for them until they are back."""
     deadline_base_seconds: PositiveSeconds = 60.0
     deadline_per_second: NotNegative = 10.0
     """Seconds that a call may take more for each second of media."""

@@ -64,14 +64,14 @@ def _identity_facts(identity: Identity, state: EgressState) -> dict[str, Any]:
 def acquisition_lines(
     status: Status, room: MediaRoom, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
 ) -> list[str]:
-    """Nothing where no platform was ever to be asked."""
-    used = [each for each in zip(identities, egress, strict=True) if each[1].videos or each[1].paused_until]
-    if not status.governed and not used:
+    """Nothing where nothing was fetched or is to be asked for; of identities, where no platform ever was."""
+    is_asking = status.governed > 0 or any(state.videos or state.paused_until for state in egress)
+    if not status.fetched and not is_asking:
         return []
     kept = f", {status.kept} kept ({size(status.kept_bytes)})" if status.kept else ""
     found = sum(status.videos.values())
     lines = [f"fetched   {status.fetched} of {found} found, {size(status.fetched_bytes)}{kept}"]
-    for identity, state in zip(identities, egress, strict=True):
+    for identity, state in zip(identities, egress, strict=True) if is_asking else ():
         lines.append(
             f"identity  {state.name}: {_rates(identity, state)} in the last hour{_pause(state, now)}"
         )

@@ -7,12 +7,11 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from cluster.report.funnel import clock
-from pipelines.data import KEPT
+from cluster.report.pace import of_fetching, of_media
 
 if TYPE_CHECKING:
     from cluster.engine import Snapshot
-    from ingest.catalog import Catalog
+    from ingest.catalog import Catalog, Status
 
 SHOW_EVERY_SECONDS = 2.0
 
@@ -20,13 +19,14 @@ SHOW_EVERY_SECONDS = 2.0
 class Progress:
     """`with Progress() as progress: run(…, show=progress.show)`; silent where stderr is no terminal."""
 
-    def __init__(self, *, enabled: bool | None = None) -> None:
+    def __init__(self, *, only_fetch: bool = False, enabled: bool | None = None) -> None:
         self._enabled = sys.stderr.isatty() if enabled is None else enabled
+        self._only_fetch = only_fetch
         self._bar: Any = None
         self._began = time.monotonic()
         self._shown = 0.0
-        self._before: float | None = None
-        """Seconds that earlier runs ended."""
+        self._before: Status | None = None
+        """What earlier runs left."""
 
     def __enter__(self) -> Self:
         if self._enabled:
@@ -65,31 +65,16 @@ class Progress:
         if self._bar is None or now - self._shown < SHOW_EVERY_SECONDS:
             return
         self._shown = now
-        status = catalog.status()
-        if self._before is None:
-            self._before = sum(status.seconds_by_fate.values())
-        total = sum(status.videos.values())
-        ended = sum(status.videos[state] for state in ("done", "partial", "failed", "duplicate"))
-        probed = total - status.videos["waiting"]
-        # What is not probed yet is taken to be as long, one with another, as what is.
-        all_seconds = status.media_seconds * total / probed if probed else 0.0
-        rate = seconds / max(1e-9, now - self._began)
-        parts = [f"{ended}/{total} videos", f"{clock(seconds)} of media", f"{rate:.1f}× real time"]
-        if rate > 0:
-            parts.append(f"ETA {clock(max(0.0, all_seconds - self._before - seconds) / rate)}")
-        told = sum(status.seconds_by_fate.values())
-        # Before the first shard is committed only losses are known.
-        if status.shards and told:
-            parts.append(f"yield {status.seconds_by_fate.get(KEPT, 0.0) / told:.0%}")
-        failed = status.videos["failed"] + sum(status.segment_errors.values())
-        if failed:
-            parts.append(f"{failed} failed")
-        parts.append(" ".join(f"{pool.name} {pool.busy}+{pool.queued}" for pool in snapshot.pools))
-        done = self._before + seconds
+        status, elapsed = catalog.status(), now - self._began
+        before = self._before = self._before or status
+        if self._only_fetch:
+            pace = of_fetching(status, snapshot, before=before, elapsed=elapsed)
+        else:
+            pace = of_media(status, snapshot, before=before, seconds=seconds, elapsed=elapsed)
         self._bar.update(
             self._task,
             description="mien",
-            total=all_seconds or None,
-            completed=min(done, all_seconds),
-            told=" · ".join(parts),
+            total=pace.total or None,
+            completed=pace.completed,
+            told=pace.told,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import signal
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -58,25 +59,36 @@ def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = (
                 lines.append(f"failed    {count} {noun}: {name} (mien retry --class {name})")
     if status.seconds_by_fate:
         lines += ["yield", *funnel_lines(status.seconds_by_fate)]
-    lines.append(
-        f"shards    {status.shards} with {status.samples} samples, {size(status.bytes)}, in {shards_uri}"
-    )
+    if status.shards:
+        made = f"{status.shards} with {status.samples} samples, {size(status.bytes)}"
+    else:
+        made = "none yet: `mien run` makes them" if _is_left(status) else "none"
+    lines.append(f"shards    {made}, in {shards_uri}")
     if len(status.videos_by_fingerprint) > 1:
         lines.append(f"configs   {len(status.videos_by_fingerprint)} made this store's samples")
     return lines
 
 
+def _is_left(status: Status) -> bool:
+    return status.videos["waiting"] + status.videos["running"] > 0
+
+
 def result_lines(result: RunResult, shards_uri: str, acquisition: Sequence[str] = ()) -> list[str]:
-    lines = [
-        f"run {result.run_id} took {clock(result.seconds)}",
-        *status_lines(result.status, shards_uri, acquisition),
-    ]
+    lines = [f"run {result.run_id} took {clock(result.seconds)}"]
+    if (name := stopped_by(result)) is not None:
+        lines.append(f"stopped   by {name}: what was done stays, run again to go on")
+    lines += status_lines(result.status, shards_uri, acquisition)
     if result.elsewhere:
         lines.append(
             f"left alone {result.elsewhere} videos that were begun under another configuration: "
             "run with that one, or choose another store.root"
         )
     return lines
+
+
+def stopped_by(result: RunResult) -> str | None:
+    """The signal's name."""
+    return None if result.signal is None else signal.Signals(result.signal).name
 
 
 def story_lines(story: Story) -> list[str]:

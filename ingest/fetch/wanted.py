@@ -54,7 +54,8 @@ class Sizes:
     """Bytes of each media file in `folder` that is wanted.
 
     Every few seconds each is looked at; in between only whether there are others than before. So what came is
-    seen at once, whoever brought it, and what went, too; a wish that ended makes room a little later.
+    seen at once, whoever brought it, and what went, too. A little later: a wish that ended, which makes room,
+    and the new size of what went and came again in between.
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:

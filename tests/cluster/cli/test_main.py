@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest.catalog import Catalog
+from tests.clips import needs_weights
+
 Main = Callable[..., subprocess.CompletedProcess[str]]
 MAIN = [sys.executable, "-c", "from cluster.cli import main; main()"]
 
@@ -107,6 +110,41 @@ def test_reader_that_goes_away_is_met_with_silence(tmp_path: Path, arguments: li
             check=False,
         )
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", [["run", "--only", "fetch"], ["status"], ["config", "show"]])
+def test_a_stream_that_is_closed_is_one_that_leads_nowhere(
+    tmp_path: Path, arguments: list[str], closed: str
+) -> None:
+    needs_weights()  # their hashes are part of what a run is
+    (tmp_path / "mien-store").mkdir()
+    Catalog.open(f"sqlite:///{tmp_path}/mien-store/catalog.sqlite").close()
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MIEN_STORE")}
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *MAIN, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**clean, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout == "") == (">&-" in closed.replace("2>&-", ""))
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path, closed: str) -> None:
+    """Or what is said, by a library or a process that is started, would be written into it."""
+    code = (
+        f"import os, subprocess; file = open({str(tmp_path / 'file')!r}, 'w')\n"
+        "os.write(1, b'said'); os.write(2, b'said')\n"
+        "subprocess.run(['sh', '-c', 'echo said && echo said >&2'], check=True)\n"
+        "file.write('whole'); file.close()"
+    )
+    command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", PLANTED, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "file").read_text()) == (0, "whole"), done.stderr
 
 
 def test_interrupt_by_signal(tmp_path: Path) -> None:

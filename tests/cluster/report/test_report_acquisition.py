@@ -9,6 +9,7 @@ import pytest
 
 from cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
 from ingest.catalog import Catalog, EgressState, MediaRecord, MediaRoom
+from ingest.media import VideoRef
 from ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock, begin
 from tests.ingest.catalog.platforms import HAD, REFUSED, ask, tubes
@@ -77,6 +78,23 @@ def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
     assert identity["last_hour"]["videos"] == 2
     assert identity["limits_per_hour"] == {"videos": 300, "requests": None, "bytes": None}
     assert identity["paused_until"] > clock.now
+
+
+def test_plain_files_that_were_fetched_are_told_without_a_platform(tmp_path: Path) -> None:
+    clock = Clock()
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
+        catalog.add([VideoRef(source="http", id=name, uri=f"https://example.org/{name}") for name in "abc"])
+        run_id = begin(catalog)
+        for job in catalog.claim(run_id, limit=2):
+            info = MediaRecord(sha256=job.key, bytes=700, duration_seconds=1.0)
+            catalog.record_media(run_id, job.key, info)
+        catalog.end_run(run_id, "finished")
+        room, egress = catalog.media_room(with_waiting=True), catalog.egress([A])
+        lines = acquisition_lines(catalog.status(), room, [A], egress, clock.now)
+    assert lines == [
+        "fetched   2 of 3 found, 1.40 kB",
+        "cached    1.40 kB of fetched media waits for `mien run`",
+    ]
 
 
 def test_what_is_fetched_and_waits_is_not_still_to_be_asked_for(tmp_path: Path) -> None:

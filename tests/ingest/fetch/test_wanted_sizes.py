@@ -72,6 +72,20 @@ def test_a_wish_that_ended_makes_room_with_the_next_count_and_takes_it_at_once(
     assert sizes.now() == [5]
 
 
+def test_what_went_and_came_again_in_between_has_its_new_size_with_the_next_count(
+    tmp_path: Path, clock: Clock
+) -> None:
+    path = put(tmp_path, "film", 5)
+    sizes = wanted.Sizes(tmp_path, clock=clock)
+    assert sizes.now() == [5]
+    path.unlink()
+    wanted.marker(path).unlink()
+    put(tmp_path, "film", 9)
+    assert sizes.now() == [5], "as Sizes says"
+    clock.sleep(wanted.COUNT_SECONDS)
+    assert sizes.now() == [9]
+
+
 def test_no_folder_and_no_file(tmp_path: Path, clock: Clock) -> None:
     sizes = wanted.Sizes(tmp_path / "none", clock=clock)
     assert sizes.now() == []

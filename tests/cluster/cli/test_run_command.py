@@ -1,0 +1,100 @@
+"""What a person at a terminal sees of a run that only fetches, and of one that is stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.clips import needs_weights
+from tests.films import make_sync_film
+from tests.ingest.fetch.server import LoopbackServer, Reply
+from tests.runs import MIEN, mien, mien_here
+
+FLAGS = ("--set", "fetch.allow_private_addresses=true", "--set", "fetch.attempts=1")
+
+
+class Terminal:
+    """What was written to it, without what moves the cursor, as far as it was read."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.text = ""
+
+    def read(self) -> bool:
+        """Some more; False where nobody writes any more."""
+        with suppress(OSError):  # how Linux says that
+            if got := os.read(self._descriptor, 1 << 16):
+                self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", got.decode("utf-8", "replace"))
+                return True
+        return False
+
+    def read_until(self, pattern: str) -> None:
+        while not re.search(pattern, self.text):
+            assert self.read(), self.text
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+@contextmanager
+def at_a_terminal(*arguments: str, folder: Path) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
+    shown, own = os.openpty()
+    variables = {"MIEN_STORE__ROOT": str(folder / "store"), "COLUMNS": "120", "TERM": "xterm"}
+    variables["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
+    process = subprocess.Popen(
+        [*MIEN, *arguments],
+        stdin=own,
+        stdout=own,
+        stderr=own,
+        cwd=folder,
+        env={**os.environ, **variables},
+        start_new_session=True,
+    )
+    os.close(own)
+    with closing(Terminal(shown)) as terminal, process:
+        try:
+            yield terminal, process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_fetched_videos_are_counted_and_a_stopped_run_says_how_to_go_on(tmp_path: Path) -> None:
+    needs_weights()  # their hashes are part of what a run is
+    make_sync_film(tmp_path / "film.mp4", container="mp4", seconds=2.0)
+    film = (tmp_path / "film.mp4").read_bytes()
+    with LoopbackServer() as server:
+        for number in range(4):
+            body = film + b"\0\0\0\x09free" + bytes([number])
+            never_ends = {"pause_seconds": 0.2, "piece_bytes": 8} if number == 3 else {}
+            server.pages[f"/{number}.mp4"] = [Reply(body=body, **never_ends)]  # type: ignore[arg-type]
+        (tmp_path / "list.txt").write_text("".join(f"{server.url(path)}\n" for path in server.pages))
+        assert mien("add", "list.txt", folder=tmp_path).returncode == 0
+        with at_a_terminal("run", "--only", "fetch", *FLAGS, folder=tmp_path) as (terminal, process):
+            terminal.read_until(r"3/4 videos · .*ETA ")
+            process.send_signal(signal.SIGINT)
+            while terminal.read():
+                pass
+            assert process.wait() == 130
+    ended = terminal.text.partition(" took ")[2]
+    assert "stopped   by SIGINT: what was done stays, run again to go on" in ended
+    assert "4 waiting" in ended
+    assert "fetched   3 of 4 found" in ended
+    assert "waits for `mien run`" in ended
+    assert "shards    none yet: `mien run` makes them" in ended
+    told = mien("status", folder=tmp_path).stdout
+    assert "fetched   3 of 4 found" in told
+    assert "identity" not in told, "no platform was asked"
+
+
+def test_what_the_help_promises_of_a_signal_and_of_ray(tmp_path: Path) -> None:
+    told = " ".join(mien_here("run", "--help", folder=tmp_path).output.split())
+    assert "breaks off the rest, transfers as well" in told
+    assert "without Ray, unless --address names a cluster" in told

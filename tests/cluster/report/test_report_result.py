@@ -1,0 +1,48 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from cluster.report.state import result_lines, stopped_by
+from cluster.runner.run import RunResult
+from ingest.catalog import Catalog, MediaRoom
+from tests.ingest.catalog.makers import begin, ref, video_failure
+
+
+def result_of(catalog: Catalog) -> RunResult:
+    return RunResult(
+        run_id="r1",
+        seconds=5.0,
+        status=catalog.status(),
+        room=MediaRoom(kept_bytes=0, under_way_bytes=0),
+        egress=[],
+        elsewhere=0,
+    )
+
+
+def test_who_stopped_it_and_how_to_go_on(tmp_path: Path) -> None:
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        catalog.add([ref("a")])
+        result = result_of(catalog)
+    stopped = replace(result, signal=int(signal.SIGTERM))
+    assert (stopped_by(result), stopped_by(stopped)) == (None, "SIGTERM")
+    told = "stopped   by SIGTERM: what was done stays, run again to go on"
+    assert result_lines(stopped, "/shards")[1] == told
+    assert result_lines(result, "/shards") == [
+        line for line in result_lines(stopped, "/shards") if line != told
+    ]
+
+
+def test_without_a_shard_it_is_said_whether_some_will_be(tmp_path: Path) -> None:
+    with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        catalog.add([ref("a")])
+        assert (
+            result_lines(result_of(catalog), "/x")[-1] == "shards    none yet: `mien run` makes them, in /x"
+        )
+        run_id = begin(catalog)
+        catalog.claim(run_id, limit=1)
+        catalog.record_video_failure(run_id, video_failure("a"))
+        assert result_lines(result_of(catalog), "/x")[-1] == "shards    none, in /x"
