@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first lets what is under way be committed, the second ends at once."""
+"""SIGINT and SIGTERM: the first lets what waits for a shard be committed, the second ends at once."""
 
 from __future__ import annotations
 
