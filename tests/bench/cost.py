@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cluster.engine.backends.ray_session import KEEP_MEMORY
 from tests.bench import timeline
 from tests.bench.film import talk_film
 from tests.bench.report import Table, about
@@ -39,8 +38,7 @@ NAMES = {
 def measure(folder: Path, *, seconds: float, media: Path | None) -> dict[str, Any]:
     film = talk_film(folder, seconds, media=media)
     print(about(f"cost: {seconds:.0f} s of {film.made_of}"), flush=True)
-    alone = _alone(film.path, {})
-    kept = _alone(film.path, KEEP_MEMORY)
+    alone = _alone(film.path)
     start, _ = measure_module(
         "tests.bench.drive", str(folder / "s0"), str(folder / "t0"), str(film.path), "--only-start"
     )
@@ -49,7 +47,6 @@ def measure(folder: Path, *, seconds: float, media: Path | None) -> dict[str, An
     return {
         "film_seconds": seconds,
         "alone": alone,
-        "kernels_that_keep_memory": kept["kernels"],
         "start_cpu_seconds": start.cpu_seconds,
         "whole_cpu_seconds": whole.cpu_seconds,
         "cpu_seconds_by_role": {
@@ -70,13 +67,12 @@ def measure(folder: Path, *, seconds: float, media: Path | None) -> dict[str, An
     }  # fmt: skip
 
 
-def _alone(film: Path, environment: dict[str, str]) -> dict[str, Any]:
+def _alone(film: Path) -> dict[str, Any]:
     """The mean of one process for each core, all at once: a core's second does less while its neighbours
     work as well (they share caches, memory and heat), and in the run they all do."""
     command = [sys.executable, "-m", "tests.bench.kernels", str(film)]
     processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
-        for _ in range(os.cpu_count() or 1)
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(os.cpu_count() or 1)
     ]
     told = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
@@ -123,14 +119,12 @@ def show(found: dict[str, Any]) -> None:
     roles = ", ".join(f"{role} {spent:.2f}" for role, spent in found["cpu_seconds_by_role"].items())
     print(f"  of the run on Ray, less starting and ending it, in CPU s: {roles}")
     print(f"  starting and ending it, {found['start_cpu_seconds']:.1f} CPU s, whatever the length")
-    kept = sum(found["kernels_that_keep_memory"][name] for name in KERNELS)
     told = nine - taken["whisper"] + taken["whisper told"]
     print(f"  whole ÷ kernels, start-up left out; reach ≤ {REACH}:")
     for what, kernels in (
         ("the six kernels that the reach is asked of", six),
         ("all kernels (with sound, ArcFace, sha256)", nine),
         ("all kernels, Whisper told the language that the pipeline finds out", told),
-        ("the six kernels, told to keep memory as the workers are", kept),
     ):
         verdict = "reached" if whole / kernels <= REACH else "missed"
         print(f"    {whole / kernels:.3f} {verdict}: {what}")

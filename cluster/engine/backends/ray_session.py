@@ -18,17 +18,7 @@ from ingest.errors import InfeasibleError, UnexpectedError
 
 logger = logging.getLogger("mien.ray")
 
-KEEP_MEMORY = {
-    # glibc's, for the workers, which get it with the raylet's environment: it counts only when a process
-    # begins. Left to itself, glibc gives Whisper's blocks (72 MB of attention in each layer) back to the
-    # kernel at once, and a quarter of the stage's CPU is that of zeroing pages anew. Arenas of threads hold
-    # no block beyond 64 MB; up to 1 GiB that is free stays with a worker.
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
 _ENVIRONMENT = {
-    **KEEP_MEMORY,
     # A fifth of the CPU of a call, for tables and graphs that nobody looks at here.
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "0",
