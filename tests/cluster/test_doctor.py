@@ -12,6 +12,8 @@ from cluster.doctor import CHECKS, Check, Status, examine
 from cluster.doctor.accelerators import CLASH_CURE
 from cluster.doctor.software import HEADLESS_CURE
 
+pytestmark = pytest.mark.slow
+
 # Runs one check in a process of its own, in which `extra` comes first on the path.
 ONE_CHECK = """
 import json, sys
@@ -88,7 +90,6 @@ def test_session_that_falls_back_is_found_out(run: Run, tmp_path: Path) -> None:
     assert status == Status.WARN
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("check", "flag"), [("onnxruntime", "faces.device=cuda"), ("ctranslate2", "transcribe.device=cuda")]
 )

@@ -184,6 +184,7 @@ def test_weights_pull_keeps_to_the_licence(mien_main: Main) -> None:
     assert 'set faces.detector = "yunet_2023mar"' in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_in_json_and_its_exit_code(tmp_path: Path) -> None:
     done = mien("doctor", "--json", cwd=tmp_path, MIEN_WEIGHTS_DIR=str(tmp_path / "none"))
     report = json.loads(done.stdout)

@@ -83,6 +83,7 @@ def empty_cache(folder: Path) -> None:
             path.unlink()
 
 
+@pytest.mark.slow
 def test_a_bot_wall_pauses_one_identity_and_another_does_the_work(
     youtube: YouTubeDouble, tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_broken_copy_is_thrown_away(youtube: YouTubeDouble, tmp_path: Path) ->
     assert copy.read_bytes() != b"<html>no film</html>" * 1000
 
 
+@pytest.mark.slow
 def test_nothing_of_it_stays_where_nothing_is_kept(youtube: YouTubeDouble, tmp_path: Path) -> None:
     """The cache's room is given back: at once for what has failed for good, and when the run is over."""
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="never", wait=False))

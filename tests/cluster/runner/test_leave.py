@@ -81,6 +81,7 @@ def most_in_a_window(times: list[float]) -> int:
     return max(sum(1 for at in times if begin <= at < begin + WINDOW_SECONDS) for begin in times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -100,6 +101,7 @@ def test_no_window_holds_more_pages_than_the_budget(
     assert "identity home" in person.said[0]
 
 
+@pytest.mark.slow
 def test_a_search_is_paced_as_a_video_is(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
     person = Person(catalog, clock, youtube, identity(youtube, videos_per_hour=5))
     assert [person.finds(f"words {number}", limit=1) for number in range(9)] == [1] * 9

@@ -32,6 +32,7 @@ def no_ray(*_: object) -> None:
     raise AssertionError("to fetch on this machine takes no Ray")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", [True, False])
 def test_media_are_proven_and_then_wait(
     film: bytes, tmp_path: Path, local: bool, monkeypatch: pytest.MonkeyPatch

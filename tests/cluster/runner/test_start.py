@@ -48,6 +48,7 @@ TUBE = VideoRef(source="youtube", id="aaaaaaaaaa1", uri="https://www.youtube.com
 FILE = VideoRef(source="http", id="film", uri="https://example.org/film.mp4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "video", [TUBE, pytest.param(FILE, marks=pytest.mark.slow)], ids=["platform", "plain"]
 )

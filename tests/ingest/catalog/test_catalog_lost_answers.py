@@ -17,6 +17,8 @@ from tests.cutter import Cutter, Lost
 from tests.ingest.catalog.makers import Clock, begin, ref, segment, shard
 from tests.ingest.catalog.platforms import HAD, REFUSED, A, B, ask, put_off, tubes
 
+pytestmark = pytest.mark.slow
+
 UNASKED = Usage(outcome=Outcome.UNASKED)
 PATIENCE_SECONDS = 60.0
 

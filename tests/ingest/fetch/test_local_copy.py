@@ -94,6 +94,7 @@ with fetch.local_copy(media) as path:
 """
 
 
+@pytest.mark.slow
 def test_of_many_readers_one_fetches(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
     import pickle
 

@@ -202,6 +202,7 @@ with MediaCache(Path(sys.argv[1]), 350_000, grace_seconds=0).obtain("a", "", dow
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_is_succeeded(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)
@@ -246,6 +247,7 @@ for _ in range(150):
 """
 
 
+@pytest.mark.slow
 def test_a_crowd_of_processes(tmp_path: Path) -> None:
     crowd = [
         subprocess.Popen(

@@ -101,6 +101,7 @@ def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
         open_store(str(place)).check_writable()
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_name(tmp_path: Path) -> None:
     """The loser of a race hears of it, and the winner's bytes stay."""
     store = open_store(str(tmp_path))

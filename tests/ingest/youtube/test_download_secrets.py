@@ -16,6 +16,8 @@ from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import ID, OPTIONS, fetched, texts_of, youtube_fetch, youtube_job
 from tests.youtube import Fault, Video, YouTubeDouble
 
+pytestmark = pytest.mark.slow
+
 PASSWORD, COOKIE, TOKEN = "pa55w0rd-geheim", "k3ks-w3rt-geheim-123456", "T0ken-geheim-abcdef"
 LINE = f".youtube.com\tTRUE\t/\tTRUE\t4102444800\tLOGIN_INFO\t{COOKIE}\n"
 

@@ -63,6 +63,7 @@ def test_workers_change_nothing(reader: ShardReader, tail: Tail, workers: int) -
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "at"),
     [

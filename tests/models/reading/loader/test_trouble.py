@@ -147,6 +147,7 @@ def test_killed_workers_are_replaced_and_nothing_changes(folder: Path, workers: 
     assert found == expected
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_over_a_sample_costs_nothing(folder: Path, tmp_path: Path) -> None:
     collate = Numbers(kills=13, marker=str(tmp_path / "died"))
     with made(folder, collate).loader(global_batch=5, workers=2) as loader:
@@ -189,6 +190,7 @@ def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path) 
     assert held().workers == ()
 
 
+@pytest.mark.slow
 def test_it_is_said_while_it_is_waited_for(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_each_shard_is_fetched_once_however_often_it_is_told(tmp_path: Path) -> 
     assert sorted(fetched(tmp_path, 3, "waits")) == list(range(SHARDS))
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_does_not_fetch_what_it_was_told(tmp_path: Path) -> None:
     """Whoever did not close the loader, or was interrupted, waits for what is under way alone."""
     assert len(fetched(tmp_path, 1, "ends")) <= 2 * THREADS
