@@ -151,6 +151,7 @@ def test_tensors_where_torch_is_and_arrays_where_they_are_asked_for(reader: Shar
 
 
 def test_closing_leaves_no_process_descriptor_or_memory(reader: ShardReader) -> None:
+    drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
     gc.collect()  # what the tests before left would be collected meanwhile
     before = held()
     loader = reader.loader(global_batch=8, workers=2)
