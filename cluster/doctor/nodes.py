@@ -12,6 +12,7 @@ from typing import Any
 
 from cluster.config import Settings
 from cluster.doctor.check import Check
+from cluster.engine.backends.on_ray import take_workers
 
 _CURE = "set acquire.keep_media to always, and acquire.media_uri to a place that every node reaches"
 
@@ -38,8 +39,7 @@ def nodes(settings: Settings) -> Iterator[Check]:
 
 def machines(nodes: Iterable[Mapping[str, Any]]) -> int:
     """Of `ray.nodes()`, those with caches of their own on which a worker may be placed."""
-    able = (node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0)
-    return len({node["NodeManagerAddress"] for node in able})
+    return len({node["NodeManagerAddress"] for node in take_workers(nodes)})
 
 
 def _alive(address: str) -> list[dict[str, Any]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from tests.bench import timeline
+from tests.bench.at_once import told_at_once
 from tests.bench.film import talk_film
 from tests.bench.report import Table, about
 from tests.bench.tree import measure_module
@@ -71,13 +70,7 @@ def _alone(film: Path) -> dict[str, Any]:
     """The mean of one process for each core, all at once: a core's second does less while its neighbours
     work as well (they share caches, memory and heat), and in the run they all do."""
     command = [sys.executable, "-m", "tests.bench.kernels", str(film)]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(os.cpu_count() or 1)
-    ]
-    told = [process.communicate()[0] for process in processes]
-    if any(process.returncode for process in processes):
-        raise SystemExit("the kernels failed; see above")
-    mean: dict[str, Any] = _mean([json.loads(output.splitlines()[-1]) for output in told])
+    mean: dict[str, Any] = _mean(told_at_once([command] * (os.cpu_count() or 1)))
     return mean
 
 

@@ -24,6 +24,7 @@ import ffmpeg
 
 from ingest.catalog import Catalog
 from ingest.ffmpeg import find_ffmpeg
+from tests.bench.at_once import told_at_once
 from tests.bench.http_server import kind, tail
 from tests.bench.report import Table, about
 from tests.bench.tree import measure
@@ -127,14 +128,7 @@ def address(port: int, number: int) -> str:
 def _alone(name: str, port: int, count: int, folders: list[Path]) -> dict[str, Any]:
     """A process for each folder, all at once; each asks for every file."""
     command = [sys.executable, "-m", "tests.bench.http_alone", name, str(port), str(count)]
-    processes = [
-        subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        for folder in folders
-    ]
-    printed = [process.communicate()[0] for process in processes]
-    if any(process.returncode for process in processes):
-        raise SystemExit(f"{name} failed; see above")
-    told = [json.loads(output.splitlines()[-1]) for output in printed]
+    told = told_at_once([[*command, str(folder)] for folder in folders])
     return {
         "proven": sum(one["proven"] for one in told),
         "seconds": max(one["seconds"] for one in told),

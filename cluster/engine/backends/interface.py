@@ -21,7 +21,7 @@ class What(Enum):
     INPUT_LOST = auto()
     """What it was to work on went down with its node."""
     UNPLACEABLE = auto()
-    """No worker of this stage will ever get a place."""
+    """No worker of this stage will ever get a place: the run cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -82,14 +83,18 @@ class RayBackend:
         self._session.__exit__()
 
 
+def take_workers(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Of `ray.nodes()`, those on which a worker may be placed."""
+    return (node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0)
+
+
 def _among_workers() -> Any:
     """Where an actor goes that asks for no CPU: by itself it would as soon go to a head that has none, and
     that no other worker has made ready (weights, media)."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    able = [node["NodeID"] for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0]
+    able = [node["NodeID"] for node in take_workers(ray.nodes())]  # type: ignore[no-untyped-call]
     return NodeAffinitySchedulingStrategy(random.choice(able), soft=False) if able else "DEFAULT"  # noqa: S311
 
 

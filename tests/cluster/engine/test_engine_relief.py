@@ -21,6 +21,15 @@ def with_one_that_hangs(workers: int = 2) -> tuple[Play, Worker, list[Worker]]:
     return play, hung, others
 
 
+def with_one_run_elsewhere() -> tuple[Play, Worker, Worker]:
+    """`t2`, withdrawn from behind the slow `t0`, is what the other worker has left."""
+    play, slow, (other,) = with_one_that_hangs()
+    play.let_pass(slow, 0.6)
+    for _ in range(2):
+        play.answer(other)
+    return play, slow, other
+
+
 def test_what_lies_behind_a_call_that_hangs_passes_before_that_is_given_up() -> None:
     play, hung, (other,) = with_one_that_hangs()
     play.let_pass(hung, 0.4)
@@ -52,10 +61,7 @@ def test_nothing_new_is_put_behind_a_call_that_hangs() -> None:
     "told", [reply("ok", "t2"), trouble("CorruptMediaError"), trouble("OutOfMemoryError")]
 )
 def test_a_late_reply_of_a_withdrawn_call_counts_for_nothing(told: list[Any]) -> None:
-    play, slow, (other,) = with_one_that_hangs()
-    play.let_pass(slow, 0.6)
-    for _ in range(2):
-        play.answer(other)
+    play, slow, other = with_one_run_elsewhere()
     assert play.running(other) == ["t2"]
     play.answer(slow)
     assert [call.withdrawn for call in slow.calls] == [True]  # it is at it
@@ -70,10 +76,7 @@ def test_a_late_reply_of_a_withdrawn_call_counts_for_nothing(told: list[Any]) ->
 
 
 def test_the_death_of_a_withdrawn_call_is_charged_to_nobody() -> None:
-    play, slow, (other,) = with_one_that_hangs()
-    play.let_pass(slow, 0.6)
-    for _ in range(2):
-        play.answer(other)
+    play, slow, other = with_one_run_elsewhere()
     play.answer(slow)
     play.push("t4", "t5")
     (behind,) = play.running(slow)  # it is open to work, behind what it still has
@@ -86,10 +89,7 @@ def test_the_death_of_a_withdrawn_call_is_charged_to_nobody() -> None:
 
 
 def test_a_withdrawn_call_that_is_run_all_the_same_has_its_deadline() -> None:
-    play, slow, (other,) = with_one_that_hangs()
-    play.let_pass(slow, 0.6)
-    for _ in range(2):
-        play.answer(other)
+    play, slow, other = with_one_run_elsewhere()
     play.answer(slow)
     play.let_pass(slow, 0.9)
     assert not play.is_gone(slow)
@@ -206,10 +206,7 @@ def test_two_neighbours_that_kill_are_both_given_up() -> None:
 
 
 def test_a_suspect_does_not_wait_for_a_call_that_counts_for_nothing() -> None:
-    play, slow, (other,) = with_one_that_hangs()
-    play.let_pass(slow, 0.6)
-    for _ in range(2):
-        play.answer(other)
+    play, slow, other = with_one_run_elsewhere()
     play.answer(slow)  # and comes to the call that was withdrawn
     assert play.running(other) == ["t2"] and slow.calls
     play.die(other)
