@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,56 +18,70 @@ ROOT = Path(__file__).resolve().parents[3]
 VIDEOS_PER_HOUR = 40
 SECONDS = 3500
 """Less than an hour, so that the budget is that of one window."""
+STEP = 13
 
 DRIVER = f"""
 import sys
 from ingest.catalog import Catalog
 from ingest.rate.identity import Identity
-from tests.ingest.catalog.makers import begin
+from tests.ingest.catalog.makers import Clock
 from tests.ingest.catalog.platforms import HAD, ask
 
-class Fast:
-    '''Five seconds pass at each look; all share the file that counts them, as machines share the time.'''
-    def __init__(self, path):
-        self.path = path
-    def __call__(self):
-        with open(self.path, "ab") as file:
-            file.write(b".")
-            return 1e6 + 5.0 * file.tell()
-
 identities = [Identity("a", videos_per_hour={VIDEOS_PER_HOUR}), Identity("b", videos_per_hour=7)]
-clock = Fast(sys.argv[2])
+clock = Clock()
 catalog = Catalog.open(sys.argv[1], clock=clock)
 run_id = catalog.begin_run(fingerprint="f1", config_json="{{}}", host="h", lease_seconds=1e6)
-print("ready", flush=True)
-sys.stdin.readline()
-while clock() < 1e6 + {SECONDS}:
-    for job in ask(catalog, run_id, identities, limit=3):
-        print(job.identity, job.key)
+for line in sys.stdin:
+    clock.now = float(line)
+    jobs = ask(catalog, run_id, identities, limit=3)
+    for job in jobs:
         catalog.settle(run_id, job.key, HAD)
+    print(*(f"{{job.identity}}={{job.key}}" for job in jobs), flush=True)
 """
 
 
 @pytest.mark.slow
-def test_drivers_in_processes_of_their_own_keep_to_one_budget(url: str, tmp_path: Path) -> None:
+def test_drivers_in_processes_of_their_own_keep_to_one_budget(url: str) -> None:
     with Catalog.open(url) as catalog:
         catalog.add(tubes(400))
-    command = [sys.executable, "-c", DRIVER, url, str(tmp_path / "clock")]
+    command = [sys.executable, "-c", DRIVER, url]
     drivers = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    for driver in drivers:  # all of them, before the first may begin
-        assert driver.stdout is not None and driver.stdout.readline() == "ready\n"
-    for driver in drivers:
-        assert driver.stdin is not None
-        driver.stdin.write("go\n")
-        driver.stdin.flush()
-    told = [driver.communicate(timeout=120)[0].splitlines() for driver in drivers]
+    try:
+        granted = _granted(drivers)
+    finally:
+        for driver in drivers:
+            driver.communicate(timeout=60)
     assert [driver.returncode for driver in drivers] == [0, 0, 0]
-    lines = [line for lines in told for line in lines]
-    assert len({line.split()[1] for line in lines}) == len(lines)  # none was granted twice
-    by_identity = Counter(line.split()[0] for line in lines)
+    jobs = [job for own in granted for job in own]
+    assert len(set(jobs)) == len(jobs)  # none was granted twice
+    by_identity = Counter(job.partition("=")[0] for job in jobs)
     assert VIDEOS_PER_HOUR - 2 <= by_identity["a"] <= VIDEOS_PER_HOUR
     assert 6 <= by_identity["b"] <= 7
-    assert sum(bool(lines) for lines in told) > 1
+    assert all(granted)
+
+
+def _granted(drivers: Sequence[subprocess.Popen[str]]) -> list[list[str]]:
+    """By driver. Time stands still while they ask: all at once, or one before the others, so that each is
+    granted something however they are scheduled."""
+    granted: list[list[str]] = [[] for _ in drivers]
+    order = random.Random(0)
+    everybody = range(len(drivers))
+    for now in range(1_000_000, 1_000_000 + SECONDS, STEP):
+        first = order.choice(everybody)
+        together = [everybody] if order.random() < 0.5 else [[first], [n for n in everybody if n != first]]
+        for asking in together:
+            for number in asking:
+                stdin = drivers[number].stdin
+                assert stdin is not None
+                stdin.write(f"{now}\n")
+                stdin.flush()
+            for number in asking:
+                stdout = drivers[number].stdout
+                assert stdout is not None
+                answer = stdout.readline()
+                assert answer, f"driver {number} has died"
+                granted[number] += answer.split()
+    return granted
