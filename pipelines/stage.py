@@ -7,6 +7,8 @@ A stage is a plain class whose configuration is its own typed fields:
     setup()     loads weights and opens sessions, once per worker, and proves the provider
     imports     (optional) names of modules that setup() would load: where workers are forked, they are
                 loaded once for all
+    environment (optional) variables that a worker's process must find when it begins, since what they are
+                for reads them before any of our code runs; heeded where a worker is a process of its own
     __call__    takes one item, yields items for the next stage: none, one or many
 
 A stage that gathers many items into one (the shard writer) also has `flush()`, and what it yields names

@@ -48,6 +48,8 @@ class RayBackend:
         import ray
 
         options: dict[str, Any] = {} if cpus else {"scheduling_strategy": _among_workers()}
+        if environment := getattr(spec.stage, "environment", None):
+            options["runtime_env"] = {"env_vars": environment}
         remote = ray.remote(Actor).options(
             num_cpus=cpus,
             num_gpus=spec.gpus,

@@ -154,6 +154,18 @@ class Threads(Obey):
         yield replace(parcel, key=os.environ["OMP_NUM_THREADS"] + os.environ["OPENBLAS_NUM_THREADS"])
 
 
+class Born(Obey):
+    """Says in the key what its process found in `variable` when it began: what is set later is not there."""
+
+    variable = "MIEN_TEST_BORN_WITH"
+    environment: dict[str, str]
+
+    def __call__(self, parcel: Parcel) -> Iterable[Any]:
+        began_with = Path("/proc/self/environ").read_bytes().decode().split("\0")
+        found = [line.partition("=")[2] for line in began_with if line.startswith(f"{self.variable}=")]
+        yield replace(parcel, key=f"{parcel.key} {self.name}:{','.join(found)}")
+
+
 class Where(Obey):
     """Says in the key on which node of Ray it runs."""
 
