@@ -22,9 +22,10 @@ EXIT_BY_SIGNAL = 128
     "for another try or for a platform (mien status names them); 1 stopped by an error, 2 impossible\n"
     "as asked, 130 or 143 stopped by SIGINT or SIGTERM: what was committed stays, run again to go on.\n"
     "The first signal commits what waits for a shard and breaks off the rest, transfers as well: the next\n"
-    "run does it again, a plain file from its first byte (--local ends the one it is at). The second ends\n"
-    "at once. What another run is at work on is left to it. With videos of a platform waiting, a run that\n"
-    "has nothing else to do stays until they may be asked for; --set acquire.wait=false ends it instead."
+    "run does it again; of what was being transferred, 16 MiB at most where its server can tell that it is\n"
+    "the same file still (--local ends the one it is at). The second ends at once. What another run is at\n"
+    "work on is left to it. With videos of a platform waiting, a run that has nothing else to do stays\n"
+    "until they may be asked for; --set acquire.wait=false ends it instead."
 )
 @with_config
 @click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")

@@ -1,14 +1,15 @@
 """The media of remote videos on this node, bounded by bytes, shared by every process on it.
 
     <hash><extension>        whole and synced; its access time is when it was last asked for
-    <hash><extension>.part   somebody is writing it, as long as it is locked
+    <hash><extension>.part   somebody is writing it, as long as it is locked; else a broken one's (begun.py)
     <hash><extension>.work   folder of what a download makes on its way, under the lock of the .part
     <hash><extension>.about  what was told of the file when it was fetched; goes with it
     <hash><extension>.wanted somebody is going to read it (wanted.py); goes with it
 
 All coordination is flock(2), which the kernel drops when a process dies: a shared lock says "I read this",
 an exclusive one on a .part "I write this", the one on .lock "I count". So a kill leaves at worst an unlocked
-.part, which the next writer takes over and `sweep` removes. The folder must be on a local disk.
+.part, which the next writer takes over; it goes where its room is needed, and by `sweep` where nobody can go
+on with it. The folder must be on a local disk.
 """
 
 from __future__ import annotations
@@ -24,18 +25,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingest.errors import CacheFullError, TooLargeError
-from ingest.fetch import wanted
+from ingest.fetch import begun, wanted
 from ingest.fetch.slot import Slot
 from ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0
 _BOUND = struct.Struct("=qd")
-_NOTES = frozenset({".about", ".wanted"})
+_NOTES = frozenset({".about", wanted.SUFFIX, begun.SUFFIX, begun.NEW_SUFFIX})
 COUNT_SECONDS = 5.0
 """Between two looks at every file. Meanwhile what was reserved is added to what the last look found: never
-too little, since nothing grows without a reservation (but in the work folders, which only a look knows)."""
-WORK_KEPT_SECONDS = 24 * 3600.0
-"""A broken download is gone on with within a day, or begun anew."""
+too little, since nothing grows without a reservation (but in work folders, which only a look knows)."""
 
 
 class MediaCache:
@@ -64,9 +63,8 @@ class MediaCache:
 
         Of several processes one downloads, the others wait. `wanted_by`: a video's key; until it is released.
 
-        Raises:
-            What `download` raises; CacheFullError where the cache is full of files in use.
-            TooLargeError: the file alone is larger than the cache.
+        Raises what `download` raises; CacheFullError: the cache is full of files in use; TooLargeError: the
+        file alone is larger than the cache.
         """
         final = self.path_of(identity, extension)
         with translated(f"caching in {self.folder}"):
@@ -115,11 +113,11 @@ class MediaCache:
         removed = 0
         for part in self.folder.glob("*.part"):
             with suppress(FileNotFoundError):
-                removed += self._remove_unlocked(part)
+                removed += not begun.is_fresh(part) and self._remove_unlocked(part)
         for work in self.folder.glob("*.work"):
-            if time.time() - _newest(work) > WORK_KEPT_SECONDS:
+            if time.time() - _newest(work) > begun.KEPT_SECONDS:
                 removed += self._remove_work(work)
-        for note in (*self.folder.glob("*.about"), *self.folder.glob("*.wanted")):
+        for note in (path for path in self.folder.iterdir() if path.suffix in _NOTES):
             # Written before its file is. The .part is looked for first: it may be renamed between two looks.
             final = note.with_suffix("")
             if not final.with_name(final.name + ".part").exists() and not final.exists():
@@ -155,19 +153,21 @@ class MediaCache:
                 if final.exists():
                     part.unlink()
                 else:
-                    slot.restart()
+                    slot.begin()
                     download(slot)
                     slot.finish()
                     if slot.about:
                         _about(final).write_text(slot.about, encoding="utf-8")
                     with self._locked():  # who counts may not miss it between its two names
                         part.rename(final)
+                    begun.forget(part)
                     fcntl.flock(slot.descriptor, fcntl.LOCK_SH)
                     is_kept = _is_at(slot.descriptor, final)
-        except BaseException:
+        except BaseException as error:
             # Ours, as long as the lock is: nobody else removes or renames it.
-            if _is_at(slot.descriptor, part):
+            if _is_at(slot.descriptor, part) and not (begun.may_go_on(error) and slot.leave()):
                 part.unlink()
+                _forget(part)
             raise
         finally:
             if not is_kept:
@@ -274,6 +274,7 @@ def _about(path: Path) -> Path:
 def _forget(path: Path) -> None:
     """What is known beside a file that is gone."""
     _about(path).unlink(missing_ok=True)
+    begun.forget(path)
     wanted.marker(path).unlink(missing_ok=True)
 
 

@@ -77,6 +77,8 @@ class HttpDownloader:
             TooLargeError: more than `max_bytes`.
         """
         progress = Progress()
+        if left := slot.go_on():
+            progress.total_bytes, progress.validator = left.total_bytes, left.validator
         retrying = Retrying(
             stop=lambda state: self._is_enough(state, progress),
             wait=_wait,
@@ -124,6 +126,8 @@ class HttpDownloader:
         if total is not None:
             self._check_size(total, name)
             slot.reserve(total)
+            if progress.validator:
+                slot.prove(total, progress.validator)
         encoded = response.headers.get("content-encoding", "identity") != "identity"
         chunks = response.iter_bytes() if encoded else response.iter_raw()
         window_began, window_position = time.monotonic(), slot.position

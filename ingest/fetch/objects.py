@@ -57,9 +57,14 @@ def _copy(uri: str, slot: Slot, max_bytes: int | None) -> None:
         raise TooLargeError(
             f"{name}: {before.size:,} bytes, {max_bytes:,} are allowed; raise fetch.max_bytes"
         )
-    slot.restart()
+    slot.go_on()
+    proof = (before.size, str(before.mtime_ns))
+    if slot.proof != proof:
+        slot.restart()
     slot.reserve(before.size)
+    slot.prove(*proof)
     with translated(f"fetching {name}"), filesystem.open_input_file(path) as file:
+        file.seek(slot.position)
         while True:
             chunk = file.read(_CHUNK_BYTES)
             if not chunk:

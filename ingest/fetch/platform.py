@@ -29,6 +29,8 @@ class Got:
     path: Path = Path()
     announced: bool = True
     """Whether the server said how long it is."""
+    is_continued: bool = False
+    """Whether its beginning was had by a download that broke off."""
     kept_uri: str = ""
     """Of the kept copy that it was read from, instead of being fetched."""
     requests: int = 0

@@ -6,14 +6,19 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ingest.errors import EmptyFileError, StorageError
+from ingest.fetch import begun
+from ingest.fetch.begun import Begun
 
 _STEP_BYTES = 64 << 20
 """How far ahead a download of unknown length reserves, in a cache that is large enough for it."""
 _HASHED_BYTES = 256 << 10
 """At a time: fits into a core's cache."""
+NOTE_BYTES = 16 << 20
+"""As much at most is had again after a kill."""
 
 
 class Slot:
@@ -21,6 +26,8 @@ class Slot:
 
     about = ""
     """What is to be known of the file later; kept beside it."""
+    is_continued = False
+    """Whether it began with what another download had left."""
 
     def __init__(
         self,
@@ -36,7 +43,50 @@ class Slot:
         self._limit_bytes = limit_bytes
         self._step_bytes = max(1, min(_STEP_BYTES, limit_bytes // 16))
         self._reserved = 0
+        self._left: Begun | None = None
+        self.proof: tuple[int, str] | None = None
+        """Of what the beginning is: the whole length in bytes, and the validator."""
+        self._noted_bytes = 0
         self.position = 0
+
+    def begin(self) -> None:
+        """Forgets what is there, but for what `go_on` can take up."""
+        left = begun.read(self._path) if self._path is not None else None
+        self._forget(left.position if left else 0)
+        self._left = left
+
+    def go_on(self) -> Begun | None:
+        """Takes up what a download left that broke off: `position` is where that ended. None: there is
+        nothing. Who does not ask begins at 0."""
+        left, self._left = self._left, None
+        if left is not None:
+            self.position, self.is_continued = left.position, True
+            self.prove(left.total_bytes, left.validator)
+            self._note()
+        return left
+
+    def prove(self, total_bytes: int, validator: str) -> None:
+        """Says how the rest can be had, should this download break off: from now on that is noted."""
+        self.proof, self._noted_bytes = (total_bytes, validator), self.position
+
+    def leave(self) -> bool:
+        """Whether a download that breaks off here can be gone on with; gives back the room of the rest."""
+        if self.proof is None or not begun.WORTH_BYTES <= self.position < self.proof[0]:
+            return False
+        with suppress(OSError):  # a full or broken disk: then it is begun anew
+            os.ftruncate(self._descriptor, self.position)
+            self._note()
+            return True
+        return False
+
+    def _note(self) -> None:
+        if self._path is not None and self.proof is not None:
+            os.fdatasync(self._descriptor)  # what is noted must be there after a crash
+            total_bytes, validator = self.proof
+            begun.write(
+                self._path, Begun(position=self.position, total_bytes=total_bytes, validator=validator)
+            )
+            self._noted_bytes = self.position
 
     def reserve(self, total_bytes: int) -> None:
         """Room for a file of `total_bytes`, before the first of them is written."""
@@ -54,12 +104,21 @@ class Slot:
             written = os.pwrite(self._descriptor, view, self.position)
             self.position += written
             view = view[written:]
+        if self.proof is not None and self.position - self._noted_bytes >= NOTE_BYTES:
+            self._note()
 
     def restart(self) -> None:
         """Forgets what was written."""
-        os.ftruncate(self._descriptor, 0)
-        self._reserved = 0
+        self._forget(0)
+
+    def _forget(self, but_bytes: int) -> None:
+        if self._path is not None:
+            begun.forget(self._path)
+        os.ftruncate(self._descriptor, but_bytes)
+        self._reserved = but_bytes
         self.position = 0
+        self._left = self.proof = None
+        self.is_continued = False
 
     @property
     def descriptor(self) -> int:

@@ -143,6 +143,10 @@ class Fetch:
         if got.kept_uri and isinstance(error, MediaError | IncompleteTransferError):
             discard_kept(got.kept_uri)
             return GoneError(f"{redact(got.kept_uri)}: the copy that was kept is broken ({error})")
+        if isinstance(error, MediaError) and got.is_continued:
+            return IncompleteTransferError(
+                f"{redact(job.video.uri)}: had in two parts, it is broken ({error}); it is begun anew"
+            )
         if isinstance(error, MediaError) and job.video.source in PLATFORMS:
             return as_retry(job, error)
         if isinstance(error, TruncatedMediaError) and not got.announced:
@@ -225,6 +229,7 @@ class Fetch:
                 got.announced = self._http.download(uri, slot, proxy=proxy)
             else:
                 raise RejectedRequestError(f"{redact(uri)}: {scheme}:// cannot be fetched; check the address")
+            got.is_continued = slot.is_continued
             if again is not None and slot.sha256() != again.sha256:
                 raise _another_file(again)
 

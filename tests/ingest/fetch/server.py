@@ -36,6 +36,8 @@ class Reply:
     pause_seconds: float = 0.0
     """Between pieces of `piece_bytes`."""
     piece_bytes: int = 1 << 16
+    linger_seconds: float = 0.0
+    """Silence after the last byte, before the connection is closed; cut short by the end of the test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class LoopbackServer:
         self.pages: dict[str, list[Reply]] = {}
         self.requests: list[Request] = []
         self._lock = threading.Lock()
+        self._over = threading.Event()
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -85,6 +88,7 @@ class LoopbackServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -109,7 +113,7 @@ class LoopbackServer:
             handler.send_header(name, value)
         if reply.announced is not None:
             handler.send_header(
-                "Content-Length", str(len(body) - start if reply.announced < 0 else reply.announced)
+                "Content-Length", str(max(0, len(body) - start) if reply.announced < 0 else reply.announced)
             )
         else:
             handler.send_header("Connection", "close")
@@ -124,6 +128,8 @@ class LoopbackServer:
             handler.wfile.flush()
             if reply.pause_seconds:
                 time.sleep(reply.pause_seconds)
+        if reply.linger_seconds:
+            self._over.wait(reply.linger_seconds)
         if stop < len(body) or reply.announced is None or reply.announced > len(body):
             handler.close_connection = True
         if reply.cut_at is not None:

@@ -1,0 +1,253 @@
+"""A download that broke off is gone on with by the next one, in another process as well, or begun anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from ingest.errors import GoneError, IncompleteTransferError, Policy
+from ingest.fetch import MediaCache, begun
+from ingest.fetch.slot import NOTE_BYTES, Slot
+from ingest.media import MediaFile
+from ingest.storage import open_store
+from tests.ingest.fetch.conftest import cached_files, job_of, make_fetch
+from tests.ingest.fetch.server import LoopbackServer, Reply
+from tests.s3 import S3Server
+
+MB = 1 << 20
+V1 = {"ETag": '"v1"'}
+
+
+def padded(film: bytes, size: int) -> bytes:
+    """The film with a `free` box behind it (ISO/IEC 14496-12), of `size` bytes in all."""
+    return film + struct.pack(">I4s", size - len(film), b"free") + bytes(size - len(film) - 8)
+
+
+@pytest.fixture
+def long_film(film: bytes) -> bytes:
+    return padded(film, 4 * MB)
+
+
+def broken(tmp_path: Path, server: LoopbackServer, reply: Reply, *, attempts: int = 1) -> Path:
+    """The cache's folder after a fetch that broke off."""
+    server.pages["/f.mp4"] = [reply]
+    stage = make_fetch(tmp_path, attempts=attempts)
+    with pytest.raises(IncompleteTransferError):
+        list(stage(job_of(server.url("/f.mp4"))))
+    server.requests.clear()
+    return stage.cache.folder
+
+
+def fetched(tmp_path: Path, server: LoopbackServer, *replies: Reply) -> MediaFile:
+    server.pages["/f.mp4"] = list(replies)
+    stage = make_fetch(tmp_path)
+    (media,) = stage(job_of(server.url("/f.mp4")))
+    assert cached_files(stage) == [Path(media.path).name], "nothing is left beside it"
+    return media
+
+
+def ranges(server: LoopbackServer) -> list[str | None]:
+    return [request.headers.get("range") for request in server.requests]
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize("validator", [{"ETag": '"v1"'}, {"Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}])
+def test_the_next_call_goes_on(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes, validator: dict[str, str]
+) -> None:
+    folder = broken(tmp_path, server, Reply(body=long_film, headers=validator, end_at=3 * MB))
+    (part,) = folder.glob("*.part")
+    assert part.stat().st_size == 3 * MB, "the room of the rest is given back"
+    media = fetched(tmp_path, server, Reply(body=long_film, headers=validator))
+    assert ranges(server) == [f"bytes={3 * MB}-"]
+    assert server.requests[0].headers["if-range"] == next(iter(validator.values()))
+    assert media.sha256 == sha256(long_film)
+
+
+def test_each_break_adds_to_it(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+    for megabytes in (1, 2, 3):
+        broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=megabytes * MB))
+    assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
+    assert ranges(server) == [f"bytes={3 * MB}-"]
+
+
+def test_another_file_is_begun_anew(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+    broken(tmp_path, server, Reply(body=b"x" * len(long_film), headers={"ETag": '"old"'}, end_at=3 * MB))
+    assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
+
+
+def test_a_shorter_file_is_begun_anew(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
+    """Whoever ignores If-Range answers 416: what is asked for lies behind its end."""
+    broken(tmp_path, server, Reply(body=padded(film, 4 * MB), headers=V1, end_at=3 * MB))
+    short = padded(film, 2 * MB)
+    assert fetched(tmp_path, server, Reply(body=short, headers=V1)).sha256 == sha256(short)
+    assert ranges(server) == [f"bytes={3 * MB}-", None]
+
+
+def test_a_server_that_lies_is_asked_for_all_of_it(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes
+) -> None:
+    """Same tag and length, other bytes: the two parts make no video, which says nothing of the video."""
+    broken(tmp_path, server, Reply(body=b"x" * len(long_film), headers=V1, end_at=3 * MB))
+    server.pages["/f.mp4"] = [Reply(body=long_film, headers=V1)]
+    stage = make_fetch(tmp_path)
+    with pytest.raises(IncompleteTransferError, match="in two parts") as raised:
+        list(stage(job_of(server.url("/f.mp4"))))
+    assert raised.value.policy is Policy.RETRY
+    assert cached_files(stage) == []
+    assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"end_at": 3 * MB},  # without a validator the rest may be another file's
+        {"headers": {"ETag": 'W/"v1"'}, "end_at": 3 * MB},
+        {"headers": V1, "end_at": MB - 1},  # not worth it
+        {"headers": V1, "end_at": 3 * MB, "announced": None},
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_not_kept(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes, reply: dict[str, object]
+) -> None:
+    server.pages["/f.mp4"] = [Reply(body=long_film, **reply)]  # type: ignore[arg-type]
+    stage = make_fetch(tmp_path, attempts=1)
+    with pytest.raises(IncompleteTransferError):
+        list(stage(job_of(server.url("/f.mp4"))))
+    assert cached_files(stage) == []
+
+
+def test_what_is_gone_is_not_kept(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+    server.pages["/f.mp4"] = [Reply(body=long_film, headers=V1, end_at=3 * MB), Reply(status=404)]
+    stage = make_fetch(tmp_path)
+    with pytest.raises(GoneError):
+        list(stage(job_of(server.url("/f.mp4"))))
+    assert cached_files(stage) == []
+
+
+def spoil(part: Path, how: str) -> None:
+    note = begun.note_of(part)
+    said = json.loads(note.read_text())
+    if how == "old":
+        long_ago = time.time() - begun.KEPT_SECONDS - 60
+        os.utime(note, (long_ago, long_ago))
+    elif how == "torn":
+        note.write_text(note.read_text()[:-3])
+    elif how == "unknown":
+        note.write_text(json.dumps(said | {"more": 1}))
+    elif how == "longer":
+        note.write_text(json.dumps(said | {"position": part.stat().st_size + 1}))
+    elif how == "words":
+        note.write_text(json.dumps(said | {"position": "many"}))
+    else:
+        note.unlink()
+
+
+@pytest.mark.parametrize("how", ["old", "torn", "unknown", "longer", "words", "gone"])
+def test_a_note_that_is_no_good_is_not_believed(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes, how: str
+) -> None:
+    folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
+    (part,) = folder.glob("*.part")
+    spoil(part, how)
+    assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
+    assert ranges(server) == [None]
+
+
+def test_what_is_kept_goes_where_its_room_is_needed(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes
+) -> None:
+    folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
+    cache = MediaCache(folder, 4 * MB)
+    assert cache.used_bytes() == 3 * MB
+    with cache.obtain("another", "", lambda slot: slot.write(bytes(2 * MB))) as path:
+        assert {left.name for left in folder.iterdir()} - {path.name} == {".lock"}
+
+
+def test_what_nobody_goes_on_with_is_swept_after_a_day(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes
+) -> None:
+    folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
+    assert MediaCache(folder, 9 * MB).used_bytes() == 3 * MB
+    spoil(next(folder.glob("*.part")), "old")
+    assert MediaCache(folder, 9 * MB).used_bytes() == 0
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+FETCHER = """
+import sys
+from pathlib import Path
+from tests.ingest.fetch.conftest import job_of, make_fetch
+list(make_fetch(Path(sys.argv[1]), timeout_seconds=300.0)(job_of(sys.argv[2])))
+"""
+
+
+@pytest.mark.slow
+def test_after_a_kill_little_is_had_again(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
+    """While the rest is still to come, which is never: the process is killed, not told."""
+    body = padded(film, NOTE_BYTES + 9 * MB)
+    server.pages["/f.mp4"] = [
+        Reply(body=body[: NOTE_BYTES + 5 * MB], headers=V1, announced=len(body), linger_seconds=120)
+    ]
+    with subprocess.Popen([sys.executable, "-c", FETCHER, str(tmp_path), server.url("/f.mp4")]) as process:
+        while not list((tmp_path / "cache").glob(f"*{begun.SUFFIX}")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    server.requests.clear()
+    assert fetched(tmp_path, server, Reply(body=body, headers=V1)).sha256 == sha256(body)
+    (wanted,) = ranges(server)
+    assert wanted is not None
+    assert int(wanted.removeprefix("bytes=").removesuffix("-")) >= NOTE_BYTES
+
+
+def test_an_object_is_gone_on_with_as_long_as_it_is_the_same(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, film: bytes
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"begun-{uuid4().hex[:12]}"
+    s3_server.create_bucket(bucket)
+    long_film = padded(film, 20 * MB)  # read in pieces of 8 MB
+    open_store(f"s3://{bucket}").publish_bytes(long_film, "f.mp4")
+    job = job_of(f"s3://{bucket}/f.mp4")
+    came: list[int] = []
+    write = Slot.write
+
+    def told_to_end(slot: Slot, data: bytes) -> None:
+        if slot.position >= 8 * MB:
+            raise KeyboardInterrupt
+        write(slot, data)
+
+    def counted(slot: Slot, data: bytes) -> None:
+        came.append(len(data))
+        write(slot, data)
+
+    for changed in (False, True):
+        stage = make_fetch(tmp_path)
+        monkeypatch.setattr(Slot, "write", told_to_end)
+        with pytest.raises(KeyboardInterrupt):
+            list(stage(job))
+        if changed:
+            open_store(f"s3://{bucket}").delete("f.mp4")
+            long_film = padded(film, 21 * MB)
+            open_store(f"s3://{bucket}").publish_bytes(long_film, "f.mp4")
+        monkeypatch.setattr(Slot, "write", counted)
+        came.clear()
+        (media,) = stage(job)
+        assert media.sha256 == sha256(long_film)
+        assert sum(came) == (21 if changed else 12) * MB
+        stage.release(media)
