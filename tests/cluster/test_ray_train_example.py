@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import psutil
@@ -36,7 +37,7 @@ def last_state(folder: Path) -> dict[str, Any] | None:
     for checkpoint in sorted(folder.glob("checkpoint_*/"), reverse=True):
         try:
             return read(checkpoint / NAME)
-        except (OSError, RuntimeError, EOFError):
+        except (OSError, RuntimeError, EOFError, UnpicklingError):  # Ray is still copying it
             continue
     return None
 

@@ -49,6 +49,8 @@ class RaySession:
         for name, value in _ENVIRONMENT.items():
             if self._address is None or name not in _LOCAL_ONLY:
                 os.environ.setdefault(name, value)
+        if self._address is not None:
+            _somebody_listens(self._address)  # also where this process has a Ray: it may be another one
         import ray
 
         if ray.is_initialized():
@@ -56,7 +58,6 @@ class RaySession:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         with _signals_kept():
             if self._address is not None:
-                _somebody_listens(self._address)
                 ray.init(address=self._address, **quiet)
             else:
                 self._start_local(quiet)
