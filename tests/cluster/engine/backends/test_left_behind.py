@@ -123,8 +123,8 @@ def test_nobody_listens_but_on_loopback(folder: Path, backend: str) -> None:
     addresses = set()
     for process in ours:
         with suppress(psutil.NoSuchProcess):  # Ray's come and go
-            listening = [each for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
-            addresses |= {each.laddr.ip for each in listening}
+            found = process.net_connections("inet")
+            addresses |= {each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN}
     driver.kill()
     driver.wait()
     wait_until_clean(folder)

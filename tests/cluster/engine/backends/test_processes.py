@@ -134,7 +134,8 @@ def test_what_a_worker_prints_is_no_part_of_the_command_s_output(
     backend: ProcessBackend, capfd: pytest.CaptureFixture[str]
 ) -> None:
     handle, _ = hired(backend)
-    assert handle.submit("call", Parcel(key="p", orders={"a": "chat"}), None)[1].result(SOON_SECONDS)[4] is None
+    _, reply = handle.submit("call", Parcel(key="p", orders={"a": "chat"}), None)
+    assert reply.result(SOON_SECONDS)[4] is None
     assert capfd.readouterr() == ("", "")
 
 
