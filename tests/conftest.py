@@ -1,4 +1,5 @@
-"""For every test: hypothesis judges by outcome and never by time, which on a shared machine means nothing,
+"""For every test: hypothesis judges by outcome and never by time, which on a shared machine means nothing
+(not even by that of making up its examples),
 and tries a quarter of its examples for `make test-fast`; no collection of garbage goes through the tests
 themselves; and SIGINT interrupts, also where a shell that put the tests into the background made it ignored
 (POSIX `command &`), which every program that a test starts would inherit."""
@@ -11,9 +12,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("mien", deadline=None)
+settings.register_profile("mien", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", settings.get_profile("mien"), max_examples=25)  # by --hypothesis-profile
 settings.load_profile("mien")
 

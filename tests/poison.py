@@ -94,7 +94,7 @@ def told(store: Path, films: Path, fates: dict[str, str]) -> Told:
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root)},
         check=True,
-        timeout=300,
+        timeout=900,
     )
     with Catalog.open(f"sqlite:///{store}/catalog.sqlite") as catalog:
         found = {film.stem: catalog.explain(str(film)) for film in sorted(films.iterdir())}

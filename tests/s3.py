@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
 SECRET_KEY = "not-a-secret-of-anyone"  # noqa: S105
+_HOW: Any = {"trust_env": False, "timeout": 120.0}
+"""The first answer waits for moto to import what S3 takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +48,15 @@ class S3Server:
         }
 
     def create_bucket(self, name: str) -> None:
-        httpx.put(f"{self.endpoint}/{name}", trust_env=False).raise_for_status()
+        httpx.put(f"{self.endpoint}/{name}", **_HOW).raise_for_status()
 
     def keys(self, bucket: str) -> str:
         """The raw XML listing of a bucket, for assertions past our own code."""
-        return httpx.get(f"{self.endpoint}/{bucket}", trust_env=False).raise_for_status().text
+        return httpx.get(f"{self.endpoint}/{bucket}", **_HOW).raise_for_status().text
 
     def uploads(self, bucket: str) -> str:
         """The raw XML listing of the multipart uploads begun and not completed."""
-        return httpx.get(f"{self.endpoint}/{bucket}?uploads", trust_env=False).raise_for_status().text
+        return httpx.get(f"{self.endpoint}/{bucket}?uploads", **_HOW).raise_for_status().text
 
 
 @pytest.fixture(scope="session")

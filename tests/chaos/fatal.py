@@ -2,7 +2,7 @@
 
     python -m tests.chaos.fatal SIGNAL INSTANT OCCURRENCE STORE FLAG...
 
-Runs in one process, with subclasses of the real store, catalog and tar writer that do it at the
+It is `mien run --local`, with subclasses of the real store, catalog and tar writer that do it at the
 `OCCURRENCE`th time that they come to `INSTANT`.
 """
 
@@ -12,19 +12,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import cluster.runner.run as runner
 import pipelines.shards.write as writing
+from cluster.cli import main as mien
 from ingest.catalog import Catalog, SegmentRecord, ShardRecord
-from ingest.errors import MienError
 from ingest.media import Job
 from ingest.storage.local import LocalStore
 from pipelines.data import Sample
 from pipelines.shards.tar import Place, TarWriter
-from tests.runs import settings_in
+from tests.chaos.inputs import as_options
 
 INSTANTS = (
     "claimed",
@@ -111,10 +114,7 @@ def main() -> None:
         module.open_store = lambda uri: FatalStore(Path(uri))  # type: ignore[attr-defined]
     runner.Catalog = FatalCatalog  # type: ignore[attr-defined]
     writing.TarWriter = FatalTar  # type: ignore[attr-defined]
-    try:
-        runner.run(settings_in(Path(sys.argv[4]), *sys.argv[5:]), local=True)
-    except MienError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    mien(["run", "--local", *as_options((f"store.root={sys.argv[4]}", *sys.argv[5:]))])
 
 
 def start(number: str, instant: str, occurrence: int, store: Path, *flags: str) -> subprocess.Popen[str]:
@@ -130,6 +130,13 @@ def start(number: str, instant: str, occurrence: int, store: Path, *flags: str) 
     ]
     root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until_stopped(driver: subprocess.Popen[str]) -> None:
+    """At the instant at which it sends itself SIGSTOP."""
+    while psutil.Process(driver.pid).status() != psutil.STATUS_STOPPED:
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

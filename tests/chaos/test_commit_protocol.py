@@ -24,7 +24,7 @@ def add_films(store: Path, films: Path) -> None:
 
 def die(instant: str, occurrence: int, store: Path) -> None:
     driver = start("KILL", instant, occurrence, store, *FACES)
-    _, err = driver.communicate(timeout=120)
+    _, err = driver.communicate(timeout=300)
     assert driver.returncode == -signal.SIGKILL, err
 
 

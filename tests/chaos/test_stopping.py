@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,10 @@ import pytest
 from cluster.runner.adding import add
 from cluster.runner.verifying import verify
 from tests.chaos.conftest import Reference
+from tests.chaos.fatal import start, wait_until_stopped
 from tests.chaos.inputs import FACES, as_options
 from tests.chaos.whole import assert_same, outcome_of, sample_count
-from tests.runs import mien, run_over, settings_in, start_mien
+from tests.runs import mien, run_over, settings_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
@@ -36,10 +36,6 @@ def disk(folder: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def shards_of(store: Path) -> list[Path]:
-    return sorted((store / "shards").glob("*.tar.parquet"))
-
-
 def the_one_line(finished: subprocess.CompletedProcess[str]) -> str:
     lines = finished.stderr.strip().splitlines()
     assert len(lines) == 1, finished.stderr
@@ -52,12 +48,11 @@ def test_a_signal_lets_what_is_under_way_be_committed(
 ) -> None:
     store = tmp_path / "store"
     add(settings_in(store, *FACES), [str(faces.films)])
-    run = start_mien("run", "--local", *as_options(FACES), folder=tmp_path)
-    while not shards_of(store):
-        assert run.poll() is None
-        time.sleep(0.02)
+    run = start("STOP", "sidecar marked", 1, store, *FACES)
+    wait_until_stopped(run)
     run.send_signal(number)
-    _, err = run.communicate(timeout=60)
+    run.send_signal(signal.SIGCONT)
+    _, err = run.communicate(timeout=120)
     assert (run.returncode, err) == (128 + number, "")
     stopped = outcome_of(store, *FACES)
     assert stopped.videos["running"] == 0

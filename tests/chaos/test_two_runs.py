@@ -7,23 +7,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
+from cluster.config import Settings
 from cluster.runner.adding import add
+from ingest.catalog import Catalog
 from tests.chaos.conftest import Reference
-from tests.chaos.fatal import start
+from tests.chaos.fatal import start, wait_until_stopped
 from tests.chaos.inputs import FACES, TALK, as_options
 from tests.chaos.victims import assert_all_gone, scratch, start_run
 from tests.chaos.whole import assert_same, outcome_of
 from tests.postgres import running_postgres
-from tests.runs import mien, run_over, settings_in, start_mien
+from tests.runs import mien, run_over, settings_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 # Short, so that the one that is through soon knows that the other lives; not so short that a busy machine
 # makes it miss one.
-LEASE = "engine.lease_seconds=8"
-SLEEPERS_LEASE = "engine.lease_seconds=2"
+LEASE = "engine.lease_seconds=20"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -37,10 +37,13 @@ def flags(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
 
 def test_two_runs_at_once_share_the_work(flags: tuple[str, ...], faces: Reference, tmp_path: Path) -> None:
     add(settings_in(tmp_path / "store", *flags), [str(faces.films)])
-    options = ["--local", *as_options((*flags, LEASE))]
-    both = [start_mien("run", *options, folder=tmp_path) for _ in range(2)]
+    both = [start("STOP", "claimed", 1, tmp_path / "store", *flags) for _ in range(2)]
+    for run in both:  # each has a video before any goes on, whoever begins first and is faster
+        wait_until_stopped(run)
     for run in both:
-        _, err = run.communicate(timeout=120)
+        run.send_signal(signal.SIGCONT)
+    for run in both:
+        _, err = run.communicate(timeout=300)
         assert run.returncode == 0, err
     writers = {tar.name.partition("-")[0] for tar in (tmp_path / "store" / "shards").glob("*.tar")}
     assert len(writers) == 2
@@ -54,6 +57,10 @@ def test_two_runs_at_once_on_ray_and_one_is_stopped(talk: Reference, tmp_path: P
         first, second = (start_run(tmp_path, tmp, *options) for _ in range(2))
         while first.poll() is None and second.poll() is None and not list(store.glob("shards/*.parquet")):
             time.sleep(0.1)
+        with Catalog.open(settings_in(store).store.catalog_url) as catalog:
+            # Before it has begun, it would die of the signal as any process does.
+            while first.poll() is None and len(catalog.live_runs()) < 1 + (second.poll() is None):
+                time.sleep(0.1)
         first.terminate()
         # On a busy machine the first may have had nothing left to do when it was told to stop.
         for run, codes in ((first, {128 + signal.SIGTERM, 0}), (second, {0})):
@@ -79,13 +86,21 @@ def test_a_run_that_slept_past_its_lease_on_postgresql(faces: Reference, tmp_pat
 
 def _sleep_past_the_lease(instant: str, faces: Reference, store: Path, flags: tuple[str, ...]) -> None:
     add(settings_in(store, *flags), [str(faces.films)])
-    sleeper = start("STOP", instant, 2, store, *flags, SLEEPERS_LEASE)
-    while psutil.Process(sleeper.pid).status() != psutil.STATUS_STOPPED:
-        assert sleeper.poll() is None, sleeper.communicate()
-        time.sleep(0.02)
+    sleeper = start("STOP", instant, 2, store, *flags)
+    wait_until_stopped(sleeper)
+    _let_sleep(settings_in(store, *flags))
     run_over(store, flags=flags)
     sleeper.send_signal(signal.SIGCONT)
-    _, err = sleeper.communicate(timeout=60)
+    _, err = sleeper.communicate(timeout=120)
     assert sleeper.returncode == 1
-    assert err.startswith("LeaseLostError: ") and len(err.splitlines()) == 1, err
+    assert err.startswith("mien: LeaseLostError: ") and len(err.splitlines()) == 1, err
     assert_same(outcome_of(store, *flags), faces.outcome)
+
+
+def _let_sleep(settings: Settings) -> None:
+    """Until two seconds before the end of its lease: the run is there to see it end. A short lease would let
+    a busy machine end it before the sleeper lies down."""
+    near = 2 - settings.engine.lease_seconds
+    with Catalog.open(settings.store.catalog_url, clock=lambda: time.time() + near) as catalog:
+        (run_id,) = catalog.live_runs()
+        catalog.heartbeat(run_id)

@@ -10,7 +10,7 @@ from tests.clips import needs_weights
 from tests.poison import HANGING, OUTCOMES, Told, choose_fates, told, two_films
 from tests.poisonous import BEGUN, PASSED
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

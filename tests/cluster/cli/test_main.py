@@ -148,7 +148,7 @@ def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path, closed: str
 
 
 def test_interrupt_by_signal(tmp_path: Path) -> None:
-    code = "print('ready', flush=True); import time; time.sleep(60)"
+    code = "print('ready', flush=True); import time; time.sleep(600)"
     process = subprocess.Popen(
         [sys.executable, "-c", PLANTED, code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

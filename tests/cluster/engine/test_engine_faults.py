@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.engine import Engine, Snapshot
+from cluster.engine import Engine, Snapshot, relief
 from cluster.engine.backends.serving import NAME
 from ingest.errors import (
     CorruptMediaError,
@@ -45,7 +45,9 @@ def others(count: int, *without: int) -> list[str]:
 )
 def test_a_bad_item_is_given_up_alone(order: str, error_class: str, attempts: int) -> None:
     observer = Recorder(parcels(14, b={5: order}))
-    Engine([pool(Obey("a")), pool(Obey("b"), deadline=1.5, memory_mb=200), pool(Obey("c"))], observer).run()
+    deadline = 1.5 if order.startswith("hang") else 120  # what is slow today is charged with an attempt, too
+    bad = pool(Obey("b"), deadline=deadline, memory_mb=200)
+    Engine([pool(Obey("a")), bad, pool(Obey("c"))], observer).run()
     assert observer.keys == others(14, 5)
     (stage, error) = observer.failures["p005"]
     assert (stage, error.error_class, error.attempts) == ("b", error_class, attempts)
@@ -77,9 +79,12 @@ def test_the_others_do_not_wait_for_the_retries_of_one_that_hangs(tmp_path: Path
     assert sorted(begun[-4:]) == ["p003", "p003", "p007", "p007"]
 
 
-def test_the_others_end_before_one_that_hangs_is_given_up(tmp_path: Path) -> None:
+def test_the_others_end_before_one_that_hangs_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the only worker, which has all the CPUs that there are. It may go on when all else is through, and
     that is in time: what lay behind it, and what came after, was run by a spare."""
+    monkeypatch.setattr(relief, "RELIEF_SHARE", 0.02)  # soon, and nearly all of the deadline is left
     items = parcels(8, b={0: "gate", 4: "kill", 6: "raise"})
     observer = Recorder([replace(item, folder=str(tmp_path)) for item in items])
 
@@ -88,7 +93,7 @@ def test_the_others_end_before_one_that_hangs_is_given_up(tmp_path: Path) -> Non
             (tmp_path / "open").touch()
 
     observer.on_tick = open_gate
-    one = replace(pool(Obey("b"), deadline=24), cpus=31.9)
+    one = replace(pool(Obey("b"), deadline=200), cpus=31.9)
     Engine([pool(Obey("a")), one], observer, max_attempts=2).run()
     assert observer.keys == others(8, 4, 6)
     assert observer.failed_as == {"p004": "WorkerDiedError", "p006": "CorruptMediaError"}
@@ -109,7 +114,8 @@ def test_two_poisons_and_their_neighbours_on_two_workers() -> None:
 
 def test_a_late_worker_s_children_die_with_it(tmp_path: Path) -> None:
     observer = Recorder([replace(parcels(1)[0], orders={"a": "child"}, folder=str(tmp_path))])
-    Engine([pool(Obey("a"), deadline=1.5)], observer, max_attempts=1).run()
+    # Time enough to bear it: it is killed in the one attempt that it has.
+    Engine([pool(Obey("a"), deadline=4)], observer, max_attempts=1).run()
     child = int((tmp_path / "child").read_text())
     for _ in range(600):
         if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
@@ -130,7 +136,7 @@ def test_a_late_worker_s_children_die_with_it(tmp_path: Path) -> None:
 )
 def test_a_stage_that_cannot_start_ends_the_run_in_one_line(setup: str, kind: type[MienError]) -> None:
     observer = Recorder(parcels(3))
-    bad = pool(Obey("b", setup=setup), setup_deadline_seconds=2)
+    bad = pool(Obey("b", setup=setup), setup_deadline_seconds=2 if setup == "hang" else 120)
     with pytest.raises(kind, match="stage b cannot start") as caught:
         Engine([pool(Obey("a")), bad], observer).run()
     assert "\n" not in str(caught.value)
@@ -208,7 +214,8 @@ def test_workers_killed_at_random_lose_and_repeat_nothing(tmp_path: Path) -> Non
                     actors.append(process.pid)
         if actors and len(killed) < 6:
             killed.append(actors[len(killed) % len(actors)])
-            os.kill(killed[-1], 9)
+            with suppress(ProcessLookupError):
+                os.kill(killed[-1], 9)
 
     observer.on_tick = kill_one
     engine = Engine(stages, observer, max_attempts=10)

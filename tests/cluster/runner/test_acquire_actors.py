@@ -31,7 +31,7 @@ def youtube(tmp_path: Path) -> Iterator[YouTubeDouble]:
 
 @contextlib.contextmanager
 def running(path: Path, workers: int, until: Callable[[Catalog], bool]) -> Iterator[Catalog]:
-    """Runs on Ray until that is so and for some seconds more, then ends in order."""
+    """Runs on Ray until that is so and for two seconds more, then ends in order."""
     settings = settings_of(path)
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         catalog.add(
@@ -46,7 +46,7 @@ def running(path: Path, workers: int, until: Callable[[Catalog], bool]) -> Itera
                 assert mien.poll() is None, mien.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-            time.sleep(5)
+            time.sleep(2)
             yield catalog
             mien.send_signal(signal.SIGINT)
             assert mien.wait(120) == 130
@@ -62,11 +62,11 @@ def asked_videos(youtube: YouTubeDouble) -> set[str]:
 
 def test_many_actors_keep_to_one_budget(youtube: YouTubeDouble, tmp_path: Path) -> None:
     path = configure(tmp_path, youtube, "home")
-    # A video a minute, and two minutes' worth at once.
-    path.write_text(path.read_text() + "\nvideos_per_hour = 60\n")
-    with running(path, 4, lambda catalog: catalog.status().fetched >= 2) as catalog:
-        assert catalog.status().fetched == 2
-        assert len(asked_videos(youtube)) == 2
+    # One, and the next half an hour later, however slow this machine is.
+    path.write_text(path.read_text() + "\nvideos_per_hour = 2\n")
+    with running(path, 4, lambda catalog: catalog.status().fetched >= 1) as catalog:
+        assert catalog.status().fetched == 1
+        assert len(asked_videos(youtube)) == 1
 
 
 def test_a_wall_stops_all_actors_but_for_what_is_under_way(youtube: YouTubeDouble, tmp_path: Path) -> None:

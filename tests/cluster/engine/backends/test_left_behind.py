@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -91,7 +92,7 @@ def test_a_driver_killed_with_9_leaves_nothing_behind(folder: Path, backend: str
 
 def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Path, backend: str) -> None:
     driver = start(folder, backend, 9, '{2: "kill", 4: "hang", 5: "stumble", 6: "unpicklable"}', deadline=1)
-    out, err = driver.communicate(timeout=120)
+    out, err = driver.communicate(timeout=300)
     assert out.splitlines()[-1] == (
         "5 ['DeadlineExceededError', 'UnexpectedError', 'UnexpectedError', 'WorkerDiedError']"
     )
@@ -107,7 +108,7 @@ def test_a_signal_ends_a_run_gracefully(folder: Path, backend: str, number: sign
     assert driver.stdout is not None
     driver.stdout.readline()
     os.killpg(driver.pid, number) if number == signal.SIGINT else driver.terminate()
-    out, err = driver.communicate(timeout=60)
+    out, err = driver.communicate(timeout=300)
     assert driver.returncode == 0
     assert err == ""
     assert out.splitlines()[-1].endswith(" []")
@@ -119,12 +120,11 @@ def test_nobody_listens_but_on_loopback(folder: Path, backend: str) -> None:
     assert driver.stdout is not None
     driver.stdout.readline()
     ours = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
-    addresses = {
-        connection.laddr.ip
-        for process in ours
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    addresses = set()
+    for process in ours:
+        with suppress(psutil.NoSuchProcess):  # Ray's come and go
+            found = process.net_connections("inet")
+            addresses |= {each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN}
     driver.kill()
     driver.wait()
     wait_until_clean(folder)

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -19,7 +20,8 @@ from cluster.engine.backends.serving import NAME
 from ingest.errors import UnexpectedError
 from tests.cluster.engine.stages import Obey, Parcel, Recorder, Unpicklable, parcels, pool
 
-SPEC = pool(Obey("a"))
+SPEC = pool(Obey("a"), deadline=120)
+SOON_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -32,21 +34,33 @@ def backend() -> Iterator[ProcessBackend]:
 
 
 def nurseries() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if any("nursery.py" in word for word in child.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # those of a Ray that other tests use come and go
+            if any("nursery.py" in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+def workers() -> list[int]:
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == NAME:
+                found.append(child.pid)
+    return found
 
 
 def hired(backend: ProcessBackend, *, last: bool = False) -> tuple[Handle, int]:
     """A worker that is ready, and its process."""
     handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=last)
-    assert handle.submit("hello")[1].result(30)[0] == "ok"
-    assert handle.submit("setup", 500)[1].result(30)[4] is None
-    process = next(p for p in psutil.Process().children(recursive=True) if p.name() == NAME)
-    return handle, process.pid
+    assert handle.submit("hello")[1].result(SOON_SECONDS)[0] == "ok"
+    assert handle.submit("setup", 500)[1].result(SOON_SECONDS)[4] is None
+    return handle, workers()[0]
 
 
 def fault(backend: ProcessBackend, future: Future[Any]) -> Fault:
-    error = future.exception(30)
+    error = future.exception(SOON_SECONDS)
     assert error is not None
     return backend.fault("a", error)
 
@@ -56,11 +70,11 @@ def test_a_payload_goes_from_worker_to_worker_and_only_its_bytes_through_the_dri
 ) -> None:
     first, _ = hired(backend)
     payload, reply = first.submit("call", Parcel(key="p", body=bytes(3_000_000)), None)
-    assert reply.result(30)[3][0][:3] == ["p", 1.0, 3_000_100]
+    assert reply.result(SOON_SECONDS)[3][0][:3] == ["p", 1.0, 3_000_100]
     assert reply.result()[3][0][3] is None
     second, _ = hired(backend, last=True)
     _, reply = second.submit("call", payload, None)
-    (output,) = reply.result(30)[3]
+    (output,) = reply.result(SOON_SECONDS)[3]
     assert (output[3].trail, len(output[3].body)) == (("a", "a"), 3_000_000)
 
 
@@ -95,8 +109,7 @@ def test_one_that_is_killed_before_it_is_born_is_not_born(backend: ProcessBacken
     handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
     handle.kill()
     survivor, pid = hired(backend)
-    names = [p.pid for p in psutil.Process().children(recursive=True) if p.name() == NAME]
-    assert names == [pid]
+    assert workers() == [pid]
     survivor.kill()
 
 
@@ -105,8 +118,8 @@ def test_what_cannot_be_packed_is_the_item_s_fault_and_the_worker_lives(backend:
     _, reply = handle.submit("call", Unpicklable(), None)
     assert fault(backend, reply).what is What.RAISED
     _, reply = handle.submit("call", Parcel(key="p", orders={"a": "unpicklable"}), None)
-    assert reply.result(30)[4][0] == "UnexpectedError"
-    assert handle.submit("call", Parcel(key="q"), None)[1].result(30)[4] is None
+    assert reply.result(SOON_SECONDS)[4][0] == "UnexpectedError"
+    assert handle.submit("call", Parcel(key="q"), None)[1].result(SOON_SECONDS)[4] is None
 
 
 def test_workers_live_in_groups_of_their_own_and_out_of_reach_of_the_terminal(
@@ -121,7 +134,8 @@ def test_what_a_worker_prints_is_no_part_of_the_command_s_output(
     backend: ProcessBackend, capfd: pytest.CaptureFixture[str]
 ) -> None:
     handle, _ = hired(backend)
-    assert handle.submit("call", Parcel(key="p", orders={"a": "chat"}), None)[1].result(30)[4] is None
+    _, reply = handle.submit("call", Parcel(key="p", orders={"a": "chat"}), None)
+    assert reply.result(SOON_SECONDS)[4] is None
     assert capfd.readouterr() == ("", "")
 
 

@@ -8,11 +8,12 @@ from cluster.engine.backends.ray_session import RaySession
 from ingest.errors import InfeasibleError
 
 
-def test_a_silent_address_is_refused_in_one_line() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    session = RaySession(address=f"127.0.0.1:{port}", object_store_bytes=1 << 27)
-    with pytest.raises(InfeasibleError, match="no Ray cluster answers") as caught:
-        session.__enter__()
+def test_a_silent_address_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # by other tests of this process
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        session = RaySession(address=address, object_store_bytes=1 << 27)
+        with pytest.raises(InfeasibleError, match="no Ray cluster answers") as caught:
+            session.__enter__()
     assert "\n" not in str(caught.value)
