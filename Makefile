@@ -39,12 +39,15 @@ weights: install
 demo: install weights
 	$(BIN)/mien demo
 
-test: install weights
-	$(BIN)/python -m pytest
-
 # Without byte code every one of the programs that the tests start would compile mien anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+
+# As many processes as cores: most tests wait for others. A file's tests stay together, for its fixtures.
+test: install weights
+	$(PYTEST) -n logical --maxprocesses 4 --dist loadfile
+
 test-fast: install
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not slow and not chaos' \
+	$(PYTEST) -m 'not slow and not chaos' \
 		--hypothesis-profile=fast -n logical --maxprocesses 8 --dist worksteal
 
 check: install

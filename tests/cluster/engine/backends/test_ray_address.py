@@ -8,8 +8,13 @@ from cluster.engine.backends.ray_session import RaySession
 from ingest.errors import InfeasibleError
 
 
-def test_a_silent_address_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray.is_initialized", lambda: False)  # by other tests of this process
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_a_silent_address_is_refused_where_there_is_another_ray() -> None:
+    test_a_silent_address_is_refused_in_one_line()
+
+
+def test_a_silent_address_is_refused_in_one_line() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{silent.getsockname()[1]}"
