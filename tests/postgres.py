@@ -18,7 +18,7 @@ import pytest
 
 USER = "mien"
 PASSWORD = "swordfish-7391"  # noqa: S105 (of a server that lives for one test run)
-START_SECONDS = 60
+START_SECONDS = 180
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
 
 
@@ -44,7 +44,7 @@ class Server:
             return
         self._process.send_signal(signal.SIGINT)  # "fast shutdown"
         try:
-            self._process.wait(30)
+            self._process.wait(120)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -17,6 +17,8 @@ import pytest
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
 SECRET_KEY = "not-a-secret-of-anyone"  # noqa: S105
+_TIMEOUT_SECONDS = 120.0
+"""The server is a thread of this process, and may have much else to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +47,15 @@ class S3Server:
         }
 
     def create_bucket(self, name: str) -> None:
-        httpx.put(f"{self.endpoint}/{name}", trust_env=False).raise_for_status()
+        httpx.put(f"{self.endpoint}/{name}", trust_env=False, timeout=_TIMEOUT_SECONDS).raise_for_status()
 
     def keys(self, bucket: str) -> str:
         """The raw XML listing of a bucket, for assertions past our own code."""
-        return httpx.get(f"{self.endpoint}/{bucket}", trust_env=False).raise_for_status().text
+        return httpx.get(f"{self.endpoint}/{bucket}", trust_env=False, timeout=_TIMEOUT_SECONDS).raise_for_status().text
 
     def uploads(self, bucket: str) -> str:
         """The raw XML listing of the multipart uploads begun and not completed."""
-        return httpx.get(f"{self.endpoint}/{bucket}?uploads", trust_env=False).raise_for_status().text
+        return httpx.get(f"{self.endpoint}/{bucket}?uploads", trust_env=False, timeout=_TIMEOUT_SECONDS).raise_for_status().text
 
 
 @pytest.fixture(scope="session")
