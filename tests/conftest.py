@@ -11,9 +11,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("mien", deadline=None)
+settings.register_profile("mien", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", settings.get_profile("mien"), max_examples=25)  # by --hypothesis-profile
 settings.load_profile("mien")
 

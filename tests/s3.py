@@ -51,11 +51,15 @@ class S3Server:
 
     def keys(self, bucket: str) -> str:
         """The raw XML listing of a bucket, for assertions past our own code."""
-        return httpx.get(f"{self.endpoint}/{bucket}", trust_env=False, timeout=_TIMEOUT_SECONDS).raise_for_status().text
+        return self._listing(bucket)
 
     def uploads(self, bucket: str) -> str:
         """The raw XML listing of the multipart uploads begun and not completed."""
-        return httpx.get(f"{self.endpoint}/{bucket}?uploads", trust_env=False, timeout=_TIMEOUT_SECONDS).raise_for_status().text
+        return self._listing(f"{bucket}?uploads")
+
+    def _listing(self, asked: str) -> str:
+        answer = httpx.get(f"{self.endpoint}/{asked}", trust_env=False, timeout=_TIMEOUT_SECONDS)
+        return answer.raise_for_status().text
 
 
 @pytest.fixture(scope="session")

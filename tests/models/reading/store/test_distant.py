@@ -98,7 +98,7 @@ def test_shards_are_there_before_their_turn(distant: Distant) -> None:
     reader = distant.reader(shuffle_window=0)
     with reader.loader(global_batch=8) as loader:
         assert numbers_of(next(iter(loader))) == list(range(8))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len([name for name in distant.names() if name.endswith(".tar")]) < 2:
             assert time.monotonic() < deadline, "nothing is fetched ahead"
             time.sleep(0.05)
@@ -109,7 +109,7 @@ def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
     distant: Distant, shards: int, workers: int
 ) -> None:
     largest = max(path.stat().st_size for path in distant.folder.glob("*.tar"))
-    reader = distant.reader(cache_bytes=shards * largest, timeout_seconds=20)
+    reader = distant.reader(cache_bytes=shards * largest)
 
     assert drawn(reader, workers) == near(distant)
     assert sum(path.stat().st_size for path in distant.files()) <= shards * largest
@@ -236,6 +236,6 @@ def test_nothing_stays_behind(distant: Distant) -> None:
     before = held()
     drawn(reader, workers=2)
 
-    assert held().workers == before.workers
+    assert not held().since(before).workers
     assert list(distant.cache.glob("shards/*/*.part")) == []
     assert SECRET_KEY not in repr(reader._specs)
