@@ -37,7 +37,7 @@ def ask(
         "format": "18",
         "retries": 0,
         "extractor_retries": 0,
-        "socket_timeout": 120,
+        "socket_timeout": 60,
         "outtmpl": f"{download}/%(id)s.%(ext)s",
         "extractor_args": {"youtube": {"player_client": ["visionos"], "player_skip": ["configs", "js"]}},
     }
