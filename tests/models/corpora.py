@@ -77,7 +77,7 @@ class Numbers:
     noiseless: bool = False
     """Leaves the noise out."""
     marker: str = ""
-    """A file: while it is not there, `kills` does, and leaves it there."""
+    """A file: while it is not there, `kills` does, and leaves it there; `hangs` leaves it, too."""
 
     members: frozenset[str] = frozenset({"json", "bin"})
 
@@ -104,6 +104,8 @@ class Numbers:
                 Path(self.marker).touch()
             os.kill(os.getpid(), 9)
         if number == self.hangs:
+            if self.marker:
+                Path(self.marker).touch()
             time.sleep(600)
         if number == self.breaks:
             raise RuntimeError(f"no good number: {number}")

@@ -74,7 +74,8 @@ def test_any_world_ends_the_same(folder: Path, undisturbed: dict[str, Any], rank
 
 def test_killed_on_two_ranks_and_gone_on_with_on_one(folder: Path, undisturbed: dict[str, Any]) -> None:
     told = options(folder, "killed")
-    run = start(*TORCHRUN, "2", "-m", PROGRAM, *told, "--workers", "1", cache=folder / "cache")
+    stopping = ("-m", "tests.models.stopping", "step 9 ", PROGRAM)
+    run = start(*TORCHRUN, "2", *stopping, *told, "--workers", "1", cache=folder / "cache")
     assert run.stdout is not None
     for line in run.stdout:
         if line.startswith("step 9 "):
@@ -103,6 +104,6 @@ def test_a_batch_that_the_ranks_cannot_share_evenly_is_refused(folder: Path) -> 
     run = start(
         PROGRAM, folder / "shards", "--out", folder / "odd", "--global-batch", "3", cache=folder / "cache"
     )
-    said, _ = run.communicate(timeout=120)
+    said, _ = run.communicate(timeout=400)
     assert run.returncode == 1
     assert said.splitlines()[-1].startswith("mien: UsageError: 1 ranks of micro-batches of 2 must share")

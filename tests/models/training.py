@@ -42,8 +42,8 @@ def kill_all(program: subprocess.Popen[str], *, spare: str = "\0") -> None:
     for process in family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    program.communicate(timeout=60)
-    psutil.wait_procs(family[1:], timeout=60)
+    program.communicate(timeout=300)
+    psutil.wait_procs(family[1:], timeout=300)
 
 
 def command_of(process: psutil.Process) -> str:

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from threading import Event
 
@@ -16,13 +17,21 @@ _PIECE_BYTES = 1 << 14
 
 
 def send_media(
-    handler: BaseHTTPRequestHandler, data: bytes, mime: str, fault: Fault | None, closing: Event
-) -> int:
-    """Answers one request for `data`; returns the bytes of body that were sent."""
+    handler: BaseHTTPRequestHandler,
+    data: bytes,
+    mime: str,
+    fault: Fault | None,
+    closing: Event,
+    count: Callable[[int], None],
+) -> None:
+    """Answers one request for `data`. `count` is told the bytes of body before each that is sent, so that
+    who has them finds them counted."""
     if fault is Fault.MEDIA_FORBIDDEN:
-        return _plain(handler, 403, b"")
+        _refuse(handler, 403)
+        return
     if fault is Fault.MEDIA_RATE_LIMITED:
-        return _plain(handler, 429, b"")
+        _refuse(handler, 429)
+        return
     if fault is Fault.MEDIA_HTML:
         data = PAGE
     elif fault is Fault.MEDIA_NOISE:
@@ -38,7 +47,7 @@ def send_media(
             handler.send_header("Content-Range", f"bytes */{len(data)}")
             handler.send_header("Content-Length", "0")
             handler.end_headers()
-            return 0
+            return
     handler.send_response(206 if wanted else 200)
     handler.send_header("Content-Type", mime)
     handler.send_header("Accept-Ranges", "bytes")
@@ -46,14 +55,23 @@ def send_media(
     if wanted:
         handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
     handler.end_headers()
-    return 0 if handler.command == "HEAD" else _body(handler, data[start:end], fault, closing)
+    if handler.command != "HEAD":
+        _body(handler, data[start:end], fault, closing, count)
 
 
-def _body(handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None, closing: Event) -> int:
+def _body(
+    handler: BaseHTTPRequestHandler,
+    body: bytes,
+    fault: Fault | None,
+    closing: Event,
+    count: Callable[[int], None],
+) -> None:
     breaks = {Fault.MEDIA_STALLED, Fault.MEDIA_RESET, Fault.MEDIA_WRONG_LENGTH}
     stop = len(body) // 2 if fault in breaks else len(body)
     for position in range(0, stop, _PIECE_BYTES):
-        handler.wfile.write(body[position : min(stop, position + _PIECE_BYTES)])
+        piece = body[position : min(stop, position + _PIECE_BYTES)]
+        count(len(piece))
+        handler.wfile.write(piece)
         if fault is Fault.MEDIA_SLOW and closing.wait(0.02):
             break
     if fault in breaks:
@@ -66,7 +84,6 @@ def _body(handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None, clo
         closing.wait(0.3)
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         handler.connection.close()
-    return stop
 
 
 def _wait_for_hang_up(handler: BaseHTTPRequestHandler, closing: Event) -> None:
@@ -82,9 +99,7 @@ def _wait_for_hang_up(handler: BaseHTTPRequestHandler, closing: Event) -> None:
             return
 
 
-def _plain(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> int:
+def _refuse(handler: BaseHTTPRequestHandler, status: int) -> None:
     handler.send_response(status)
-    handler.send_header("Content-Length", str(len(body)))
+    handler.send_header("Content-Length", "0")
     handler.end_headers()
-    handler.wfile.write(body)
-    return len(body)

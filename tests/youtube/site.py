@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -96,8 +97,8 @@ def _media(youtube: YouTubeDouble, handler: Handler, incoming: Incoming, fault: 
     if video is None or not found:
         handler.send_text(404, {})
         return
-    sent = send_media(handler, found[0].data, found[0].mime, fault, youtube.closing)
-    youtube.count_bytes(video.id, sent)
+    count = partial(youtube.count_bytes, video.id)
+    send_media(handler, found[0].data, found[0].mime, fault, youtube.closing, count)
 
 
 def _page_of(

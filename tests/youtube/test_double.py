@@ -22,7 +22,10 @@ class Silent:
     def error(self, message: str) -> None: ...
 
 
-def ask(youtube: YouTubeDouble, url: str, *, download: Path | None = None, **options: Any) -> dict[str, Any]:
+def ask(
+    youtube: YouTubeDouble, what: str | dict[str, Any], *, download: Path | None = None, **options: Any
+) -> dict[str, Any]:
+    """`what`: an address, or what was answered about one before."""
     parameters = {
         "proxy": youtube.proxy,
         "nocheckcertificate": True,
@@ -34,12 +37,13 @@ def ask(youtube: YouTubeDouble, url: str, *, download: Path | None = None, **opt
         "format": "18",
         "retries": 0,
         "extractor_retries": 0,
-        "socket_timeout": 2,
+        "socket_timeout": 60,
         "outtmpl": f"{download}/%(id)s.%(ext)s",
         "extractor_args": {"youtube": {"player_client": ["visionos"], "player_skip": ["configs", "js"]}},
     }
     with yt_dlp.YoutubeDL({**parameters, **options}) as downloader:
-        info: dict[str, Any] = downloader.extract_info(url, download=download is not None)
+        look = downloader.extract_info if isinstance(what, str) else downloader.process_ie_result
+        info: dict[str, Any] = look(what, download=download is not None)
         return info
 
 
@@ -147,11 +151,16 @@ def test_faults_are_said_in_youtubes_words_and_pass(film: Path, tmp_path: Path, 
         url = watch(video.id)
         if fault is Fault.AGE_GATE:
             youtube.fault(fault, video.id)  # yt-dlp asks a second client
-        options = {"extractor_args": {"youtube": {"player_client": ["visionos"], "player_skip": ["webpage"]}}}
+        args = {"youtube": {"player_client": ["visionos"], "player_skip": ["webpage"]}}
+        options: dict[str, Any] = {"extractor_args": args}
         if fault in {Fault.RATE_LIMITED, Fault.SERVER_ERROR}:
             youtube.fault(fault, video.id)  # it asks for what is below the video before
+        what: str | dict[str, Any] = url
+        if fault is Fault.MEDIA_STALLED:  # of all that may be late, only this is not waited for
+            what = ask(youtube, url, **options)
+            options["socket_timeout"] = 1
         with pytest.raises(yt_dlp.utils.DownloadError, match=SAID[fault]):
-            ask(youtube, url, download=tmp_path, **options)
+            ask(youtube, what, download=tmp_path, **options)
         youtube.heal(video.id)
         assert ask(youtube, url, download=tmp_path)["id"] == video.id
         assert (tmp_path / f"{video.id}.mp4").read_bytes() == film.read_bytes()

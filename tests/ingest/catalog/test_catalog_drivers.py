@@ -53,7 +53,7 @@ def test_drivers_in_processes_of_their_own_keep_to_one_budget(url: str) -> None:
         granted = _granted(drivers)
     finally:
         for driver in drivers:
-            driver.communicate(timeout=60)
+            driver.communicate(timeout=300)
     assert [driver.returncode for driver in drivers] == [0, 0, 0]
     jobs = [job for own in granted for job in own]
     assert len(set(jobs)) == len(jobs)  # none was granted twice

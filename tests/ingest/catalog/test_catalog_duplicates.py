@@ -177,14 +177,14 @@ def test_duplicates_are_retried_only_by_name(catalog: Catalog) -> None:
 
 def test_of_many_that_come_at_once_one_is_first(new_url: Callable[[], str]) -> None:
     url, crowd = new_url(), 6
-    with Catalog.open(url) as setup:
+    with Catalog.open(url, clock=Clock()) as setup:
         setup.add(ref(str(number)) for number in range(crowd))
         runs = [begin(setup) for _ in range(crowd)]
         keys = [setup.claim(run_id, limit=1)[0].key for run_id in runs]
     together = Barrier(crowd)
 
     def report(number: int) -> str | None:
-        with Catalog.open(url) as catalog:
+        with Catalog.open(url, clock=Clock()) as catalog:
             together.wait()
             return catalog.record_media(runs[number], keys[number], media(), unique=True)
 

@@ -20,7 +20,7 @@ from tests.ingest.catalog.platforms import HAD, REFUSED, A, B, ask, put_off, tub
 pytestmark = pytest.mark.slow
 
 UNASKED = Usage(outcome=Outcome.UNASKED)
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_missing_psycopg_names_the_extra(tmp_path: Path) -> None:
         env=dict(os.environ, PYTHONPATH=str(tmp_path)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert "pip install 'mien[postgres]'" in done.stderr.splitlines()[-1]

@@ -52,7 +52,7 @@ def during_an_outage(server: Server, work: Callable[[], None], meanwhile: Callab
         assert not working.done(), working.exception()
         meanwhile()
         server.start()
-        working.result(timeout=120)
+        working.result(timeout=PATIENCE_SECONDS)
 
 
 def test_a_commit_waits_for_the_server_and_happens_once(server: Server, catalog: Catalog) -> None:

@@ -36,7 +36,7 @@ def make_fetch(tmp_path: Path, **options: Any) -> Fetch:
         **{
             "cache_dir": str(tmp_path / "cache"),
             "allow_private_addresses": True,
-            "timeout_seconds": 2.0,
+            "timeout_seconds": 60.0,
             "attempts": 3,
             **options,
         }

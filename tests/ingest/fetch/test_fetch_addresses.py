@@ -58,7 +58,7 @@ def download(server_url: str, tmp_path: Path, **options: object) -> bytes:
     path = tmp_path / "slot"
     with path.open("wb") as file:
         slot = Slot(file.fileno(), lambda descriptor, size: None, 1 << 30)
-        HttpDownloader(timeout_seconds=2, attempts=1, **options).download(server_url, slot)  # type: ignore[arg-type]
+        HttpDownloader(timeout_seconds=60, attempts=1, **options).download(server_url, slot)  # type: ignore[arg-type]
         slot.finish()
     return path.read_bytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,7 +99,11 @@ def filled(cache: MediaCache, name: str, size: int) -> None:
         pass
 
 
-def test_the_cache_is_counted_once_while_there_is_room(tmp_path: Path) -> None:
+def test_the_cache_is_counted_once_while_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now)
     cache = CountedCache(tmp_path, 10_000, grace_seconds=0.0)
     for number in range(9):
         filled(cache, str(number), 1000)
@@ -117,7 +122,7 @@ def test_it_is_counted_again_when_it_seems_full_or_after_a_while(
     assert cache.release(cache.path_of("a"))
     filled(cache, "b", 6000)  # the bound has not heard of the release
     assert (cache.counts, cache.used_bytes()) == (2, 6000)
-    now = __import__("time").time() + COUNT_SECONDS
+    now = time.time() + COUNT_SECONDS
     monkeypatch.setattr("time.time", lambda: now)
     before = cache.counts
     filled(cache, "c", 100)

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -185,9 +187,13 @@ def test_silence_ends_in_a_retry(tmp_path: Path, server: LoopbackServer, film: b
     assert isinstance(failure(stage, server.url("/f.mp4")), IncompleteTransferError)
 
 
-def test_drops_end_in_a_retry(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
+def test_drops_end_in_a_retry(
+    tmp_path: Path, server: LoopbackServer, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds pass with each drop; silence would be something else."""
     server.pages["/f.mp4"] = [Reply(body=film, piece_bytes=1, pause_seconds=0.02)]
-    stage = make_fetch(tmp_path, timeout_seconds=0.3, attempts=1)
+    monkeypatch.setattr("ingest.fetch.http.time", SimpleNamespace(monotonic=count(0, 10).__next__))
+    stage = make_fetch(tmp_path, attempts=1)
     assert "drops" in str(failure(stage, server.url("/f.mp4")))
 
 

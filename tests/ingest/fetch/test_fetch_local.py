@@ -5,7 +5,6 @@ import os
 import pickle
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,25 +145,27 @@ def test_a_cut_local_file_is_permanent(fetch: Fetch, film: bytes, tmp_path: Path
     assert raised.value.policy is Policy.PERMANENT
 
 
-def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "growing.mp4"
-    with path.open("wb") as file:
-        file.truncate(64 << 20)
-    stop = threading.Event()
+@pytest.mark.parametrize("how", ["grows", "shrinks", "is written over"])
+def test_a_file_that_changes_while_it_is_read(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "changing.mp4"
+    path.write_bytes(bytes(4 << 20))
+    os.utime(path, (0, 0))
 
-    def grow() -> None:
-        with path.open("ab", buffering=0) as file:
-            while not stop.is_set():
-                file.write(b"x")
+    class Meanwhile:
+        """A hash that is busy with the first of what was read while somebody writes to the file."""
 
-    writer = threading.Thread(target=grow)
-    writer.start()
-    try:
-        with pytest.raises(ChangedFileError, match="changed while it was read"):
-            sha256_of(str(path))
-    finally:
-        stop.set()
-        writer.join()
+        def update(self, _: object) -> None:
+            if path.stat().st_mtime == 0:
+                with path.open("r+b") as file:
+                    file.seek(0, os.SEEK_SET if how == "is written over" else os.SEEK_END)
+                    file.write(b"x") if how != "shrinks" else file.truncate(3 << 20)
+                os.utime(path)
+
+    monkeypatch.setattr("ingest.fetch.local.hashlib.sha256", Meanwhile)
+    with pytest.raises(ChangedFileError, match="changed while it was read"):
+        sha256_of(str(path))
 
 
 def test_a_file_that_is_replaced_after_reading(tmp_path: Path) -> None:

@@ -55,11 +55,11 @@ def test_a_private_address_is_refused_through_a_proxy_too(tmp_path: Path, server
 def test_a_proxy_that_is_not_there_is_named_without_its_login(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    identity = Identity("me", proxy=f"http://me:{PASSWORD}@127.0.0.1:{port}")
-    stage = make_fetch(tmp_path, identities=(identity,), attempts=1)
-    with pytest.raises(ProxyError) as raised:
-        stage(job_of(URL))
+        port = free.getsockname()[1]  # nobody listens, and nobody else gets it meanwhile
+        identity = Identity("me", proxy=f"http://me:{PASSWORD}@127.0.0.1:{port}")
+        stage = make_fetch(tmp_path, identities=(identity,), attempts=1)
+        with pytest.raises(ProxyError) as raised:
+            stage(job_of(URL))
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
 
 

@@ -61,12 +61,12 @@ def test_what_is_held_stays(tmp_path: Path) -> None:
 
 
 def test_what_was_just_asked_for_stays(tmp_path: Path) -> None:
-    cache = small(tmp_path, grace_seconds=60)
+    cache = small(tmp_path, grace_seconds=3600)
     for name in "abc":
         fill(cache, name)
     with pytest.raises(StorageError):
         fill(cache, "d")
-    age(cache.path_of("b"), 61)
+    age(cache.path_of("b"), 3601)
     fill(cache, "d")
     assert not cache.path_of("b").exists()
 
@@ -196,7 +196,7 @@ from ingest.fetch import MediaCache
 def download(slot):
     slot.write(b"x" * 50_000)
     print("writing", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 with MediaCache(Path(sys.argv[1]), 350_000, grace_seconds=0).obtain("a", "", download):
     pass
 """
@@ -241,7 +241,8 @@ for _ in range(150):
         with cache.obtain(name, "", lambda slot: slot.write(name.encode().ljust(100_000, b"."))) as path:
             content = path.read_bytes()
             assert content == name.encode().ljust(100_000, b"."), (name, len(content))
-            assert cache.used_bytes() <= 1_000_000 + 100_000
+            with cache._locked():  # or what is evicted and what is fetched meanwhile are both counted
+                assert cache.used_bytes() <= 1_000_000
     except StorageError as error:
         assert "full of files in use" in str(error)
 """

@@ -35,7 +35,7 @@ def youtube_fetch(folder: Path, *identities: Identity, **options: Any) -> Fetch:
     return Fetch(
         **{
             "cache_dir": str(folder / "cache"),
-            "timeout_seconds": 1.0,
+            "timeout_seconds": 60.0,
             "identities": identities,
             "ytdlp_options": passed,
             **options,

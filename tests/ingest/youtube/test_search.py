@@ -38,7 +38,7 @@ def youtube() -> Iterator[YouTubeDouble]:
 
 def lister(youtube: YouTubeDouble, *names: str) -> Lister:
     identities = tuple(Identity(name, proxy=youtube.proxy_of(name)) for name in names or ("one",))
-    return Lister(identities=identities, ytdlp_options={"nocheckcertificate": True}, timeout_seconds=5)
+    return Lister(identities=identities, ytdlp_options={"nocheckcertificate": True}, timeout_seconds=60)
 
 
 def ids(refs: list[VideoRef]) -> list[int]:

@@ -7,7 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from pipelines.shards import spool
 from pipelines.shards.spool import DRIVER, HeldFolder, driver_is_dead, sweep_spool, this_machine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,8 +29,8 @@ sys.stdin.read()
 
 
 @contextmanager
-def working(spool: Path, run_id: str, role: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", WORKER, str(spool), run_id, role]
+def working(folder: Path, run_id: str, role: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", WORKER, str(folder), run_id, role]
     worker = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
     assert worker.stdout.readline() == "there\n"
@@ -46,13 +50,20 @@ def test_a_folder_is_swept_when_its_last_worker_is_gone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_what_is_over_is_swept_and_its_stragglers_are_waited_for(tmp_path: Path) -> None:
+def test_only_what_is_over_is_swept_and_its_stragglers_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with working(tmp_path, "over", "writer") as straggler:
         (tmp_path / "goes-on").mkdir()
-        code = "import sys, time, os, signal; time.sleep(0.5); os.kill(int(sys.argv[1]), signal.SIGKILL)"
-        with subprocess.Popen([sys.executable, "-c", code, str(straggler.pid)]):
-            sweep_spool(tmp_path, over=lambda run_id: run_id == "over")
-        assert straggler.poll() is not None
+
+        def meanwhile(_: float) -> None:
+            assert (tmp_path / "over" / "a.part").exists()
+            straggler.kill()
+            straggler.wait()
+
+        monkeypatch.setattr(spool, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=meanwhile))
+        sweep_spool(tmp_path, over=lambda run_id: run_id == "over")
+        assert straggler.returncode is not None
     assert [folder.name for folder in tmp_path.iterdir()] == ["goes-on"]
 
 

@@ -70,6 +70,8 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("MIEN_WEIGHTS_LICENCE", raising=False)
     monkeypatch.setattr(official, "_unreachable", {})
+    for patience in ("CONNECT_SECONDS", "READ_SECONDS"):
+        monkeypatch.setattr(official, patience, 120.0)
     yield world
     server.shutdown()
     server.server_close()

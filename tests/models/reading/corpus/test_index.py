@@ -133,9 +133,9 @@ def test_processes_that_come_together_make_one(folder: Path, cache: Path) -> Non
     children = [context.Process(target=_open_in_child, args=(folder, cache, results)) for _ in range(3)]
     for child in children:
         child.start()
-    assert [results.get(timeout=60) for _ in children] == [100] * 3
+    assert [results.get(timeout=300) for _ in children] == [100] * 3
     for child in children:
-        child.join(timeout=60)
+        child.join(timeout=300)
     assert len([path for path in (cache / "index").glob("*/*") if path.is_dir()]) == 1
 
 

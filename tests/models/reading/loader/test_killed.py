@@ -50,7 +50,7 @@ def test_killed_at_any_batch_it_goes_on_elsewhere(tmp_path: Path, kill_after: in
         told = [json.loads(trainer.stdout.readline()) for _ in range(kill_after)]
         trainer.send_signal(signal.SIGKILL)
         trainer.wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while any(_lives(pid) for pid in workers):
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.05)

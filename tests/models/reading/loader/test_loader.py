@@ -17,7 +17,7 @@ from models.reader import ShardReader
 from models.reading.loader.loader import Loader
 from models.reading.order.steps import Tail
 from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
-from tests.models.leftovers import held
+from tests.models.leftovers import NOTHING, held
 
 SIZES = [9, 1, 14, 0, 20]
 TOTAL = sum(SIZES)
@@ -160,7 +160,7 @@ def test_closing_leaves_no_process_descriptor_or_memory(reader: ShardReader) -> 
     loader.close()
     loader.close()
 
-    assert held() == before
+    assert held().since(before) == NOTHING
     with pytest.raises(UsageError, match="closed"):
         next(iter(loader))
 
@@ -175,9 +175,7 @@ def test_a_loader_that_nobody_has_leaves_nothing(reader: ShardReader, workers: i
     del loader
     gc.collect()
 
-    assert held().workers == ()
-    # Fewer where something of the tests before was collected meanwhile.
-    assert held().descriptors <= before.descriptors
+    assert held().since(before) == NOTHING
 
 
 def test_a_filter_reads_what_it_keeps(folder: Path, tmp_path: Path) -> None:
@@ -272,4 +270,4 @@ def test_a_loader_needs_fields_and_fitting_sizes(folder: Path, tmp_path: Path) -
     for options in wrong:
         with pytest.raises(UsageError):
             fields.loader(**options)
-    assert held().workers == ()
+    assert not held().workers

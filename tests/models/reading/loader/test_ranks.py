@@ -54,7 +54,7 @@ from models.reader import ShardReader
 from tests.models.corpora import Numbers, write_corpus
 
 rank, folder, meeting, gone = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
-dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2, timeout=timedelta(seconds=60))
+dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2, timeout=timedelta(seconds=300))
 if rank == 0:
     reader = ShardReader(folder, collate=Numbers(), cache_dir=folder.parent / "cache0", seed=7)
 dist.barrier()
@@ -87,7 +87,7 @@ def run(tmp_path: Path, gone: str) -> list[str]:
         )
         for rank in range(2)
     ]
-    return [rank.communicate(timeout=120)[0] for rank in ranks]
+    return [rank.communicate(timeout=400)[0] for rank in ranks]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import torch
 from models.reading.loader.handing import hand_over
 from models.reading.loader.slots import ALIGNMENT, HELD, Carver, Described, Slot, SlotPool
 from models.reading.loader.work import Made
-from tests.models.leftovers import held
+from tests.models.leftovers import NOTHING, held
 
 
 def made(pool: SlotPool, number: int, fill: int) -> Made:
@@ -124,7 +124,7 @@ def test_slots_have_no_name_and_leave_nothing() -> None:
     assert array.sum() == 200, "what was made of it stays valid"
     del array
 
-    assert held() == before
+    assert held().since(before) == NOTHING
 
 
 def test_memory_is_used_again_and_not_more_of_it(pool: SlotPool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from models.reader import ShardReader
 from models.reading.loader.crew import DEATHS
 from models.reading.loader.loader import Loader
 from tests.models.corpora import Numbers, check_content, key_of, numbers_of, write_corpus
-from tests.models.leftovers import held
+from tests.models.leftovers import NOTHING, held
 
 SIZES = [10, 10, 10]
 TOTAL = sum(SIZES)
@@ -176,18 +177,30 @@ def test_a_batch_that_always_kills_is_given_up_and_named(folder: Path) -> None:
             with pytest.raises(LoaderWorkerError, match="over batch") as again:
                 all_of(loader)
     assert again.value is first.value
-    assert held().workers == ()
+    assert not held().workers
+
+
+def hurry(loader: Loader) -> None:
+    """From now on next to no time is given: what came before may take its time on a busy machine."""
+    assert loader._conveyor._timeout_seconds == 250.0  # type: ignore[attr-defined]
+    loader._conveyor._timeout_seconds = 0.5  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path) -> None:
-    reader = made(folder, Numbers(hangs=13), timeout_seconds=10.0)
-    with (
-        reader.loader(global_batch=5, workers=1) as loader,
-        pytest.raises(LoaderTimeoutError, match=r"worker 0 \(pid \d+\) has been decoding for"),
-    ):
-        all_of(loader)
-    assert held().workers == ()
+def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path, tmp_path: Path) -> None:
+    with made(folder).loader(global_batch=5) as loader:
+        batches_before = [13 in numbers_of(batch) for batch in loader].index(True)
+    hanging = tmp_path / "hanging"
+    reader = made(folder, Numbers(hangs=13, marker=str(hanging)), timeout_seconds=250.0)
+    with reader.loader(global_batch=5, workers=1) as loader:
+        for _ in range(batches_before):
+            next(iter(loader))
+        while not hanging.exists():
+            time.sleep(0.02)
+        hurry(loader)
+        with pytest.raises(LoaderTimeoutError, match=r"worker 0 \(pid \d+\) has been decoding for"):
+            next(iter(loader))
+    assert not held().workers
 
 
 @pytest.mark.slow
@@ -203,13 +216,14 @@ def test_it_is_said_while_it_is_waited_for(
 
 @pytest.mark.slow
 def test_a_stopped_worker_is_no_hang_either(folder: Path) -> None:
-    with made(folder, timeout_seconds=10.0).loader(global_batch=5, workers=1) as loader:
+    with made(folder, timeout_seconds=250.0).loader(global_batch=5, workers=1) as loader:
         next(iter(loader))
         os.kill(crew_pids(loader)[0], signal.SIGSTOP)
-        with pytest.raises(LoaderTimeoutError, match="waited 10 s"):
+        hurry(loader)
+        with pytest.raises(LoaderTimeoutError, match=r"waited \d+ s for a batch, worker 0 \(pid \d+\) "):
             for _ in range(10):
                 all_of(loader)
-    assert held().workers == ()
+    assert not held().workers
 
 
 def test_a_collator_that_cannot_travel_is_refused_at_once(folder: Path) -> None:
@@ -220,7 +234,7 @@ def test_a_collator_that_cannot_travel_is_refused_at_once(folder: Path) -> None:
     before = held()
     with pytest.raises(UsageError, match="define it in a module, or use workers=0"):
         reader.loader(global_batch=5, workers=1)
-    assert held() == before
+    assert held().since(before) == NOTHING
 
 
 def test_an_index_that_went_is_said_by_the_worker(folder: Path) -> None:

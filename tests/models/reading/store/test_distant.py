@@ -6,11 +6,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow.fs import AwsStandardS3RetryStrategy
 
 from ingest.errors import MissingShardError, ShardUnavailableError, WrongBytesError
 from ingest.storage import Store, open_store
@@ -98,7 +99,7 @@ def test_shards_are_there_before_their_turn(distant: Distant) -> None:
     reader = distant.reader(shuffle_window=0)
     with reader.loader(global_batch=8) as loader:
         assert numbers_of(next(iter(loader))) == list(range(8))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len([name for name in distant.names() if name.endswith(".tar")]) < 2:
             assert time.monotonic() < deadline, "nothing is fetched ahead"
             time.sleep(0.05)
@@ -109,7 +110,7 @@ def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
     distant: Distant, shards: int, workers: int
 ) -> None:
     largest = max(path.stat().st_size for path in distant.folder.glob("*.tar"))
-    reader = distant.reader(cache_bytes=shards * largest, timeout_seconds=20)
+    reader = distant.reader(cache_bytes=shards * largest)
 
     assert drawn(reader, workers) == near(distant)
     assert sum(path.stat().st_size for path in distant.files()) <= shards * largest
@@ -150,7 +151,9 @@ def test_a_body_cut_short_is_asked_again(distant: Distant, ranged_below: float) 
 def test_a_store_that_does_not_answer_is_named_and_asked_again_by_the_next(
     distant: Distant, workers: int
 ) -> None:
-    reader = distant.reader()
+    # Ours are the attempts that count here; Amazon's own library would make three of each, seconds apart.
+    once = {"retry_strategy": AwsStandardS3RetryStrategy(max_attempts=1)}
+    reader = replace(distant, options=distant.options | once).reader()
     distant.gate.refuse = -1
     with (
         reader.loader(global_batch=8, workers=workers) as loader,
@@ -236,6 +239,6 @@ def test_nothing_stays_behind(distant: Distant) -> None:
     before = held()
     drawn(reader, workers=2)
 
-    assert held().workers == before.workers
+    assert not held().since(before).workers
     assert list(distant.cache.glob("shards/*/*.part")) == []
     assert SECRET_KEY not in repr(reader._specs)

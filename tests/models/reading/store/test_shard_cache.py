@@ -25,9 +25,9 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def cache(store: Store, shards: float = 2, **options: Any) -> ShardCache:
+def cache(store: Store, shards: float = 2, *, timeout_seconds: float = 300.0, **options: Any) -> ShardCache:
     folder = Path(store.uri).parent / "cache"
-    return ShardCache(store, folder, max_bytes=int(shards * SIZE), timeout_seconds=1.0, **options)
+    return ShardCache(store, folder, max_bytes=int(shards * SIZE), timeout_seconds=timeout_seconds, **options)
 
 
 def held(made: ShardCache, number: int) -> int:
@@ -94,7 +94,7 @@ def test_a_downloader_that_does_not_end_is_waited_for_so_long(store: Store) -> N
     with (folder / "0.tar.part").open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(LoaderTimeoutError, match=r"another process that fetches .*/0\.tar"):
-            held(cache(store), 0)
+            held(cache(store, timeout_seconds=0.2), 0)
 
 
 def test_a_shard_that_is_not_there_leaves_nothing(store: Store) -> None:
@@ -122,9 +122,9 @@ def test_many_processes_share_it_within_its_bounds(store: Store) -> None:
     readers = [context.Process(target=_read_all, args=(store.uri, results, seed)) for seed in (1, 2, 3)]
     for reader in readers:
         reader.start()
-    read = [results.get(timeout=60) for _ in range(90)]
+    read = [results.get(timeout=300) for _ in range(90)]
     for reader in readers:
-        reader.join(timeout=60)
+        reader.join(timeout=300)
 
     assert {reader.exitcode for reader in readers} == {0}
     assert len([each for each in read if each != "no room"]) > 30

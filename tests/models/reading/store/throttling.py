@@ -31,7 +31,7 @@ class Gateway:
         self.endpoint = ""
         self._behind = behind
         self._lock = threading.Lock()
-        self._client = httpx.Client(trust_env=False, timeout=30, verify=False)  # noqa: S501 - plain HTTP
+        self._client = httpx.Client(trust_env=False, timeout=120, verify=False)  # noqa: S501 - plain HTTP
 
     def fate(self, path: str) -> str:
         with self._lock:
