@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,30 @@ from cluster.runner.verifying import verify
 from tests.chaos.conftest import Reference
 from tests.chaos.fatal import start, wait_until_stopped
 from tests.chaos.inputs import FACES, as_options
+from tests.chaos.victims import assert_all_gone, scratch, start_run
 from tests.chaos.whole import assert_same, outcome_of, sample_count
 from tests.runs import mien, run_over, settings_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signal_while_ray_starts(number: int, code: int, faces: Reference, tmp_path: Path) -> None:
+    """Which takes seconds; it would have SIGTERM for itself, and starts one process after the other."""
+    store = tmp_path / "store"
+    add(settings_in(store, *FACES), [str(faces.films)])
+    with scratch() as tmp:
+        run = start_run(tmp_path, tmp, *as_options(FACES))
+        while not list(tmp.glob("mien-*/session_*")):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.005)
+        run.send_signal(number)
+        run.communicate(timeout=300)
+        assert run.returncode == code
+        assert_all_gone(tmp)
+    assert not list(store.glob("shards/*"))
+    run_over(store, flags=FACES)
+    assert_same(outcome_of(store, *FACES), faces.outcome)
 
 
 @contextmanager

@@ -136,14 +136,23 @@ def _to_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """`ray.init` takes SIGTERM over; the runner's own handler stays."""
+    """`ray.init` takes SIGTERM over, to end the process by it; the runner's own handler stays.
+
+    Below Python it does so once more, while it connects: in those 0.2 s a signal has a trace written to
+    stderr, before it is heard as ever.
+    """
+    import ray
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    set_handler = ray._private.utils.set_sigterm_handler
+    ray._private.utils.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
+        ray._private.utils.set_sigterm_handler = set_handler
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)

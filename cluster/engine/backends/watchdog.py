@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+AFTER_A_DEATH_SECONDS = 3.0
+
 
 def remains(driver_pid: int, variable: str, folder: str) -> list[int]:
     """Processes of the session that still run."""
@@ -37,6 +39,15 @@ def main() -> None:
     driver_pid, variable, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin.read()
+    clear(driver_pid, variable, folder)
+    # A process that the driver was just starting bears no mark yet.
+    late = time.monotonic() + AFTER_A_DEATH_SECONDS
+    while os.getppid() != driver_pid and time.monotonic() < late:
+        time.sleep(0.2)
+        clear(driver_pid, variable, folder)
+
+
+def clear(driver_pid: int, variable: str, folder: str) -> None:
     for _ in range(50):
         pids = remains(driver_pid, variable, folder)
         if not pids:
