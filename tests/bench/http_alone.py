@@ -51,7 +51,7 @@ def bare(port: int, folder: Path) -> Callable[[int], None]:
             raise GoneError(f"{number}: status {response.status}")
         digest, path = hashlib.sha256(), folder / f"{number}.mp4"
         with path.open("wb") as file:
-            while chunk := response.read(1 << 16):
+            while chunk := response.read(1 << 18):
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from httpcore._backends.sync import SyncStream
 
 from ingest.fetch import Fetch, MediaCache
 from ingest.fetch.cache import COUNT_SECONDS
-from ingest.fetch.http import HOSTS_KEPT
+from ingest.fetch.http import HOSTS_KEPT, READ_BYTES
 from ingest.fetch.slot import Slot
 from tests.ingest.fetch.conftest import job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -43,6 +44,21 @@ def named(fetch: Fetch) -> Fetch:
     assert fetch._http is not None
     fetch._http.resolver = lambda host, port: ["127.0.0.1"]
     return fetch
+
+
+def test_much_is_read_at_a_time(
+    counting: CountingServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    read = SyncStream.read
+
+    def watched(stream: SyncStream, max_bytes: int, timeout: float | None = None) -> bytes:
+        asked.append(max_bytes)
+        return read(stream, max_bytes, timeout)
+
+    monkeypatch.setattr(SyncStream, "read", watched)
+    list(fetch(job_of(counting.url("/0.mp4"))))
+    assert set(asked) == {READ_BYTES}, "httpcore has another switch for it now"
 
 
 def test_files_of_one_host_share_a_connection(counting: CountingServer, fetch: Fetch) -> None:
