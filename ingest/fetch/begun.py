@@ -49,7 +49,11 @@ def read(part: Path) -> Begun | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
         said = json.loads(note_of(part).read_text(encoding="utf-8"))
         begun = Begun(**said)
-        if is_fresh(part) and 0 < begun.position <= min(begun.total_bytes, part.stat().st_size):
+        if (
+            is_fresh(part)
+            and 0 < begun.position < begun.total_bytes
+            and begun.position <= part.stat().st_size
+        ):
             return begun if begun.validator else None
     return None
 

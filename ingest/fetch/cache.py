@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ingest.errors import CacheFullError, TooLargeError
 from ingest.fetch import begun, wanted
-from ingest.fetch.slot import Slot
+from ingest.fetch.slot import Slot, is_at
 from ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0
@@ -134,7 +134,7 @@ class MediaCache:
             except FileNotFoundError:
                 return None
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if _is_at(descriptor, path):
+            if is_at(descriptor, path):
                 # The modification time stays: readers take a new one for a change of the content.
                 os.utime(path, ns=(time.time_ns(), os.fstat(descriptor).st_mtime_ns))
                 return descriptor
@@ -149,7 +149,7 @@ class MediaCache:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # Whoever had the lock before us has finished this file, failed with it, or removed it.
-            if _is_at(descriptor, part):
+            if is_at(descriptor, part):
                 if final.exists():
                     part.unlink()
                 else:
@@ -162,10 +162,10 @@ class MediaCache:
                         part.rename(final)
                     begun.forget(part)
                     fcntl.flock(slot.descriptor, fcntl.LOCK_SH)
-                    is_kept = _is_at(slot.descriptor, final)
+                    is_kept = is_at(slot.descriptor, final)
         except BaseException as error:
             # Ours, as long as the lock is: nobody else removes or renames it.
-            if _is_at(slot.descriptor, part) and not (begun.may_go_on(error) and slot.leave()):
+            if is_at(slot.descriptor, part) and not slot.leave(error):
                 part.unlink()
                 _forget(part)
             raise
@@ -243,7 +243,7 @@ class MediaCache:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_at(descriptor, part):
+            if not is_at(descriptor, part):
                 return False
             shutil.rmtree(folder, ignore_errors=True)
             part.unlink()
@@ -257,7 +257,7 @@ class MediaCache:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(descriptor, path):
+            if is_at(descriptor, path):
                 path.unlink()
                 _forget(path)
         except BlockingIOError:
@@ -290,11 +290,3 @@ def _read_bound(lock: int) -> tuple[int, float]:
     """At most so many bytes are in use, as was counted at that time; long ago where nothing was written."""
     written = os.pread(lock, _BOUND.size, 0)
     return _BOUND.unpack(written) if len(written) == _BOUND.size else (0, 0.0)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the file behind `descriptor`: it may have been replaced while we waited."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False

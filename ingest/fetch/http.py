@@ -41,6 +41,8 @@ READ_BYTES = 256 << 10
 FRUITFUL_BYTES = 1 << 20
 MIN_BYTES_PER_SECOND = 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LATER = frozenset({408, 425, 429, 503})
+"""What a server says that wants to be asked less, or later."""
 
 
 class HttpDownloader:
@@ -58,10 +60,10 @@ class HttpDownloader:
         attempts: int = 5,
         resolver: Resolver = resolve,
     ) -> None:
+        import httpcore
         import httpx
-        from httpcore._sync.http11 import HTTP11Connection
 
-        HTTP11Connection.READ_NUM_BYTES = READ_BYTES  # its only switch
+        httpcore.HTTP11Connection.READ_NUM_BYTES = READ_BYTES  # its only switch
         self.timeout_seconds = timeout_seconds
         self.allow_private_addresses = allow_private_addresses
         self.max_bytes = max_bytes
@@ -102,8 +104,8 @@ class HttpDownloader:
         before = slot.position
         try:
             with self._open(url, slot.position, progress, proxy) as response:
-                if slot.position != begin(response, progress, slot.position, name):
-                    slot.restart()
+                if begin(response, progress, slot.position, name) == 0:
+                    slot.restart()  # also at 0: what another answer proved is not proven of this one
                     before = 0
                 self._receive(response, slot, progress, name)
         except httpx.ProxyError as error:
@@ -124,6 +126,8 @@ class HttpDownloader:
         finally:
             gained = slot.position - before
             progress.fruitless = 0 if gained >= FRUITFUL_BYTES else progress.fruitless + 1
+            if progress.total_bytes is None and slot.proof is not None:
+                slot.restart()  # the server knows nothing of what was begun
 
     def _receive(self, response: httpx.Response, slot: Slot, progress: Progress, name: str) -> None:
         total = progress.total_bytes
@@ -171,9 +175,13 @@ class HttpDownloader:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTS or location is None:
                     error = refusal(response, redact(url))
+                    if error is not None and "Range" in headers and response.status_code not in _LATER:
+                        # Perhaps of a part alone: then all of it is asked for, at once.
+                        del headers["Range"]
+                        headers.pop("If-Range", None)
+                        target = httpx.URL(url)
+                        continue
                     if error is not None:
-                        if response.status_code == 416:
-                            progress.total_bytes = None
                         raise error
                     yield response
                     return

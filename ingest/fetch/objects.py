@@ -46,6 +46,7 @@ def _copy(uri: str, slot: Slot, max_bytes: int | None) -> None:
     from pyarrow.fs import FileType
 
     name = redact(uri)
+    slot.go_on()
     with translated(f"fetching {name}"):
         filesystem, path = open_filesystem(uri)
         before = filesystem.get_file_info(path)
@@ -57,7 +58,6 @@ def _copy(uri: str, slot: Slot, max_bytes: int | None) -> None:
         raise TooLargeError(
             f"{name}: {before.size:,} bytes, {max_bytes:,} are allowed; raise fetch.max_bytes"
         )
-    slot.go_on()
     proof = (before.size, str(before.mtime_ns))
     if slot.proof != proof:
         slot.restart()

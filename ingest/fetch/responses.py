@@ -61,13 +61,8 @@ def retry_after_seconds(value: str) -> float | None:
     """RFC 9110, section 10.2.3: a number of seconds, or a date."""
     if value.strip().isdecimal():
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    moment = _moment(value)
+    return None if moment is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def begin(response: httpx.Response, progress: Progress, position: int, name: str) -> int:
@@ -80,13 +75,32 @@ def begin(response: httpx.Response, progress: Progress, position: int, name: str
     if response.status_code == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         total = int(match[3]) if match and match[3] != "*" else progress.total_bytes
-        if match is None or int(match[1]) != position or total != progress.total_bytes:
+        other = _validator(response.headers) not in (None, progress.validator)  # If-Range was not heeded
+        if other or match is None or int(match[1]) != position or total != progress.total_bytes:
             progress.total_bytes = progress.validator = None
             raise IncompleteTransferError(f"{name}: the server sent another range than it was asked for")
         return position
     length = response.headers.get("content-length", "")
     progress.total_bytes = int(length) if length.isdecimal() and not encoded else None
-    etag = response.headers.get("etag", "")
-    # A weak validator promises the same meaning, not the same bytes (RFC 9110, section 13.1.5).
-    progress.validator = etag if etag.startswith('"') else response.headers.get("last-modified")
+    progress.validator = _validator(response.headers)
     return 0
+
+
+def _validator(headers: httpx.Headers) -> str | None:
+    """A strong ETag, or a Last-Modified date that proves as much: a second before the answer at least, since
+    within one second a file may change twice (RFC 9110, sections 8.8.2.2 and 13.1.5)."""
+    etag = headers.get("etag", "")
+    if etag.startswith('"'):
+        return str(etag)
+    changed, answered = (_moment(headers.get(name, "")) for name in ("last-modified", "date"))
+    if changed is None or answered is None or (answered - changed).total_seconds() < 1:
+        return None
+    return str(headers["last-modified"])
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

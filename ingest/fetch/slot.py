@@ -51,36 +51,44 @@ class Slot:
 
     def begin(self) -> None:
         """Forgets what is there, but for what `go_on` can take up."""
-        left = begun.read(self._path) if self._path is not None else None
-        self._forget(left.position if left else 0)
-        self._left = left
+        self._left = begun.read(self._path) if self._path is not None else None
+        if self._left is None:
+            self.restart()
+        else:
+            os.ftruncate(self._descriptor, self._left.position)
 
     def go_on(self) -> Begun | None:
         """Takes up what a download left that broke off: `position` is where that ended. None: there is
-        nothing. Who does not ask begins at 0."""
+        nothing. Who does not ask begins at 0, and it is lost."""
         left, self._left = self._left, None
         if left is not None:
-            self.position, self.is_continued = left.position, True
+            self.position = self._reserved = self._noted_bytes = left.position
+            self.is_continued = True
             self.prove(left.total_bytes, left.validator)
-            self._note()
         return left
 
     def prove(self, total_bytes: int, validator: str) -> None:
         """Says how the rest can be had, should this download break off: from now on that is noted."""
-        self.proof, self._noted_bytes = (total_bytes, validator), self.position
+        self.proof = (total_bytes, validator)
 
-    def leave(self) -> bool:
-        """Whether a download that breaks off here can be gone on with; gives back the room of the rest."""
-        if self.proof is None or not begun.WORTH_BYTES <= self.position < self.proof[0]:
+    def leave(self, error: BaseException) -> bool:
+        """Whether a download that `error` breaks off here can be gone on with; gives back the room of the
+        rest."""
+        if self._left is not None:
+            return True  # it did not come so far as to look
+        if self.proof is None or not begun.may_go_on(error):
+            return False
+        if not begun.WORTH_BYTES <= self.position < self.proof[0]:
             return False
         with suppress(OSError):  # a full or broken disk: then it is begun anew
             os.ftruncate(self._descriptor, self.position)
-            self._note()
+            if self.position > self._noted_bytes:  # else the note grows old
+                self._note()
             return True
         return False
 
     def _note(self) -> None:
-        if self._path is not None and self.proof is not None:
+        if self._path is not None and self.proof is not None and is_at(self._descriptor, self._path):
             os.fdatasync(self._descriptor)  # what is noted must be there after a crash
             total_bytes, validator = self.proof
             begun.write(
@@ -90,11 +98,13 @@ class Slot:
 
     def reserve(self, total_bytes: int) -> None:
         """Room for a file of `total_bytes`, before the first of them is written."""
+        self._settle()
         if total_bytes > self._reserved:
             self._reserve(self._descriptor, total_bytes)
             self._reserved = total_bytes
 
     def write(self, data: bytes) -> None:
+        self._settle()
         end = self.position + len(data)
         if end > self._reserved:
             ahead = end + self._step_bytes - end % self._step_bytes
@@ -109,16 +119,17 @@ class Slot:
 
     def restart(self) -> None:
         """Forgets what was written."""
-        self._forget(0)
-
-    def _forget(self, but_bytes: int) -> None:
         if self._path is not None:
             begun.forget(self._path)
-        os.ftruncate(self._descriptor, but_bytes)
-        self._reserved = but_bytes
-        self.position = 0
+        os.ftruncate(self._descriptor, 0)
+        self.position = self._reserved = self._noted_bytes = 0
         self._left = self.proof = None
         self.is_continued = False
+
+    def _settle(self) -> None:
+        """Who writes without having asked for what was left begins at 0."""
+        if self._left is not None:
+            self.restart()
 
     @property
     def descriptor(self) -> int:
@@ -137,6 +148,7 @@ class Slot:
         the new one's.
         """
         path = self._own_path()
+        self._settle()
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         file.rename(path)
@@ -167,3 +179,11 @@ class Slot:
             raise EmptyFileError("the transfer holds no bytes; check the address")
         os.ftruncate(self._descriptor, self.position)
         os.fsync(self._descriptor)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names the file behind `descriptor`: it may have been replaced meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

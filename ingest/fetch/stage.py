@@ -144,9 +144,7 @@ class Fetch:
             discard_kept(got.kept_uri)
             return GoneError(f"{redact(got.kept_uri)}: the copy that was kept is broken ({error})")
         if isinstance(error, MediaError) and got.is_continued:
-            return IncompleteTransferError(
-                f"{redact(job.video.uri)}: had in two parts, it is broken ({error}); it is begun anew"
-            )
+            return _begun_anew(job.video.uri, f"broken ({error})")
         if isinstance(error, MediaError) and job.video.source in PLATFORMS:
             return as_retry(job, error)
         if isinstance(error, TruncatedMediaError) and not got.announced:
@@ -231,7 +229,7 @@ class Fetch:
                 raise RejectedRequestError(f"{redact(uri)}: {scheme}:// cannot be fetched; check the address")
             got.is_continued = slot.is_continued
             if again is not None and slot.sha256() != again.sha256:
-                raise _another_file(again)
+                raise _begun_anew(uri, "another file") if slot.is_continued else _another_file(again)
 
         # What was fetched again can be had once more, and only the node that fetched it first may be told to
         # let go of it: marked as wanted, copies would fill the other nodes for a day.
@@ -246,6 +244,10 @@ class Fetch:
             timeout_seconds=self.timeout_seconds,
             max_bytes=self.max_bytes,
         )
+
+
+def _begun_anew(uri: str, what: str) -> IncompleteTransferError:
+    return IncompleteTransferError(f"{redact(uri)}: had in two parts, it is {what}; it is begun anew")
 
 
 def _another_file(media: MediaFile) -> ChangedFileError:

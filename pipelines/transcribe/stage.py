@@ -40,7 +40,7 @@ class Transcribe:
         # glibc hands each to the kernel and has it back page by page, which is two fifths of the encoder's
         # time on a CPU. One arena, since all others are made of pieces smaller than such a block.
         "MALLOC_ARENA_MAX": "1",
-        "MALLOC_MMAP_THRESHOLD_": str(256 * 1024**2),
+        "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(1024**3),
     }
     resources: Resources = field(default=Resources(cpus=1.0, memory_mb=3072), repr=False)

@@ -33,6 +33,9 @@ class Reply:
     end_at: int | None = None
     """After this many bytes the connection is closed politely."""
     ranges: bool = True
+    range_status: int = 206
+    """The answer to a range; another than 206 comes without a body."""
+    heeds_if_range: bool = True
     pause_seconds: float = 0.0
     """Between pieces of `piece_bytes`."""
     piece_bytes: int = 1 << 16
@@ -102,7 +105,9 @@ class LoopbackServer:
         condition = handler.headers.get("If-Range")
         fits = condition is None or condition in {headers.get("ETag"), headers.get("Last-Modified")}
         start = 0
-        if wanted and reply.ranges and fits and status == 200:
+        if wanted and reply.range_status != 206:
+            status, body = reply.range_status, b""
+        elif wanted and reply.ranges and (fits or not reply.heeds_if_range) and status == 200:
             start = int(wanted[1])
             status = 206 if start < len(body) else 416
             headers["Content-Range"] = (

@@ -10,13 +10,17 @@ import struct
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
-from ingest.errors import GoneError, IncompleteTransferError, Policy
+from ingest.errors import FetchError, GoneError, IncompleteTransferError, Policy, StorageError
 from ingest.fetch import MediaCache, begun
+from ingest.fetch.responses import Progress, begin
 from ingest.fetch.slot import NOTE_BYTES, Slot
 from ingest.media import MediaFile
 from ingest.storage import open_store
@@ -90,10 +94,12 @@ def test_another_file_is_begun_anew(tmp_path: Path, server: LoopbackServer, long
 
 
 def test_a_shorter_file_is_begun_anew(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
-    """Whoever ignores If-Range answers 416: what is asked for lies behind its end."""
+    """What is asked for lies behind its end."""
     broken(tmp_path, server, Reply(body=padded(film, 4 * MB), headers=V1, end_at=3 * MB))
     short = padded(film, 2 * MB)
-    assert fetched(tmp_path, server, Reply(body=short, headers=V1)).sha256 == sha256(short)
+    assert fetched(tmp_path, server, Reply(body=short, headers=V1, heeds_if_range=False)).sha256 == sha256(
+        short
+    )
     assert ranges(server) == [f"bytes={3 * MB}-", None]
 
 
@@ -109,6 +115,133 @@ def test_a_server_that_lies_is_asked_for_all_of_it(
     assert raised.value.policy is Policy.RETRY
     assert cached_files(stage) == []
     assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
+
+
+def test_what_the_part_is_of_is_looked_at_by_us_as_well(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes
+) -> None:
+    """Not every server heeds If-Range. Both halves would make a video here."""
+    other = long_film[:-1] + b"x"
+    broken(tmp_path, server, Reply(body=other, headers=V1, end_at=3 * MB))
+    media = fetched(tmp_path, server, Reply(body=long_film, headers={"ETag": '"v2"'}, heeds_if_range=False))
+    assert ranges(server) == [f"bytes={3 * MB}-", None]
+    assert media.sha256 == sha256(long_film)
+
+
+def test_one_answer_s_proof_is_not_another_s(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes
+) -> None:
+    server.pages["/f.mp4"] = [
+        Reply(body=long_film, headers=V1, end_at=0),
+        Reply(body=b"x" * len(long_film), end_at=3 * MB),  # it would be noted as v1
+    ]
+    stage = make_fetch(tmp_path, attempts=2)
+    with pytest.raises(IncompleteTransferError):
+        list(stage(job_of(server.url("/f.mp4"))))
+    assert cached_files(stage) == []
+
+
+@pytest.mark.parametrize("status", [403, 404, 416, 500])
+def test_who_refuses_a_part_is_asked_for_all_of_it(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes, status: int
+) -> None:
+    """In the same attempt: the configuration may allow one alone."""
+    broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
+    server.pages["/f.mp4"] = [Reply(body=long_film, headers=V1, range_status=status)]
+    (media,) = make_fetch(tmp_path, attempts=1)(job_of(server.url("/f.mp4")))
+    assert ranges(server) == [f"bytes={3 * MB}-", None]
+    assert media.sha256 == sha256(long_film)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_who_is_in_trouble_takes_nothing_from_what_is_there(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes, status: int
+) -> None:
+    folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
+    note = next(folder.glob(f"*{begun.SUFFIX}"))
+    half_a_day_ago = time.time() - begun.KEPT_SECONDS / 2
+    os.utime(note, (half_a_day_ago, half_a_day_ago))
+    server.pages["/f.mp4"] = [Reply(status=status)]
+    with pytest.raises(FetchError):
+        list(make_fetch(tmp_path, attempts=1)(job_of(server.url("/f.mp4"))))
+    assert note.stat().st_mtime == pytest.approx(half_a_day_ago), "what brings nothing makes it no younger"
+    server.requests.clear()
+    assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
+    assert ranges(server) == [f"bytes={3 * MB}-"]
+
+
+def test_short_breaks_are_noted_as_well(
+    tmp_path: Path, server: LoopbackServer, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that breaks off before each note would be due must not go without for ever."""
+    noted: list[int] = []
+    write = begun.write
+
+    def watched(part: Path, found: begun.Begun) -> None:
+        noted.append(found.position)
+        write(part, found)
+
+    monkeypatch.setattr(begun, "write", watched)
+    monkeypatch.setattr("ingest.fetch.slot.NOTE_BYTES", 2 * MB)
+    body = padded(film, 9 * MB)
+    steps = [MB * 3 // 2 * number for number in range(1, 6)]
+    fetched(
+        tmp_path,
+        server,
+        *(Reply(body=body, headers=V1, end_at=step) for step in steps),
+        Reply(body=body, headers=V1),
+    )
+    assert len(noted) >= 3
+    assert all(later - sooner < 3 * MB for sooner, later in zip([0, *noted], noted, strict=False))
+
+
+def test_what_was_not_looked_at_stays(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+    """As where the store of kept copies, which is asked first, is away."""
+    folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
+
+    def away(_: Slot) -> None:
+        raise StorageError("the store does not answer")
+
+    cache = MediaCache(folder, 9 * MB)
+    with pytest.raises(StorageError), cache.obtain(server.url("/f.mp4"), ".mp4", away):
+        pass
+    assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
+    assert ranges(server) == [f"bytes={3 * MB}-"]
+
+
+def test_who_does_not_ask_for_what_was_left_begins_at_0(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes
+) -> None:
+    folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
+    cache = MediaCache(folder, 9 * MB)
+    with cache.obtain(server.url("/f.mp4"), ".mp4", lambda slot: slot.write(b"kept")) as path:
+        assert path.read_bytes() == b"kept"
+        assert {left.name for left in folder.iterdir()} == {path.name, ".lock"}
+
+
+def test_a_copy_in_two_parts_that_is_another_is_asked_for_again(
+    tmp_path: Path, server: LoopbackServer, long_film: bytes
+) -> None:
+    """What was begun with, and is gone from the cache: its second half is not what it was."""
+    media = fetched(tmp_path, server, Reply(body=long_film, headers=V1))
+    stage = make_fetch(tmp_path)
+    stage.release(media)
+    broken(tmp_path, server, Reply(body=long_film[:-1] + b"x", headers=V1, end_at=3 * MB))
+    server.pages["/f.mp4"] = [Reply(body=long_film[:-1] + b"x", headers=V1)]
+    with pytest.raises(IncompleteTransferError, match="in two parts"), stage.local_copy(media):
+        pass
+    assert cached_files(stage) == []
+
+
+def test_a_date_within_the_second_proves_nothing() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    date = format_datetime(now, usegmt=True)
+    for age, proves in ((0, False), (1, True)):
+        changed = format_datetime(now - timedelta(seconds=age), usegmt=True)
+        progress = Progress()
+        headers = {"content-length": "9", "last-modified": changed, "date": date}
+        assert begin(httpx.Response(200, headers=headers), progress, 0, "f") == 0
+        assert progress.validator == (changed if proves else None)
 
 
 @pytest.mark.parametrize(
@@ -150,13 +283,15 @@ def spoil(part: Path, how: str) -> None:
         note.write_text(json.dumps(said | {"more": 1}))
     elif how == "longer":
         note.write_text(json.dumps(said | {"position": part.stat().st_size + 1}))
+    elif how == "whole":
+        note.write_text(json.dumps(said | {"total_bytes": said["position"]}))
     elif how == "words":
         note.write_text(json.dumps(said | {"position": "many"}))
     else:
         note.unlink()
 
 
-@pytest.mark.parametrize("how", ["old", "torn", "unknown", "longer", "words", "gone"])
+@pytest.mark.parametrize("how", ["old", "torn", "unknown", "longer", "whole", "words", "gone"])
 def test_a_note_that_is_no_good_is_not_believed(
     tmp_path: Path, server: LoopbackServer, long_film: bytes, how: str
 ) -> None:
