@@ -1,8 +1,7 @@
-"""For every test: hypothesis judges by outcome and never by time, which on a shared machine means nothing
-(not even by that of making up its examples),
-and tries a quarter of its examples for `make test-fast`; no collection of garbage goes through the tests
-themselves; and SIGINT interrupts, also where a shell that put the tests into the background made it ignored
-(POSIX `command &`), which every program that a test starts would inherit."""
+"""For every test: hypothesis judges by outcome and never by time, not even by that of making up examples,
+which on a shared machine means nothing, and tries a quarter of them for `make test-fast`; no collection of
+garbage goes through the tests themselves; and SIGINT interrupts, also where a shell that put the tests into
+the background made it ignored (POSIX `command &`), which every program that a test starts would inherit."""
 
 from __future__ import annotations
 

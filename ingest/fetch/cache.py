@@ -26,7 +26,8 @@ from pathlib import Path
 
 from ingest.errors import CacheFullError, TooLargeError
 from ingest.fetch import begun, wanted
-from ingest.fetch.slot import Slot, is_at
+from ingest.fetch.slot import Slot
+from ingest.storage.same_file import is_at
 from ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0

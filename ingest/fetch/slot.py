@@ -12,6 +12,7 @@ from pathlib import Path
 from ingest.errors import EmptyFileError, StorageError
 from ingest.fetch import begun
 from ingest.fetch.begun import Begun
+from ingest.storage.same_file import is_at
 
 _STEP_BYTES = 64 << 20
 """How far ahead a download of unknown length reserves, in a cache that is large enough for it."""
@@ -179,11 +180,3 @@ class Slot:
             raise EmptyFileError("the transfer holds no bytes; check the address")
         os.ftruncate(self._descriptor, self.position)
         os.fsync(self._descriptor)
-
-
-def is_at(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the file behind `descriptor`: it may have been replaced meanwhile."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ingest.errors import Policy, StorageError
 from ingest.storage import Store
+from ingest.storage.same_file import is_at
 from ingest.storage.trouble import retried, translated
 from models.reading.corpus.index import Index
 from models.reading.locks import locked, try_lock, wait_lock
@@ -73,7 +74,7 @@ class ShardCache:
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR)
                 # Dropped between the two, or of another version of the shard.
-                if try_lock(descriptor, shared=True) and _is(path, descriptor):
+                if try_lock(descriptor, shared=True) and is_at(descriptor, path):
                     if os.fstat(descriptor).st_size == size or size < 0:
                         os.utime(descriptor)
                         return descriptor, path
@@ -100,9 +101,9 @@ class ShardCache:
                 descriptor,
                 f"fetches {self._store.uri}/{name}",
                 timeout_seconds=self._timeout_seconds,
-                wanted=lambda: _is(part, descriptor),  # renamed, it is its users' lock, and held for long
+                wanted=lambda: is_at(descriptor, part),  # renamed, it is its users' lock, and held for long
             )
-            if _is(part, descriptor):
+            if is_at(descriptor, part):
                 if not path.exists():
                     self._make_room(descriptor, max(size, 0))
                     retried(lambda: self._download(name, descriptor, size, sha256))
@@ -112,7 +113,7 @@ class ShardCache:
                 part.unlink()
             return None
         except BaseException:
-            if _is(part, descriptor):
+            if is_at(descriptor, part):
                 part.unlink()
             raise
         finally:
@@ -169,19 +170,12 @@ def _drop(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if not try_lock(descriptor) or not _is(path, descriptor):
+        if not try_lock(descriptor) or not is_at(descriptor, path):
             return False
         path.unlink()
         return True
     finally:
         os.close(descriptor)
-
-
-def _is(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 class CachedFiles:

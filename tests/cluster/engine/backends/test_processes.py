@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -33,22 +33,21 @@ def backend() -> Iterator[ProcessBackend]:
     assert not nurseries()
 
 
-def nurseries() -> list[psutil.Process]:
+def children(matches: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # those of a Ray that other tests use come and go
-            if any("nursery.py" in word for word in child.cmdline()):
+            if matches(child):
                 found.append(child)
     return found
 
 
+def nurseries() -> list[psutil.Process]:
+    return children(lambda child: any("nursery.py" in word for word in child.cmdline()))
+
+
 def workers() -> list[int]:
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if child.name() == NAME:
-                found.append(child.pid)
-    return found
+    return [child.pid for child in children(lambda child: child.name() == NAME)]
 
 
 def hired(backend: ProcessBackend, *, last: bool = False) -> tuple[Handle, int]:
