@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cluster.engine.errors import classify, error_named, never_answered
-from cluster.engine.interface import ErrorInfo, Observer, PoolSnapshot, PoolSpec, Snapshot
-from ingest.errors import Policy
-from pipelines.stage import Gathering, Item
+from mien.cluster.engine.errors import classify, error_named, never_answered
+from mien.cluster.engine.interface import ErrorInfo, Observer, PoolSnapshot, PoolSpec, Snapshot
+from mien.ingest.errors import Policy
+from mien.pipelines.stage import Gathering, Item
 
 
 def run_local(pools: Sequence[PoolSpec], observer: Observer) -> None:

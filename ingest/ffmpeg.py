@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import cache
 
-from ingest.errors import MissingProgramError, one_line
+from mien.ingest.errors import MissingProgramError, one_line
 
 
 @cache

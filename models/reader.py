@@ -22,24 +22,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import UnknownKeyError, UsageError
-from ingest.storage import redact
-from ingest.storage.local import LocalStore
-from models.reading.corpus.corpus import Corpus, open_corpus
-from models.reading.corpus.shelf import default_cache
-from models.reading.data import Collate, RawSample
-from models.reading.fields.collate import Collator
-from models.reading.fields.field import Field
-from models.reading.fields.window import Window
-from models.reading.loader.conveyor import Conveyor, Crewed, InProcess
-from models.reading.loader.loader import Loader, LoaderSpec
-from models.reading.loader.ranks import agree, find_rank
-from models.reading.loader.work import Maker, OnError
-from models.reading.order.mixture import MOST_CORPORA
-from models.reading.order.steps import Tail
-from models.reading.selection import Selection
-from models.reading.store.ahead import Ahead, sparse_shards
-from models.reading.store.source import Source, SourceSpec
+from mien.ingest.errors import UnknownKeyError, UsageError
+from mien.ingest.storage import redact
+from mien.ingest.storage.local import LocalStore
+from mien.models.reading.corpus.corpus import Corpus, open_corpus
+from mien.models.reading.corpus.shelf import default_cache
+from mien.models.reading.data import Collate, RawSample
+from mien.models.reading.fields.collate import Collator
+from mien.models.reading.fields.field import Field
+from mien.models.reading.fields.window import Window
+from mien.models.reading.loader.conveyor import Conveyor, Crewed, InProcess
+from mien.models.reading.loader.loader import Loader, LoaderSpec
+from mien.models.reading.loader.ranks import agree, find_rank
+from mien.models.reading.loader.work import Maker, OnError
+from mien.models.reading.order.mixture import MOST_CORPORA
+from mien.models.reading.order.steps import Tail
+from mien.models.reading.selection import Selection
+from mien.models.reading.store.ahead import Ahead, sparse_shards
+from mien.models.reading.store.source import Source, SourceSpec
 
 __all__ = ["Loader", "RawSample", "ShardReader", "Window"]
 
@@ -66,7 +66,7 @@ class ShardReader:
     `ranged_below`: of a distant shard of which less than this part is wanted, single members are fetched.
     `timeout_seconds`: as long may a batch take, or another process that fetches a shard, before an error
     says what was waited for.
-    `storage_options`: see `ingest.storage.open_store`.
+    `storage_options`: see `mien.ingest.storage.open_store`.
 
     Raises:
         NoSamplesError: no shard, or no sample that passes the filter.

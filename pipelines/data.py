@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ingest.media import MediaFile
+from mien.ingest.media import MediaFile
 
 SOUND_HZ = 16_000
 ROW_HZ = 25

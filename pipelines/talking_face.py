@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pipelines.align.stage import Align
-from pipelines.faces.stage import Faces
-from pipelines.shards.write import WriteShards
-from pipelines.speech.split import Split
-from pipelines.transcribe.stage import Transcribe
+from mien.pipelines.align.stage import Align
+from mien.pipelines.faces.stage import Faces
+from mien.pipelines.shards.write import WriteShards
+from mien.pipelines.speech.split import Split
+from mien.pipelines.transcribe.stage import Transcribe
 
 
 def talking_face(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from cluster.cli.main import main
+from mien.cluster.cli.main import main
 from tests.runs import mien_here
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import MienError
-from pipelines.weights import DEMO_CLIPS, pull
+from mien.ingest.errors import MienError
+from mien.pipelines.weights import DEMO_CLIPS, pull
 
 SHARED_MEDIA = Path(__file__).resolve().parents[1].parent / "shared" / "media"
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.runner import recipe
-from ingest.catalog import Catalog, SegmentStory, Story
-from pipelines.talking_face import talking_face
+from mien.cluster.runner import recipe
+from mien.ingest.catalog import Catalog, SegmentStory, Story
+from mien.pipelines.talking_face import talking_face
 from tests.clips import demo_clip
 from tests.poisonous import Poison
 from tests.runs import run_over

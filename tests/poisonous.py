@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pipelines.data import Segment
-from pipelines.stage import Resources
+from mien.pipelines.data import Segment
+from mien.pipelines.stage import Resources
 
 MEMORY_MB = 300
 MOST_MB = 4000

@@ -10,12 +10,12 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from cluster.cli import cli
-from cluster.config import Settings, load
-from cluster.runner.adding import add
-from cluster.runner.run import RunResult, run
+from mien.cluster.cli import cli
+from mien.cluster.config import Settings, load
+from mien.cluster.runner.adding import add
+from mien.cluster.runner.run import RunResult, run
 
-MIEN = [sys.executable, "-c", "from cluster.cli import main; main()"]
+MIEN = [sys.executable, "-c", "from mien.cluster.cli import main; main()"]
 
 
 def settings_in(folder: Path, *flags: str) -> Settings:

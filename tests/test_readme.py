@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.cli.main import COMMANDS
-from cluster.config import load
-from pipelines.data import DROP_REASONS
-from pipelines.weights.local import cache_folder
+from mien.cluster.cli.main import COMMANDS
+from mien.cluster.config import load
+from mien.pipelines.data import DROP_REASONS
+from mien.pipelines.weights.local import cache_folder
 from tests.clips import demo_clip, needs_weights
 from tests.reading import read_shards
 from tests.youtube import Video, YouTubeDouble
@@ -83,7 +83,7 @@ def said_by(lines: list[str], folder: Path) -> dict[str, str]:
     programs = folder / "bin"
     programs.mkdir()
     program = programs / "mien"
-    program.write_text(f"#!{sys.executable}\nfrom cluster.cli import main\nmain()\n")
+    program.write_text(f"#!{sys.executable}\nfrom mien.cluster.cli import main\nmain()\n")
     program.chmod(0o755)
     said = {}
     for line in lines:

@@ -17,8 +17,8 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner
 
-from cluster.cli import cli
-from ingest.errors import MienError
+from mien.cluster.cli import cli
+from mien.ingest.errors import MienError
 from tests.clips import demo_clip, needs_weights
 from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -203,7 +203,7 @@ def test_a_proxys_password_is_nowhere_afterwards(
     own = {"MIEN_CONFIG": str(tmp_path / "mien.toml"), "MIEN_STORE__ROOT": str(tmp_path / "store")}
     printed = [in_process("add", address, **own)]
     monkeypatch.setattr(
-        "cluster.runner.observer.WAIT_FOR_RETRY_SECONDS", 0.0
+        "mien.cluster.runner.observer.WAIT_FOR_RETRY_SECONDS", 0.0
     )  # it need not wait for another try
     printed.append(in_process("run", "--only", "fetch", "--local", "--json", **own, **environment))
     asked = [(*arguments, *([address] if "explain" in arguments else [])) for arguments in COMMANDS]

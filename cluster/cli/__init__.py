@@ -1,5 +1,5 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
-from cluster.cli.main import cli, main
+from mien.cluster.cli.main import cli, main
 
 __all__ = ["cli", "main"]

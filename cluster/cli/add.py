@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
+    from mien.cluster.config import Loaded
 
 
 @click.command(
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @json_option
 def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -> None:
     """Adds videos to the catalog: files, folders, URLs, labelled corpora, tables; no media is read yet."""
-    from cluster.runner.adding import add
-    from ingest.sources import SOUND_EXTENSIONS
+    from mien.cluster.runner.adding import add
+    from mien.ingest.sources import SOUND_EXTENSIONS
 
     result, tally = add(
         loaded.settings, what, column=column, say=lambda line: click.echo(f"mien: {line}", err=True)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
+    from mien.cluster.config import Loaded
 
 
 @click.group(epilog="Example: mien config show --set clip.min_seconds=2")
@@ -22,7 +22,7 @@ def command() -> None:
 @json_option
 def show(loaded: Loaded, as_json: bool) -> None:
     """Prints every key as TOML that can be read back, with where its value came from; secrets are hidden."""
-    from cluster.config import show
+    from mien.cluster.config import show
 
     if as_json:
         echo_json(show.as_json(loaded))
@@ -35,7 +35,7 @@ def show(loaded: Loaded, as_json: bool) -> None:
 @json_option
 def fingerprint(loaded: Loaded, as_json: bool) -> None:
     """Prints the hash of all that samples depend on: videos are done with this fingerprint."""
-    from cluster.config import fingerprint
+    from mien.cluster.config import fingerprint
 
     hashed = fingerprint(loaded.settings)
     if as_json:

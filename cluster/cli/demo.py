@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
-    from cluster.demo import Demo
-    from ingest.catalog import Story
+    from mien.cluster.config import Loaded
+    from mien.cluster.demo import Demo
+    from mien.ingest.catalog import Story
 
 
 @click.command(epilog="Example: mien demo --folder /tmp/demo")
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 def command(folder: Path, local: bool, loaded: Loaded, as_json: bool) -> None:
     """Turns three small films (one talks, one is silent, one has no face) into shards, and shows them."""
-    from cluster.demo import demonstrate
+    from mien.cluster.demo import demonstrate
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)
@@ -45,7 +45,7 @@ def command(folder: Path, local: bool, loaded: Loaded, as_json: bool) -> None:
 
 
 def _facts(demo: Demo) -> dict[str, Any]:
-    from cluster.report.state import status_facts
+    from mien.cluster.report.state import status_facts
 
     return {
         "films": [_film(story) for story in demo.stories],
@@ -71,8 +71,8 @@ def _film(story: Story) -> dict[str, Any]:
 
 
 def _lines(demo: Demo, folder: Path) -> Iterator[str]:
-    from cluster.report.funnel import clock, funnel_lines
-    from cluster.report.state import headline
+    from mien.cluster.report.funnel import clock, funnel_lines
+    from mien.cluster.report.state import headline
 
     for story in demo.stories:
         fates = [fate for segment in story.segments for fate in segment.seconds_by_fate.items()]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
-    from cluster.doctor import Check
+    from mien.cluster.config import Loaded
+    from mien.cluster.doctor import Check
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @json_option
 def command(loaded: Loaded, as_json: bool) -> None:
     """Checks this machine against the configuration: what is there, what is not, and the cure."""
-    from cluster.doctor import Status, examine
+    from mien.cluster.doctor import Status, examine
 
     found: list[Check] = []
     for check in examine(loaded.settings):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
+from mien.cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
+    from mien.cluster.config import Loaded
 
 
 @click.command(epilog="Example: mien explain talks/interview.mp4")
@@ -20,8 +20,8 @@ def command(needle: str, loaded: Loaded, as_json: bool) -> None:
     """Tells the story of one video: each attempt, what became of every second, and the raw error."""
     import dataclasses
 
-    from cluster.report.state import story_lines
-    from ingest.errors import UsageError
+    from mien.cluster.report.state import story_lines
+    from mien.ingest.errors import UsageError
 
     with existing_catalog(loaded) as catalog:
         story = catalog.explain(needle)

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import click
 
-from cluster.cli.lazy import LazyGroup
-from ingest.errors import MienError, one_line
+from mien.cluster.cli.lazy import LazyGroup
+from mien.ingest.errors import MienError, one_line
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -44,7 +44,7 @@ Exit codes: 0 done; 1 failed; 2 impossible as asked; 70 a defect of mien; 130 in
 
 @click.group(
     cls=LazyGroup,
-    lazy={name: (f"cluster.cli.{name}", sentence) for name, sentence in COMMANDS.items()},
+    lazy={name: (f"mien.cluster.cli.{name}", sentence) for name, sentence in COMMANDS.items()},
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

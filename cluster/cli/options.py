@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
-    from ingest.catalog import Catalog
+    from mien.cluster.config import Loaded
+    from mien.ingest.catalog import Catalog
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -43,7 +43,7 @@ def with_config(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def load_config(file: Path | None = None, assignments: tuple[str, ...] = ()) -> Loaded:
     """Loads the configuration and lets this process, and those it starts, see its weights' settings."""
-    from cluster.config import load, weights_environment
+    from mien.cluster.config import load, weights_environment
 
     loaded = load(file=file, flags=assignments)
     os.environ.update(weights_environment(loaded.settings))
@@ -52,8 +52,8 @@ def load_config(file: Path | None = None, assignments: tuple[str, ...] = ()) -> 
 
 def existing_catalog(loaded: Loaded) -> Catalog:
     """The catalog; UsageError where there is none, for looking at nothing must not make one."""
-    from ingest.catalog import Catalog
-    from ingest.errors import UsageError
+    from mien.ingest.catalog import Catalog
+    from mien.ingest.errors import UsageError
 
     store = loaded.settings.store
     if store.catalog_file is not None and not store.catalog_file.exists():

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
+from mien.cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
+    from mien.cluster.config import Loaded
 
 
 @click.command(epilog="Example: mien retry --class DeadlineExceededError")
@@ -29,7 +29,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Puts failed videos and segments back into the queue, by class of failure, for the next `mien run`."""
-    from ingest.errors import UsageError
+    from mien.ingest.errors import UsageError
 
     chooses = bool(error_class or needle or everything)
     if not (chooses or identity):
@@ -62,7 +62,7 @@ def _refuse_unknown(error_class: str) -> None:
     """That nothing failed so is good news; a name that no failure has is a slip."""
     import difflib
 
-    from ingest import errors
+    from mien.ingest import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     # What a person or a trainer did is no failure of a video.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
+    from mien.cluster.config import Loaded
 
 EXIT_WITH_FAILURES = 3
 EXIT_BY_SIGNAL = 128
@@ -41,10 +41,10 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
     import dataclasses
     import time
 
-    from cluster.report.acquisition import acquisition_facts, acquisition_lines
-    from cluster.report.progress import Progress
-    from cluster.report.state import result_lines, status_facts, stopped_by
-    from cluster.runner.run import run
+    from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines
+    from mien.cluster.report.progress import Progress
+    from mien.cluster.report.state import result_lines, status_facts, stopped_by
+    from mien.cluster.runner.run import run
 
     settings = loaded.settings
     if address:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
-    from cluster.runner.searching import SearchResult
-    from ingest.media import Wanted
+    from mien.cluster.config import Loaded
+    from mien.cluster.runner.searching import SearchResult
+    from mien.ingest.media import Wanted
 
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)?-(\d+(?:\.\d+)?)?")
 
@@ -74,8 +74,8 @@ def command(
     import shutil
     import sys
 
-    from cluster.report.found import found_table, summary_lines
-    from cluster.runner.searching import search
+    from mien.cluster.report.found import found_table, summary_lines
+    from mien.cluster.runner.searching import search
 
     acquire = loaded.settings.acquire
     wanted = _wanted(
@@ -115,8 +115,8 @@ def command(
 def _wanted(
     *, after: str, duration: tuple[float | None, float | None], language: str, licence: str
 ) -> Wanted:
-    from ingest.media import Wanted
-    from ingest.youtube.filters import day
+    from mien.ingest.media import Wanted
+    from mien.ingest.youtube.filters import day
 
     if after:
         day(after)

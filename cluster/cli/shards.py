@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
-    from models.reader import ShardReader
+    from mien.cluster.config import Loaded
+    from mien.models.reader import ShardReader
 
 _CODES = "Exit codes: 0 done; 1 no shard there, or one that cannot be read; 2 impossible as asked."
 _URI = "URI is a folder or an object store's address; without it, the store's shards of mien.toml."
@@ -40,8 +40,8 @@ def command() -> None:
 @json_option
 def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: bool) -> None:
     """Lists the shards with their samples, bytes and hours, and whether they are committed."""
-    from cluster.shards.listing import list_rows
-    from cluster.shards.tables import shards_summary, shards_table
+    from mien.cluster.shards.listing import list_rows
+    from mien.cluster.shards.tables import shards_summary, shards_table
 
     if where is not None and not keys:
         raise click.UsageError("--where chooses among samples: give --keys too, or ask `mien shards stats`")
@@ -77,8 +77,8 @@ def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: 
 @json_option
 def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool) -> None:
     """Writes one sample out as mp4 with its words as subtitles, srt, wav, png and json."""
-    from cluster.shards import unpack
-    from cluster.shards.find import find_key
+    from mien.cluster.shards import unpack
+    from mien.cluster.shards.find import find_key
 
     reader = _reader(loaded, uri)
     found = find_key(reader.corpora[0], key)
@@ -100,8 +100,8 @@ def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool)
 @json_option
 def stats(uri: str | None, where: str | None, loaded: Loaded, as_json: bool) -> None:
     """Counts samples and hours, and tells how face size, noise, languages and labels are spread."""
-    from cluster.shards.stats import facts_of, stats_of
-    from cluster.shards.tables import stats_page
+    from mien.cluster.shards.stats import facts_of, stats_of
+    from mien.cluster.shards.tables import stats_page
 
     reader = _reader(loaded, uri, where)
     found = stats_of(reader.corpora[0])
@@ -147,7 +147,7 @@ def export(
     as_json: bool,
 ) -> None:
     """Writes samples out as sound, as films, or as the plain files that they are made of."""
-    from cluster.shards.exporting import export_samples
+    from mien.cluster.shards.exporting import export_samples
 
     reader = _reader(loaded, uri, where)
     asked = len(reader) if limit is None else min(limit, len(reader))
@@ -170,19 +170,19 @@ def export(
 
 
 def _reader(loaded: Loaded, uri: str | None, where: str | None = None) -> ShardReader:
-    from models.reader import ShardReader
+    from mien.models.reader import ShardReader
 
     return ShardReader(uri or loaded.settings.store.shards_uri, where=where, shuffle_window=0)
 
 
 def _shown(reader: ShardReader) -> str:
-    from ingest.storage import redact
+    from mien.ingest.storage import redact
 
     return redact(reader.corpora[0].store.uri)
 
 
 def _list_keys(reader: ShardReader, *, as_json: bool) -> None:
-    from cluster.report.found import shown
+    from mien.cluster.report.found import shown
 
     (corpus,) = reader.corpora
     numbers = range(len(corpus.index)) if corpus.kept is None else corpus.kept.tolist()

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
+from mien.cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
+    from mien.cluster.config import Loaded
 
 
 @click.command(epilog="Example: mien status --json")
@@ -19,8 +19,8 @@ def command(loaded: Loaded, as_json: bool) -> None:
     """Shows what is done, what is left, what failed and in which class, and the yield in seconds."""
     import time
 
-    from cluster.report.acquisition import acquisition_facts, acquisition_lines
-    from cluster.report.state import status_facts, status_lines
+    from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines
+    from mien.cluster.report.state import status_facts, status_lines
 
     store, identities = loaded.settings.store, loaded.settings.acquire.identities
     with existing_catalog(loaded) as catalog:

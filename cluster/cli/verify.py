@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli.options import echo_json, existing_catalog, json_option, with_config
+from mien.cluster.cli.options import echo_json, existing_catalog, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
+    from mien.cluster.config import Loaded
 
 
 @click.command(
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @json_option
 def command(loaded: Loaded, quick: bool, repair: bool, as_json: bool) -> None:
     """Reads every committed shard back: hash, index, each member decoded, no key twice, no file too many."""
-    from cluster.runner import verifying
+    from mien.cluster.runner import verifying
 
     existing_catalog(loaded).close()
     report = verifying.verify(loaded.settings, deep=not quick)

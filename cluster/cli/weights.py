@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.cli.options import echo_json, json_option, with_config
+from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
-    from cluster.config import Loaded
-    from pipelines.weights import Weights
+    from mien.cluster.config import Loaded
+    from mien.pipelines.weights import Weights
 
 
 @click.group(epilog="Example: mien weights list")
@@ -24,8 +24,8 @@ def command() -> None:
 @json_option
 def list_(loaded: Loaded, as_json: bool) -> None:
     """Shows every model file: what it is for, its licence, whether it is here and whether it is in use."""
-    from cluster.config import weights_in_use
-    from pipelines.weights import WEIGHTS, find, profile_allows, sha256_of
+    from mien.cluster.config import weights_in_use
+    from mien.pipelines.weights import WEIGHTS, find, profile_allows, sha256_of
 
     used = weights_in_use(loaded.settings)
     rows: list[dict[str, Any]] = [
@@ -67,9 +67,9 @@ def list_(loaded: Loaded, as_json: bool) -> None:
 @json_option
 def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: bool, as_json: bool) -> None:
     """Downloads and checks model files; without a name, all that the licence profile allows."""
-    from pipelines.weights import WEIGHTS, check_licence, find, profile_allows
-    from pipelines.weights import pull as fetch
-    from pipelines.weights.registry import entry
+    from mien.pipelines.weights import WEIGHTS, check_licence, find, profile_allows
+    from mien.pipelines.weights import pull as fetch
+    from mien.pipelines.weights.registry import entry
 
     profile = licence or loaded.settings.weights.licence
     for name in names:
@@ -95,7 +95,7 @@ def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: boo
 @json_option
 def path(name: str, loaded: Loaded, as_json: bool) -> None:
     """Prints where the verified file or folder of the weights called NAME lies."""
-    from pipelines.weights import locate
+    from mien.pipelines.weights import locate
 
     found = locate(name)
     if as_json:

@@ -1,8 +1,8 @@
 """One file, the environment over it, flags over that: typed, and refused where a key is unknown."""
 
-from cluster.config.fingerprint import check_licences, fingerprint, weights_environment, weights_in_use
-from cluster.config.load import Loaded, Origin, load
-from cluster.config.settings import Settings
+from mien.cluster.config.fingerprint import check_licences, fingerprint, weights_environment, weights_in_use
+from mien.cluster.config.load import Loaded, Origin, load
+from mien.cluster.config.settings import Settings
 
 __all__ = [
     "Loaded",

@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.config.settings import Settings
-from pipelines.data import SCHEMA_VERSION
-from pipelines.speech.split import VAD_WEIGHTS
-from pipelines.weights import WEIGHTS, check_licence, sha256_of
-from pipelines.weights.licences import PROFILE_VARIABLE
-from pipelines.weights.local import FOLDER_VARIABLE
+from mien.cluster.config.settings import Settings
+from mien.pipelines.data import SCHEMA_VERSION
+from mien.pipelines.speech.split import VAD_WEIGHTS
+from mien.pipelines.weights import WEIGHTS, check_licence, sha256_of
+from mien.pipelines.weights.licences import PROFILE_VARIABLE
+from mien.pipelines.weights.local import FOLDER_VARIABLE
 
 # Where things lie, how shards are packed, and how the run is driven change no sample.
 _SECTIONS = ("clip", "split", "faces", "transcribe", "align")

@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
-from cluster.config.mirror import known_keys, leaves
-from ingest.errors import ConfigError, one_line
+from mien.cluster.config.mirror import known_keys, leaves
+from mien.ingest.errors import ConfigError, one_line
 
 FILE_NAME = "mien.toml"
 FILE_VARIABLE = "MIEN_CONFIG"

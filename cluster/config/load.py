@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from cluster.config.layers import (
+from mien.cluster.config.layers import (
     Layer,
     environment_layer,
     file_layer,
@@ -19,10 +19,10 @@ from cluster.config.layers import (
     merge,
     refuse_unknown,
 )
-from cluster.config.mirror import build, leaves
-from cluster.config.settings import Settings, SettingsModel, connect
-from ingest.errors import ConfigError, one_line
-from ingest.rate.identity import HIDDEN
+from mien.cluster.config.mirror import build, leaves
+from mien.cluster.config.settings import Settings, SettingsModel, connect
+from mien.ingest.errors import ConfigError, one_line
+from mien.ingest.rate.identity import HIDDEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from annotated_types import Ge, Gt
 
-from ingest.rate.identity import DIRECT, Identity
+from mien.ingest.rate.identity import DIRECT, Identity
 
 Positive = Annotated[int, Gt(0)]
 PositiveSeconds = Annotated[float, Gt(0)]

@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from cluster.config.mirror import HIDE, model_of
-from cluster.config.sections import Acquire, Clip, Engine, Store, WeightsChoice
-from ingest.fetch.stage import Fetch
-from ingest.youtube.terms import Terms
-from pipelines.align.stage import Align
-from pipelines.faces.stage import Faces
-from pipelines.shards.write import WriteShards
-from pipelines.speech.split import Split
-from pipelines.transcribe.stage import Transcribe
+from mien.cluster.config.mirror import HIDE, model_of
+from mien.cluster.config.sections import Acquire, Clip, Engine, Store, WeightsChoice
+from mien.ingest.fetch.stage import Fetch
+from mien.ingest.youtube.terms import Terms
+from mien.pipelines.align.stage import Align
+from mien.pipelines.faces.stage import Faces
+from mien.pipelines.shards.write import WriteShards
+from mien.pipelines.speech.split import Split
+from mien.pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
 _FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms", "keep_uri")}

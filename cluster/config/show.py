@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cluster.config.load import Loaded
-from ingest.rate.identity import Identity
+from mien.cluster.config.load import Loaded
+from mien.ingest.rate.identity import Identity
 
 HIDDEN = "***"
 # From the first colon behind the user to the last @ before the host: a password may hold anything.

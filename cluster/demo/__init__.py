@@ -1,5 +1,5 @@
 """`mien demo`: everything at work, on three small films."""
 
-from cluster.demo.show import Demo, demonstrate
+from mien.cluster.demo.show import Demo, demonstrate
 
 __all__ = ["Demo", "demonstrate"]

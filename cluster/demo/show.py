@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.config import Settings, check_licences, weights_in_use
-from cluster.report.contact import contact_sheet
-from cluster.report.progress import Progress
-from cluster.runner.adding import add
-from cluster.runner.run import RunResult, run
-from cluster.runner.verifying import Verified, verify
-from ingest.catalog import Catalog, Story
-from ingest.errors import UsageError
-from pipelines.weights import DEMO_CLIPS, pull
+from mien.cluster.config import Settings, check_licences, weights_in_use
+from mien.cluster.report.contact import contact_sheet
+from mien.cluster.report.progress import Progress
+from mien.cluster.runner.adding import add
+from mien.cluster.runner.run import RunResult, run
+from mien.cluster.runner.verifying import Verified, verify
+from mien.ingest.catalog import Catalog, Story
+from mien.ingest.errors import UsageError
+from mien.pipelines.weights import DEMO_CLIPS, pull
 
 MARK = ".mien-demo"
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from cluster.config import Settings
-from cluster.doctor import accelerators, acquire, machine, software, storage
-from cluster.doctor.check import Check, Status
-from ingest.errors import MienError, one_line
+from mien.cluster.config import Settings
+from mien.cluster.doctor import accelerators, acquire, machine, software, storage
+from mien.cluster.doctor.check import Check, Status
+from mien.ingest.errors import MienError, one_line
 
 CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
     "python": software.python,

@@ -6,9 +6,9 @@ import importlib.metadata
 import re
 from collections.abc import Iterator
 
-from cluster.config import Settings
-from cluster.doctor.check import Check
-from ingest.errors import one_line
+from mien.cluster.config import Settings
+from mien.cluster.doctor.check import Check
+from mien.ingest.errors import one_line
 
 CLASH_CURE = "pip install --force-reinstall --no-deps onnxruntime-gpu"
 CPU_CURE = 'install a CUDA that this onnxruntime-gpu names, or set faces.device = "cpu"'

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from cluster.config import Settings
-from cluster.doctor.check import Check, Status
-from cluster.doctor.nodes import nodes
-from cluster.doctor.proxies import environment_proxies, plain_proxy, platform_proxy, proxies
-from cluster.doctor.storage import creatable
-from cluster.doctor.waiting import videos_wait
-from ingest.errors import (
+from mien.cluster.config import Settings
+from mien.cluster.doctor.check import Check, Status
+from mien.cluster.doctor.nodes import nodes
+from mien.cluster.doctor.proxies import environment_proxies, plain_proxy, platform_proxy, proxies
+from mien.cluster.doctor.storage import creatable
+from mien.cluster.doctor.waiting import videos_wait
+from mien.ingest.errors import (
     ConfigError,
     CookiesError,
     MienError,
@@ -24,7 +24,7 @@ from ingest.errors import (
     StorageDeniedError,
     one_line,
 )
-from ingest.fetch.platform import PLATFORMS
+from mien.ingest.fetch.platform import PLATFORMS
 
 TESTED_YTDLP = (2026, 10, 26)
 _UPDATE = "pip install -U yt-dlp yt-dlp-ejs"
@@ -51,7 +51,7 @@ def options(settings: Settings) -> Iterator[Check]:
     """The pass-through table and the format selector, as yt-dlp itself reads them."""
     from yt_dlp import YoutubeDL
 
-    from ingest.youtube.options import DEFAULT_FORMAT, check_passed
+    from mien.ingest.youtube.options import DEFAULT_FORMAT, check_passed
 
     name, acquire = "yt-dlp options", settings.acquire
     try:
@@ -72,7 +72,7 @@ def options(settings: Settings) -> Iterator[Check]:
 
 def javascript(settings: Settings) -> Iterator[Check]:
     """Without one, yt-dlp asks through the one client that shows less and less."""
-    from ingest.youtube.javascript import find_runtimes
+    from mien.ingest.youtube.javascript import find_runtimes
 
     name, passed = "javascript", settings.acquire.ytdlp_options
     if "js" in passed.get("extractor_args", {}).get("youtube", {}).get("player_skip", ()):
@@ -89,7 +89,7 @@ def javascript(settings: Settings) -> Iterator[Check]:
 
 
 def cookies(settings: Settings) -> Iterator[Check]:
-    from ingest.youtube.cookies import check_current, read_cookies
+    from mien.ingest.youtube.cookies import check_current, read_cookies
 
     for identity in settings.acquire.identities:
         name, path = f"cookies {identity.name}", identity.cookies_file
@@ -110,7 +110,7 @@ def cookies(settings: Settings) -> Iterator[Check]:
 
 def media(settings: Settings) -> Iterator[Check]:
     """Where fetched media goes: each node's cache, and the store of what is kept."""
-    from ingest.storage import open_store
+    from mien.ingest.storage import open_store
 
     for name, place in (("media cache", settings.store.cache_folder), ("media", settings.fetch.keep_uri)):
         if not place:

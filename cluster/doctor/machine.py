@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.config import Settings
-from cluster.doctor.check import Check
-from cluster.doctor.storage import nearest_existing
+from mien.cluster.config import Settings
+from mien.cluster.doctor.check import Check
+from mien.cluster.doctor.storage import nearest_existing
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 LITTLE_SHARED_BYTES = 512 * 1024**2

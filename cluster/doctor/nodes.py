@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cluster.config import Settings
-from cluster.doctor.check import Check
-from cluster.engine.backends.on_ray import take_workers
+from mien.cluster.config import Settings
+from mien.cluster.doctor.check import Check
+from mien.cluster.engine.backends.on_ray import take_workers
 
 _CURE = "set acquire.keep_media to always, and acquire.media_uri to a place that every node reaches"
 
@@ -43,7 +43,7 @@ def machines(nodes: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _alive(address: str) -> list[dict[str, Any]]:
-    from cluster.engine.backends.ray_session import RaySession
+    from mien.cluster.engine.backends.ray_session import RaySession
 
     with RaySession(address=address, object_store_bytes=0):
         import ray

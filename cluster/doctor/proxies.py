@@ -17,11 +17,11 @@ from collections.abc import Collection, Iterator
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from cluster.config import Settings
-from cluster.doctor.check import Check
-from cluster.doctor.waiting import plain_hosts, videos_wait
-from ingest.errors import one_line
-from ingest.rate.identity import Identity
+from mien.cluster.config import Settings
+from mien.cluster.doctor.check import Check
+from mien.cluster.doctor.waiting import plain_hosts, videos_wait
+from mien.ingest.errors import one_line
+from mien.ingest.rate.identity import Identity
 
 TIMEOUT_SECONDS = 10.0
 _PLATFORM_HOST, _PLATFORM_PORT = "www.youtube.com", 443

@@ -6,9 +6,9 @@ import platform
 import sys
 from collections.abc import Iterator
 
-from cluster.config import Settings
-from cluster.doctor.check import Check
-from ingest.errors import one_line
+from mien.cluster.config import Settings
+from mien.cluster.doctor.check import Check
+from mien.ingest.errors import one_line
 
 OLDEST_PYTHON = (3, 11)
 HEADLESS_CURE = "pip install --force-reinstall --no-deps opencv-python-headless"
@@ -23,7 +23,7 @@ def python(_: Settings) -> Iterator[Check]:
 
 
 def ffmpeg(_: Settings) -> Iterator[Check]:
-    from ingest.ffmpeg import find_ffmpeg
+    from mien.ingest.ffmpeg import find_ffmpeg
 
     yield Check.ok("ffmpeg", find_ffmpeg())
 

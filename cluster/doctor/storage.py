@@ -7,17 +7,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.config import Settings, weights_in_use
-from cluster.config.show import redact
-from cluster.doctor.check import Check
-from ingest.errors import MienError, one_line
+from mien.cluster.config import Settings, weights_in_use
+from mien.cluster.config.show import redact
+from mien.cluster.doctor.check import Check
+from mien.ingest.errors import MienError, one_line
 
 LITTLE_BYTES = 20 * 1024**3
 TOO_LITTLE_BYTES = 1024**3
 
 
 def weights(settings: Settings) -> Iterator[Check]:
-    from pipelines.weights import locate
+    from mien.pipelines.weights import locate
 
     for name in weights_in_use(settings):
         try:
@@ -32,14 +32,14 @@ def catalog(settings: Settings) -> Iterator[Check]:
     if file is not None and not file.exists():
         yield creatable("catalog", file.parent, str(file))
         return
-    from ingest.catalog import Catalog
+    from mien.ingest.catalog import Catalog
 
     with Catalog.open(url):
         yield Check.ok("catalog", f"{redact(url)} opens")
 
 
 def shards(settings: Settings) -> Iterator[Check]:
-    from ingest.storage import open_store
+    from mien.ingest.storage import open_store
 
     uri = settings.store.shards_uri
     if "://" not in uri and not Path(uri).exists():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from cluster.config import Settings, fingerprint
-from ingest.catalog import Catalog
-from ingest.errors import MienError
+from mien.cluster.config import Settings, fingerprint
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import MienError
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import Gathering, Stage
+from mien.pipelines.stage import Gathering, Stage
 
 Reply = list[Any]
 _PAGE = resource.getpagesize()
@@ -112,7 +112,7 @@ class Actor:
 
     def failed(self, error: BaseException, started: float) -> Reply:
         """What is said of a call that raised `error`."""
-        from cluster.engine.errors import classify
+        from mien.cluster.engine.errors import classify
 
         info = classify(error)
         network = [info.circuit, info.retry_after_seconds, info.usage_requests, info.usage_bytes]

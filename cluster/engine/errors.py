@@ -7,9 +7,9 @@ import re
 import traceback
 from collections.abc import Iterator
 
-from cluster.engine.interface import ErrorInfo
-from ingest import errors
-from ingest.errors import MienError, Policy, UnexpectedError, one_line
+from mien.cluster.engine.interface import ErrorInfo
+from mien.ingest import errors
+from mien.ingest.errors import MienError, Policy, UnexpectedError, one_line
 
 # How native libraries word a failed allocation: onnxruntime, ctranslate2, OpenCV, FFmpeg, glibc, threads.
 _NO_MEMORY = re.compile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.engine.interface import PoolSpec
-from ingest.errors import InfeasibleError
+from mien.cluster.engine.interface import PoolSpec
+from mien.ingest.errors import InfeasibleError
 
 Node = tuple[float, float]
 """CPUs and GPUs."""

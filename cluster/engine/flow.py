@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cluster.engine import relief
-from cluster.engine.backends.interface import Backend, What
-from cluster.engine.errors import error_named, is_media_fault, never_answered
-from cluster.engine.interface import ErrorInfo, Observer
-from cluster.engine.pool import Pool
-from cluster.engine.worker import Call, Inbox, Kind, Task, Worker
-from ingest.errors import DeadlineExceededError, Policy
+from mien.cluster.engine import relief
+from mien.cluster.engine.backends.interface import Backend, What
+from mien.cluster.engine.errors import error_named, is_media_fault, never_answered
+from mien.cluster.engine.interface import ErrorInfo, Observer
+from mien.cluster.engine.pool import Pool
+from mien.cluster.engine.worker import Call, Inbox, Kind, Task, Worker
+from mien.ingest.errors import DeadlineExceededError, Policy
 
 
 class Flow:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ingest.errors import Policy
-from pipelines.stage import DeadlineRule, Gathering, Item, Stage
+from mien.ingest.errors import Policy
+from mien.pipelines.stage import DeadlineRule, Gathering, Item, Stage
 
 MIB = 1024 * 1024
 

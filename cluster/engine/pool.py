@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from cluster.engine.backends.interface import Backend
-from cluster.engine.interface import MIB, PoolSnapshot, PoolSpec
-from cluster.engine.suspects import Suspects
-from cluster.engine.worker import Call, Inbox, Kind, Task, Worker, spawn
+from mien.cluster.engine.backends.interface import Backend
+from mien.cluster.engine.interface import MIB, PoolSnapshot, PoolSpec
+from mien.cluster.engine.suspects import Suspects
+from mien.cluster.engine.worker import Call, Inbox, Kind, Task, Worker, spawn
 
 _LOOK_AHEAD = 8
 _HOMES_KEPT = 4096

@@ -18,9 +18,9 @@ from __future__ import annotations
 import time
 from itertools import islice
 
-from cluster.engine.backends.interface import Backend
-from cluster.engine.pool import Pool
-from cluster.engine.worker import Inbox, Kind, Worker
+from mien.cluster.engine.backends.interface import Backend
+from mien.cluster.engine.pool import Pool
+from mien.cluster.engine.worker import Inbox, Kind, Worker
 
 RELIEF_SHARE = 0.5
 """Of its deadline, that a call may take before others stop waiting for it. Later leaves them too little of

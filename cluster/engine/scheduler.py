@@ -15,16 +15,16 @@ from collections.abc import Collection, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from cluster.engine import relief
-from cluster.engine.backends.interface import Backend
-from cluster.engine.backends.on_ray import RayBackend
-from cluster.engine.feasibility import check_pools
-from cluster.engine.flow import Flow
-from cluster.engine.interface import ErrorInfo, Observer, PoolSpec, Snapshot
-from cluster.engine.pool import Pool
-from cluster.engine.worker import Call, Task, Worker
-from ingest.errors import InfeasibleError, Policy
-from pipelines.stage import Item
+from mien.cluster.engine import relief
+from mien.cluster.engine.backends.interface import Backend
+from mien.cluster.engine.backends.on_ray import RayBackend
+from mien.cluster.engine.feasibility import check_pools
+from mien.cluster.engine.flow import Flow
+from mien.cluster.engine.interface import ErrorInfo, Observer, PoolSpec, Snapshot
+from mien.cluster.engine.pool import Pool
+from mien.cluster.engine.worker import Call, Task, Worker
+from mien.ingest.errors import InfeasibleError, Policy
+from mien.pipelines.stage import Item
 
 _POLL_SECONDS = 0.1
 _BATCH = 256

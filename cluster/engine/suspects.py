@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from cluster.engine.worker import Task
-from pipelines.stage import DeadlineRule
+from mien.cluster.engine.worker import Task
+from mien.pipelines.stage import DeadlineRule
 
 _SHARE = 20
 """A suspect waits until nothing else does or will, but no longer than this many of its own deadlines, nor

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from cluster.engine.backends.interface import Backend, Handle
-from cluster.engine.interface import PoolSpec
+from mien.cluster.engine.backends.interface import Backend, Handle
+from mien.cluster.engine.interface import PoolSpec
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,7 @@
 """models/examples/speaking.py under Ray Train: the same loop, whose checkpoints Ray keeps.
 
-    python -m cluster.examples.ray_train mien-demo/shards --global-batch 2 --micro-batch 1 --ranks 2
-    python -m cluster.examples.ray_train s3://bucket/shards --out /nfs/runs/speaking --ranks 8 --address auto
+    python -m mien.cluster.examples.ray_train mien-demo/shards --global-batch 2 --micro-batch 1 --ranks 2
+    python -m mien.cluster.examples.ray_train s3://bucket/shards --out /nfs/speaking --ranks 8 --address auto
 
 Where a rank dies, Ray begins all of them again from the last checkpoint; where everything dies, the same
 command does, with as many ranks as there are by then. Nothing else differs from torchrun: the reader takes
@@ -19,11 +19,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.engine.backends.ray_session import RaySession
-from ingest.errors import MienError, UnexpectedError, UsageError, one_line
+from mien.cluster.engine.backends.ray_session import RaySession
+from mien.ingest.errors import MienError, UnexpectedError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from models.examples.speaking import Options
+    from mien.models.examples.speaking import Options
 
 OBJECT_STORE_BYTES = 1 << 28
 """Batches never go through it."""
@@ -33,9 +33,9 @@ def train_rank(told: dict[str, Any]) -> None:
     """One rank's part, in a worker of Ray Train, which has set torch.distributed up."""
     from ray import train
 
-    from models.examples.checkpoint import NAME, read, write
-    from models.examples.speaking import Options
-    from models.examples.speaking import train as train_speaking
+    from mien.models.examples.checkpoint import NAME, read, write
+    from mien.models.examples.speaking import Options
+    from mien.models.examples.speaking import train as train_speaking
 
     first = train.get_context().get_world_rank() == 0
 
@@ -66,7 +66,7 @@ def run(options: Options, *, ranks: int, address: str | None = None, max_failure
         from ray import train
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        from models.examples.checkpoint import NAME, read
+        from mien.models.examples.checkpoint import NAME, read
 
         out = Path(options.out).absolute()
         trainer = TorchTrainer(
@@ -99,10 +99,10 @@ def _check_installed() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    from models.examples.checkpoint import digest
-    from models.examples.speaking import Options, Speaking, parse
+    from mien.models.examples.checkpoint import digest
+    from mien.models.examples.speaking import Options, Speaking, parse
 
-    parser = argparse.ArgumentParser("cluster.examples.ray_train")
+    parser = argparse.ArgumentParser("mien.cluster.examples.ray_train")
     parser.add_argument("--ranks", type=int, default=2, help="workers of Ray Train [2]")
     parser.add_argument("--address", help="of a Ray cluster [one is started here]")
     told = vars(parse(arguments, parser=parser))

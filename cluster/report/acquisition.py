@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cluster.report.funnel import clock
-from cluster.report.sizes import size
-from ingest.rate.identity import Identity
+from mien.cluster.report.funnel import clock
+from mien.cluster.report.sizes import size
+from mien.ingest.rate.identity import Identity
 
 if TYPE_CHECKING:
-    from ingest.catalog import EgressState, MediaRoom, Status
+    from mien.ingest.catalog import EgressState, MediaRoom, Status
 
 
 def acquisition_facts(

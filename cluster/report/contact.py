@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.data import CROP_PIXELS, ROW_HZ, UInt8
+from mien.pipelines.data import CROP_PIXELS, ROW_HZ, UInt8
 
 
 def contact_sheet(strip: bytes, *, columns: int = ROW_HZ) -> bytes:

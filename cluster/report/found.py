@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import unicodedata
 
-from cluster.runner.searching import Asked, SearchResult
-from ingest.media import VideoRef
+from mien.cluster.runner.searching import Asked, SearchResult
+from mien.ingest.media import VideoRef
 
 _JOINERS = "\u200c\u200d"  # within emoji and within the scripts that need them
 _ISOLATE, _END = "\u2068", "\u2069"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.data import DROP_REASONS, KEPT
+from mien.pipelines.data import DROP_REASONS, KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

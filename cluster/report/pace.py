@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cluster.report.funnel import clock
-from ingest.catalog.duplicates import DUPLICATE
-from pipelines.data import KEPT
+from mien.cluster.report.funnel import clock
+from mien.ingest.catalog.duplicates import DUPLICATE
+from mien.pipelines.data import KEPT
 
 if TYPE_CHECKING:
-    from cluster.engine import Snapshot
-    from ingest.catalog import Status
+    from mien.cluster.engine import Snapshot
+    from mien.ingest.catalog import Status
 
 _ENDED = ("done", "partial", "failed", DUPLICATE)
 

@@ -7,11 +7,11 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from cluster.report.pace import of_fetching, of_media
+from mien.cluster.report.pace import of_fetching, of_media
 
 if TYPE_CHECKING:
-    from cluster.engine import Snapshot
-    from ingest.catalog import Catalog, Status
+    from mien.cluster.engine import Snapshot
+    from mien.ingest.catalog import Catalog, Status
 
 SHOW_EVERY_SECONDS = 2.0
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cluster.report.funnel import clock, funnel, funnel_lines
-from cluster.report.sizes import size
+from mien.cluster.report.funnel import clock, funnel, funnel_lines
+from mien.cluster.report.sizes import size
 
 if TYPE_CHECKING:
-    from cluster.runner.run import RunResult
-    from ingest.catalog import Status, Story
+    from mien.cluster.runner.run import RunResult
+    from mien.ingest.catalog import Status, Story
 
 
 def status_facts(status: Status) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def stopped_by(result: RunResult) -> str | None:
 
 def story_lines(story: Story) -> list[str]:
     """Everything that is known of one video, oldest first."""
-    from cluster.report.found import shown
+    from mien.cluster.report.found import shown
 
     video = story.video
     lines = [f"{video.key}  {story.state}", f"  from      {video.uri!r}"]

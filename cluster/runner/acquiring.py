@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from cluster.engine import ErrorInfo
-from cluster.runner.refusals import Refusals
-from ingest.catalog import Catalog, Outcome, Paused, Usage
-from ingest.errors import CacheFullError
-from ingest.media import Job, MediaFile
-from ingest.rate.identity import Identity
+from mien.cluster.engine import ErrorInfo
+from mien.cluster.runner.refusals import Refusals
+from mien.ingest.catalog import Catalog, Outcome, Paused, Usage
+from mien.ingest.errors import CacheFullError
+from mien.ingest.media import Job, MediaFile
+from mien.ingest.rate.identity import Identity
 
 FULL_SECONDS = 5.0
 """After the cache was full: until another video is tried. The one that found no room waits as long, longer

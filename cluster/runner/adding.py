@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePath
 
-from cluster.config import Settings
-from cluster.runner.searching import lister_of
-from ingest.catalog import AddResult, Catalog
-from ingest.media import VideoRef
-from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand, local_path, make_sources
-from ingest.sources.youtube import YouTubeSource
+from mien.cluster.config import Settings
+from mien.cluster.runner.searching import lister_of
+from mien.ingest.catalog import AddResult, Catalog
+from mien.ingest.media import VideoRef
+from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand, local_path, make_sources
+from mien.ingest.sources.youtube import YouTubeSource
 
 BATCH = 5000
 

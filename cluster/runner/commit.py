@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from ingest.catalog import Catalog, SegmentRecord, ShardRecord
-from ingest.errors import LeaseLostError
-from ingest.storage import Store
-from pipelines.data import SegmentDone, Shard
+from mien.ingest.catalog import Catalog, SegmentRecord, ShardRecord
+from mien.ingest.errors import LeaseLostError
+from mien.ingest.storage import Store
+from mien.pipelines.data import SegmentDone, Shard
 
 SIDECAR = ".parquet"
 SHARD_NAME = re.compile(r"[0-9a-z]{14}-[0-9a-f]{6}-\d{5,}\.tar(\.parquet)?")

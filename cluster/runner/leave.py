@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from ingest.catalog import Catalog, EgressState, Outcome, Usage
-from ingest.errors import MienError, RateLimitedError
-from ingest.rate.identity import Identity
+from mien.ingest.catalog import Catalog, EgressState, Outcome, Usage
+from mien.ingest.errors import MienError, RateLimitedError
+from mien.ingest.rate.identity import Identity
 
 PATIENCE_SECONDS = 120.0
 """Waited for a budget whatever was asked for."""

@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from ingest.catalog import Catalog
-from ingest.fetch import Fetch, wanted
-from ingest.media import MediaFile
-from ingest.sources.naming import local_path
+from mien.ingest.catalog import Catalog
+from mien.ingest.fetch import Fetch, wanted
+from mien.ingest.media import MediaFile
+from mien.ingest.sources.naming import local_path
 
 TIDY_SECONDS = 5.0
 RENEW_SECONDS = 3600.0

@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cluster.engine import ErrorInfo, Snapshot
-from cluster.engine.errors import is_media_fault
-from cluster.runner.acquiring import Acquisition
-from cluster.runner.commit import commit_shard, segment_record
-from cluster.runner.media import FetchedMedia
-from cluster.runner.presence import Others
-from ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, VideoFailure
-from ingest.errors import LeaseLostError, Policy, PremiereError
-from ingest.media import Job, MediaFile
-from ingest.storage import Store
-from pipelines.data import SegmentDone, SegmentFailed, Shard
+from mien.cluster.engine import ErrorInfo, Snapshot
+from mien.cluster.engine.errors import is_media_fault
+from mien.cluster.runner.acquiring import Acquisition
+from mien.cluster.runner.commit import commit_shard, segment_record
+from mien.cluster.runner.media import FetchedMedia
+from mien.cluster.runner.presence import Others
+from mien.ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, VideoFailure
+from mien.ingest.errors import LeaseLostError, Policy, PremiereError
+from mien.ingest.media import Job, MediaFile
+from mien.ingest.storage import Store
+from mien.pipelines.data import SegmentDone, SegmentFailed, Shard
 
 VIDEO_STAGES = ("fetch", "split")
 MAX_VIDEO_ATTEMPTS = 5

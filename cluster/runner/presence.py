@@ -8,8 +8,8 @@ import time
 from types import TracebackType
 from typing import Self
 
-from ingest.catalog import Catalog
-from ingest.errors import CatalogError, LeaseLostError
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import CatalogError, LeaseLostError
 
 
 class Heartbeat:

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cluster.config import Settings
-from cluster.engine import PoolSpec
-from ingest.errors import ConfigError
-from pipelines.stage import DeadlineRule, Resources
-from pipelines.talking_face import talking_face
+from mien.cluster.config import Settings
+from mien.cluster.engine import PoolSpec
+from mien.ingest.errors import ConfigError
+from mien.pipelines.stage import DeadlineRule, Resources
+from mien.pipelines.talking_face import talking_face
 
 # A segment leaves the splitter every 75 s of media at the latest, whatever the length of the file.
 SPLIT_DEADLINE = DeadlineRule(base=120.0, per_second=0.2)

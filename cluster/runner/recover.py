@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cluster.runner.commit import SHARD_NAME, SIDECAR, run_of, sidecar_name
-from ingest.catalog import Catalog, ShardRecord
-from ingest.errors import ConfigError, StorageMissingError
-from ingest.storage import Store
-from pipelines.shards.index import encode_index, scan_tar
-from pipelines.shards.spool import driver_is_dead, sweep_spool
+from mien.cluster.runner.commit import SHARD_NAME, SIDECAR, run_of, sidecar_name
+from mien.ingest.catalog import Catalog, ShardRecord
+from mien.ingest.errors import ConfigError, StorageMissingError
+from mien.ingest.storage import Store
+from mien.pipelines.shards.index import encode_index, scan_tar
+from mien.pipelines.shards.spool import driver_is_dead, sweep_spool
 
 
 def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[str], None]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ingest.catalog import Catalog, Paused
-from ingest.rate.identity import Identity
+from mien.ingest.catalog import Catalog, Paused
+from mien.ingest.rate.identity import Identity
 
 ANOTHER_FIRST_SECONDS = 60.0
 """After a pause another video finds out whether it is over: the same one may be what is refused."""

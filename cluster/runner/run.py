@@ -11,25 +11,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.config import Settings, check_licences, fingerprint
-from cluster.config.sections import Engine as EngineOptions
-from cluster.config.show import redact
-from cluster.engine import Engine, PoolSpec, ProcessBackend, RayBackend, Snapshot
-from cluster.engine.backends.interface import Backend
-from cluster.local import LocalEngine
-from cluster.runner.acquiring import Acquisition
-from cluster.runner.media import FetchedMedia
-from cluster.runner.observer import RunObserver
-from cluster.runner.presence import Heartbeat
-from cluster.runner.recipe import build_pools, build_stages, usable_cpus
-from cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
-from cluster.runner.stopping import Stopping
-from ingest.catalog import Catalog, EgressState, MediaRoom, Status
-from ingest.errors import MienError, ProviderError
-from ingest.fetch.platform import PLATFORMS
-from ingest.storage import Store, open_store
-from ingest.storage.trouble import translated
-from pipelines.shards.spool import HeldFolder
+from mien.cluster.config import Settings, check_licences, fingerprint
+from mien.cluster.config.sections import Engine as EngineOptions
+from mien.cluster.config.show import redact
+from mien.cluster.engine import Engine, PoolSpec, ProcessBackend, RayBackend, Snapshot
+from mien.cluster.engine.backends.interface import Backend
+from mien.cluster.local import LocalEngine
+from mien.cluster.runner.acquiring import Acquisition
+from mien.cluster.runner.media import FetchedMedia
+from mien.cluster.runner.observer import RunObserver
+from mien.cluster.runner.presence import Heartbeat
+from mien.cluster.runner.recipe import build_pools, build_stages, usable_cpus
+from mien.cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
+from mien.cluster.runner.stopping import Stopping
+from mien.ingest.catalog import Catalog, EgressState, MediaRoom, Status
+from mien.ingest.errors import MienError, ProviderError
+from mien.ingest.fetch.platform import PLATFORMS
+from mien.ingest.storage import Store, open_store
+from mien.ingest.storage.trouble import translated
+from mien.pipelines.shards.spool import HeldFolder
 
 HANG_SECONDS = 300.0
 """A driver that has done nothing for so long is no longer believed to be alive."""
@@ -160,8 +160,8 @@ def prove_accelerators(settings: Settings) -> None:
     """Raises ProviderError, before anything is started, where CUDA was asked for and cannot be had."""
     if "cuda" not in (settings.faces.device, settings.transcribe.device):
         return
-    from cluster.doctor import Status as Verdict
-    from cluster.doctor import accelerators
+    from mien.cluster.doctor import Status as Verdict
+    from mien.cluster.doctor import accelerators
 
     for check in (*accelerators.onnxruntime(settings), *accelerators.ctranslate2(settings)):
         if check.status is Verdict.FAIL:
@@ -172,7 +172,7 @@ def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str, *, lo
     """Raises UsageError, StorageDeniedError or InfeasibleError, before anything is started, where videos wait
     that must be fetched, and what that needs is missing or wrong: each would fail for the same reason."""
     identities = settings.acquire.identities
-    from cluster.doctor.acquire import check_acquisition
+    from mien.cluster.doctor.acquire import check_acquisition
 
     if catalog.governed_at(fingerprint=fingerprint, identities=identities) != (None, None):
         check_acquisition(settings, PLATFORMS, local=local)

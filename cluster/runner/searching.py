@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from cluster.config import Settings
-from cluster.runner.leave import BudgetedLeave
-from ingest.catalog import Catalog
-from ingest.errors import FetchError, MienError
-from ingest.media import VideoRef, Wanted
-from ingest.youtube.address import Address
-from ingest.youtube.lists import Lister
-from ingest.youtube.search import address_of, find
+from mien.cluster.config import Settings
+from mien.cluster.runner.leave import BudgetedLeave
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import FetchError, MienError
+from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.youtube.address import Address
+from mien.ingest.youtube.lists import Lister
+from mien.ingest.youtube.search import address_of, find
 
 T = TypeVar("T")
 

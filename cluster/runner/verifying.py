@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cluster.config import Settings
-from cluster.runner.commit import sidecar_name
-from cluster.runner.recover import uncommitted
-from ingest.catalog import Catalog, ShardRecord
-from ingest.errors import StorageError
-from ingest.storage import Store, open_store
-from pipelines.shards.verify import check_shard
+from mien.cluster.config import Settings
+from mien.cluster.runner.commit import sidecar_name
+from mien.cluster.runner.recover import uncommitted
+from mien.ingest.catalog import Catalog, ShardRecord
+from mien.ingest.errors import StorageError
+from mien.ingest.storage import Store, open_store
+from mien.pipelines.shards.verify import check_shard
 
 
 @dataclass(slots=True, kw_only=True)

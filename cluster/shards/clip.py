@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.shards.cues import Cue, cues_of
-from ingest.errors import DamagedSampleError
-from models.reading.data import RawSample
-from pipelines.data import ROW_HZ, UInt8
+from mien.cluster.shards.cues import Cue, cues_of
+from mien.ingest.errors import DamagedSampleError
+from mien.models.reading.data import RawSample
+from mien.pipelines.data import ROW_HZ, UInt8
 
 STRIP = "faces.jpg"
 SOUNDS = ("flac", "wav", "ogg", "mp3")
@@ -95,9 +95,9 @@ def _sound(key: str, name: str, data: bytes) -> tuple[npt.NDArray[np.int16], int
 
 
 def _strip(key: str, data: bytes) -> UInt8:
-    from models.reading.fields.strip.cut import StripDamagedError
-    from models.reading.fields.strip.decode import decode_frames
-    from models.reading.fields.strip.header import NotJpegError, read_header
+    from mien.models.reading.fields.strip.cut import StripDamagedError
+    from mien.models.reading.fields.strip.decode import decode_frames
+    from mien.models.reading.fields.strip.header import NotJpegError, read_header
 
     try:
         header = read_header(data)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.shards.unpack import export
-from ingest.errors import DamagedSampleError
-from models.reader import ShardReader
-from models.reading.data import RawSample
+from mien.cluster.shards.unpack import export
+from mien.ingest.errors import DamagedSampleError
+from mien.models.reader import ShardReader
+from mien.models.reading.data import RawSample
 
 
 def export_samples(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.shards.cues import Cue, to_ass
-from pipelines.data import UInt8
+from mien.cluster.shards.cues import Cue, to_ass
+from mien.pipelines.data import UInt8
 
 SIDE_PIXELS = 384
 """At least; 3 times what is stored, so that a mouth can be watched."""

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-from ingest.errors import UnknownKeyError, UsageError
-from ingest.storage import redact
-from models.reading.corpus.corpus import Corpus
+from mien.ingest.errors import UnknownKeyError, UsageError
+from mien.ingest.storage import redact
+from mien.models.reading.corpus.corpus import Corpus
 
 SHOWN = 5
 _COMPARED = 2000

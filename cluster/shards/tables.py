@@ -6,9 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cluster.report.found import clock, shown
-from cluster.shards.listing import ShardRow
-from cluster.shards.stats import MEASURED, QUANTILES, Share, Spread, Stats
+from mien.cluster.report.found import clock, shown
+from mien.cluster.shards.listing import ShardRow
+from mien.cluster.shards.stats import MEASURED, QUANTILES, Share, Spread, Stats
 
 if TYPE_CHECKING:
     from rich.table import Table

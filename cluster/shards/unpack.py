@@ -12,14 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cluster.report.contact import sheet_of
-from cluster.shards.clip import Clip, open_clip
-from cluster.shards.cues import to_srt
-from cluster.shards.film import write_film
-from ingest.errors import MissingMemberError
-from ingest.storage.trouble import translated
-from models.reading.data import RawSample
-from pipelines.data import UInt8
+from mien.cluster.report.contact import sheet_of
+from mien.cluster.shards.clip import Clip, open_clip
+from mien.cluster.shards.cues import to_srt
+from mien.cluster.shards.film import write_film
+from mien.ingest.errors import MissingMemberError
+from mien.ingest.storage.trouble import translated
+from mien.models.reading.data import RawSample
+from mien.pipelines.data import UInt8
 
 FORMATS = ("wav", "mp4", "members")
 

@@ -10,9 +10,9 @@ catalog.end_run(run, "finished")
 
 from __future__ import annotations
 
-from ingest.catalog.catalog import Catalog
-from ingest.catalog.kept import MediaRoom
-from ingest.catalog.records import (
+from mien.ingest.catalog.catalog import Catalog
+from mien.ingest.catalog.kept import MediaRoom
+from mien.ingest.catalog.records import (
     AddResult,
     EgressState,
     MediaRecord,
@@ -25,7 +25,7 @@ from ingest.catalog.records import (
     Usage,
     VideoFailure,
 )
-from ingest.catalog.views import Event, SegmentStory, Status, Story
+from mien.ingest.catalog.views import Event, SegmentStory, Status, Story
 
 __all__ = [
     "AddResult",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Self
 
-from ingest.catalog import (
+from mien.ingest.catalog import (
     claims,
     egress,
     kept,
@@ -27,8 +27,8 @@ from ingest.catalog import (
     undo,
     views,
 )
-from ingest.catalog.database import PATIENCE_SECONDS, Database
-from ingest.catalog.records import (
+from mien.ingest.catalog.database import PATIENCE_SECONDS, Database
+from mien.ingest.catalog.records import (
     AddResult,
     EgressState,
     MediaRecord,
@@ -40,8 +40,8 @@ from ingest.catalog.records import (
     Usage,
     VideoFailure,
 )
-from ingest.media import Job, VideoRef
-from ingest.rate.identity import Identity
+from mien.ingest.media import Job, VideoRef
+from mien.ingest.rate.identity import Identity
 
 
 class Catalog:

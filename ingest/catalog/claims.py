@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, false, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog import egress, runs
-from ingest.catalog.queue import CANDIDATE_COLUMNS, REMOTE_SOURCES, take, taken_at
-from ingest.catalog.schema import GOVERNED, LANE, NO_FINGERPRINT, PUT_OFF, WAITING, cursors, videos
-from ingest.media import Job
-from ingest.rate.identity import Identity
+from mien.ingest.catalog import egress, runs
+from mien.ingest.catalog.queue import CANDIDATE_COLUMNS, REMOTE_SOURCES, take, taken_at
+from mien.ingest.catalog.schema import GOVERNED, LANE, NO_FINGERPRINT, PUT_OFF, WAITING, cursors, videos
+from mien.ingest.media import Job
+from mien.ingest.rate.identity import Identity
 
 TURN = "governed"
 

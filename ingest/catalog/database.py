@@ -19,9 +19,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from ingest.catalog import migrate, schema
-from ingest.catalog.again import Stage, Trial
-from ingest.errors import CatalogError, one_line
+from mien.ingest.catalog import migrate, schema
+from mien.ingest.catalog.again import Stage, Trial
+from mien.ingest.errors import CatalogError, one_line
 
 T = TypeVar("T")
 

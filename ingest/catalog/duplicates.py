@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, PrimaryKeyConstraint, Table, bindparam, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog.schema import FAILED, NO_FINGERPRINT, Key, media, metadata, segments, videos
-from ingest.errors import DuplicateMediaError
+from mien.ingest.catalog.schema import FAILED, NO_FINGERPRINT, Key, media, metadata, segments, videos
+from mien.ingest.errors import DuplicateMediaError
 
 DUPLICATE = "duplicate"
 """How a video that ended as one is shown: in the tables it has failed, of this class."""

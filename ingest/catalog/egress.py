@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog.records import EgressState
-from ingest.catalog.schema import UNSETTLED, egress, grants
-from ingest.rate import governor
-from ingest.rate.governor import WINDOW_SECONDS, Charge
-from ingest.rate.identity import Identity
-from ingest.rate.standing import Standing
+from mien.ingest.catalog.records import EgressState
+from mien.ingest.catalog.schema import UNSETTLED, egress, grants
+from mien.ingest.rate import governor
+from mien.ingest.rate.governor import WINDOW_SECONDS, Charge
+from mien.ingest.rate.identity import Identity
+from mien.ingest.rate.standing import Standing
 
 KEEP_SECONDS = 24 * 3600.0
 """For late news of a video; the governor looks back an hour."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, case, func, select, update
 
-from ingest.catalog import runs, tallies
-from ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT, REMOTE_SOURCES
-from ingest.catalog.schema import UNSETTLED, WAITING, egress, grants, media, videos
-from ingest.catalog.story import tell
+from mien.ingest.catalog import runs, tallies
+from mien.ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT, REMOTE_SOURCES
+from mien.ingest.catalog.schema import UNSETTLED, WAITING, egress, grants, media, videos
+from mien.ingest.catalog.story import tell
 
 _KNOWN = (
     select(videos.c.media_uri, videos.c.source, media.c.bytes)

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from ingest.catalog.schema import RUNNING, segments, videos
-from ingest.catalog.story import tell
-from ingest.catalog.tallies import NOBODY
-from ingest.media import VideoRef
+from mien.ingest.catalog.schema import RUNNING, segments, videos
+from mien.ingest.catalog.story import tell
+from mien.ingest.catalog.tallies import NOBODY
+from mien.ingest.media import VideoRef
 
 _NAMES = ("title", "channel", "licence")
 _LEARN = (

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ingest.catalog.egress import FIRST_PAGE, NO_RUN, NO_VIDEO, accounts, grant, put, room_at
-from ingest.catalog.records import Outcome, PageGrant, Usage
-from ingest.catalog.schema import grants
-from ingest.catalog.settling import refused
-from ingest.errors import BotWallError
-from ingest.rate import circuit
-from ingest.rate.governor import page_charge
-from ingest.rate.identity import Identity
+from mien.ingest.catalog.egress import FIRST_PAGE, NO_RUN, NO_VIDEO, accounts, grant, put, room_at
+from mien.ingest.catalog.records import Outcome, PageGrant, Usage
+from mien.ingest.catalog.schema import grants
+from mien.ingest.catalog.settling import refused
+from mien.ingest.errors import BotWallError
+from mien.ingest.rate import circuit
+from mien.ingest.rate.governor import page_charge
+from mien.ingest.rate.identity import Identity
 
 GOING_SECONDS = 600.0
 

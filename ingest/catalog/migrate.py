@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Connection, func, insert, inspect, select, update
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
-from ingest.catalog import schema, tallies
+from mien.ingest.catalog import schema, tallies
 
 OLDEST = 1
 

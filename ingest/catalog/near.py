@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from ingest.catalog.schema import Key, metadata
+from mien.ingest.catalog.schema import Key, metadata
 
 MARKS = 64
 MIN_VALUES = 24

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog import duplicates, runs, tallies
-from ingest.catalog.records import MediaRecord, VideoFailure
-from ingest.catalog.schema import DONE, FAILED, PARTIAL, WAITING, media, segments, videos
-from ingest.catalog.segments import settle
-from ingest.catalog.story import TEXT_CHARACTERS, tell
-from ingest.errors import Policy
+from mien.ingest.catalog import duplicates, runs, tallies
+from mien.ingest.catalog.records import MediaRecord, VideoFailure
+from mien.ingest.catalog.schema import DONE, FAILED, PARTIAL, WAITING, media, segments, videos
+from mien.ingest.catalog.segments import settle
+from mien.ingest.catalog.story import TEXT_CHARACTERS, tell
+from mien.ingest.errors import Policy
 
 _MEDIA_FIELDS = ("sha256", "bytes", "duration_seconds", "probe_json")
 

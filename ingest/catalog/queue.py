@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Row, bindparam, exists, false, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog import learning, wishes
-from ingest.catalog.database import Database
-from ingest.catalog.records import AddResult
-from ingest.catalog.schema import (
+from mien.ingest.catalog import learning, wishes
+from mien.ingest.catalog.database import Database
+from mien.ingest.catalog.records import AddResult
+from mien.ingest.catalog.schema import (
     NO_FINGERPRINT,
     PUT_OFF,
     RUNNING,
@@ -28,8 +28,8 @@ from ingest.catalog.schema import (
     segments,
     videos,
 )
-from ingest.catalog.story import BEGUN, tell
-from ingest.media import Job, VideoRef
+from mien.ingest.catalog.story import BEGUN, tell
+from mien.ingest.media import Job, VideoRef
 
 ADD_BATCH = 500
 GOVERNED_SOURCES = frozenset({"youtube"})

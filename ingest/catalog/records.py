@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ingest.errors import Policy
+from mien.ingest.errors import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

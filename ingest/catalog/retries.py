@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, true, update
 
-from ingest.catalog import duplicates, runs, tallies
-from ingest.catalog.schema import FAILED, PARTIAL, RUNNING, WAITING, segments, videos
-from ingest.catalog.story import tell
+from mien.ingest.catalog import duplicates, runs, tallies
+from mien.ingest.catalog.schema import FAILED, PARTIAL, RUNNING, WAITING, segments, videos
+from mien.ingest.catalog.story import tell
 
 # A video that waits out a backoff has an error too, and a person may not want to wait.
 _AILING_VIDEO = videos.c.error_class.is_not(None)

@@ -27,9 +27,9 @@ from sqlalchemy import (
     update,
 )
 
-from ingest.catalog import settling
-from ingest.catalog.schema import NO_FINGERPRINT, RUNNING, WAITING, events, runs, segments, videos
-from ingest.errors import CatalogError, LeaseLostError
+from mien.ingest.catalog import settling
+from mien.ingest.catalog.schema import NO_FINGERPRINT, RUNNING, WAITING, events, runs, segments, videos
+from mien.ingest.errors import CatalogError, LeaseLostError
 
 EXPIRED = "expired"
 KILLED = "killed"

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
-from ingest.catalog import runs, tallies
-from ingest.catalog.queue import KEYS_PER_STATEMENT
-from ingest.catalog.records import SegmentFailure, SegmentRecord
-from ingest.catalog.schema import DONE, FAILED, PARTIAL, segments, videos
-from ingest.catalog.story import TEXT_CHARACTERS, tell
+from mien.ingest.catalog import runs, tallies
+from mien.ingest.catalog.queue import KEYS_PER_STATEMENT
+from mien.ingest.catalog.records import SegmentFailure, SegmentRecord
+from mien.ingest.catalog.schema import DONE, FAILED, PARTIAL, segments, videos
+from mien.ingest.catalog.story import TEXT_CHARACTERS, tell
 
 SegmentKey = tuple[str, int]
 Before = Mapping[SegmentKey, tuple[str, dict[str, float]]]

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, case, delete, func, select, true, update
 
-from ingest.catalog.egress import LOCKED, put
-from ingest.catalog.records import Outcome, Paused, Usage
-from ingest.catalog.schema import PUT_OFF, UNSETTLED, WAITING, grants, videos
-from ingest.catalog.story import tell
-from ingest.rate import circuit, governor
-from ingest.rate.standing import Standing
+from mien.ingest.catalog.egress import LOCKED, put
+from mien.ingest.catalog.records import Outcome, Paused, Usage
+from mien.ingest.catalog.schema import PUT_OFF, UNSETTLED, WAITING, grants, videos
+from mien.ingest.catalog.story import tell
+from mien.ingest.rate import circuit, governor
+from mien.ingest.rate.standing import Standing
 
 _LAST = (
     select(grants.c.seq, grants.c.identity, grants.c.granted_at, grants.c.settled_at, grants.c.probe)

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from ingest.catalog import runs
-from ingest.catalog.records import SegmentRecord, ShardRecord
-from ingest.catalog.schema import DONE, shards
-from ingest.catalog.segments import by_video, done_row, ended, put_segments, settle
-from ingest.catalog.story import tell
-from ingest.errors import CatalogError, LeaseLostError
+from mien.ingest.catalog import runs
+from mien.ingest.catalog.records import SegmentRecord, ShardRecord
+from mien.ingest.catalog.schema import DONE, shards
+from mien.ingest.catalog.segments import by_video, done_row, ended, put_segments, settle
+from mien.ingest.catalog.story import tell
+from mien.ingest.errors import CatalogError, LeaseLostError
 
 _FIELDS = ("name", "uri", "bytes", "sha256", "sample_count", "run_id", "sidecar")
 _ALL = select(*(shards.c[name] for name in _FIELDS)).order_by(shards.c.at, shards.c.name)

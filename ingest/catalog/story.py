@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from ingest.catalog.schema import events
+from mien.ingest.catalog.schema import events
 
 TEXT_CHARACTERS = 20_000
 """Of a raw error; a decoder can say the same thing a million times."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingest.catalog.schema import tallies
+from mien.ingest.catalog.schema import tallies
 
 FATE = "fate:"
 MEDIA_SECONDS = "media_seconds"

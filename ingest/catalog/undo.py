@@ -6,10 +6,10 @@ import json
 
 from sqlalchemy import Connection, delete, select
 
-from ingest.catalog import retries, tallies
-from ingest.catalog.schema import RUNNING, segments, shards, videos
-from ingest.catalog.story import tell
-from ingest.errors import CatalogError
+from mien.ingest.catalog import retries, tallies
+from mien.ingest.catalog.schema import RUNNING, segments, shards, videos
+from mien.ingest.catalog.story import tell
+from mien.ingest.errors import CatalogError
 
 
 def forget_shard(connection: Connection, now: float, name: str) -> int:

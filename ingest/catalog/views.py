@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, true
 
-from ingest.catalog import duplicates, queue, retries, runs, tallies
-from ingest.catalog.records import MediaRecord
-from ingest.catalog.schema import (
+from mien.ingest.catalog import duplicates, queue, retries, runs, tallies
+from mien.ingest.catalog.records import MediaRecord
+from mien.ingest.catalog.schema import (
     FAILED,
     PUT_OFF,
     VIDEO_STATES,
@@ -25,9 +25,9 @@ from ingest.catalog.schema import (
     shards,
     videos,
 )
-from ingest.errors import UsageError
-from ingest.media import VideoRef
-from ingest.sources.naming import path_uri
+from mien.ingest.errors import UsageError
+from mien.ingest.media import VideoRef
+from mien.ingest.sources.naming import path_uri
 
 _CANDIDATES_SHOWN = 5
 _LAST_CHARACTER = "\U0010ffff"

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, update
 
-from ingest.catalog import retries
-from ingest.catalog.schema import videos
-from ingest.errors import FilteredOutError
-from ingest.media import VideoRef, Wanted
+from mien.ingest.catalog import retries
+from mien.ingest.catalog.schema import videos
+from mien.ingest.errors import FilteredOutError
+from mien.ingest.media import VideoRef, Wanted
 
 NOTHING = "[]"
 

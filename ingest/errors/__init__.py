@@ -67,19 +67,19 @@ Messages say what, what was got, and what to do, in one line.
 
 from __future__ import annotations
 
-from ingest.errors.base import (
+from mien.ingest.errors.base import (
     MienError,
     Policy,
     one_line,
 )
-from ingest.errors.item import (
+from mien.ingest.errors.item import (
     DeadlineExceededError,
     ItemError,
     OutOfMemoryError,
     UnexpectedError,
     WorkerDiedError,
 )
-from ingest.errors.media import (
+from mien.ingest.errors.media import (
     AccessDeniedError,
     ChangedFileError,
     CorruptMediaError,
@@ -98,7 +98,7 @@ from ingest.errors.media import (
     UnsupportedMediaError,
     ZeroDurationError,
 )
-from ingest.errors.network import (
+from mien.ingest.errors.network import (
     AgeGateError,
     BotWallError,
     CookiesError,
@@ -123,7 +123,7 @@ from ingest.errors.network import (
     RejectedRequestError,
     RemovedVideoError,
 )
-from ingest.errors.reading import (
+from mien.ingest.errors.reading import (
     DamagedSampleError,
     LoaderTimeoutError,
     LoaderWorkerError,
@@ -140,7 +140,7 @@ from ingest.errors.reading import (
     UnknownKeyError,
     WrongBytesError,
 )
-from ingest.errors.stores import (
+from mien.ingest.errors.stores import (
     CacheFullError,
     CatalogError,
     LeaseLostError,
@@ -152,7 +152,7 @@ from ingest.errors.stores import (
     StorageMissingError,
     WeightsError,
 )
-from ingest.errors.usage import (
+from mien.ingest.errors.usage import (
     ConfigError,
     FilterError,
     InfeasibleError,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.errors.base import MienError
+from mien.ingest.errors.base import MienError
 
 
 class ItemError(MienError):

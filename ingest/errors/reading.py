@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.errors.base import MienError, Policy
+from mien.ingest.errors.base import MienError, Policy
 
 
 class ReadError(MienError):

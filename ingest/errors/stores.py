@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ingest.errors.base import MienError, Policy
+from mien.ingest.errors.base import MienError, Policy
 
 
 class WeightsError(MienError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.fetch.cache import MediaCache
-from ingest.fetch.stage import Fetch
+from mien.ingest.fetch.cache import MediaCache
+from mien.ingest.fetch.stage import Fetch
 
 __all__ = ["Fetch", "MediaCache"]

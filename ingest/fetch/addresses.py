@@ -11,7 +11,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 
-from ingest.errors import FetchError, PrivateAddressError
+from mien.ingest.errors import FetchError, PrivateAddressError
 
 Resolver = Callable[[str, int], list[str]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

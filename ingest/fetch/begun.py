@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ingest.errors import FetchError, Policy
+from mien.ingest.errors import FetchError, Policy
 
 SUFFIX = ".begun"
 NEW_SUFFIX = ".begin"

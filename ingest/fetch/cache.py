@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ingest.errors import CacheFullError, TooLargeError
-from ingest.fetch import begun, wanted
-from ingest.fetch.slot import Slot
-from ingest.storage.same_file import is_at
-from ingest.storage.trouble import translated
+from mien.ingest.errors import CacheFullError, TooLargeError
+from mien.ingest.fetch import begun, wanted
+from mien.ingest.fetch.slot import Slot
+from mien.ingest.storage.same_file import is_at
+from mien.ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0
 _BOUND = struct.Struct("=qd")

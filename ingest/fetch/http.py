@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from ingest.errors import (
+from mien.ingest.errors import (
     FetchError,
     IncompleteTransferError,
     Policy,
@@ -22,14 +22,14 @@ from ingest.errors import (
     TooLargeError,
     one_line,
 )
-from ingest.fetch.addresses import Resolver, check_public, checked_addresses, resolve
-from ingest.fetch.responses import Progress, begin, refusal
-from ingest.storage.location import redact
+from mien.ingest.fetch.addresses import Resolver, check_public, checked_addresses, resolve
+from mien.ingest.fetch.responses import Progress, begin, refusal
+from mien.ingest.storage.location import redact
 
 if TYPE_CHECKING:
     import httpx
 
-    from ingest.fetch.slot import Slot
+    from mien.ingest.fetch.slot import Slot
 
 MAX_REDIRECTS = 10
 HOSTS_KEPT = MAX_REDIRECTS + 2

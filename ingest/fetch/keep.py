@@ -12,13 +12,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.errors import GoneError, StorageConflictError, StorageMissingError
-from ingest.media import Job, MediaFile
-from ingest.storage import Store, open_store
-from ingest.storage.location import redact
+from mien.ingest.errors import GoneError, StorageConflictError, StorageMissingError
+from mien.ingest.media import Job, MediaFile
+from mien.ingest.storage import Store, open_store
+from mien.ingest.storage.location import redact
 
 if TYPE_CHECKING:
-    from ingest.fetch.slot import Slot
+    from mien.ingest.fetch.slot import Slot
 
 _EXTENSIONS = {"mov": ".mp4", "mp4": ".mp4", "matroska": ".mkv", "webm": ".mkv", "ogg": ".ogg", "mp3": ".mp3"}
 _OTHER = ".media"

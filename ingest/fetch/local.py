@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AccessDeniedError,
     ChangedFileError,
     EmptyFileError,

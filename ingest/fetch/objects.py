@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AccessDeniedError,
     FetchError,
     GoneError,
@@ -15,11 +15,11 @@ from ingest.errors import (
     StorageMissingError,
     TooLargeError,
 )
-from ingest.storage.location import open_filesystem, redact
-from ingest.storage.trouble import retried, translated
+from mien.ingest.storage.location import open_filesystem, redact
+from mien.ingest.storage.trouble import retried, translated
 
 if TYPE_CHECKING:
-    from ingest.fetch.slot import Slot
+    from mien.ingest.fetch.slot import Slot
 
 _CHUNK_BYTES = 8 << 20
 

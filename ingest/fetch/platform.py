@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.errors import ConfigError, IncompleteTransferError, MediaError, NoVideoStreamError, one_line
-from ingest.media import Job, MediaFile
-from ingest.rate.identity import DIRECT, Identity
-from ingest.youtube.terms import Found
+from mien.ingest.errors import ConfigError, IncompleteTransferError, MediaError, NoVideoStreamError, one_line
+from mien.ingest.media import Job, MediaFile
+from mien.ingest.rate.identity import DIRECT, Identity
+from mien.ingest.youtube.terms import Found
 
 if TYPE_CHECKING:
-    from ingest.fetch.slot import Slot
-    from ingest.youtube.download import Delivered
+    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.youtube.download import Delivered
 
 PLATFORMS = frozenset({"youtube"})
 """Sources whose addresses are pages: something else than HTTP has to get the media."""

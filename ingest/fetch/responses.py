@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AccessDeniedError,
     FetchError,
     GoneError,

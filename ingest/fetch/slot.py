@@ -9,10 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ingest.errors import EmptyFileError, StorageError
-from ingest.fetch import begun
-from ingest.fetch.begun import Begun
-from ingest.storage.same_file import is_at
+from mien.ingest.errors import EmptyFileError, StorageError
+from mien.ingest.fetch import begun
+from mien.ingest.fetch.begun import Begun
+from mien.ingest.storage.same_file import is_at
 
 _STEP_BYTES = 64 << 20
 """How far ahead a download of unknown length reserves, in a cache that is large enough for it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 
-from ingest.ffmpeg import find_ffmpeg
+from mien.ingest.ffmpeg import find_ffmpeg
 
 HEARD_SECONDS = 120
 _PATIENCE_SECONDS = 60.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
-from ingest.errors import (
+from mien.ingest.errors import (
     ChangedFileError,
     ConfigError,
     FetchError,
@@ -20,12 +20,12 @@ from ingest.errors import (
     RejectedRequestError,
     TruncatedMediaError,
 )
-from ingest.fetch import wanted
-from ingest.fetch.cache import MediaCache
-from ingest.fetch.http import HttpDownloader
-from ingest.fetch.keep import Keeper, discard_kept, read_kept
-from ingest.fetch.local import check_unchanged, sha256_of
-from ingest.fetch.platform import (
+from mien.ingest.fetch import wanted
+from mien.ingest.fetch.cache import MediaCache
+from mien.ingest.fetch.http import HttpDownloader
+from mien.ingest.fetch.keep import Keeper, discard_kept, read_kept
+from mien.ingest.fetch.local import check_unchanged, sha256_of
+from mien.ingest.fetch.platform import (
     PLATFORMS,
     Got,
     as_retry,
@@ -33,16 +33,16 @@ from ingest.fetch.platform import (
     found_beside,
     identity_of,
 )
-from ingest.fetch.sound_print import sound_print
-from ingest.media import Job, MediaFile
-from ingest.rate.identity import Identity
-from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
-from ingest.storage.location import OBJECT_SCHEMES, redact
-from ingest.youtube.download import YouTubeDownloader
-from ingest.youtube.terms import Terms
+from mien.ingest.fetch.sound_print import sound_print
+from mien.ingest.media import Job, MediaFile
+from mien.ingest.rate.identity import Identity
+from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
+from mien.ingest.storage.location import OBJECT_SCHEMES, redact
+from mien.ingest.youtube.download import YouTubeDownloader
+from mien.ingest.youtube.terms import Terms
 
 if TYPE_CHECKING:
-    from ingest.fetch.slot import Slot
+    from mien.ingest.fetch.slot import Slot
 
 
 @dataclass(kw_only=True)
@@ -72,7 +72,7 @@ class Fetch:
     keep_uri: str = ""
     """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
     name: str = field(default="fetch", init=False)
-    imports: ClassVar[tuple[str, ...]] = ("ingest.probe", "av", "httpx", "httpcore", "h11")
+    imports: ClassVar[tuple[str, ...]] = ("mien.ingest.probe", "av", "httpx", "httpcore", "h11")
 
     def __post_init__(self) -> None:
         for option in ("cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"):
@@ -83,7 +83,7 @@ class Fetch:
         self._http: HttpDownloader | None = None
 
     def setup(self) -> None:
-        import ingest.probe  # noqa: F401 (loads libav once per worker, not in the first call)
+        import mien.ingest.probe  # noqa: F401 (loads libav once per worker, not in the first call)
 
         self._http = HttpDownloader(
             timeout_seconds=self.timeout_seconds,
@@ -216,7 +216,7 @@ class Fetch:
             elif job.video.source in PLATFORMS:
                 got.take(self._platform().download(job.video, identity_of(job, self.identities), slot), slot)
             elif scheme in OBJECT_SCHEMES:
-                from ingest.fetch.objects import download_object
+                from mien.ingest.fetch.objects import download_object
 
                 download_object(uri, slot, max_bytes=self.max_bytes)
             elif scheme in {"http", "https"}:
@@ -263,7 +263,7 @@ def _extension(uri: str) -> str:
 
 
 def _read(path: str, job: Job) -> MediaFile:
-    from ingest.probe import probe
+    from mien.ingest.probe import probe
 
     sha256, info = sha256_of(path)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ingest.errors import (
+from mien.ingest.errors import (
     CorruptMediaError,
     NoVideoStreamError,
     StillImageError,
@@ -18,11 +18,11 @@ from ingest.errors import (
     ZeroDurationError,
     one_line,
 )
-from ingest.media import Job, MediaFile
-from ingest.probe.opening import PICTURES, open_media, shown
-from ingest.probe.packets import Walked, seconds_of, walk
-from ingest.probe.streams import audio_info, choose, declared_seconds, is_cover, video_info
-from ingest.probe.wholeness import shortfall
+from mien.ingest.media import Job, MediaFile
+from mien.ingest.probe.opening import PICTURES, open_media, shown
+from mien.ingest.probe.packets import Walked, seconds_of, walk
+from mien.ingest.probe.streams import audio_info, choose, declared_seconds, is_cover, video_info
+from mien.ingest.probe.wholeness import shortfall
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -13,7 +13,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AccessDeniedError,
     CorruptMediaError,
     EmptyFileError,
@@ -26,7 +26,7 @@ from ingest.errors import (
     UnsupportedMediaError,
     one_line,
 )
-from ingest.probe.wholeness import looks_like, shortfall
+from mien.ingest.probe.wholeness import looks_like, shortfall
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest.errors import CorruptMediaError, UnsupportedMediaError, one_line
-from ingest.media import StreamInfo
-from ingest.probe.opening import open_media, shown
-from ingest.probe.packets import Walked, seconds_of
+from mien.ingest.errors import CorruptMediaError, UnsupportedMediaError, one_line
+from mien.ingest.media import StreamInfo
+from mien.ingest.probe.opening import open_media, shown
+from mien.ingest.probe.packets import Walked, seconds_of
 
 if TYPE_CHECKING:
     from av.codec.context import CodecContext

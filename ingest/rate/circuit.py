@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ingest.rate.standing import Standing
+from mien.ingest.rate.standing import Standing
 
 FIRST_COOLDOWN_SECONDS = 15 * 60.0
 MAX_COOLDOWN_SECONDS = 24 * 3600.0

@@ -24,8 +24,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ingest.rate.identity import Identity
-from ingest.rate.standing import Standing
+from mien.ingest.rate.identity import Identity
+from mien.ingest.rate.standing import Standing
 
 WINDOW_SECONDS = 3600.0
 BURST_SECONDS = 120.0

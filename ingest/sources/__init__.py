@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Protocol
 
-from ingest.errors import UsageError
-from ingest.media import VideoRef
-from ingest.sources.corpora import CORPORA, CorpusSource
-from ingest.sources.folder import FileSource
-from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, local_path, path_uri
-from ingest.sources.objects import ObjectSource
-from ingest.sources.tables import ListSource, TableSource
-from ingest.sources.tally import Tally
-from ingest.sources.web import HttpSource
-from ingest.sources.youtube import YouTubeSource
-from ingest.storage.location import redact
+from mien.ingest.errors import UsageError
+from mien.ingest.media import VideoRef
+from mien.ingest.sources.corpora import CORPORA, CorpusSource
+from mien.ingest.sources.folder import FileSource
+from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, local_path, path_uri
+from mien.ingest.sources.objects import ObjectSource
+from mien.ingest.sources.tables import ListSource, TableSource
+from mien.ingest.sources.tally import Tally
+from mien.ingest.sources.web import HttpSource
+from mien.ingest.sources.youtube import YouTubeSource
+from mien.ingest.storage.location import redact
 
 __all__ = [
     "MEDIA_EXTENSIONS",

@@ -12,16 +12,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from ingest.errors import AccessDeniedError, MediaError, MissingFileError, one_line
-from ingest.media import VideoRef
-from ingest.sources.naming import (
+from mien.ingest.errors import AccessDeniedError, MediaError, MissingFileError, one_line
+from mien.ingest.media import VideoRef
+from mien.ingest.sources.naming import (
     extension_of,
     local_path,
     make_id,
     path_uri,
     printable,
 )
-from ingest.sources.tally import Tally
+from mien.ingest.sources.tally import Tally
 
 
 class FileSource:

@@ -14,7 +14,7 @@ import unicodedata
 from pathlib import PurePosixPath
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from ingest.errors import UsageError
+from mien.ingest.errors import UsageError
 
 # Containers that hold pictures: what is taken from a folder where a face is wanted.
 MEDIA_EXTENSIONS = frozenset(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest.errors import UsageError, one_line
+from mien.ingest.errors import UsageError, one_line
 
 _ROWS_AT_ONCE = 1024
 

@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ingest.errors import MienError, MissingFileError, UsageError, one_line
-from ingest.media import VideoRef
-from ingest.sources.naming import extension_of, local_path, path_uri, printable
-from ingest.sources.rows import READERS
-from ingest.sources.tally import Tally
+from mien.ingest.errors import MienError, MissingFileError, UsageError, one_line
+from mien.ingest.media import VideoRef
+from mien.ingest.sources.naming import extension_of, local_path, path_uri, printable
+from mien.ingest.sources.rows import READERS
+from mien.ingest.sources.tally import Tally
 
 Entries = Callable[[str, str, Tally, frozenset[str]], Iterator[VideoRef]]
 """(folder of the list, entry, tally, extensions): the videos of one entry."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ingest.errors import MienError
+from mien.ingest.errors import MienError
 
 
 @dataclass(slots=True)

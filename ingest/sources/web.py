@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from ingest.errors import UsageError
-from ingest.media import VideoRef
-from ingest.sources.naming import make_id, printable
-from ingest.sources.tally import Tally
-from ingest.storage.location import redact
+from mien.ingest.errors import UsageError
+from mien.ingest.media import VideoRef
+from mien.ingest.sources.naming import make_id, printable
+from mien.ingest.sources.tally import Tally
+from mien.ingest.storage.location import redact
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ingest.errors import MienError
-from ingest.media import VideoRef
-from ingest.sources.tally import Tally
-from ingest.youtube.address import is_youtube, parse
+from mien.ingest.errors import MienError
+from mien.ingest.media import VideoRef
+from mien.ingest.sources.tally import Tally
+from mien.ingest.youtube.address import is_youtube, parse
 
 if TYPE_CHECKING:
-    from ingest.youtube.lists import Lister
+    from mien.ingest.youtube.lists import Lister
 
 
 class YouTubeSource:
@@ -25,8 +25,8 @@ class YouTubeSource:
 
     def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
         # They import much, and files of this package.
-        from ingest.youtube.lists import Lister
-        from ingest.youtube.search import find
+        from mien.ingest.youtube.lists import Lister
+        from mien.ingest.youtube.search import find
 
         address = parse(argument)
         if self.lister is None:

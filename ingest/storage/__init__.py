@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.storage.location import OBJECT_SCHEMES, redact
-from ingest.storage.opening import open_store
-from ingest.storage.store import Entry, Store
+from mien.ingest.storage.location import OBJECT_SCHEMES, redact
+from mien.ingest.storage.opening import open_store
+from mien.ingest.storage.store import Entry, Store
 
 __all__ = ["OBJECT_SCHEMES", "Entry", "Store", "open_store", "redact"]

@@ -7,7 +7,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ingest.errors import ConfigError, UsageError
+from mien.ingest.errors import ConfigError, UsageError
 
 OBJECT_SCHEMES = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
 

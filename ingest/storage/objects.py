@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from ingest.errors import (
+from mien.ingest.errors import (
     StorageConflictError,
     StorageDeniedError,
     StorageError,
     UsageError,
 )
-from ingest.storage.location import open_filesystem, secrets_of
-from ingest.storage.store import Entry, Store, check_name, is_name
-from ingest.storage.trouble import retried, translated
+from mien.ingest.storage.location import open_filesystem, secrets_of
+from mien.ingest.storage.store import Entry, Store, check_name, is_name
+from mien.ingest.storage.trouble import retried, translated
 
 Result = TypeVar("Result")
 

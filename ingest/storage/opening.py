@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ingest.errors import UsageError
-from ingest.storage.location import OBJECT_SCHEMES, redact
-from ingest.storage.store import Store
+from mien.ingest.errors import UsageError
+from mien.ingest.storage.location import OBJECT_SCHEMES, redact
+from mien.ingest.storage.store import Store
 
 
 def open_store(uri: str, **options: Any) -> Store:
@@ -24,7 +24,7 @@ def open_store(uri: str, **options: Any) -> Store:
     """
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme in OBJECT_SCHEMES:
-        from ingest.storage.objects import ObjectStore
+        from mien.ingest.storage.objects import ObjectStore
 
         return ObjectStore(uri, options)
     if scheme not in {"", "file"}:
@@ -36,7 +36,7 @@ def open_store(uri: str, **options: Any) -> Store:
         raise UsageError("the store's address is empty; give a folder or a URI")
     if options:
         raise UsageError(f"{uri}: a folder takes no options; got {', '.join(sorted(options))}")
-    from ingest.storage.local import LocalStore
+    from mien.ingest.storage.local import LocalStore
 
     return LocalStore(Path(_local_path(uri)))
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from ingest.errors import (
+from mien.ingest.errors import (
     MienError,
     Policy,
     StorageDeniedError,

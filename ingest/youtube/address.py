@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from ingest.errors import UsageError, one_line
+from mien.ingest.errors import UsageError, one_line
 
 WATCH = "https://www.youtube.com/watch?v="
 RESULTS = "https://www.youtube.com/results"
@@ -159,7 +159,7 @@ def _nothing(text: str) -> UsageError:
 
 
 def _shown(text: str) -> str:
-    # `ingest.sources` imports this file.
-    from ingest.sources.naming import printable
+    # `mien.ingest.sources` imports this file.
+    from mien.ingest.sources.naming import printable
 
     return one_line(printable(text), 120)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.errors import CookiesError
+from mien.ingest.errors import CookiesError
 
 _HTTP_ONLY = "#HttpOnly_"
 _FIELDS = 7

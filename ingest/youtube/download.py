@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest.errors import IncompleteTransferError, MienError, Policy, TooLargeError
-from ingest.media import VideoRef
-from ingest.rate.identity import Identity
-from ingest.youtube.errors import translated
-from ingest.youtube.options import youtube_options
-from ingest.youtube.secrets import secrets_of
-from ingest.youtube.terms import Found, Terms, found_in, refusal
+from mien.ingest.errors import IncompleteTransferError, MienError, Policy, TooLargeError
+from mien.ingest.media import VideoRef
+from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.errors import translated
+from mien.ingest.youtube.options import youtube_options
+from mien.ingest.youtube.secrets import secrets_of
+from mien.ingest.youtube.terms import Found, Terms, found_in, refusal
 
 if TYPE_CHECKING:
-    from ingest.fetch.slot import Slot
-    from ingest.youtube.session import Meter
+    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.youtube.session import Meter
 
 SIZE_SLACK_BYTES = 100
 """YouTube adds or removes a few bytes of a file now and then (yt-dlp's downloader/http.py)."""
@@ -57,7 +57,7 @@ class YouTubeDownloader:
         Raises:
             MienError: the class that the table of errors names, with `usage_requests` and `usage_bytes`.
         """
-        from ingest.youtube.session import Meter
+        from mien.ingest.youtube.session import Meter
 
         meter = Meter()
         work = slot.work_folder()
@@ -73,7 +73,7 @@ class YouTubeDownloader:
         return Delivered(found=found, requests=meter.requests, bytes=meter.bytes)
 
     def _bring(self, video: VideoRef, identity: Identity, slot: Slot, work: Path, meter: Meter) -> Found:
-        from ingest.youtube.session import Session
+        from mien.ingest.youtube.session import Session
 
         secrets = secrets_of(identity, self.ytdlp_options)
         params = youtube_options(

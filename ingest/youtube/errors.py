@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ingest.errors import (
+from mien.ingest.errors import (
     BotWallError,
     CookiesError,
     ExtractorError,
@@ -26,10 +26,10 @@ from ingest.errors import (
     RejectedRequestError,
     one_line,
 )
-from ingest.storage.trouble import translate
-from ingest.youtube.phrases import VAGUE, phrase_in, seconds_until
-from ingest.youtube.secrets import Secrets
-from ingest.youtube.walls import is_sorry_page
+from mien.ingest.storage.trouble import translate
+from mien.ingest.youtube.phrases import VAGUE, phrase_in, seconds_until
+from mien.ingest.youtube.secrets import Secrets
+from mien.ingest.youtube.walls import is_sorry_page
 
 SESSION_PAUSE_SECONDS = 3600.0
 """YouTube's own word for how long a session that asked too much is refused ("for up to an hour")."""
@@ -119,7 +119,7 @@ def _first(found: Iterator[MienError | None]) -> MienError | None:
 
 
 def _asked_wait(failures: Sequence[BaseException]) -> float | None:
-    from ingest.fetch.responses import retry_after_seconds
+    from mien.ingest.fetch.responses import retry_after_seconds
 
     waits = [
         retry_after_seconds(str(failure.response.headers.get("Retry-After") or ""))
@@ -187,8 +187,8 @@ def _by_status(error: BaseException, name: str) -> MienError | None:
     """For an HTTP status. That of the media and that of a page mean different things."""
     from yt_dlp.networking.exceptions import HTTPError
 
-    # `ingest.fetch` imports this package.
-    from ingest.fetch.responses import retry_after_seconds
+    # `mien.ingest.fetch` imports this package.
+    from mien.ingest.fetch.responses import retry_after_seconds
 
     if not isinstance(error, HTTPError):
         return None

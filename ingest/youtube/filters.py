@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from ingest.errors import ConfigError
-from ingest.media import Wanted
+from mien.ingest.errors import ConfigError
+from mien.ingest.media import Wanted
 
 SORT_BY_DATE = 2
 _THIS_MONTH, _THIS_YEAR = 4, 5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ingest.errors import MienError
-from ingest.rate.identity import Identity
+from mien.ingest.errors import MienError
+from mien.ingest.rate.identity import Identity
 
 
 class Turn(Protocol):

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest.errors import ConfigError, GoneError, MienError, RejectedRequestError
-from ingest.rate.identity import DIRECT, Identity
-from ingest.youtube.errors import translated
-from ingest.youtube.leave import Leave, Turn, Ungoverned
-from ingest.youtube.log import Log
-from ingest.youtube.options import asking_options
-from ingest.youtube.secrets import secrets_of
+from mien.ingest.errors import ConfigError, GoneError, MienError, RejectedRequestError
+from mien.ingest.rate.identity import DIRECT, Identity
+from mien.ingest.youtube.errors import translated
+from mien.ingest.youtube.leave import Leave, Turn, Ungoverned
+from mien.ingest.youtube.log import Log
+from mien.ingest.youtube.options import asking_options
+from mien.ingest.youtube.secrets import secrets_of
 
 _DEPTH = 3
 """A channel's tabs, a playlist of a tab, its videos."""
@@ -70,7 +70,7 @@ class Lister:
         raise next(iter(self.refused.values()), ConfigError("no identity to ask as"))
 
     def _asked_as(self, identity: Identity, url: str, name: str) -> Iterator[dict[str, Any]]:
-        from ingest.youtube.session import Meter, Session
+        from mien.ingest.youtube.session import Meter, Session
 
         options = asking_options(
             identity, ytdlp_options=self.ytdlp_options, timeout_seconds=self.timeout_seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ingest.youtube.secrets import Secrets
+from mien.ingest.youtube.secrets import Secrets
 
 _KEPT = 50
 _logger = logging.getLogger("mien.youtube")

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import ConfigError
-from ingest.rate.identity import Identity
-from ingest.youtube.cookies import netscape, read_cookies
-from ingest.youtube.javascript import js_runtimes
-from ingest.youtube.log import Log
-from ingest.youtube.secrets import secrets_of
+from mien.ingest.errors import ConfigError
+from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.cookies import netscape, read_cookies
+from mien.ingest.youtube.javascript import js_runtimes
+from mien.ingest.youtube.log import Log
+from mien.ingest.youtube.secrets import secrets_of
 
 DEFAULT_FORMAT = "bv*[height<=720]+ba/b[height<=720]/b"
 CONTAINERS = "mp4/mkv"
@@ -101,7 +101,7 @@ def youtube_options(
         ConfigError: a key that may not be passed through, or of the wrong type.
         CookiesError: the identity's cookies file cannot be used.
     """
-    from ingest.ffmpeg import find_ffmpeg
+    from mien.ingest.ffmpeg import find_ffmpeg
 
     return asking_options(identity, ytdlp_options=ytdlp_options, timeout_seconds=timeout_seconds) | {
         "format": ytdlp_options.get("format") or DEFAULT_FORMAT,

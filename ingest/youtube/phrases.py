@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AgeGateError,
     BotWallError,
     CookiesError,

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from ingest.media import VideoRef, Wanted
-from ingest.sources.naming import printable
-from ingest.youtube.address import RESULTS, Address, is_youtube, parse, video
-from ingest.youtube.filters import reason_against, search_parameter
-from ingest.youtube.lists import Lister
+from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.sources.naming import printable
+from mien.ingest.youtube.address import RESULTS, Address, is_youtube, parse, video
+from mien.ingest.youtube.filters import reason_against, search_parameter
+from mien.ingest.youtube.lists import Lister
 
 SOURCE = "youtube"
 _NOTHING = Wanted()

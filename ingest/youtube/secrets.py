@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from ingest.errors import CookiesError
-from ingest.rate.identity import HIDDEN, Identity
-from ingest.youtube.cookies import Cookie, read_cookies
+from mien.ingest.errors import CookiesError
+from mien.ingest.rate.identity import HIDDEN, Identity
+from mien.ingest.youtube.cookies import Cookie, read_cookies
 
 # Shorter ones ("1", "en", "CAI") are no secrets, and removing them would spoil the text.
 _SHORTEST_COOKIE = 8

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AgeGateError,
     FilteredOutError,
     LiveError,
@@ -15,7 +15,7 @@ from ingest.errors import (
     PremiereError,
     one_line,
 )
-from ingest.media import VideoRef, Wanted
+from mien.ingest.media import VideoRef, Wanted
 
 POST_LIVE_SECONDS = 6 * 3600.0
 """A stream that has just ended is a recording some hours later."""

@@ -9,8 +9,8 @@ import json
 import re
 from urllib.parse import urlsplit
 
-from ingest.errors import MienError
-from ingest.youtube.phrases import phrase_in
+from mien.ingest.errors import MienError
+from mien.ingest.youtube.phrases import phrase_in
 
 _PLAYER = re.compile(r"ytInitialPlayerResponse\s*=\s*(?=\{)")
 _SHUT = frozenset({"LOGIN_REQUIRED", "ERROR", "UNPLAYABLE"})

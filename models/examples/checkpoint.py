@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ingest.storage.trouble import translated
+from mien.ingest.storage.trouble import translated
 
 NAME = "checkpoint.pt"
 

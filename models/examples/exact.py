@@ -24,7 +24,7 @@ import torch
 import torch.distributed.nn.functional
 from torch import Tensor, distributed
 
-from ingest.errors import UsageError
+from mien.ingest.errors import UsageError
 
 STEP_BITS = 36
 """Steps of 1.5e-11."""

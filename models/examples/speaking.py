@@ -1,8 +1,8 @@
 """Learns from a face and its sound when somebody speaks: a tiny network, a whole training program.
 
-    python -m models.examples.speaking mien-demo/shards --global-batch 2 --epochs 3
-    torchrun --nproc-per-node 2 -m models.examples.speaking SHARDS --out runs/speaking --workers 2
-    python -m cluster.examples.ray_train SHARDS --out runs/speaking --ranks 2
+    python -m mien.models.examples.speaking mien-demo/shards --global-batch 2 --epochs 3
+    torchrun --nproc-per-node 2 -m mien.models.examples.speaking SHARDS --out runs/speaking --workers 2
+    python -m mien.cluster.examples.ray_train SHARDS --out runs/speaking --ranks 2
 
 Kill it at any instant, and start it again with the same --out, on any number of ranks that divides the batch:
 it goes on after its last checkpoint, and ends with the same parameters, bit for bit, as if nothing had been
@@ -24,13 +24,13 @@ try:
 except ImportError:
     sys.exit("mien: training needs torch: pip install 'mien[train]'")
 
-from ingest.errors import MienError, UsageError
-from models.examples.checkpoint import FileCheckpoint, digest
-from models.examples.exact import ExactSum, in_group
-from models.reader import Loader, ShardReader, Window
-from models.reading.fields import Audio, Faces, Track
-from models.reading.loader.ranks import find_rank
-from pipelines.data import ROW_SAMPLES
+from mien.ingest.errors import MienError, UsageError
+from mien.models.examples.checkpoint import FileCheckpoint, digest
+from mien.models.examples.exact import ExactSum, in_group
+from mien.models.reader import Loader, ShardReader, Window
+from mien.models.reading.fields import Audio, Faces, Track
+from mien.models.reading.loader.ranks import find_rank
+from mien.pipelines.data import ROW_SAMPLES
 
 ROWS = 16
 """Of a window: 0.64 s."""
@@ -190,7 +190,9 @@ def parse(arguments: Sequence[str] | None, *, parser: argparse.ArgumentParser) -
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = Options(**vars(parse(arguments, parser=argparse.ArgumentParser("models.examples.speaking"))))
+    options = Options(
+        **vars(parse(arguments, parser=argparse.ArgumentParser("mien.models.examples.speaking")))
+    )
     try:
         with in_group() as rank:
             files = FileCheckpoint(Path(options.out), rank=rank)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingest.errors import LoaderTimeoutError
+from mien.ingest.errors import LoaderTimeoutError
 
 logger = logging.getLogger("mien.reader")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.errors import ManifestChangedError, StorageError
-from models.reading.corpus.corpus import Corpus
-from models.reading.corpus.manifest import manifest_hash, recall, remember
-from models.reading.loader.work import Picks
-from models.reading.order.epoch import VERSION
-from models.reading.order.mixture import MixedPlan
-from models.reading.order.plan import Chosen, Plan, WholePlan
+from mien.ingest.errors import ManifestChangedError, StorageError
+from mien.models.reading.corpus.corpus import Corpus
+from mien.models.reading.corpus.manifest import manifest_hash, recall, remember
+from mien.models.reading.loader.work import Picks
+from mien.models.reading.order.epoch import VERSION
+from mien.models.reading.order.mixture import MixedPlan
+from mien.models.reading.order.plan import Chosen, Plan, WholePlan
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.align.rows import (
+from mien.pipelines.align.rows import (
     bridge,
     row_seconds,
     segment_rows,
@@ -16,7 +16,7 @@ from pipelines.align.rows import (
     spans_to_rows,
     speaking_rows,
 )
-from pipelines.data import KEPT, Bool, FaceTrack, Float32, Segment
+from mien.pipelines.data import KEPT, Bool, FaceTrack, Float32, Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

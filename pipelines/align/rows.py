@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipelines.annotators.speaking import speaking_score
-from pipelines.data import ROW_HZ, Bool, FaceTrack, Float32, Segment, Span
+from mien.pipelines.annotators.speaking import speaking_score
+from mien.pipelines.data import ROW_HZ, Bool, FaceTrack, Float32, Segment, Span
 
 
 def segment_rows(segment: Segment) -> tuple[int, int]:

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipelines.align.clips import Run, cut_between_words, trim_to_words
-from pipelines.align.layers import Limits, find_layers
-from pipelines.align.rows import runs
-from pipelines.data import ROW_HZ, Bool, Sample, Segment, SegmentDone, Word
-from pipelines.ranges import NotNegative, Share
-from pipelines.shards.sample import Clip, make_sample
-from pipelines.stage import Resources
+from mien.pipelines.align.clips import Run, cut_between_words, trim_to_words
+from mien.pipelines.align.layers import Limits, find_layers
+from mien.pipelines.align.rows import runs
+from mien.pipelines.data import ROW_HZ, Bool, Sample, Segment, SegmentDone, Word
+from mien.pipelines.ranges import NotNegative, Share
+from mien.pipelines.shards.sample import Clip, make_sample
+from mien.pipelines.stage import Resources
 
 
 @dataclass(kw_only=True)

@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.annotators.speaking import mouth_motion
+from mien.pipelines.annotators.speaking import mouth_motion
 
 ANNOTATORS: dict[str, Callable[..., Any]] = {"speaking": mouth_motion}

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.data import ROW_HZ, Bool, Float32, Float64, UInt8
+from mien.pipelines.data import ROW_HZ, Bool, Float32, Float64, UInt8
 
 MOUTH = (42, 80, 86, 116)
 """x0, y0, x1, y1 in pixels of the 128 px crop: lips, and the chin that moves with them."""

@@ -15,11 +15,11 @@ from fractions import Fraction
 from itertools import dropwhile
 from typing import TYPE_CHECKING
 
-from ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaError, one_line
-from ingest.media import MediaFile
-from ingest.probe.opening import open_media, shown
-from ingest.probe.packets import seconds_of
-from pipelines.decode.clock import PresentationClock
+from mien.ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaError, one_line
+from mien.ingest.media import MediaFile
+from mien.ingest.probe.opening import open_media, shown
+from mien.ingest.probe.packets import seconds_of
+from mien.pipelines.decode.clock import PresentationClock
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ingest.media import MediaFile
+from mien.ingest.media import MediaFile
 
 
 class LocalMedia(Protocol):
-    """`ingest.fetch.Fetch` is one: it brings what is remote into this node's cache."""
+    """`mien.ingest.fetch.Fetch` is one: it brings what is remote into this node's cache."""
 
     def local_copy(self, media: MediaFile) -> AbstractContextManager[str]:
         """The path of the file here, which nobody removes while the block lasts."""

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedMediaError, one_line
-from ingest.media import MediaFile
-from ingest.probe.opening import open_media, shown
-from ingest.probe.packets import seconds_of
-from pipelines.data import SOUND_HZ, Int16
-from pipelines.decode.tape import Tape
+from mien.ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedMediaError, one_line
+from mien.ingest.media import MediaFile
+from mien.ingest.probe.opening import open_media, shown
+from mien.ingest.probe.packets import seconds_of
+from mien.pipelines.data import SOUND_HZ, Int16
+from mien.pipelines.decode.tape import Tape
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

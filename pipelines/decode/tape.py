@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipelines.data import Int16
+from mien.pipelines.data import Int16
 
 
 class Tape:

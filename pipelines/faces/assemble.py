@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.annotators.speaking import mouth_motion
-from pipelines.data import FaceTrack, Float32
-from pipelines.faces.identity import unit
-from pipelines.faces.tracks import Trail
+from mien.pipelines.annotators.speaking import mouth_motion
+from mien.pipelines.data import FaceTrack, Float32
+from mien.pipelines.faces.identity import unit
+from mien.pipelines.faces.tracks import Trail
 
 
 def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32 | None] | None) -> FaceTrack:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data import CROP_PIXELS, Float64, UInt8
-from pipelines.faces.geometry import inverse
+from mien.pipelines.data import CROP_PIXELS, Float64, UInt8
+from mien.pipelines.faces.geometry import inverse
 
 QUALITY = 92
 HALF = CROP_PIXELS // 2

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data import Float32
-from pipelines.faces.rows import Shown
+from mien.pipelines.data import Float32
+from mien.pipelines.faces.rows import Shown
 
 THUMBNAIL_PIXELS = (48, 27)
 FLASH_FRAMES = 3

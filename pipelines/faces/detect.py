@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ingest.errors import ProviderError
-from pipelines.data import Float32, ModelUse, UInt8
-from pipelines.faces.sessions import Device, open_session, prove, use_of
+from mien.ingest.errors import ProviderError
+from mien.pipelines.data import Float32, ModelUse, UInt8
+from mien.pipelines.faces.sessions import Device, open_session, prove, use_of
 
 LONG_SIDE_PIXELS = (320, 640)
 SMALLEST_FOUND_PIXELS = 16
@@ -45,7 +45,7 @@ class Scrfd:
     """SCRFD (Guo et al. 2021) by insightface's own class, on a session that we opened."""
 
     def __init__(self, name: str, path: Path, *, device: Device, threads: int, threshold: float) -> None:
-        from pipelines.faces.lean_scrfd import LeanScrfd
+        from mien.pipelines.faces.lean_scrfd import LeanScrfd
 
         session = open_session(path, device, threads)
         # One session for every size: a static copy for each is no faster here (measured) and is never freed.

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipelines.data import Float32, Float64
+from mien.pipelines.data import Float32, Float64
 
 TEMPLATE: Float64 = np.array(
     [[46.2946, 51.6963], [81.5318, 51.5014], [64.0252, 71.7366], [49.5493, 92.3655], [78.7299, 92.2041]]

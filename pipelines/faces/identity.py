@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data import Bool, Float32, ModelUse
-from pipelines.faces.geometry import ARCFACE
-from pipelines.faces.sessions import Device, open_session, prove, use_of
-from pipelines.faces.tracks import Trail
+from mien.pipelines.data import Bool, Float32, ModelUse
+from mien.pipelines.faces.geometry import ARCFACE
+from mien.pipelines.faces.sessions import Device, open_session, prove, use_of
+from mien.pipelines.faces.tracks import Trail
 
 Features = Callable[[Sequence[bytes]], Float32]
 """Aligned crops to (N, D) of unit length."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from insightface.model_zoo.scrfd import SCRFD
 
-from pipelines.data import Float32, UInt8
+from mien.pipelines.data import Float32, UInt8
 
 
 class LeanScrfd(SCRFD):  # type: ignore[misc]

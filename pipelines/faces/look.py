@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data import CROP_PIXELS, Float32, UInt8
-from pipelines.faces.crop import Picture, blur, encode, read_picture, warp_crop
-from pipelines.faces.detect import Detections, Detector, detection_size
-from pipelines.faces.geometry import compose, similarity, upright_from_stored
-from pipelines.faces.rows import Shown
-from pipelines.faces.small import small_picture
-from pipelines.faces.tracks import Look
+from mien.pipelines.data import CROP_PIXELS, Float32, UInt8
+from mien.pipelines.faces.crop import Picture, blur, encode, read_picture, warp_crop
+from mien.pipelines.faces.detect import Detections, Detector, detection_size
+from mien.pipelines.faces.geometry import compose, similarity, upright_from_stored
+from mien.pipelines.faces.rows import Shown
+from mien.pipelines.faces.small import small_picture
+from mien.pipelines.faces.tracks import Look
 
 
 class Looker:

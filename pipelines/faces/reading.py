@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ingest.media import MediaFile
-from pipelines.faces.rows import Timed
+from mien.ingest.media import MediaFile
+from mien.pipelines.faces.rows import Timed
 
 if TYPE_CHECKING:
-    from pipelines.decode.frames import FrameReader
+    from mien.pipelines.decode.frames import FrameReader
 
 _KEPT_BYTES = 256 << 20
 
@@ -23,7 +23,7 @@ class Frames:
     """
 
     def __init__(self, media: MediaFile, *, threads: int) -> None:
-        from pipelines.decode.frames import FrameReader
+        from mien.pipelines.decode.frames import FrameReader
 
         self._media = media
         self._reader: FrameReader = FrameReader(media, threads=threads)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipelines.data import ROW_HZ, Span
+from mien.pipelines.data import ROW_HZ, Span
 
 
 class Timed(Protocol):

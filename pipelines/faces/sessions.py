@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ingest.errors import ProviderError
-from pipelines.data import ModelUse
+from mien.ingest.errors import ProviderError
+from mien.pipelines.data import ModelUse
 
 Device = Literal["cpu", "cuda"]
 

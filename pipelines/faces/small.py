@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data import UInt8
-from pipelines.faces.crop import DIRECT, planes_of
+from mien.pipelines.data import UInt8
+from mien.pipelines.faces.crop import DIRECT, planes_of
 
 
 def small_picture(frame: Any, width: int, height: int) -> UInt8:

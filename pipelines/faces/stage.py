@@ -6,21 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from ingest.errors import ConfigError
-from ingest.media import MediaFile
-from pipelines.data import ROW_HZ, Segment
-from pipelines.decode.local import LocalMedia, WhereItLies
-from pipelines.faces.assemble import face_track
-from pipelines.faces.cuts import find_cuts
-from pipelines.faces.detect import DETECTORS, Detector
-from pipelines.faces.identity import Identity, embed, group
-from pipelines.faces.look import Looker
-from pipelines.faces.reading import Frames
-from pipelines.faces.rows import merge_spans, rows_of, shown_frames
-from pipelines.faces.sessions import Device
-from pipelines.faces.tracks import Follower, Following, Trail
-from pipelines.ranges import AtLeastOne, NotNegative, Positive, Share
-from pipelines.stage import Resources
+from mien.ingest.errors import ConfigError
+from mien.ingest.media import MediaFile
+from mien.pipelines.data import ROW_HZ, Segment
+from mien.pipelines.decode.local import LocalMedia, WhereItLies
+from mien.pipelines.faces.assemble import face_track
+from mien.pipelines.faces.cuts import find_cuts
+from mien.pipelines.faces.detect import DETECTORS, Detector
+from mien.pipelines.faces.identity import Identity, embed, group
+from mien.pipelines.faces.look import Looker
+from mien.pipelines.faces.reading import Frames
+from mien.pipelines.faces.rows import merge_spans, rows_of, shown_frames
+from mien.pipelines.faces.sessions import Device
+from mien.pipelines.faces.tracks import Follower, Following, Trail
+from mien.pipelines.ranges import AtLeastOne, NotNegative, Positive, Share
+from mien.pipelines.stage import Resources
 
 _Models = tuple[Detector, Identity | None]
 
@@ -68,7 +68,7 @@ class Faces:
         import scipy.optimize  # noqa: F401
         import simplejpeg  # noqa: F401
 
-        from pipelines.weights import locate
+        from mien.pipelines.weights import locate
 
         cv2.setNumThreads(self.threads)
         detector = DETECTORS[self.detector](

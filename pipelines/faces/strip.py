@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ingest.errors import CorruptMediaError
-from pipelines.data import CROP_PIXELS
+from mien.ingest.errors import CorruptMediaError
+from mien.pipelines.data import CROP_PIXELS
 
 MAX_FRAMES = 65_535 // CROP_PIXELS
 MCUS_PER_FRAME = (CROP_PIXELS // 16) ** 2
@@ -105,7 +105,7 @@ def _is_ours(frame: bytes) -> bool:
 def _grey_crop() -> bytes:
     import numpy as np
 
-    from pipelines.faces.crop import QUALITY, encode
+    from mien.pipelines.faces.crop import QUALITY, encode
 
     grey = np.full((CROP_PIXELS, CROP_PIXELS), 128, np.uint8)
     return encode((grey, grey[::2, ::2].copy(), grey[::2, ::2].copy()), QUALITY)

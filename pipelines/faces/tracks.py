@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.data import Float32, UInt8
-from pipelines.faces.detect import Detections
-from pipelines.faces.geometry import face_pixels, overlap
-from pipelines.faces.rows import Shown
+from mien.pipelines.data import Float32, UInt8
+from mien.pipelines.faces.detect import Detections
+from mien.pipelines.faces.geometry import face_pixels, overlap
+from mien.pipelines.faces.rows import Shown
 
 Find = Callable[[Shown], Detections]
 Cut = Callable[[Shown, Float32], "Look"]

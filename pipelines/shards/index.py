@@ -19,8 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipelines.data import SCHEMA_VERSION
-from pipelines.shards.tar import Place
+from mien.pipelines.data import SCHEMA_VERSION
+from mien.pipelines.shards.tar import Place
 
 FILTER_COLUMNS: dict[str, str] = {
     "source": "string",

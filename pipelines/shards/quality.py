@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.data import ROW_HZ, ROW_SAMPLES, Int16, Span
+from mien.pipelines.data import ROW_HZ, ROW_SAMPLES, Int16, Span
 
 
 def sound_quality(

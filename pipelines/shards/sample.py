@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.media import MediaFile
-from pipelines.data import (
+from mien.ingest.media import MediaFile
+from mien.pipelines.data import (
     CROP_PIXELS,
     ROW_HZ,
     ROW_SAMPLES,
@@ -24,9 +24,9 @@ from pipelines.data import (
     Segment,
     Word,
 )
-from pipelines.faces.strip import assemble_strip
-from pipelines.shards.index import filter_row
-from pipelines.shards.quality import sound_quality
+from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.shards.index import filter_row
+from mien.pipelines.shards.quality import sound_quality
 
 LANDMARK_COLUMNS = [
     f"{point}_{axis}_pixels"

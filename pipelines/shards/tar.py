@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.data import Sample
+from mien.pipelines.data import Sample
 
 BLOCK = 512
 

@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from ingest.errors import one_line
-from pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ
-from pipelines.shards.index import scan_tar
+from mien.ingest.errors import one_line
+from mien.pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ
+from mien.pipelines.shards.index import scan_tar
 
 
 def check_shard(tar: IO[bytes], index: bytes, *, sha256: str, deep: bool) -> tuple[list[str], list[str]]:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ingest.errors import ShardStoreError, StorageError, StorageFullError
-from ingest.storage import open_store
-from pipelines.data import SegmentDone, Shard
-from pipelines.ranges import AtLeastOne
-from pipelines.shards.index import IndexRow, encode_index
-from pipelines.shards.spool import HeldFolder, sweep_spool
-from pipelines.shards.tar import TarWriter
-from pipelines.stage import Resources
+from mien.ingest.errors import ShardStoreError, StorageError, StorageFullError
+from mien.ingest.storage import open_store
+from mien.pipelines.data import SegmentDone, Shard
+from mien.pipelines.ranges import AtLeastOne
+from mien.pipelines.shards.index import IndexRow, encode_index
+from mien.pipelines.shards.spool import HeldFolder, sweep_spool
+from mien.pipelines.shards.tar import TarWriter
+from mien.pipelines.stage import Resources
 
 
 @dataclass(kw_only=True)

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ingest.errors import ConfigError, MediaError
-from ingest.media import MediaFile
-from pipelines.data import (
+from mien.ingest.errors import ConfigError, MediaError
+from mien.ingest.media import MediaFile
+from mien.pipelines.data import (
     ROW_HZ,
     ROW_SAMPLES,
     SOUND_HZ,
@@ -22,13 +22,13 @@ from pipelines.data import (
     SegmentFailed,
     Span,
 )
-from pipelines.decode.local import LocalMedia, WhereItLies
-from pipelines.decode.sound import SoundStream
-from pipelines.ranges import NotNegative
-from pipelines.speech.cut import choose_cut
-from pipelines.speech.vad import WINDOW_SAMPLES, WINDOW_SECONDS, VoiceActivity, speech_spans
-from pipelines.stage import Resources
-from pipelines.weights import locate, sha256_of
+from mien.pipelines.decode.local import LocalMedia, WhereItLies
+from mien.pipelines.decode.sound import SoundStream
+from mien.pipelines.ranges import NotNegative
+from mien.pipelines.speech.cut import choose_cut
+from mien.pipelines.speech.vad import WINDOW_SAMPLES, WINDOW_SECONDS, VoiceActivity, speech_spans
+from mien.pipelines.stage import Resources
+from mien.pipelines.weights import locate, sha256_of
 
 VAD_WEIGHTS = "silero_vad_v6"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data import SOUND_HZ, Float32, Int16, Span
+from mien.pipelines.data import SOUND_HZ, Float32, Int16, Span
 
 WINDOW_SAMPLES = 512
 CONTEXT_SAMPLES = 64

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ingest.errors import ConfigError, ProviderError
-from pipelines.data import (
+from mien.ingest.errors import ConfigError, ProviderError
+from mien.pipelines.data import (
     ROW_HZ,
     SOUND_HZ,
     FaceTrack,
@@ -21,10 +21,10 @@ from pipelines.data import (
     Transcript,
     Word,
 )
-from pipelines.ranges import AtLeastOne, NotNegative
-from pipelines.stage import Resources
-from pipelines.transcribe.windows import Window, heard, intersect, unsaid, windows
-from pipelines.weights import locate, sha256_of
+from mien.pipelines.ranges import AtLeastOne, NotNegative
+from mien.pipelines.stage import Resources
+from mien.pipelines.transcribe.windows import Window, heard, intersect, unsaid, windows
+from mien.pipelines.weights import locate, sha256_of
 
 FRAMES_HZ = 100
 """Whisper's mel frames."""
@@ -71,7 +71,7 @@ class Transcribe:
     """Sound heard before and after the speech: context, free of cost in a window of always 30 s."""
 
     def setup(self) -> None:
-        from pipelines.transcribe.whisper import open_whisper
+        from mien.pipelines.transcribe.whisper import open_whisper
 
         if self.device == "cuda":
             _prove_cuda()

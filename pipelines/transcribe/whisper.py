@@ -13,7 +13,7 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.audio import pad_or_trim
 from scipy.sparse import csr_array
 
-from pipelines.data import Float32
+from mien.pipelines.data import Float32
 
 
 class _EncodeOnce(WhisperModel):  # type: ignore[misc]

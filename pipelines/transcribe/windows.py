@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, inf
 
-from pipelines.data import Span, Word
+from mien.pipelines.data import Span, Word
 
 WHISPER_SECONDS = 30.0
 

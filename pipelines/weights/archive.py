@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ingest.errors import WeightsError
+from mien.ingest.errors import WeightsError
 
 CHUNK_BYTES = 1 << 20
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ingest.errors import ConfigError
-from pipelines.weights.registry import entry
+from mien.ingest.errors import ConfigError
+from mien.pipelines.weights.registry import entry
 
 ANY = "any"
 PERMISSIVE = "permissive"

@@ -15,9 +15,9 @@ import json
 import os
 from pathlib import Path
 
-from ingest.errors import WeightsError
-from pipelines.weights.licences import check_licence
-from pipelines.weights.registry import WeightFile, Weights, entry
+from mien.ingest.errors import WeightsError
+from mien.pipelines.weights.licences import check_licence
+from mien.pipelines.weights.registry import WeightFile, Weights, entry
 
 FOLDER_VARIABLE = "MIEN_WEIGHTS_DIR"
 MARKER = ".verified.json"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ingest.errors import WeightsError
-from pipelines.weights import pip_settings
+from mien.ingest.errors import WeightsError
+from mien.pipelines.weights import pip_settings
 
 if TYPE_CHECKING:
     from unearth import Link, PackageFinder

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ingest.errors import WeightsError
+from mien.ingest.errors import WeightsError
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from platformdirs import site_config_path, user_config_path
 
-from ingest.errors import ConfigError
+from mien.ingest.errors import ConfigError
 
 _FILE = "pip.ini" if sys.platform == "win32" else "pip.conf"
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.errors import StorageError, WeightsError
-from pipelines.weights import mirror, official
-from pipelines.weights.archive import copy_member
-from pipelines.weights.licences import check_licence
-from pipelines.weights.local import file_sha256, find_problem, folder_of, intact, locate
-from pipelines.weights.registry import Address, Part, WeightFile, Weights, entry
+from mien.ingest.errors import StorageError, WeightsError
+from mien.pipelines.weights import mirror, official
+from mien.pipelines.weights.archive import copy_member
+from mien.pipelines.weights.licences import check_licence
+from mien.pipelines.weights.local import file_sha256, find_problem, folder_of, intact, locate
+from mien.pipelines.weights.registry import Address, Part, WeightFile, Weights, entry
 
 Origin = Address | tuple[Part, ...]
 Report = Callable[[str], None]

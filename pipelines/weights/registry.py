@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingest.errors import WeightsError
+from mien.ingest.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cluster.runner.run import PLAIN_DOWNLOADS
+from mien.cluster.runner.run import PLAIN_DOWNLOADS
 
 SECTIONS = ("cost", "steady", "hour", "many", "http", "engine", "stalls", "decode")
 

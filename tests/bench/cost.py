@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.transcribe.stage import Transcribe
+from mien.pipelines.transcribe.stage import Transcribe
 from tests.bench import timeline
 from tests.bench.at_once import told_at_once
 from tests.bench.film import talk_film

@@ -10,12 +10,12 @@ from typing import Any
 
 import ffmpeg
 
-from ingest.ffmpeg import find_ffmpeg
-from ingest.media import Job, MediaFile, VideoRef
-from ingest.probe import probe
-from ingest.probe.opening import open_media
-from pipelines.decode.frames import FrameReader
-from pipelines.decode.sound import SoundStream
+from mien.ingest.ffmpeg import find_ffmpeg
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.ingest.probe import probe
+from mien.ingest.probe.opening import open_media
+from mien.pipelines.decode.frames import FrameReader
+from mien.pipelines.decode.sound import SoundStream
 
 
 def _reader(threads: int) -> Callable[[MediaFile], int]:

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cluster.runner.adding import add
-from cluster.runner.observer import RunObserver
-from cluster.runner.run import run
+from mien.cluster.runner.adding import add
+from mien.cluster.runner.observer import RunObserver
+from mien.cluster.runner.run import run
 from tests.runs import settings_in
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 import psutil
 
-from cluster.engine import Engine, PoolSpec
-from pipelines.stage import Resources
+from mien.cluster.engine import Engine, PoolSpec
+from mien.pipelines.stage import Resources
 
 SEGMENTS_PER_VIDEO = 100
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import ffmpeg
 
-from ingest.ffmpeg import find_ffmpeg
-from ingest.sources.naming import MEDIA_EXTENSIONS
-from pipelines.weights import DEMO_CLIPS, pull
+from mien.ingest.ffmpeg import find_ffmpeg
+from mien.ingest.sources.naming import MEDIA_EXTENSIONS
+from mien.pipelines.weights import DEMO_CLIPS, pull
 
 SHARED_MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"
 WIDTH, HEIGHT, FPS = 640, 360, 25

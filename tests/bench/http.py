@@ -22,8 +22,8 @@ from typing import Any
 
 import ffmpeg
 
-from ingest.catalog import Catalog
-from ingest.ffmpeg import find_ffmpeg
+from mien.ingest.catalog import Catalog
+from mien.ingest.ffmpeg import find_ffmpeg
 from tests.bench.at_once import told_at_once
 from tests.bench.http_server import kind, tail
 from tests.bench.report import Table, about

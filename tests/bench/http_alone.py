@@ -18,8 +18,8 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from pathlib import Path
 
-from ingest.errors import GoneError, MienError
-from ingest.media import Job, VideoRef
+from mien.ingest.errors import GoneError, MienError
+from mien.ingest.media import Job, VideoRef
 from tests.bench.http_server import kind
 
 
@@ -32,7 +32,7 @@ def bare(port: int, folder: Path) -> Callable[[int], None]:
     """The least that has to be done: received, hashed, written, synced since it is to stay; probed."""
     import os
 
-    from ingest.probe import probe
+    from mien.ingest.probe import probe
 
     connection = HTTPConnection("127.0.0.1", port)
 
@@ -62,7 +62,7 @@ def bare(port: int, folder: Path) -> Callable[[int], None]:
 
 
 def stage(port: int, folder: Path) -> Callable[[int], None]:
-    from ingest.fetch import Fetch
+    from mien.ingest.fetch import Fetch
 
     fetch = Fetch(cache_dir=str(folder), allow_private_addresses=True)
     fetch.setup()

@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ingest.ffmpeg import find_ffmpeg
-from pipelines.data import SOUND_HZ
-from pipelines.faces.crop import QUALITY
-from pipelines.weights import locate
+from mien.ingest.ffmpeg import find_ffmpeg
+from mien.pipelines.data import SOUND_HZ
+from mien.pipelines.faces.crop import QUALITY
+from mien.pipelines.weights import locate
 from tests.bench.stages import Fed, cpu_seconds, run_clocked, sounds
 
 Kernel = Callable[[], Any]
@@ -72,7 +72,7 @@ def ffmpeg_null(film: Path) -> Kernel:
 def detect(fed: Fed) -> Kernel:
     from insightface.model_zoo.scrfd import SCRFD
 
-    from pipelines.faces.sessions import open_session
+    from mien.pipelines.faces.sessions import open_session
 
     path = locate("scrfd_500m")
     model = SCRFD(str(path), session=open_session(path, "cpu", 1), static_shape_sessions=False)
@@ -89,8 +89,8 @@ def detect(fed: Fed) -> Kernel:
 def embed(fed: Fed) -> Kernel:
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
-    from pipelines.faces.geometry import ARCFACE
-    from pipelines.faces.sessions import open_session
+    from mien.pipelines.faces.geometry import ARCFACE
+    from mien.pipelines.faces.sessions import open_session
 
     path = locate("arcface_w600k_mbf")
     model = ArcFaceONNX(str(path), session=open_session(path, "cpu", 1))
@@ -123,7 +123,7 @@ def hear_sound(film: Path) -> Kernel:
 
 
 def voice(sound: Any) -> Kernel:
-    from pipelines.speech.vad import VoiceActivity
+    from mien.pipelines.speech.vad import VoiceActivity
 
     vad = VoiceActivity(str(locate("silero_vad_v6")))
     return lambda: vad.feed(sound, last=True)

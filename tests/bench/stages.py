@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data import FaceTrack, Segment, Span
-from pipelines.faces.rows import merge_spans
+from mien.pipelines.data import FaceTrack, Segment, Span
+from mien.pipelines.faces.rows import merge_spans
 
 KEEP_EVERY = 8
 WORTH_A_SEEK_SECONDS = 2.0
@@ -54,14 +54,14 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
     """`mien run --local` over `film`; the stages' methods are wrapped for the time of it."""
     from faster_whisper import BatchedInferencePipeline
 
-    from ingest.fetch.stage import Fetch
-    from pipelines.align.stage import Align
-    from pipelines.faces.detect import Scrfd
-    from pipelines.faces.identity import Identity
-    from pipelines.faces.stage import Faces
-    from pipelines.shards.write import WriteShards
-    from pipelines.speech.split import Split
-    from pipelines.transcribe.stage import Transcribe
+    from mien.ingest.fetch.stage import Fetch
+    from mien.pipelines.align.stage import Align
+    from mien.pipelines.faces.detect import Scrfd
+    from mien.pipelines.faces.identity import Identity
+    from mien.pipelines.faces.stage import Faces
+    from mien.pipelines.shards.write import WriteShards
+    from mien.pipelines.speech.split import Split
+    from mien.pipelines.transcribe.stage import Transcribe
     from tests.runs import run_over
 
     fed = Fed()

@@ -19,14 +19,14 @@ from typing import Any
 
 import psutil
 
-import cluster.runner.run as runner
-import pipelines.shards.write as writing
-from cluster.cli import main as mien
-from ingest.catalog import Catalog, SegmentRecord, ShardRecord
-from ingest.media import Job
-from ingest.storage.local import LocalStore
-from pipelines.data import Sample
-from pipelines.shards.tar import Place, TarWriter
+import mien.cluster.runner.run as runner
+import mien.pipelines.shards.write as writing
+from mien.cluster.cli import main as mien
+from mien.ingest.catalog import Catalog, SegmentRecord, ShardRecord
+from mien.ingest.media import Job
+from mien.ingest.storage.local import LocalStore
+from mien.pipelines.data import Sample
+from mien.pipelines.shards.tar import Place, TarWriter
 from tests.chaos.inputs import as_options
 
 INSTANTS = (

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.config import Settings
-from cluster.runner.adding import add
-from ingest.catalog import Catalog
+from mien.cluster.config import Settings
+from mien.cluster.runner.adding import add
+from mien.ingest.catalog import Catalog
 from tests.chaos.conftest import Reference
 from tests.chaos.fatal import start, wait_until_stopped
 from tests.chaos.inputs import FACES, TALK, as_options

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from cluster.engine.backends.serving import NAME
+from mien.cluster.engine.backends.serving import NAME
 from tests.runs import start_mien
 
 GONE_WITHIN_SECONDS = 120.0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runner.verifying import verify
-from ingest.catalog import Catalog
+from mien.cluster.runner.verifying import verify
+from mien.ingest.catalog import Catalog
 from tests.runs import settings_in
 
 CATALOG_FILES = {"catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"}

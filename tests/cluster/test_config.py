@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import check_licences, fingerprint, load, weights_environment, weights_in_use
-from cluster.config.mirror import build, known_keys, model_of
-from cluster.config.settings import Settings, SettingsModel
-from cluster.config.show import as_json, as_toml, redact
-from ingest.errors import ConfigError
-from pipelines.stage import Resources
+from mien.cluster.config import check_licences, fingerprint, load, weights_environment, weights_in_use
+from mien.cluster.config.mirror import build, known_keys, model_of
+from mien.cluster.config.settings import Settings, SettingsModel
+from mien.cluster.config.show import as_json, as_toml, redact
+from mien.ingest.errors import ConfigError
+from mien.pipelines.stage import Resources
 
 
 @pytest.fixture(autouse=True)
@@ -216,7 +216,7 @@ def test_weights_in_use_and_their_licence() -> None:
 
 
 def test_the_alternatives_that_errors_name_can_be_set() -> None:
-    from pipelines.weights import WEIGHTS
+    from mien.pipelines.weights import WEIGHTS
 
     for weights in WEIGHTS.values():
         if weights.alternative:

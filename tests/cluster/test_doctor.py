@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import load
-from cluster.doctor import CHECKS, Check, Status, examine
-from cluster.doctor.accelerators import CLASH_CURE
-from cluster.doctor.software import HEADLESS_CURE
+from mien.cluster.config import load
+from mien.cluster.doctor import CHECKS, Check, Status, examine
+from mien.cluster.doctor.accelerators import CLASH_CURE
+from mien.cluster.doctor.software import HEADLESS_CURE
 
 pytestmark = pytest.mark.slow
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 ONE_CHECK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from cluster.config import load
-from cluster.doctor import CHECKS
+from mien.cluster.config import load
+from mien.cluster.doctor import CHECKS
 settings = load(flags=sys.argv[3:]).settings
 print(json.dumps([[c.status, c.message, c.cure] for c in CHECKS[sys.argv[2]](settings)]))
 """

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.doctor import accelerators
+from mien.cluster.doctor import accelerators
 from tests.runs import mien
 
 WATCHED = (
     "import atexit, sys\n"
     "atexit.register(lambda: print('ray' in sys.modules, file=sys.stderr))\n"
-    "from cluster.cli import main\n"
+    "from mien.cluster.cli import main\n"
     "main()"
 )
 

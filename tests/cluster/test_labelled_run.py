@@ -11,7 +11,7 @@ import ffmpeg
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.ffmpeg import find_ffmpeg
+from mien.ingest.ffmpeg import find_ffmpeg
 from tests.clips import SHARED_MEDIA, demo_clip, needs_weights
 from tests.runs import mien
 

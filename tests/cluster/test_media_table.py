@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog, Story
+from mien.ingest.catalog import Catalog, Story
 from tests.clips import needs_weights, shared_media
 from tests.reading import Read, read_shards
 from tests.runs import run_over

@@ -19,7 +19,7 @@ for needed in ("torch", "pandas", "tensorboardX"):
     pytest.importorskip(needed, reason=f"{needed} is not installed: pip install '.[train]'")
 pytestmark = pytest.mark.slow
 
-PROGRAM = "cluster.examples.ray_train"
+PROGRAM = "mien.cluster.examples.ray_train"
 SAMPLES, EPOCHS, STEPS = 92, 8, 12
 WAIT_SECONDS = 240.0
 
@@ -32,7 +32,7 @@ def options(folder: Path, out: str) -> tuple[str | Path, ...]:
 
 def last_state(folder: Path) -> dict[str, Any] | None:
     """Of the newest checkpoint that is whole; Ray may be taking the older ones away."""
-    from models.examples.checkpoint import NAME, read
+    from mien.models.examples.checkpoint import NAME, read
 
     for checkpoint in sorted(folder.glob("checkpoint_*/"), reverse=True):
         try:
@@ -86,7 +86,7 @@ def test_a_rank_dies_then_everything_and_one_rank_ends_it_the_same(tmp_path: Pat
 
     said = finish(start(PROGRAM, *told, "--ranks", "1", cache=cache))
     assert f"done: step {STEPS * EPOCHS}," in said
-    finish(start("models.examples.speaking", *options(tmp_path, "undisturbed"), cache=cache))
+    finish(start("mien.models.examples.speaking", *options(tmp_path, "undisturbed"), cache=cache))
     undisturbed = last_state_of_file(tmp_path / "undisturbed")
     ended = last_state(out)
     assert ended is not None
@@ -94,6 +94,6 @@ def test_a_rank_dies_then_everything_and_one_rank_ends_it_the_same(tmp_path: Pat
 
 
 def last_state_of_file(folder: Path) -> dict[str, Any]:
-    from models.examples.checkpoint import NAME, read
+    from mien.models.examples.checkpoint import NAME, read
 
     return read(folder / NAME)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.config import fingerprint, weights_in_use
-from cluster.runner.adding import add
-from ingest.catalog import Catalog, Story
+from mien.cluster.config import fingerprint, weights_in_use
+from mien.cluster.runner.adding import add
+from mien.ingest.catalog import Catalog, Story
 from tests.clips import demo_clip, needs_weights
 from tests.damage import damaged, only, sound_of
 from tests.reading import Read, read_shards

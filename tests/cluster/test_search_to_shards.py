@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
+from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
 from tests.clips import needs_weights
 from tests.reading import Read
 from tests.runs import mien

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.errors import MienError
-from ingest.media import Job, MediaFile, VideoRef
-from ingest.probe import probe
-from pipelines.decode.frames import FrameReader
-from pipelines.decode.sound import SoundStream
+from mien.ingest.errors import MienError
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.ingest.probe import probe
+from mien.pipelines.decode.frames import FrameReader
+from mien.pipelines.decode.sound import SoundStream
 from tests.hostile import RECIPES, Recipe, make_one, talking_cut
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))

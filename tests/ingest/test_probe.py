@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import AccessDeniedError, MienError, MissingFileError, MissingProgramError, StorageError
-from ingest.ffmpeg import find_ffmpeg
-from ingest.media import Job, MediaFile, VideoRef
-from ingest.probe import probe
-from ingest.probe.opening import _os_error
+from mien.ingest.errors import (
+    AccessDeniedError,
+    MienError,
+    MissingFileError,
+    MissingProgramError,
+    StorageError,
+)
+from mien.ingest.ffmpeg import find_ffmpeg
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.ingest.probe import probe
+from mien.ingest.probe.opening import _os_error
 from tests.films import CONTAINERS, make_sync_film
 from tests.noise import write_noise
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ingest.errors import DamagedSampleError
-from models.reading.data import Allocate, RawSample
-from pipelines.data import Sample
-from pipelines.shards.index import IndexRow, encode_index
-from pipelines.shards.tar import TarWriter
+from mien.ingest.errors import DamagedSampleError
+from mien.models.reading.data import Allocate, RawSample
+from mien.pipelines.data import Sample
+from mien.pipelines.shards.index import IndexRow, encode_index
+from mien.pipelines.shards.tar import TarWriter
 
 NOISE_BYTES = 1500
 

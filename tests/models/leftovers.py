@@ -44,6 +44,6 @@ def _targets() -> list[str]:
 def _is_worker(process: psutil.Process) -> bool:
     # multiprocessing's resource tracker, for one, stays for as long as the process.
     try:
-        return any("models.reading.loader.worker" in word for word in process.cmdline())
+        return any("mien.models.reading.loader.worker" in word for word in process.cmdline())
     except psutil.Error:
         return False

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data import Sample
-from pipelines.shards.index import IndexRow, encode_index, filter_row
-from pipelines.shards.sample import encode_flac, encode_npy
-from pipelines.shards.tar import TarWriter
+from mien.pipelines.data import Sample
+from mien.pipelines.shards.index import IndexRow, encode_index, filter_row
+from mien.pipelines.shards.sample import encode_flac, encode_npy
+from mien.pipelines.shards.tar import TarWriter
 from tests.models.reading.fields.made import strip
 
 ROWS = (20, 50)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import FilterError, NoSamplesError, UnknownKeyError, UsageError
-from models.reader import ShardReader
+from mien.ingest.errors import FilterError, NoSamplesError, UnknownKeyError, UsageError
+from mien.models.reader import ShardReader
 from tests.models.corpora import Numbers, key_of, sample, write_corpus
 
 

@@ -16,7 +16,7 @@ from tests.models.training import finish, kill_all, same_parameters, start
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
 pytestmark = pytest.mark.slow
 
-PROGRAM = "models.examples.speaking"
+PROGRAM = "mien.models.examples.speaking"
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node")
 SAMPLES, BATCH, EPOCHS = 92, 8, 5
 STEPS = 12
@@ -38,7 +38,7 @@ def options(folder: Path, out: str, *, every: int = 7) -> tuple[str | Path, ...]
 
 
 def state_of(folder: Path, out: str) -> dict[str, Any]:
-    from models.examples.checkpoint import NAME, read
+    from mien.models.examples.checkpoint import NAME, read
 
     return read(folder / out / NAME)
 

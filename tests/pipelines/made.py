@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 import simplejpeg
 
-from ingest.media import Job, MediaFile, StreamInfo, VideoRef
-from pipelines.data import CROP_PIXELS
+from mien.ingest.media import Job, MediaFile, StreamInfo, VideoRef
+from mien.pipelines.data import CROP_PIXELS
 
 
 def media_file(*, seconds: float = 60.0, video: bool = True, audio: bool = True) -> MediaFile:

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.errors import StorageError
-from ingest.fetch import Fetch
-from ingest.media import Job, MediaFile, VideoRef
-from pipelines.align.stage import Align
-from pipelines.data import Segment
-from pipelines.faces.stage import Faces
-from pipelines.shards.write import WriteShards
-from pipelines.speech.split import Split
-from pipelines.talking_face import talking_face
-from pipelines.transcribe.stage import Transcribe
+from mien.ingest.errors import StorageError
+from mien.ingest.fetch import Fetch
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.pipelines.align.stage import Align
+from mien.pipelines.data import Segment
+from mien.pipelines.faces.stage import Faces
+from mien.pipelines.shards.write import WriteShards
+from mien.pipelines.speech.split import Split
+from mien.pipelines.talking_face import talking_face
+from mien.pipelines.transcribe.stage import Transcribe
 from tests.clips import demo_clip, needs_weights
 from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer, Reply

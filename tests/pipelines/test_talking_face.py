@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.fetch import Fetch
-from pipelines.align.stage import Align
-from pipelines.faces.stage import Faces
-from pipelines.shards.write import WriteShards
-from pipelines.speech.split import Split
-from pipelines.talking_face import talking_face
-from pipelines.transcribe.stage import Transcribe
+from mien.ingest.fetch import Fetch
+from mien.pipelines.align.stage import Align
+from mien.pipelines.faces.stage import Faces
+from mien.pipelines.shards.write import WriteShards
+from mien.pipelines.speech.split import Split
+from mien.pipelines.talking_face import talking_face
+from mien.pipelines.transcribe.stage import Transcribe
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from cluster.cli import cli
+from mien.cluster.cli import cli
 from tests.reading import Read, read_shards
 from tests.youtube import YouTubeDouble
 

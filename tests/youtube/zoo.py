@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ffmpeg
 
-from ingest.ffmpeg import find_ffmpeg
+from mien.ingest.ffmpeg import find_ffmpeg
 from tests.clips import demo_clip
 from tests.youtube.video import Fault, Video
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from cluster.engine.actor import Reply
-from cluster.engine.feasibility import Node
-from cluster.engine.interface import ErrorInfo, PoolSpec
-from pipelines.stage import Stage
+from mien.cluster.engine.actor import Reply
+from mien.cluster.engine.feasibility import Node
+from mien.cluster.engine.interface import ErrorInfo, PoolSpec
+from mien.pipelines.stage import Stage
 
 
 class What(Enum):

@@ -78,7 +78,7 @@ def _be_worker(descriptor: int, control: socket.socket) -> NoReturn:
         # Held open by what the worker starts, the pipe would hide its death.
         os.register_at_fork(after_in_child=connection.close)
 
-        from cluster.engine.backends.serving import serve
+        from mien.cluster.engine.backends.serving import serve
 
         serve(connection)
         status = 0

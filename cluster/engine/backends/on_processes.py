@@ -22,18 +22,18 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
-from cluster.engine.actor import THREAD_VARIABLES, Reply
-from cluster.engine.backends.guard import MARK, Guard
-from cluster.engine.backends.interface import Fault, Handle, What
-from cluster.engine.backends.nursery import BURY, FORK, NUMBER
-from cluster.engine.backends.serving import Parcel
-from cluster.engine.errors import classify, plain
-from cluster.engine.feasibility import Node
-from cluster.engine.interface import PoolSpec
-from ingest.errors import UnexpectedError
-from pipelines.stage import Stage
+from mien.cluster.engine.actor import THREAD_VARIABLES, Reply
+from mien.cluster.engine.backends.guard import MARK, Guard
+from mien.cluster.engine.backends.interface import Fault, Handle, What
+from mien.cluster.engine.backends.nursery import BURY, FORK, NUMBER
+from mien.cluster.engine.backends.serving import Parcel
+from mien.cluster.engine.errors import classify, plain
+from mien.cluster.engine.feasibility import Node
+from mien.cluster.engine.interface import PoolSpec
+from mien.ingest.errors import UnexpectedError
+from mien.pipelines.stage import Stage
 
-SERVING = "cluster.engine.backends.serving"
+SERVING = "mien.cluster.engine.backends.serving"
 
 
 class _GoneError(Exception):

@@ -8,13 +8,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from cluster.engine.actor import Actor, Reply
-from cluster.engine.backends.interface import Fault, Handle, What
-from cluster.engine.backends.ray_session import RaySession
-from cluster.engine.errors import classify, plain
-from cluster.engine.feasibility import Node
-from cluster.engine.interface import PoolSpec
-from pipelines.stage import Stage
+from mien.cluster.engine.actor import Actor, Reply
+from mien.cluster.engine.backends.interface import Fault, Handle, What
+from mien.cluster.engine.backends.ray_session import RaySession
+from mien.cluster.engine.errors import classify, plain
+from mien.cluster.engine.feasibility import Node
+from mien.cluster.engine.interface import PoolSpec
+from mien.pipelines.stage import Stage
 
 
 class RayBackend:

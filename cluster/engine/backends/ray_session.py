@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
-from cluster.engine.backends.guard import MARK, Guard
-from ingest.errors import InfeasibleError, UnexpectedError
+from mien.cluster.engine.backends.guard import MARK, Guard
+from mien.ingest.errors import InfeasibleError, UnexpectedError
 
 logger = logging.getLogger("mien.ray")
 

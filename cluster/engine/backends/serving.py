@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from cluster.engine.actor import Actor
+from mien.cluster.engine.actor import Actor
 
 NAME = "mien-worker"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ingest.sources.corpora.ch_unicamp import CH_UNICAMP
-from ingest.sources.corpora.corpus import Corpus, Recording
-from ingest.sources.corpora.cremad import CREMAD
-from ingest.sources.corpora.mead import MEAD
-from ingest.sources.corpora.ravdess import RAVDESS
-from ingest.sources.corpora.source import CorpusSource
+from mien.ingest.sources.corpora.ch_unicamp import CH_UNICAMP
+from mien.ingest.sources.corpora.corpus import Corpus, Recording
+from mien.ingest.sources.corpora.cremad import CREMAD
+from mien.ingest.sources.corpora.mead import MEAD
+from mien.ingest.sources.corpora.ravdess import RAVDESS
+from mien.ingest.sources.corpora.source import CorpusSource
 
 __all__ = ["CORPORA", "Corpus", "CorpusSource", "Recording"]
 

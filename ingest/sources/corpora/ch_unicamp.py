@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
 
 LABELS: dict[str, dict[str, str]] = {"emotion_number": {}, "utterance": {}, "speaker": {}}
 _NAME = re.compile(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
 
 LABELS: dict[str, dict[str, str]] = {
     "actor": {str(number): str(number) for number in range(1001, 1092)},

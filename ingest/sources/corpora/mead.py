@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
 
 LABELS: dict[str, dict[str, str]] = {
     "actor": {},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
 
 _ACTORS = {f"{number:02d}": f"{number:02d}" for number in range(1, 25)}
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ingest.errors import MissingFileError, UnknownNameError, UsageError, one_line
-from ingest.media import VideoRef
-from ingest.sources.corpora.corpus import Corpus, Recording
-from ingest.sources.folder import walk
-from ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, path_uri, printable
-from ingest.sources.tally import Tally
+from mien.ingest.errors import MissingFileError, UnknownNameError, UsageError, one_line
+from mien.ingest.media import VideoRef
+from mien.ingest.sources.corpora.corpus import Corpus, Recording
+from mien.ingest.sources.folder import walk
+from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, path_uri, printable
+from mien.ingest.sources.tally import Tally
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
 

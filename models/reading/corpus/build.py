@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest.errors import SidecarError, one_line
-from ingest.storage import Store
-from models.reading.corpus.index import BATCH_ROWS, SAMPLES, SHARDS, Index
-from models.reading.corpus.listing import Listed
-from models.reading.corpus.sidecar import ABSENT, is_place, read_rows, uniform
+from mien.ingest.errors import SidecarError, one_line
+from mien.ingest.storage import Store
+from mien.models.reading.corpus.index import BATCH_ROWS, SAMPLES, SHARDS, Index
+from mien.models.reading.corpus.listing import Listed
+from mien.models.reading.corpus.sidecar import ABSENT, is_place, read_rows, uniform
 
 if TYPE_CHECKING:
     import pyarrow as pa

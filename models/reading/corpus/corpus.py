@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import NoSamplesError
-from ingest.storage import Store, open_store
-from models.reading.corpus.index import Index, Int64
-from models.reading.corpus.listing import list_shards
-from models.reading.corpus.shelf import Shelf
-from models.reading.corpus.where import Where
+from mien.ingest.errors import NoSamplesError
+from mien.ingest.storage import Store, open_store
+from mien.models.reading.corpus.index import Index, Int64
+from mien.models.reading.corpus.listing import list_shards
+from mien.models.reading.corpus.shelf import Shelf
+from mien.models.reading.corpus.where import Where
 
 
 class Corpus:

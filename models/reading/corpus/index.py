@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from models.reading.corpus.sidecar import HEADERS, is_place
+from mien.models.reading.corpus.sidecar import HEADERS, is_place
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ingest.errors import NoSamplesError
-from ingest.storage import Store
+from mien.ingest.errors import NoSamplesError
+from mien.ingest.storage import Store
 
 TAR = ".tar"
 SIDECAR = ".tar.parquet"

@@ -10,13 +10,13 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from ingest.errors import StorageError
-from ingest.storage import Store
-from models.reading.corpus.build import build_index
-from models.reading.corpus.index import Index
-from models.reading.corpus.listing import Listed
-from models.reading.locks import locked, logger, try_lock
-from pipelines.data import SCHEMA_VERSION
+from mien.ingest.errors import StorageError
+from mien.ingest.storage import Store
+from mien.models.reading.corpus.build import build_index
+from mien.models.reading.corpus.index import Index
+from mien.models.reading.corpus.listing import Listed
+from mien.models.reading.locks import locked, logger, try_lock
+from mien.pipelines.data import SCHEMA_VERSION
 
 KEPT = 3
 """Indexes of a corpus that are kept beside those in use."""

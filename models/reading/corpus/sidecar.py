@@ -11,11 +11,11 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from ingest.errors import SidecarError, SidecarVersionError, one_line
-from ingest.storage import Store
-from models.reading.corpus.listing import Listed
-from models.reading.corpus.tars import TarDamage, scan_samples
-from pipelines.data import SCHEMA_VERSION
+from mien.ingest.errors import SidecarError, SidecarVersionError, one_line
+from mien.ingest.storage import Store
+from mien.models.reading.corpus.listing import Listed
+from mien.models.reading.corpus.tars import TarDamage, scan_samples
+from mien.pipelines.data import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import FilterError, one_line
-from models.reading.corpus.index import BATCH_ROWS, Index
+from mien.ingest.errors import FilterError, one_line
+from mien.models.reading.corpus.index import BATCH_ROWS, Index
 
 _ALLOWED = (
     "write comparisons of columns with constants, joined by and, or, not: "

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import DamagedSampleError, ShortClipError, UsageError
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.field import Field
-from models.reading.fields.registry import field_of
-from models.reading.fields.window import Cut, Window, place
+from mien.ingest.errors import DamagedSampleError, ShortClipError, UsageError
+from mien.models.reading.data import Allocate, RawSample
+from mien.models.reading.fields.field import Field
+from mien.models.reading.fields.registry import field_of
+from mien.models.reading.fields.window import Cut, Window, place
 
 RESERVED = frozenset({"key", "corpus", "seed", "window_row", "valid"})
 """What a batch has besides its fields (`valid` is the loader's)."""

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ingest.errors import UsageError
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.field import Content, Field, content
-from models.reading.fields.npy import NotNpyError, read_npy
-from models.reading.fields.strip.cut import StripDamagedError
-from models.reading.fields.strip.decode import decode_frames, sizes_of
-from models.reading.fields.strip.header import JpegHeader, NotJpegError, read_header
-from models.reading.fields.window import Cut, Window
-from pipelines.data import CROP_PIXELS, Bool
+from mien.ingest.errors import UsageError
+from mien.models.reading.data import Allocate, RawSample
+from mien.models.reading.fields.field import Content, Field, content
+from mien.models.reading.fields.npy import NotNpyError, read_npy
+from mien.models.reading.fields.strip.cut import StripDamagedError
+from mien.models.reading.fields.strip.decode import decode_frames, sizes_of
+from mien.models.reading.fields.strip.header import JpegHeader, NotJpegError, read_header
+from mien.models.reading.fields.window import Cut, Window
+from mien.pipelines.data import CROP_PIXELS, Bool
 
 _TIMES = "times.npy"
 

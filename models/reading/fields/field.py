@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ingest.errors import DamagedSampleError, MissingMemberError
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.window import Cut, Window
+from mien.ingest.errors import DamagedSampleError, MissingMemberError
+from mien.models.reading.data import Allocate, RawSample
+from mien.models.reading.fields.window import Cut, Window
 
 P = TypeVar("P")
 

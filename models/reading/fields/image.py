@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.field import Content, Field, content
-from models.reading.fields.window import Cut, Window
-from pipelines.data import UInt8
+from mien.models.reading.data import Allocate, RawSample
+from mien.models.reading.fields.field import Content, Field, content
+from mien.models.reading.fields.window import Cut, Window
+from mien.pipelines.data import UInt8
 
 
 @dataclass(frozen=True, slots=True)

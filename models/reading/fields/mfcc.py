@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ingest.errors import UsageError
-from models.reading.data import Allocate
-from models.reading.fields.sound import OfSound, Sound, decode_sound, sample_spans
-from models.reading.fields.window import Cut, Window
-from pipelines.data import SOUND_HZ, Float32
+from mien.ingest.errors import UsageError
+from mien.models.reading.data import Allocate
+from mien.models.reading.fields.sound import OfSound, Sound, decode_sound, sample_spans
+from mien.models.reading.fields.window import Cut, Window
+from mien.pipelines.data import SOUND_HZ, Float32
 
 _SILENCE = 1e-10
 _RANGE_DB = 80.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.reading.fields.faces import Faces
-from models.reading.fields.field import Field
-from models.reading.fields.image import Image
-from models.reading.fields.mfcc import Mfcc
-from models.reading.fields.sound import Audio
-from models.reading.fields.track import Track
-from models.reading.fields.words import Meta, Text, Words
+from mien.models.reading.fields.faces import Faces
+from mien.models.reading.fields.field import Field
+from mien.models.reading.fields.image import Image
+from mien.models.reading.fields.mfcc import Mfcc
+from mien.models.reading.fields.sound import Audio
+from mien.models.reading.fields.track import Track
+from mien.models.reading.fields.words import Meta, Text, Words
 
 FIELDS: dict[str, Field[Any]] = {
     "faces": Faces(),

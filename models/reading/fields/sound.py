@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import UsageError
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.field import Content, Field, content
-from models.reading.fields.window import Cut, Window
-from pipelines.data import ROW_SAMPLES, SOUND_HZ
+from mien.ingest.errors import UsageError
+from mien.models.reading.data import Allocate, RawSample
+from mien.models.reading.fields.field import Content, Field, content
+from mien.models.reading.fields.window import Cut, Window
+from mien.pipelines.data import ROW_SAMPLES, SOUND_HZ
 
 _STREAMINFO_END = 42
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.field import Content, Field, content
-from models.reading.fields.npy import NotNpyError, read_npy
-from models.reading.fields.window import Cut, Window
+from mien.models.reading.data import Allocate, RawSample
+from mien.models.reading.fields.field import Content, Field, content
+from mien.models.reading.fields.npy import NotNpyError, read_npy
+from mien.models.reading.fields.window import Cut, Window
 
 
 @dataclass(frozen=True, slots=True)

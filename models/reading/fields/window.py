@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ingest.errors import UsageError
-from pipelines.data import ROW_HZ, ROW_SAMPLES, SOUND_HZ
+from mien.ingest.errors import UsageError
+from mien.pipelines.data import ROW_HZ, ROW_SAMPLES, SOUND_HZ
 
 _MASK = (1 << 64) - 1
 

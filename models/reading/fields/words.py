@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.reading.data import Allocate, RawSample
-from models.reading.fields.field import Content, Field, content
-from models.reading.fields.window import Cut, Window
-from pipelines.data import ROW_HZ, Word
+from mien.models.reading.data import Allocate, RawSample
+from mien.models.reading.fields.field import Content, Field, content
+from mien.models.reading.fields.window import Cut, Window
+from mien.pipelines.data import ROW_HZ, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Meta(Field[dict[str, Any]]):
 
 @dataclass(frozen=True, slots=True)
 class Words(Field[tuple[Word, ...]]):
-    """A list of B tuples of `pipelines.data.Word`, their times in seconds from the start of the clip; of the
-    window, where there is one, and then only the words whose middle lies in it."""
+    """A list of B tuples of `mien.pipelines.data.Word`, their times in seconds from the start of the
+    clip; of the window, where there is one, and then only the words whose middle lies in it."""
 
     @property
     def name(self) -> str:

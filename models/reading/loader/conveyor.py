@@ -8,15 +8,15 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
-from ingest.errors import LoaderTimeoutError, UsageError
-from models.reading.data import Collate
-from models.reading.loader.board import DECODING, IDLE, Board
-from models.reading.loader.crew import Crew
-from models.reading.loader.slots import HELD, SlotPool, anonymous_files, close_all
-from models.reading.loader.work import Made, Maker, OnError, Task
-from models.reading.loader.worker import Assignment, Failed, Order, marks
-from models.reading.locks import TELL_SECONDS, logger
-from models.reading.store.source import SourceSpec
+from mien.ingest.errors import LoaderTimeoutError, UsageError
+from mien.models.reading.data import Collate
+from mien.models.reading.loader.board import DECODING, IDLE, Board
+from mien.models.reading.loader.crew import Crew
+from mien.models.reading.loader.slots import HELD, SlotPool, anonymous_files, close_all
+from mien.models.reading.loader.work import Made, Maker, OnError, Task
+from mien.models.reading.loader.worker import Assignment, Failed, Order, marks
+from mien.models.reading.locks import TELL_SECONDS, logger
+from mien.models.reading.store.source import SourceSpec
 
 _LISTEN_SECONDS = 1.0
 

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ingest.errors import LoaderWorkerError, UsageError
-from models.reading.loader.work import Made
-from models.reading.loader.worker import Assignment, Failed, Order, Ready
-from models.reading.locks import logger
+from mien.ingest.errors import LoaderWorkerError, UsageError
+from mien.models.reading.loader.work import Made
+from mien.models.reading.loader.worker import Assignment, Failed, Order, Ready
+from mien.models.reading.locks import logger
 
 _STARTING = -1
 DEATHS = 3
 """As often may workers die over one batch (or over starting) until it is given up."""
-_PROGRAM = "from models.reading.loader.worker import main; main()"
+_PROGRAM = "from mien.models.reading.loader.worker import main; main()"
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from models.reading.loader.slots import HELD, SlotPool
-from models.reading.loader.work import Made
+from mien.models.reading.loader.slots import HELD, SlotPool
+from mien.models.reading.loader.work import Made
 
 
 def hand_over(pool: SlotPool, slot: int, made: Made, *, copy: bool, tensors: bool) -> dict[str, Any]:

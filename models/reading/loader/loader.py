@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ingest.errors import ReaderStateError, UsageError
-from models.reading.loader.conveyor import Conveyor
-from models.reading.loader.handing import hand_over
-from models.reading.loader.state import State
-from models.reading.loader.work import Skipped, Task
-from models.reading.order.steps import Cursor, Step, Steps, Tail
-from models.reading.selection import Selection
-from models.reading.store.ahead import Ahead
+from mien.ingest.errors import ReaderStateError, UsageError
+from mien.models.reading.loader.conveyor import Conveyor
+from mien.models.reading.loader.handing import hand_over
+from mien.models.reading.loader.state import State
+from mien.models.reading.loader.work import Skipped, Task
+from mien.models.reading.order.steps import Cursor, Step, Steps, Tail
+from mien.models.reading.selection import Selection
+from mien.models.reading.store.ahead import Ahead
 
 SPARES = 8
 SKIPS_SHOWN = 20

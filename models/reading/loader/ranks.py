@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
-from ingest.errors import ManifestChangedError, UsageError
-from models.reading.selection import Selection
+from mien.ingest.errors import ManifestChangedError, UsageError
+from mien.models.reading.selection import Selection
 
 
 def find_rank(rank: int | None, world: int | None) -> tuple[int, int]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ingest.errors import ReaderStateError
-from models.reading.order.steps import Cursor
+from mien.ingest.errors import ReaderStateError
+from mien.models.reading.order.steps import Cursor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import DamagedSampleError, ReadError
-from models.reading.data import Collate, RawSample
-from models.reading.loader.slots import Carver, Described, Slot
-from models.reading.store.source import Source
+from mien.ingest.errors import DamagedSampleError, ReadError
+from mien.models.reading.data import Collate, RawSample
+from mien.models.reading.loader.slots import Carver, Described, Slot
+from mien.models.reading.store.source import Source
 
 OnError = Literal["raise", "skip"]
 VALID = "valid"

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import LoaderWorkerError, MienError, one_line
-from models.reading.data import Collate
-from models.reading.loader.board import IDLE, Board
-from models.reading.loader.slots import Slot
-from models.reading.loader.work import Made, Maker, OnError, Task
-from models.reading.store.source import Source, SourceSpec
+from mien.ingest.errors import LoaderWorkerError, MienError, one_line
+from mien.models.reading.data import Collate
+from mien.models.reading.loader.board import IDLE, Board
+from mien.models.reading.loader.slots import Slot
+from mien.models.reading.loader.work import Made, Maker, OnError, Task
+from mien.models.reading.store.source import Source, SourceSpec
 
 PARENT_CHECK_SECONDS = 1.0
 

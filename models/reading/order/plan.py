@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from models.reading.order.epoch import EpochOrder, Int64
+from mien.models.reading.order.epoch import EpochOrder, Int64
 
 
 @dataclass(frozen=True, slots=True)

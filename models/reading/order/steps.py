@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import UsageError
-from models.reading.order.plan import Chosen, Plan
+from mien.ingest.errors import UsageError
+from mien.models.reading.order.plan import Chosen, Plan
 
 Tail = Literal["drop", "pad", "carry"]
 TAILS: tuple[Tail, ...] = ("drop", "pad", "carry")

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import MienError
-from ingest.storage import open_store
-from ingest.storage.location import secrets_of
-from models.reading.corpus.corpus import Corpus
-from models.reading.corpus.index import BATCH_ROWS, Int64
-from models.reading.locks import logger
-from models.reading.store.cache import CachedFiles, ShardCache
-from models.reading.store.source import SourceSpec
+from mien.ingest.errors import MienError
+from mien.ingest.storage import open_store
+from mien.ingest.storage.location import secrets_of
+from mien.models.reading.corpus.corpus import Corpus
+from mien.models.reading.corpus.index import BATCH_ROWS, Int64
+from mien.models.reading.locks import logger
+from mien.models.reading.store.cache import CachedFiles, ShardCache
+from mien.models.reading.store.source import SourceSpec
 
 THREADS = 4
 WINDOWS = 3

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ingest.errors import Policy, StorageError
-from ingest.storage import Store
-from ingest.storage.same_file import is_at
-from ingest.storage.trouble import retried, translated
-from models.reading.corpus.index import Index
-from models.reading.locks import locked, try_lock, wait_lock
+from mien.ingest.errors import Policy, StorageError
+from mien.ingest.storage import Store
+from mien.ingest.storage.same_file import is_at
+from mien.ingest.storage.trouble import retried, translated
+from mien.models.reading.corpus.index import Index
+from mien.models.reading.locks import locked, try_lock, wait_lock
 
 PART = ".part"
 _CHUNK_BYTES = 16 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.storage import Store
+from mien.ingest.storage import Store
 
 GAP_BYTES = 64 << 10
 """Less than this between two members is fetched along: another request would take longer."""

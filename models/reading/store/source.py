@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.errors import (
+from mien.ingest.errors import (
     DamagedSampleError,
     MissingShardError,
     ShardUnavailableError,
@@ -25,22 +25,22 @@ from ingest.errors import (
     TruncatedShardError,
     WrongBytesError,
 )
-from ingest.storage import open_store
-from ingest.storage.local import LocalStore
-from ingest.storage.location import secrets_of
-from models.reading.corpus.index import BATCH_ROWS, Index
-from models.reading.data import RawSample
-from models.reading.locks import logger
-from models.reading.order.chance import sample_seed
-from models.reading.store.cache import (
+from mien.ingest.storage import open_store
+from mien.ingest.storage.local import LocalStore
+from mien.ingest.storage.location import secrets_of
+from mien.models.reading.corpus.index import BATCH_ROWS, Index
+from mien.models.reading.data import RawSample
+from mien.models.reading.locks import logger
+from mien.models.reading.order.chance import sample_seed
+from mien.models.reading.store.cache import (
     CachedFiles,
     DamagedDownloadError,
     NoRoomError,
     ShardCache,
     TruncatedDownloadError,
 )
-from models.reading.store.mapped import LocalFiles, MappedTar, MappedTars
-from models.reading.store.ranged import Place, read_members
+from mien.models.reading.store.mapped import LocalFiles, MappedTar, MappedTars
+from mien.models.reading.store.ranged import Place, read_members
 
 OPEN_LOCAL, OPEN_CACHED = 128, 16
 """Tars that one process keeps mapped; of cached ones fewer, since what is mapped cannot make room."""

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ, Sample
-from pipelines.faces.crop import encode
-from pipelines.faces.strip import assemble_strip
-from pipelines.shards.index import IndexRow, encode_index, filter_row
-from pipelines.shards.sample import LANDMARK_COLUMNS, encode_flac, encode_npy
-from pipelines.shards.tar import TarWriter
-from pipelines.weights import DEMO_CLIPS, pull
+from mien.pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ, Sample
+from mien.pipelines.faces.crop import encode
+from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.shards.index import IndexRow, encode_index, filter_row
+from mien.pipelines.shards.sample import LANDMARK_COLUMNS, encode_flac, encode_npy
+from mien.pipelines.shards.tar import TarWriter
+from mien.pipelines.weights import DEMO_CLIPS, pull
 
 PER_SHARD = 64
 MIN_ROWS, MAX_ROWS = 70, 160

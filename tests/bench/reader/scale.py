@@ -19,9 +19,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from pipelines.data import Sample
-from pipelines.shards.index import IndexRow, encode_index
-from pipelines.shards.tar import Place
+from mien.pipelines.data import Sample
+from mien.pipelines.shards.index import IndexRow, encode_index
+from mien.pipelines.shards.tar import Place
 from tests.bench.reader.rounds import ROOT
 from tests.bench.report import Table, mb
 
@@ -73,7 +73,7 @@ def open_once(corpus: Path, cache: Path, *, batch: bool) -> dict[str, Any]:
     """Seconds from the constructor on. A training program has torch; what else is imported counts."""
     import torch  # noqa: F401
 
-    from models.reader import ShardReader
+    from mien.models.reader import ShardReader
     from tests.bench.reader.run import memory_bytes
 
     began = time.perf_counter()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.cli import main
+from mien.cluster.cli import main
 from tests.models.talking import write_talking
 from tests.reading import Read, read_shards
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cluster.cli import cli
-from ingest.catalog import Catalog
+from mien.cluster.cli import cli
+from mien.ingest.catalog import Catalog
 from tests.ingest.catalog.makers import begin, segment, shard
 
 

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cluster.cli.main import COMMANDS, cli
+from mien.cluster.cli.main import COMMANDS, cli
 
 # What must not be paid for before a command runs.
 HEAVY = (
@@ -88,7 +88,7 @@ def test_sentence_of_the_list(name: str) -> None:
 @pytest.mark.parametrize("arguments", [[], *([name, "--help"] for name in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom cluster.cli import main\n"
+        "import sys\nfrom mien.cluster.cli import main\n"
         "try:\n    main(sys.argv[1:] or ['--help'])\nexcept SystemExit as error:\n    code = error.code\n"
         f"print(code, sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)"
     )

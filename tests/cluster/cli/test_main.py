@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog
+from mien.ingest.catalog import Catalog
 from tests.clips import needs_weights
 
 Main = Callable[..., subprocess.CompletedProcess[str]]
-MAIN = [sys.executable, "-c", "from cluster.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from mien.cluster.cli import main; main()"]
 
 # A command that does what it is told, in the place of a real one.
 PLANTED = """
 import sys, types, click
-from cluster.cli.main import cli, main
-from ingest.errors import *
+from mien.cluster.cli.main import cli, main
+from mien.ingest.errors import *
 module = types.ModuleType("planted")
 @click.command()
 def command():

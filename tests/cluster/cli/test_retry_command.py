@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cluster.cli import cli
-from ingest.catalog import Catalog
-from ingest.errors import Policy
+from mien.cluster.cli import cli
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import Policy
 from tests.ingest.catalog.makers import begin
 from tests.ingest.catalog.platforms import FREE, REFUSED, ask, put_off, tubes
 

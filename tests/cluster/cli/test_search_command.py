@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.report.found import clock, shown
-from cluster.runner.searching import in_turns
-from ingest.catalog import Catalog
-from ingest.media import Wanted
-from ingest.rate.identity import Identity
+from mien.cluster.report.found import clock, shown
+from mien.cluster.runner.searching import in_turns
+from mien.ingest.catalog import Catalog
+from mien.ingest.media import Wanted
+from mien.ingest.rate.identity import Identity
 from tests.youtube import Fault, Video, YouTubeDouble
 
-MAIN = [sys.executable, "-c", "from cluster.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from mien.cluster.cli import main; main()"]
 
 
 @pytest.fixture

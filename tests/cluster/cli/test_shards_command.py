@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ingest.storage import open_store
+from mien.ingest.storage import open_store
 from tests.asking import ask, damage, refused, says
 from tests.reading import Read
 from tests.runs import mien_here

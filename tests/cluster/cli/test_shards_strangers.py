@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cluster.cli.main import main
+from mien.cluster.cli.main import main
 from tests.asking import ask, refused, says
 
 RED = "k\x1b[31m2"

@@ -8,7 +8,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from cluster.cli import cli
+from mien.cluster.cli import cli
 
 NAME = "silero_vad_v6"
 """It comes with a package, and is never downloaded."""

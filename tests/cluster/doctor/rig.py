@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from cluster.config import Settings, load
-from cluster.config.settings import connect
-from cluster.doctor import Check, Status
-from cluster.doctor.acquire import DOCTOR, check_acquisition
-from ingest.catalog import Catalog
-from ingest.errors import ConfigError, MienError
-from ingest.media import VideoRef
-from ingest.rate.identity import Identity
-from ingest.sources.naming import make_id
+from mien.cluster.config import Settings, load
+from mien.cluster.config.settings import connect
+from mien.cluster.doctor import Check, Status
+from mien.cluster.doctor.acquire import DOCTOR, check_acquisition
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import ConfigError, MienError
+from mien.ingest.media import VideoRef
+from mien.ingest.rate.identity import Identity
+from mien.ingest.sources.naming import make_id
 
 PASSWORD = "geheim-1234"  # noqa: S105
 TUBE = VideoRef(source="youtube", id="aaaaaaaaaa1", uri="https://www.youtube.com/watch?v=aaaaaaaaaa1")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.doctor import Status, examine
-from cluster.doctor.acquire import check_acquisition
-from ingest.catalog import Catalog
-from ingest.errors import MissingProgramError, StorageDeniedError
-from ingest.media import VideoRef
-from ingest.rate.identity import Identity
+from mien.cluster.doctor import Status, examine
+from mien.cluster.doctor.acquire import check_acquisition
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import MissingProgramError, StorageDeniedError
+from mien.ingest.media import VideoRef
+from mien.ingest.rate.identity import Identity
 from tests.cluster.doctor.rig import outcomes, refused, settings
 
 GOOD = ".youtube.com\tTRUE\t/\tTRUE\t4102444800\tLOGIN_INFO\tsecret-value-1\n"

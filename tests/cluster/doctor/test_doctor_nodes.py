@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from cluster.config import Settings
-from cluster.doctor import Check, examine
-from cluster.doctor.acquire import check_acquisition
-from cluster.doctor.nodes import machines
-from ingest.errors import InfeasibleError
+from mien.cluster.config import Settings
+from mien.cluster.doctor import Check, examine
+from mien.cluster.doctor.acquire import check_acquisition
+from mien.cluster.doctor.nodes import machines
+from mien.ingest.errors import InfeasibleError
 from tests.cluster.doctor.rig import TUBE, closed_port, settings, waiting
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,11 +62,11 @@ DRIVER = """
 import json, sys
 from dataclasses import replace
 from ray.cluster_utils import Cluster
-from cluster.doctor import examine
-from cluster.runner.run import check_ways_out
-from cluster.config import fingerprint
-from ingest.catalog import Catalog
-from ingest.errors import MienError
+from mien.cluster.doctor import examine
+from mien.cluster.runner.run import check_ways_out
+from mien.cluster.config import fingerprint
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import MienError
 from tests.cluster.doctor.rig import TUBE, settings, waiting
 
 room = {"num_cpus": 1, "object_store_memory": 100 << 20}

@@ -8,11 +8,11 @@ import socket
 import httpx
 import pytest
 
-from cluster.doctor import Check, Status, examine
-from cluster.doctor.acquire import check_acquisition
-from cluster.doctor.proxies import _variables
-from ingest.fetch.http import _environment_proxy
-from ingest.rate.identity import Identity
+from mien.cluster.doctor import Check, Status, examine
+from mien.cluster.doctor.acquire import check_acquisition
+from mien.cluster.doctor.proxies import _variables
+from mien.ingest.fetch.http import _environment_proxy
+from mien.ingest.rate.identity import Identity
 from tests.cluster.doctor.rig import PASSWORD, TUBE, closed_port, outcomes, refused, settings, waiting
 from tests.youtube import YouTubeDouble
 

@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.engine import ProcessBackend
-from cluster.engine.backends.ray_session import RaySession
+from mien.cluster.engine import ProcessBackend
+from mien.cluster.engine.backends.ray_session import RaySession
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +19,5 @@ def any_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.param == "ray":
         request.getfixturevalue("ray_session")
     else:
-        monkeypatch.setattr("cluster.engine.scheduler.RayBackend", lambda: ProcessBackend((), cpus=32))
+        monkeypatch.setattr("mien.cluster.engine.scheduler.RayBackend", lambda: ProcessBackend((), cpus=32))
     return str(request.param)

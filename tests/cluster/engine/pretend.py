@@ -7,11 +7,11 @@ from collections import Counter
 from concurrent.futures import Future
 from typing import Any
 
-from cluster.engine import Engine, ErrorInfo, PoolSpec
-from cluster.engine.backends.interface import Backend
-from cluster.engine.flow import Flow
-from cluster.engine.pool import Pool
-from cluster.engine.worker import Call, Inbox, Kind, Task, Worker
+from mien.cluster.engine import Engine, ErrorInfo, PoolSpec
+from mien.cluster.engine.backends.interface import Backend
+from mien.cluster.engine.flow import Flow
+from mien.cluster.engine.pool import Pool
+from mien.cluster.engine.worker import Call, Inbox, Kind, Task, Worker
 from tests.cluster.engine.stages import Obey, pool
 
 DEADLINE_SECONDS = 20_000.0

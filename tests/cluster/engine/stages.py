@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.engine import ErrorInfo, PoolSpec, Snapshot
-from ingest.errors import CorruptMediaError, ProviderError, StorageFullError
-from pipelines.stage import DeadlineRule, Resources
+from mien.cluster.engine import ErrorInfo, PoolSpec, Snapshot
+from mien.ingest.errors import CorruptMediaError, ProviderError, StorageFullError
+from mien.pipelines.stage import DeadlineRule, Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.engine import Engine, Snapshot, relief
-from cluster.engine.backends.serving import NAME
-from ingest.errors import (
+from mien.cluster.engine import Engine, Snapshot, relief
+from mien.cluster.engine.backends.serving import NAME
+from mien.ingest.errors import (
     CorruptMediaError,
     DeadlineExceededError,
     MienError,

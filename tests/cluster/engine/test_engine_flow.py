@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cluster.engine import Engine, Observer, PoolSpec, Snapshot
-from cluster.local import LocalEngine
-from ingest.errors import InfeasibleError
+from mien.cluster.engine import Engine, Observer, PoolSpec, Snapshot
+from mien.cluster.local import LocalEngine
+from mien.ingest.errors import InfeasibleError
 from tests.cluster.engine.stages import Gather, Obey, Parcel, Recorder, Split, Threads, parcels, pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_backend")]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.engine import Engine, scheduler, worker
+from mien.cluster.engine import Engine, scheduler, worker
 from tests.cluster.engine.stages import Obey, Parcel, Recorder, parcels, pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_backend")]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cluster.engine import Engine
-from cluster.engine.worker import Task
+from mien.cluster.engine import Engine
+from mien.cluster.engine.worker import Task
 from tests.cluster.engine.stages import Obey, Parcel, Recorder, parcels, pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 DRIVER = """
 from ray.cluster_utils import Cluster
-from cluster.engine import Engine, PoolSpec, RayBackend
-from pipelines.stage import DeadlineRule
+from mien.cluster.engine import Engine, PoolSpec, RayBackend
+from mien.pipelines.stage import DeadlineRule
 from tests.cluster.engine.stages import Obey, Recorder, parcels
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
@@ -43,7 +43,7 @@ cluster.shutdown()
 SPARES = """
 import ray
 from ray.cluster_utils import Cluster
-from cluster.engine import RayBackend
+from mien.cluster.engine import RayBackend
 from tests.cluster.engine.stages import Parcel, Where, pool
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cluster.engine import Engine
-from cluster.engine.flow import Flow
-from cluster.engine.pool import Pool
-from cluster.engine.worker import Call, Kind, Task, Worker
+from mien.cluster.engine import Engine
+from mien.cluster.engine.flow import Flow
+from mien.cluster.engine.pool import Pool
+from mien.cluster.engine.worker import Call, Kind, Task, Worker
 from tests.cluster.engine.stages import Obey, pool
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cluster.engine.errors import classify, error_named
-from cluster.engine.pool import Pool
-from cluster.engine.worker import Call, Kind, Task, Worker
-from ingest.errors import CorruptMediaError, OutOfMemoryError, Policy, StorageError, UnexpectedError
+from mien.cluster.engine.errors import classify, error_named
+from mien.cluster.engine.pool import Pool
+from mien.cluster.engine.worker import Call, Kind, Task, Worker
+from mien.ingest.errors import CorruptMediaError, OutOfMemoryError, Policy, StorageError, UnexpectedError
 from tests.cluster.engine.stages import Obey, pool
 
 NOBODY: Any = None

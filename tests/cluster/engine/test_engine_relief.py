@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cluster.engine import relief
-from cluster.engine.worker import Call, Kind, Task, Worker
+from mien.cluster.engine import relief
+from mien.cluster.engine.worker import Call, Kind, Task, Worker
 from tests.cluster.engine.pretend import Play, a_play, reply, trouble
 from tests.cluster.engine.stages import Gather
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.engine.worker import Worker
+from mien.cluster.engine.worker import Worker
 from tests.cluster.engine.pretend import DEADLINE_SECONDS, Play, trouble
 from tests.cluster.engine.stages import Obey, pool
 from tests.examples import examples

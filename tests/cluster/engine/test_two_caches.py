@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.weights.local import FOLDER_VARIABLE, cache_folder
+from mien.pipelines.weights.local import FOLDER_VARIABLE, cache_folder
 from tests.clips import needs_weights
 from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parents[3]
 DRIVER = """
 import sys
 from ray.cluster_utils import Cluster
-from cluster.engine import Engine, PoolSpec, RayBackend
-from ingest.fetch import Fetch
-from ingest.media import Job, VideoRef
-from pipelines.speech.split import Split
-from pipelines.stage import DeadlineRule
+from mien.cluster.engine import Engine, PoolSpec, RayBackend
+from mien.ingest.fetch import Fetch
+from mien.ingest.media import Job, VideoRef
+from mien.pipelines.speech.split import Split
+from mien.pipelines.stage import DeadlineRule
 from tests.cluster.engine.stages import Recorder
 
 url, folder = sys.argv[1:]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
-from ingest.catalog import Catalog, EgressState, MediaRecord, MediaRoom
-from ingest.media import VideoRef
-from ingest.rate.identity import Identity
+from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
+from mien.ingest.catalog import Catalog, EgressState, MediaRecord, MediaRoom
+from mien.ingest.media import VideoRef
+from mien.ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock, begin
 from tests.ingest.catalog.platforms import HAD, REFUSED, ask, tubes
 

@@ -11,10 +11,10 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.report.contact import contact_sheet
-from cluster.report.funnel import clock, funnel, funnel_lines
-from pipelines.data import DROP_REASONS, KEPT
-from pipelines.faces.strip import assemble_strip
+from mien.cluster.report.contact import contact_sheet
+from mien.cluster.report.funnel import clock, funnel, funnel_lines
+from mien.pipelines.data import DROP_REASONS, KEPT
+from mien.pipelines.faces.strip import assemble_strip
 
 FATES = st.dictionaries(st.sampled_from([*DROP_REASONS, KEPT, "a_later_reason"]), st.floats(0.01, 1e6))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.engine import Snapshot
-from cluster.engine.interface import PoolSnapshot
-from cluster.report.pace import of_fetching, of_media
-from ingest.catalog import Catalog, MediaRecord
+from mien.cluster.engine import Snapshot
+from mien.cluster.engine.interface import PoolSnapshot
+from mien.cluster.report.pace import of_fetching, of_media
+from mien.ingest.catalog import Catalog, MediaRecord
 from tests.ingest.catalog.makers import Clock, begin, ref, segment, video_failure
 
 IDLE = PoolSnapshot(

@@ -6,9 +6,9 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.report.state import result_lines, stopped_by
-from cluster.runner.run import RunResult
-from ingest.catalog import Catalog, MediaRoom
+from mien.cluster.report.state import result_lines, stopped_by
+from mien.cluster.runner.run import RunResult
+from mien.ingest.catalog import Catalog, MediaRoom
 from tests.ingest.catalog.makers import begin, ref, video_failure
 
 

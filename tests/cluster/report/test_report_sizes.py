@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.report.sizes import size
+from mien.cluster.report.sizes import size
 
 
 @pytest.mark.parametrize(

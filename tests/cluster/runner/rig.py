@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cluster.engine.errors import classify
-from cluster.runner.acquiring import Acquisition
-from cluster.runner.observer import RunObserver
-from ingest import errors
-from ingest.catalog import Catalog, MediaRecord
-from ingest.errors import MienError
-from ingest.media import Job, MediaFile
-from ingest.rate.identity import Identity
-from ingest.storage import open_store
+from mien.cluster.engine.errors import classify
+from mien.cluster.runner.acquiring import Acquisition
+from mien.cluster.runner.observer import RunObserver
+from mien.ingest import errors
+from mien.ingest.catalog import Catalog, MediaRecord
+from mien.ingest.errors import MienError
+from mien.ingest.media import Job, MediaFile
+from mien.ingest.rate.identity import Identity
+from mien.ingest.storage import open_store
 from tests.ingest.catalog.makers import Clock
 
 A, B = Identity("a", videos_per_hour=0), Identity("b", videos_per_hour=0)

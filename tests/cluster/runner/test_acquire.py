@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from cluster.engine import ErrorInfo
-from cluster.engine.errors import classify
-from ingest import errors
-from ingest.catalog import Catalog
-from ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
-from ingest.rate.identity import Identity
+from mien.cluster.engine import ErrorInfo
+from mien.cluster.engine.errors import classify
+from mien.ingest import errors
+from mien.ingest.catalog import Catalog
+from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
+from mien.ingest.rate.identity import Identity
 from tests.cluster.runner.rig import A, B, Run, jobs_of, media_of, media_record, wall
 from tests.ingest.catalog.makers import Clock, ref
 from tests.ingest.catalog.platforms import tubes

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog
-from ingest.media import VideoRef
+from mien.ingest.catalog import Catalog
+from mien.ingest.media import VideoRef
 from tests.cluster.runner.test_acquire_run import SECONDS, configure, settings_of
 from tests.films import make_sync_film
 from tests.runs import start_mien

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import Settings, load
-from cluster.runner.run import RunResult, run
-from ingest.catalog import Catalog
-from ingest.media import VideoRef
-from ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
+from mien.cluster.config import Settings, load
+from mien.cluster.runner.run import RunResult, run
+from mien.ingest.catalog import Catalog
+from mien.ingest.media import VideoRef
+from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
 from tests.films import make_sync_film
 from tests.ingest.youtube.fetching import EXTRACTOR_ARGS
 from tests.runs import mien, start_mien

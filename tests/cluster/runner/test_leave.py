@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runner.leave import BudgetedLeave
-from ingest.catalog import Catalog
-from ingest.errors import RateLimitedError
-from ingest.rate.governor import WINDOW_SECONDS
-from ingest.rate.identity import Identity
-from ingest.youtube.lists import Lister
-from ingest.youtube.search import address_of, find
+from mien.cluster.runner.leave import BudgetedLeave
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import RateLimitedError
+from mien.ingest.rate.governor import WINDOW_SECONDS
+from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.lists import Lister
+from mien.ingest.youtube.search import address_of, find
 from tests.ingest.catalog.makers import Clock
 from tests.youtube import Fault, Video, YouTubeDouble
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runner.media import FetchedMedia, Keep
-from ingest.catalog import Catalog
-from ingest.errors import Policy
-from ingest.fetch import Fetch, wanted
-from ingest.media import Job, MediaFile
+from mien.cluster.runner.media import FetchedMedia, Keep
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import Policy
+from mien.ingest.fetch import Fetch, wanted
+from mien.ingest.media import Job, MediaFile
 from tests.cluster.runner.rig import media_of, media_record
 from tests.ingest.catalog.makers import Clock, begin
 from tests.ingest.catalog.platforms import FREE, ask, put_off, tubes

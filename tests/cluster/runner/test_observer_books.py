@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runner.observer import RunObserver
-from ingest.catalog import Catalog
-from ingest.storage import open_store
-from pipelines.data import SegmentDone
+from mien.cluster.runner.observer import RunObserver
+from mien.ingest.catalog import Catalog
+from mien.ingest.storage import open_store
+from mien.pipelines.data import SegmentDone
 from tests.ingest.catalog.makers import begin, ref
 
 

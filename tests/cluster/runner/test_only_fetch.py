@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runner.adding import add
-from cluster.runner.run import run
-from ingest.catalog import Catalog
+from mien.cluster.runner.adding import add
+from mien.cluster.runner.run import run
+from mien.ingest.catalog import Catalog
 from tests.clips import needs_weights
 from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -37,7 +37,7 @@ def no_ray(*_: object) -> None:
 def test_media_are_proven_and_then_wait(
     film: bytes, tmp_path: Path, local: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.engine.backends.ray_session.RaySession.__enter__", no_ray)
+    monkeypatch.setattr("mien.cluster.engine.backends.ray_session.RaySession.__enter__", no_ray)
     with LoopbackServer() as server:
         names = {"a": film, "b": film + b"\0\0\0\x08free", "c": film, "d": b"<html></html>" * 500}
         server.pages = {f"/{name}.mp4": [Reply(body=body)] for name, body in names.items()}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runner.observer import RunObserver
-from cluster.runner.presence import Heartbeat, Others
-from ingest.catalog import Catalog, SegmentRecord
-from ingest.errors import LeaseLostError
-from ingest.storage import open_store
+from mien.cluster.runner.observer import RunObserver
+from mien.cluster.runner.presence import Heartbeat, Others
+from mien.ingest.catalog import Catalog, SegmentRecord
+from mien.ingest.errors import LeaseLostError
+from mien.ingest.storage import open_store
 from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin, ref, segment_failure
 
 

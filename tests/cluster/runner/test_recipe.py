@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.engine.feasibility import check_pools
-from cluster.runner.recipe import build_pools, build_stages
-from ingest.errors import ConfigError
+from mien.cluster.engine.feasibility import check_pools
+from mien.cluster.runner.recipe import build_pools, build_stages
+from mien.ingest.errors import ConfigError
 from tests.runs import settings_in
 
 SETTINGS = settings_in(Path("/nowhere"))

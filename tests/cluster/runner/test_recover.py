@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runner.recover import refuse_other_home, uncommitted
-from cluster.runner.verifying import repair, verify
-from ingest.catalog import Catalog
-from ingest.errors import ConfigError
-from ingest.storage import open_store
+from mien.cluster.runner.recover import refuse_other_home, uncommitted
+from mien.cluster.runner.verifying import repair, verify
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import ConfigError
+from mien.ingest.storage import open_store
 from tests.clips import demo_clip, needs_weights
 from tests.reading import read_shards
 from tests.runs import run_over, settings_in

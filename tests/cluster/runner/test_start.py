@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import load
-from cluster.runner.run import run
-from ingest.catalog import Catalog
-from ingest.errors import ConfigError
-from ingest.media import VideoRef
+from mien.cluster.config import load
+from mien.cluster.runner.run import run
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import ConfigError
+from mien.ingest.media import VideoRef
 from tests.runs import mien
 
 PASSWORD = "geheim-1234"  # noqa: S105

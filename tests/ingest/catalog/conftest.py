@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog
+from mien.ingest.catalog import Catalog
 from tests.ingest.catalog.makers import Clock
 from tests.postgres import running_postgres
 

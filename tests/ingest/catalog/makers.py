@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingest.catalog import Catalog, SegmentFailure, SegmentRecord, ShardRecord, VideoFailure
-from ingest.errors import Policy
-from ingest.media import VideoRef
+from mien.ingest.catalog import Catalog, SegmentFailure, SegmentRecord, ShardRecord, VideoFailure
+from mien.ingest.errors import Policy
+from mien.ingest.media import VideoRef
 
 LEASE_SECONDS = 60.0
 

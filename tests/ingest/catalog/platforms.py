@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ingest.catalog import Catalog, Outcome, Usage, VideoFailure
-from ingest.errors import Policy
-from ingest.media import Job, VideoRef
-from ingest.rate.identity import Identity
+from mien.ingest.catalog import Catalog, Outcome, Usage, VideoFailure
+from mien.ingest.errors import Policy
+from mien.ingest.media import Job, VideoRef
+from mien.ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock, video_failure
 
 A, B = Identity("a", videos_per_hour=300), Identity("b", videos_per_hour=300)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.catalog import Catalog, Outcome, Usage
-from ingest.rate.circuit import FIRST_COOLDOWN_SECONDS, JITTER
+from mien.ingest.catalog import Catalog, Outcome, Usage
+from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS, JITTER
 from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin
 from tests.ingest.catalog.platforms import FREE, HAD, REFUSED, A, B, ask, put_off, tubes
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.catalog import Catalog, MediaRecord
-from ingest.errors import CatalogError, LeaseLostError, Policy
+from mien.ingest.catalog import Catalog, MediaRecord
+from mien.ingest.errors import CatalogError, LeaseLostError, Policy
 from tests.ingest.catalog.makers import (
     LEASE_SECONDS,
     Clock,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog
+from mien.ingest.catalog import Catalog
 from tests.ingest.catalog.platforms import tubes
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,8 +22,8 @@ STEP = 13
 
 DRIVER = f"""
 import sys
-from ingest.catalog import Catalog
-from ingest.rate.identity import Identity
+from mien.ingest.catalog import Catalog
+from mien.ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock
 from tests.ingest.catalog.platforms import HAD, ask
 

@@ -9,8 +9,8 @@ from threading import Barrier
 
 import pytest
 
-from ingest.catalog import Catalog, MediaRecord
-from ingest.errors import LeaseLostError, Policy
+from mien.ingest.catalog import Catalog, MediaRecord
+from mien.ingest.errors import LeaseLostError, Policy
 from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin, ref, segment, video_failure
 
 SAME = "a" * 64

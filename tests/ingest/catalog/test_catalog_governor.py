@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest.catalog import Catalog, MediaRecord, Outcome, Usage
-from ingest.errors import Policy
-from ingest.rate.governor import BURST_SECONDS, WINDOW_SECONDS
-from ingest.rate.identity import Identity
+from mien.ingest.catalog import Catalog, MediaRecord, Outcome, Usage
+from mien.ingest.errors import Policy
+from mien.ingest.rate.governor import BURST_SECONDS, WINDOW_SECONDS
+from mien.ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock, begin, ref
 from tests.ingest.catalog.platforms import FREE, HAD, A, B, ask, put_off, tube, tubes, until_asked
 

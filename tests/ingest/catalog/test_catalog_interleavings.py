@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from ingest.catalog import Catalog
-from ingest.errors import LeaseLostError, Policy
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import LeaseLostError, Policy
 from tests.ingest.catalog.makers import (
     LEASE_SECONDS,
     Clock,

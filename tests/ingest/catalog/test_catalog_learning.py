@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ingest.catalog import Catalog
-from ingest.media import VideoRef
+from mien.ingest.catalog import Catalog
+from mien.ingest.media import VideoRef
 from tests.ingest.catalog.makers import begin, ref, segment, shard
 
 

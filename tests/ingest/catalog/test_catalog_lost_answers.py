@@ -11,8 +11,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ingest.catalog import Catalog, MediaRecord, Outcome, Usage
-from ingest.errors import LeaseLostError, Policy
+from mien.ingest.catalog import Catalog, MediaRecord, Outcome, Usage
+from mien.ingest.errors import LeaseLostError, Policy
 from tests.cutter import Cutter, Lost
 from tests.ingest.catalog.makers import Clock, begin, ref, segment, shard
 from tests.ingest.catalog.platforms import HAD, REFUSED, A, B, ask, put_off, tubes

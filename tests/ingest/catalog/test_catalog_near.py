@@ -8,10 +8,10 @@ import ffmpeg
 import numpy as np
 import pytest
 
-from ingest.catalog import Catalog
-from ingest.catalog.near import MAX_ERROR, difference
-from ingest.fetch.sound_print import sound_print
-from ingest.ffmpeg import find_ffmpeg
+from mien.ingest.catalog import Catalog
+from mien.ingest.catalog.near import MAX_ERROR, difference
+from mien.ingest.fetch.sound_print import sound_print
+from mien.ingest.ffmpeg import find_ffmpeg
 from tests.clips import demo_clip
 from tests.ingest.catalog.makers import ref
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from ingest.catalog import Catalog
-from ingest.catalog.database import Database
-from ingest.errors import CatalogError
+from mien.ingest.catalog import Catalog
+from mien.ingest.catalog.database import Database
+from mien.ingest.errors import CatalogError
 from tests.ingest.catalog.makers import ref
 from tests.postgres import PASSWORD
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_psycopg_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError('no psycopg here')\n")
-    code = "from ingest.catalog import Catalog; Catalog.open('postgresql://h/d')"
+    code = "from mien.ingest.catalog import Catalog; Catalog.open('postgresql://h/d')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=dict(os.environ, PYTHONPATH=str(tmp_path)),

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from ingest.catalog import Catalog, MediaRecord
-from ingest.errors import Policy
+from mien.ingest.catalog import Catalog, MediaRecord
+from mien.ingest.errors import Policy
 from tests.ingest.catalog.makers import begin, ref, segment, segment_failure, shard, video_failure
 from tests.ingest.catalog.platforms import HAD, REFUSED, A, B, ask, put_off, tubes
 

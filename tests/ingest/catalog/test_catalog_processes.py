@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog
+from mien.ingest.catalog import Catalog
 from tests.ingest.catalog.makers import Clock, begin, ref, segment
 
 ROOT = Path(__file__).resolve().parents[3]
 
 OPENER = """
 import sys
-from ingest.catalog import Catalog
+from mien.ingest.catalog import Catalog
 Catalog.open(sys.argv[1]).close()
 """
 
 CLAIMER = """
 import sys
-from ingest.catalog import Catalog
+from mien.ingest.catalog import Catalog
 from tests.ingest.catalog.makers import Clock, begin
 catalog = Catalog.open(sys.argv[1], clock=Clock())
 run_id = begin(catalog)
@@ -39,7 +39,7 @@ while jobs := catalog.claim(run_id, limit=3):
 
 COMMITTER = """
 import sys
-from ingest.catalog import Catalog
+from mien.ingest.catalog import Catalog
 from tests.ingest.catalog.makers import Clock, begin, segment, shard
 catalog = Catalog.open(sys.argv[1], clock=Clock())
 run_id = begin(catalog)

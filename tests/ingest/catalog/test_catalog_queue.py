@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog
-from ingest.errors import CatalogError, LeaseLostError, Policy
-from ingest.media import VideoRef
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import CatalogError, LeaseLostError, Policy
+from mien.ingest.media import VideoRef
 from tests.ingest.catalog.makers import (
     LEASE_SECONDS,
     Clock,

@@ -9,9 +9,9 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from cluster.runner.presence import Heartbeat
-from ingest.catalog import Catalog
-from ingest.errors import CatalogError
+from mien.cluster.runner.presence import Heartbeat
+from mien.ingest.catalog import Catalog
+from mien.ingest.errors import CatalogError
 from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin, ref, segment, shard
 from tests.postgres import Server, postgres_server
 

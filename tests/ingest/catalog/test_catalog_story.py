@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingest.catalog import Catalog
-from ingest.catalog.story import KEPT_LINES
-from ingest.errors import Policy
+from mien.ingest.catalog import Catalog
+from mien.ingest.catalog.story import KEPT_LINES
+from mien.ingest.errors import Policy
 from tests.ingest.catalog.makers import Clock, begin, ref, video_failure
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest.catalog import Catalog, MediaRecord
-from ingest.errors import CatalogError
+from mien.ingest.catalog import Catalog, MediaRecord
+from mien.ingest.errors import CatalogError
 from tests.ingest.catalog.makers import begin, ref
 from tests.ingest.catalog.platforms import A, ask, tubes
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.catalog import Catalog, MediaRecord
-from ingest.errors import Policy, UsageError
+from mien.ingest.catalog import Catalog, MediaRecord
+from mien.ingest.errors import Policy, UsageError
 from tests.ingest.catalog.makers import (
     Clock,
     begin,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ingest.catalog import Catalog, VideoFailure
-from ingest.errors import FilteredOutError, Policy
-from ingest.media import Wanted
+from mien.ingest.catalog import Catalog, VideoFailure
+from mien.ingest.errors import FilteredOutError, Policy
+from mien.ingest.media import Wanted
 from tests.ingest.catalog.makers import begin, ref
 
 FREE = Wanted(licence="cc")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import MienError
-from ingest.fetch import Fetch
-from ingest.media import Job, VideoRef
+from mien.ingest.errors import MienError
+from mien.ingest.fetch import Fetch
+from mien.ingest.media import Job, VideoRef
 from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer
 from tests.s3 import s3_server

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import FetchError, Policy, PrivateAddressError, RejectedRequestError
-from ingest.fetch import Fetch
-from ingest.fetch.http import HttpDownloader
-from ingest.fetch.slot import Slot
+from mien.ingest.errors import FetchError, Policy, PrivateAddressError, RejectedRequestError
+from mien.ingest.fetch import Fetch
+from mien.ingest.fetch.http import HttpDownloader
+from mien.ingest.fetch.slot import Slot
 from tests.ingest.fetch.conftest import failure, job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 
@@ -70,7 +70,7 @@ def test_a_redirect_into_the_own_network_is_refused(
     server.pages["/a"] = [Reply(status=302, headers={"Location": server.url("/inside", "inner.example")})]
     server.pages["/inside"] = [Reply(body=b"the operator's secrets")]
     names = Names(outer=["127.0.0.1"], inner=["10.0.0.7"])
-    monkeypatch.setattr("ingest.fetch.addresses.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr("mien.ingest.fetch.addresses.is_public", lambda address: address == "127.0.0.1")
     with pytest.raises(PrivateAddressError, match=r"inner\.example \(10\.0\.0\.7\)"):
         download(server.url("/a", "outer.example"), tmp_path, resolver=names)
     assert [request.path for request in server.requests] == ["/a"]

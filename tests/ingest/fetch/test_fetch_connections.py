@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from httpcore._backends.sync import SyncStream
 
-from ingest.fetch import Fetch, MediaCache
-from ingest.fetch.cache import COUNT_SECONDS
-from ingest.fetch.http import HOSTS_KEPT, READ_BYTES
-from ingest.fetch.slot import Slot
+from mien.ingest.fetch import Fetch, MediaCache
+from mien.ingest.fetch.cache import COUNT_SECONDS
+from mien.ingest.fetch.http import HOSTS_KEPT, READ_BYTES
+from mien.ingest.fetch.slot import Slot
 from tests.ingest.fetch.conftest import job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 

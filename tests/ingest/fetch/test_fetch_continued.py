@@ -18,12 +18,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ingest.errors import FetchError, GoneError, IncompleteTransferError, Policy, StorageError
-from ingest.fetch import MediaCache, begun
-from ingest.fetch.responses import Progress, begin
-from ingest.fetch.slot import NOTE_BYTES, Slot
-from ingest.media import MediaFile
-from ingest.storage import open_store
+from mien.ingest.errors import FetchError, GoneError, IncompleteTransferError, Policy, StorageError
+from mien.ingest.fetch import MediaCache, begun
+from mien.ingest.fetch.responses import Progress, begin
+from mien.ingest.fetch.slot import NOTE_BYTES, Slot
+from mien.ingest.media import MediaFile
+from mien.ingest.storage import open_store
 from tests.ingest.fetch.conftest import cached_files, job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 from tests.s3 import S3Server
@@ -182,7 +182,7 @@ def test_short_breaks_are_noted_as_well(
         write(part, found)
 
     monkeypatch.setattr(begun, "write", watched)
-    monkeypatch.setattr("ingest.fetch.slot.NOTE_BYTES", 2 * MB)
+    monkeypatch.setattr("mien.ingest.fetch.slot.NOTE_BYTES", 2 * MB)
     body = padded(film, 9 * MB)
     steps = [MB * 3 // 2 * number for number in range(1, 6)]
     fetched(

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AccessDeniedError,
     EmptyFileError,
     FetchError,
@@ -25,8 +25,8 @@ from ingest.errors import (
     TooLargeError,
     TruncatedMediaError,
 )
-from ingest.fetch import Fetch
-from ingest.fetch.responses import retry_after_seconds
+from mien.ingest.fetch import Fetch
+from mien.ingest.fetch.responses import retry_after_seconds
 from tests.ingest.fetch.conftest import cached_files, failure, job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 
@@ -192,7 +192,7 @@ def test_drops_end_in_a_retry(
 ) -> None:
     """Ten seconds pass with each drop; silence would be something else."""
     server.pages["/f.mp4"] = [Reply(body=film, piece_bytes=1, pause_seconds=0.02)]
-    monkeypatch.setattr("ingest.fetch.http.time", SimpleNamespace(monotonic=count(0, 10).__next__))
+    monkeypatch.setattr("mien.ingest.fetch.http.time", SimpleNamespace(monotonic=count(0, 10).__next__))
     stage = make_fetch(tmp_path, attempts=1)
     assert "drops" in str(failure(stage, server.url("/f.mp4")))
 
@@ -216,8 +216,8 @@ def test_nobody_listens(fetch: Fetch) -> None:
 
 FETCHER = """
 import sys
-from ingest.fetch import Fetch
-from ingest.media import Job, VideoRef
+from mien.ingest.fetch import Fetch
+from mien.ingest.media import Job, VideoRef
 stage = Fetch(cache_dir=sys.argv[1], allow_private_addresses=True)
 stage.setup()
 print("ready", flush=True)

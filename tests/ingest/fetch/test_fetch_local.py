@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AccessDeniedError,
     ChangedFileError,
     ConfigError,
@@ -22,9 +22,9 @@ from ingest.errors import (
     Policy,
     TruncatedMediaError,
 )
-from ingest.fetch import Fetch
-from ingest.fetch.local import check_unchanged, sha256_of
-from ingest.sources import expand
+from mien.ingest.fetch import Fetch
+from mien.ingest.fetch.local import check_unchanged, sha256_of
+from mien.ingest.sources import expand
 from tests.ingest.fetch.conftest import job_of
 
 NOBODY = 65534
@@ -163,7 +163,7 @@ def test_a_file_that_changes_while_it_is_read(
                     file.write(b"x") if how != "shrinks" else file.truncate(3 << 20)
                 os.utime(path)
 
-    monkeypatch.setattr("ingest.fetch.local.hashlib.sha256", Meanwhile)
+    monkeypatch.setattr("mien.ingest.fetch.local.hashlib.sha256", Meanwhile)
     with pytest.raises(ChangedFileError, match="changed while it was read"):
         sha256_of(str(path))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import ConfigError, PrivateAddressError, ProxyError
-from ingest.rate.identity import Identity
+from mien.ingest.errors import ConfigError, PrivateAddressError, ProxyError
+from mien.ingest.rate.identity import Identity
 from tests.ingest.fetch.conftest import job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import ChangedFileError, FetchError
-from ingest.fetch import Fetch
-from ingest.media import MediaFile
+from mien.ingest.errors import ChangedFileError, FetchError
+from mien.ingest.fetch import Fetch
+from mien.ingest.media import MediaFile
 from tests.ingest.fetch.conftest import cached_files, job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 

@@ -10,11 +10,18 @@ from uuid import uuid4
 
 import pytest
 
-from ingest.errors import CacheFullError, FetchError, GoneError, NotAFileError, StorageError, TooLargeError
-from ingest.fetch import Fetch, MediaCache, wanted
-from ingest.fetch.slot import Slot
-from ingest.sources import expand
-from ingest.storage import open_store
+from mien.ingest.errors import (
+    CacheFullError,
+    FetchError,
+    GoneError,
+    NotAFileError,
+    StorageError,
+    TooLargeError,
+)
+from mien.ingest.fetch import Fetch, MediaCache, wanted
+from mien.ingest.fetch.slot import Slot
+from mien.ingest.sources import expand
+from mien.ingest.storage import open_store
 from tests.ingest.fetch.conftest import job_of, make_fetch
 from tests.s3 import S3Server
 
@@ -192,7 +199,7 @@ def test_release_waits_for_nobody_and_spares_the_held(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from ingest.fetch import MediaCache
+from mien.ingest.fetch import MediaCache
 def download(slot):
     slot.write(b"x" * 50_000)
     print("writing", flush=True)
@@ -231,8 +238,8 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
 CROWD = """
 import random, sys
 from pathlib import Path
-from ingest.errors import StorageError
-from ingest.fetch import MediaCache
+from mien.ingest.errors import StorageError
+from mien.ingest.fetch import MediaCache
 rng = random.Random(int(sys.argv[2]))
 cache = MediaCache(Path(sys.argv[1]), 1_000_000, grace_seconds=0)
 for _ in range(150):

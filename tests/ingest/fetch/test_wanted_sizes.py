@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.fetch import wanted
+from mien.ingest.fetch import wanted
 from tests.examples import examples
 from tests.ingest.catalog.makers import Clock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.rate.circuit import (
+from mien.ingest.rate.circuit import (
     FIRST_COOLDOWN_SECONDS,
     JITTER,
     MAX_COOLDOWN_SECONDS,
@@ -12,7 +12,7 @@ from ingest.rate.circuit import (
     refused,
     succeeded,
 )
-from ingest.rate.standing import Standing
+from mien.ingest.rate.standing import Standing
 
 NOW = 1_000_000.0
 

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.rate.governor import (
+from mien.ingest.rate.governor import (
     BURST_SECONDS,
     WINDOW_SECONDS,
     Charge,
@@ -19,8 +19,8 @@ from ingest.rate.governor import (
     room_after,
     share_seconds,
 )
-from ingest.rate.identity import Identity
-from ingest.rate.standing import Standing
+from mien.ingest.rate.identity import Identity
+from mien.ingest.rate.standing import Standing
 
 amounts = st.integers(0, 10**12)
 charges = st.builds(Charge, videos=amounts, requests=amounts, bytes=amounts)

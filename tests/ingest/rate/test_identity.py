@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import load
-from cluster.config.show import as_json, as_toml, redact
-from ingest.errors import ConfigError
-from ingest.rate.identity import DIRECT, Identity
+from mien.cluster.config import load
+from mien.cluster.config.show import as_json, as_toml, redact
+from mien.ingest.errors import ConfigError
+from mien.ingest.rate.identity import DIRECT, Identity
 
 TABLES = """
 [acquire]

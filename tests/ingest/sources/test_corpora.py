@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from ingest.errors import MissingFileError, UnknownNameError, UsageError
-from ingest.media import VideoRef
-from ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
-from ingest.sources.corpora import CORPORA, Corpus
-from ingest.sources.corpora.cremad import BROKEN
+from mien.ingest.errors import MissingFileError, UnknownNameError, UsageError
+from mien.ingest.media import VideoRef
+from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
+from mien.ingest.sources.corpora import CORPORA, Corpus
+from mien.ingest.sources.corpora.cremad import BROKEN
 
 BOTH = MEDIA_EXTENSIONS | SOUND_EXTENSIONS
 EXAMPLES = {

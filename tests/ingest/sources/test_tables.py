@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import MissingFileError, UsageError
-from ingest.media import VideoRef
-from ingest.sources import Tally, expand, local_path, make_sources
-from ingest.sources.rows import Row, read_csv
+from mien.ingest.errors import MissingFileError, UsageError
+from mien.ingest.media import VideoRef
+from mien.ingest.sources import Tally, expand, local_path, make_sources
+from mien.ingest.sources.rows import Row, read_csv
 
 
 def made(folder: Path, name: str, content: str | bytes) -> Path:

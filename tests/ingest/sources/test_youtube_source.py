@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.errors import GoneError, UsageError
-from ingest.rate.identity import Identity
-from ingest.sources import SOURCES, Tally, expand
-from ingest.sources.naming import MEDIA_EXTENSIONS
-from ingest.sources.youtube import YouTubeSource
-from ingest.youtube.lists import Lister
+from mien.ingest.errors import GoneError, UsageError
+from mien.ingest.rate.identity import Identity
+from mien.ingest.sources import SOURCES, Tally, expand
+from mien.ingest.sources.naming import MEDIA_EXTENSIONS
+from mien.ingest.sources.youtube import YouTubeSource
+from mien.ingest.youtube.lists import Lister
 from tests.youtube import Fault, Video, YouTubeDouble
 
 ID = "-aB_0123456"

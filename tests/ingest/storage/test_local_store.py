@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import Policy, StorageConflictError, StorageDeniedError, StorageFullError
-from ingest.storage import open_store
+from mien.ingest.errors import Policy, StorageConflictError, StorageDeniedError, StorageFullError
+from mien.ingest.storage import open_store
 
 OTHER_FILE_SYSTEM = Path("/dev/shm")  # noqa: S108
 
@@ -106,7 +106,7 @@ def test_two_writers_of_one_name(tmp_path: Path) -> None:
     """The loser of a race hears of it, and the winner's bytes stay."""
     store = open_store(str(tmp_path))
     program = (
-        "import sys; from ingest.storage import open_store;"
+        "import sys; from mien.ingest.storage import open_store;"
         "open_store(sys.argv[1]).publish_bytes(sys.argv[2].encode(), 'n')"
     )
     writers = [
@@ -124,7 +124,7 @@ def test_two_writers_of_one_name(tmp_path: Path) -> None:
 PUBLISHER = """
 import resource, signal, sys
 from pathlib import Path
-from ingest.storage import open_store
+from mien.ingest.storage import open_store
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from ingest.errors import ConfigError, Policy, StorageDeniedError, StorageError, UsageError
-from ingest.storage import open_store, redact
+from mien.ingest.errors import ConfigError, Policy, StorageDeniedError, StorageError, UsageError
+from mien.ingest.storage import open_store, redact
 from tests.s3 import SECRET_KEY, S3Server
 
 
@@ -100,7 +100,7 @@ def test_what_is_shown_of_an_address(uri: str, shown: str) -> None:
 PUBLISHER = """
 import sys
 from pathlib import Path
-from ingest.storage import open_store
+from mien.ingest.storage import open_store
 store = open_store(sys.argv[2])
 print("ready", flush=True)
 store.publish(Path(sys.argv[1]), "shard.tar")

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from ingest.errors import StorageConflictError, StorageMissingError, UsageError
-from ingest.storage import Store, open_store
+from mien.ingest.errors import StorageConflictError, StorageMissingError, UsageError
+from mien.ingest.storage import Store, open_store
 
 PART_AND_A_BIT = 11 << 20
 """More than one part of a multipart upload."""

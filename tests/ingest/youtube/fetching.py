@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ingest.fetch import Fetch
-from ingest.media import Job, MediaFile, VideoRef
-from ingest.rate.identity import Identity
+from mien.ingest.fetch import Fetch
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.ingest.rate.identity import Identity
 from tests.youtube import YouTubeDouble
 
 # The one client that needs neither JavaScript nor a PO token here; the double knows them all.

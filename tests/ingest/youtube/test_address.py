@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.errors import UsageError
-from ingest.youtube.address import is_youtube, parse
+from mien.ingest.errors import UsageError
+from mien.ingest.youtube.address import is_youtube, parse
 
 ID = "-aB_0123456"
 WATCH = f"https://www.youtube.com/watch?v={ID}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import (
+from mien.ingest.errors import (
     AgeGateError,
     BotWallError,
     CopyrightError,
@@ -29,8 +29,8 @@ from ingest.errors import (
     RemovedVideoError,
     TooLargeError,
 )
-from ingest.media import Wanted
-from ingest.youtube.terms import Terms
+from mien.ingest.media import Wanted
+from mien.ingest.youtube.terms import Terms
 from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import (
     ID,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.fetch import MediaCache
-from ingest.fetch.local import sha256_of
+from mien.ingest.fetch import MediaCache
+from mien.ingest.fetch.local import sha256_of
 from tests.films import make_sync_film
 from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import (
@@ -30,8 +30,8 @@ from tests.youtube import Fault, Video, YouTubeDouble
 CHILD = """
 import sys
 from pathlib import Path
-from ingest.rate.identity import Identity
-from ingest.youtube.terms import Terms
+from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.terms import Terms
 from tests.ingest.youtube.fetching import fetched, youtube_fetch, youtube_job
 folder, proxy, format = sys.argv[1:]
 stage = youtube_fetch(Path(folder), Identity("egress", proxy=proxy), terms=Terms(format=format))

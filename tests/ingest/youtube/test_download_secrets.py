@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import CookiesError, MienError, ProxyError
-from ingest.rate.identity import Identity
-from ingest.youtube.cookies import check_current, read_cookies
+from mien.ingest.errors import CookiesError, MienError, ProxyError
+from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.cookies import check_current, read_cookies
 from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import ID, OPTIONS, fetched, texts_of, youtube_fetch, youtube_job
 from tests.youtube import Fault, Video, YouTubeDouble

@@ -11,11 +11,11 @@ from yt_dlp import utils
 from yt_dlp.cookies import CookieLoadError
 from yt_dlp.networking import exceptions as network
 
-from ingest import errors
-from ingest.errors import MienError, Policy
-from ingest.youtube.errors import translated
-from ingest.youtube.phrases import PHRASES, seconds_until
-from ingest.youtube.secrets import Secrets
+from mien.ingest import errors
+from mien.ingest.errors import MienError, Policy
+from mien.ingest.youtube.errors import translated
+from mien.ingest.youtube.phrases import PHRASES, seconds_until
+from mien.ingest.youtube.secrets import Secrets
 
 NONE = Secrets(iter(()))
 HINT = (

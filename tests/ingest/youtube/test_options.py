@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yt_dlp
 
-from ingest.errors import ConfigError
-from ingest.ffmpeg import find_ffmpeg
-from ingest.rate.identity import Identity
-from ingest.youtube.log import Log
-from ingest.youtube.options import PASSED, REFUSED, youtube_options
+from mien.ingest.errors import ConfigError
+from mien.ingest.ffmpeg import find_ffmpeg
+from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.log import Log
+from mien.ingest.youtube.options import PASSED, REFUSED, youtube_options
 
 DIRECT = Identity("direct")
 

@@ -8,11 +8,11 @@ from datetime import date
 
 import pytest
 
-from ingest.errors import BotWallError, FetchError, GoneError, MienError, ProxyError, RateLimitedError
-from ingest.media import VideoRef, Wanted
-from ingest.rate.identity import Identity
-from ingest.youtube.lists import Lister
-from ingest.youtube.search import address_of, find
+from mien.ingest.errors import BotWallError, FetchError, GoneError, MienError, ProxyError, RateLimitedError
+from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.lists import Lister
+from mien.ingest.youtube.search import address_of, find
 from tests.youtube import Fault, Video, YouTubeDouble
 
 LIST = "PLaaaaaaaaaaaaaaaa"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import ConfigError
-from ingest.media import Wanted
-from ingest.youtube.filters import day, reason_against, search_parameter
+from mien.ingest.errors import ConfigError
+from mien.ingest.media import Wanted
+from mien.ingest.youtube.filters import day, reason_against, search_parameter
 from tests.youtube.filters import matching
 from tests.youtube.video import Video
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from yt_dlp.networking.exceptions import TransportError
 
-from ingest.youtube.session import Meter, _Metered
+from mien.ingest.youtube.session import Meter, _Metered
 
 
 class Drops(io.BytesIO):

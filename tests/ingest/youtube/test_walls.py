@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import BotWallError, MienError, RateLimitedError
-from ingest.rate.identity import DIRECT
-from ingest.youtube.walls import is_sorry_page, wall_in
+from mien.ingest.errors import BotWallError, MienError, RateLimitedError
+from mien.ingest.rate.identity import DIRECT
+from mien.ingest.youtube.walls import is_sorry_page, wall_in
 from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import (
     ID,
@@ -96,8 +96,8 @@ def test_the_captcha_is_googles_own() -> None:
 def test_a_refusal_that_is_swallowed_is_raised_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     from yt_dlp import YoutubeDL
 
-    from ingest.youtube.options import asking_options
-    from ingest.youtube.session import Meter, Refused, Session
+    from mien.ingest.youtube.options import asking_options
+    from mien.ingest.youtube.session import Meter, Refused, Session
 
     meter = Meter()
     options = asking_options(DIRECT, ytdlp_options={}, timeout_seconds=1)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import UsageError
+from mien.ingest.errors import UsageError
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
-from models.examples.exact import LIMIT, MOST_TERMS, STEP_BITS, ExactSum  # noqa: E402
+from mien.models.examples.exact import LIMIT, MOST_TERMS, STEP_BITS, ExactSum  # noqa: E402
 
 terms = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=40)
 

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from ingest.errors import StorageError
+from mien.ingest.errors import StorageError
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
-from models.examples.checkpoint import FileCheckpoint  # noqa: E402
+from mien.models.examples.checkpoint import FileCheckpoint  # noqa: E402
 
 
 def test_what_was_saved_comes_back_on_every_rank(tmp_path: Path) -> None:

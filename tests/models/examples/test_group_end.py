@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 import torch
-from models.examples.exact import ExactSum, in_group
+from mien.models.examples.exact import ExactSum, in_group
 
 def names():
     for task in Path("/proc/self/task").iterdir():

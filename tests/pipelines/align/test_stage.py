@@ -10,9 +10,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.align.stage import Align
-from pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Segment, SegmentDone, Transcript, Word
-from pipelines.shards.verify import check_sample
+from mien.pipelines.align.stage import Align
+from mien.pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Segment, SegmentDone, Transcript, Word
+from mien.pipelines.shards.verify import check_sample
 from tests.examples import examples
 from tests.pipelines.made import blank_crop, media_file
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.annotators import ANNOTATORS
-from pipelines.annotators.speaking import SPEAKING_THRESHOLD, mouth_motion, speaking_score
-from pipelines.faces.stage import Faces
+from mien.pipelines.annotators import ANNOTATORS
+from mien.pipelines.annotators.speaking import SPEAKING_THRESHOLD, mouth_motion, speaking_score
+from mien.pipelines.faces.stage import Faces
 from tests.pipelines.faces.clips import clip, segment_of, weights
 from tests.pipelines.faces.test_stage import still_and_moving, write
 

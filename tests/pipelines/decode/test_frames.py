@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaError
-from ingest.media import Job, MediaFile, VideoRef
-from ingest.probe import probe
-from pipelines.decode.frames import Frame, FrameReader
+from mien.ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaError
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.ingest.probe import probe
+from mien.pipelines.decode.frames import Frame, FrameReader
 from tests.films import make_sync_film
 from tests.hostile import RECIPES
 from tests.noise import write_noise

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedMediaError
-from ingest.media import Job, MediaFile, VideoRef
-from ingest.probe import probe
-from pipelines.data import SOUND_HZ, Int16
-from pipelines.decode.sound import SoundStream
-from pipelines.decode.tape import Tape
+from mien.ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedMediaError
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.ingest.probe import probe
+from mien.pipelines.data import SOUND_HZ, Int16
+from mien.pipelines.decode.sound import SoundStream
+from mien.pipelines.decode.tape import Tape
 from tests.noise import write_noise
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.media import Job, VideoRef
-from ingest.probe import probe
-from pipelines.data import SOUND_HZ, Float64
-from pipelines.decode.frames import FrameReader
-from pipelines.decode.sound import SoundStream
+from mien.ingest.media import Job, VideoRef
+from mien.ingest.probe import probe
+from mien.pipelines.data import SOUND_HZ, Float64
+from mien.pipelines.decode.frames import FrameReader
+from mien.pipelines.decode.sound import SoundStream
 from tests.films import CONTAINERS, make_face_film, make_sync_film
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import MienError
-from ingest.media import Job, VideoRef
-from ingest.probe import probe
-from pipelines.data import ROW_HZ, Segment
-from pipelines.weights import locate
+from mien.ingest.errors import MienError
+from mien.ingest.media import Job, VideoRef
+from mien.ingest.probe import probe
+from mien.pipelines.data import ROW_HZ, Segment
+from mien.pipelines.weights import locate
 
 MEDIA = Path(__file__).resolve().parents[3].parent / "shared" / "media"
 

@@ -9,8 +9,8 @@ import pytest
 import simplejpeg
 from av.video.reformatter import ColorRange, Colorspace
 
-from pipelines.faces.crop import blur, encode, read_picture, warp_crop
-from pipelines.faces.geometry import TEMPLATE, compose, similarity, upright_from_stored
+from mien.pipelines.faces.crop import blur, encode, read_picture, warp_crop
+from mien.pipelines.faces.geometry import TEMPLATE, compose, similarity, upright_from_stored
 
 BT601, BT709, BT2020 = 5, 1, 9
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.decode.frames import FrameReader
-from pipelines.faces.cuts import find_cuts
-from pipelines.faces.rows import Shown, shown_frames
+from mien.pipelines.decode.frames import FrameReader
+from mien.pipelines.faces.cuts import find_cuts
+from mien.pipelines.faces.rows import Shown, shown_frames
 from tests.pipelines.faces.clips import clip, segment_of
 
 

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ingest.errors import ProviderError
-from pipelines.data import UInt8
-from pipelines.faces.detect import DETECTORS, Detector, detection_size
-from pipelines.weights import locate
+from mien.ingest.errors import ProviderError
+from mien.pipelines.data import UInt8
+from mien.pipelines.faces.detect import DETECTORS, Detector, detection_size
+from mien.pipelines.weights import locate
 from tests.pipelines.faces.clips import clip, weights
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.faces.geometry import TEMPLATE, compose, inverse, overlap, similarity, upright_from_stored
+from mien.pipelines.faces.geometry import TEMPLATE, compose, inverse, overlap, similarity, upright_from_stored
 from tests.examples import examples
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.faces.identity import LOOKS, embed, group, unit
-from pipelines.faces.tracks import Look, Trail
+from mien.pipelines.faces.identity import LOOKS, embed, group, unit
+from mien.pipelines.faces.tracks import Look, Trail
 
 PEOPLE = np.eye(3, 8, dtype=np.float32)
 

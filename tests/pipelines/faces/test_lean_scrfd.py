@@ -3,9 +3,9 @@
 import av
 import numpy as np
 
-from pipelines.data import UInt8
-from pipelines.faces.sessions import open_session
-from pipelines.weights import locate
+from mien.pipelines.data import UInt8
+from mien.pipelines.faces.sessions import open_session
+from mien.pipelines.weights import locate
 from tests.clips import demo_clip, needs_weights
 
 
@@ -13,7 +13,7 @@ def test_the_same_faces_as_insightface() -> None:
     needs_weights()
     from insightface.model_zoo.scrfd import SCRFD
 
-    from pipelines.faces.lean_scrfd import LeanScrfd
+    from mien.pipelines.faces.lean_scrfd import LeanScrfd
 
     path = locate("scrfd_500m")
     session = open_session(path, "cpu", 1)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.data import ROW_HZ
-from pipelines.faces.rows import merge_spans, rows_of, shown_frames
+from mien.pipelines.data import ROW_HZ
+from mien.pipelines.faces.rows import merge_spans, rows_of, shown_frames
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.faces.small import small_picture
+from mien.pipelines.faces.small import small_picture
 
 
 def scene(width: int, height: int, layout: str) -> av.VideoFrame:

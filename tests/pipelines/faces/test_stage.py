@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from ingest.errors import ConfigError, MediaError, ProviderError
-from pipelines.data import FaceTrack, Segment
-from pipelines.faces.stage import Faces
-from pipelines.faces.strip import assemble_strip
+from mien.ingest.errors import ConfigError, MediaError, ProviderError
+from mien.pipelines.data import FaceTrack, Segment
+from mien.pipelines.faces.stage import Faces
+from mien.pipelines.faces.strip import assemble_strip
 from tests.pipelines.faces.clips import clip, segment_of, weights
 
 PERMISSIVE: dict[str, Any] = {"detector": "yunet_2023mar", "identity": False}

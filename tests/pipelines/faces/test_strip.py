@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from ingest.errors import CorruptMediaError
-from pipelines.faces.crop import encode
-from pipelines.faces.strip import MAX_FRAMES, assemble_strip, strip_frames
+from mien.ingest.errors import CorruptMediaError
+from mien.pipelines.faces.crop import encode
+from mien.pipelines.faces.strip import MAX_FRAMES, assemble_strip, strip_frames
 
 INNER = slice(1, -1)  # a decoder interpolates chroma across the border of two frames: one row each
 

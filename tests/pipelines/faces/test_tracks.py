@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from pipelines.faces.detect import Detections
-from pipelines.faces.geometry import TEMPLATE
-from pipelines.faces.rows import Shown
-from pipelines.faces.tracks import Follower, Following, Look, Trail
+from mien.pipelines.faces.detect import Detections
+from mien.pipelines.faces.geometry import TEMPLATE
+from mien.pipelines.faces.rows import Shown
+from mien.pipelines.faces.tracks import Follower, Following, Look, Trail
 
 Face = tuple[float, float, float, float]
 """x, y of the middle, size, score."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.shards.index import column
+from mien.pipelines.shards.index import column
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -42,8 +42,8 @@ def test_a_double_is_rounded_to_a_float_as_pyarrow_rounds_it() -> None:
 
 def test_writing_an_index_does_not_load_pandas() -> None:
     code = (
-        "import sys; from pipelines.shards.index import IndexRow, encode_index; "
-        "from pipelines.shards.tar import Place; "
+        "import sys; from mien.pipelines.shards.index import IndexRow, encode_index; "
+        "from mien.pipelines.shards.tar import Place; "
         "rows = [IndexRow(key='k', row={'words': 3, 'text': 'a'}, "
         "places={'txt': Place(offset=0, size=1, crc32=2)})]; "
         "assert encode_index(rows, shard='s', sha256='0', tar_bytes=1); "

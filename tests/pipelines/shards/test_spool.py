@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.shards import spool
-from pipelines.shards.spool import DRIVER, HeldFolder, driver_is_dead, sweep_spool, this_machine
+from mien.pipelines.shards import spool
+from mien.pipelines.shards.spool import DRIVER, HeldFolder, driver_is_dead, sweep_spool, this_machine
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
 import sys
 from pathlib import Path
-from pipelines.shards.spool import HeldFolder
+from mien.pipelines.shards.spool import HeldFolder
 held = HeldFolder(Path(sys.argv[1]), sys.argv[2])
 if sys.argv[3] == "driver":
     held.mark_driver()

@@ -18,10 +18,10 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.data import Sample
-from pipelines.shards.index import FILTER_COLUMNS, IndexRow, encode_index, filter_row, scan_tar
-from pipelines.shards.tar import TarWriter
-from pipelines.shards.verify import check_shard
+from mien.pipelines.data import Sample
+from mien.pipelines.shards.index import FILTER_COLUMNS, IndexRow, encode_index, filter_row, scan_tar
+from mien.pipelines.shards.tar import TarWriter
+from mien.pipelines.shards.verify import check_shard
 
 
 def described(key: str) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import ShardStoreError
-from pipelines.data import Sample, SegmentDone
-from pipelines.shards import write
-from pipelines.shards.index import encode_index, scan_tar
-from pipelines.shards.tar import Place, TarWriter
-from pipelines.shards.write import WriteShards
+from mien.ingest.errors import ShardStoreError
+from mien.pipelines.data import Sample, SegmentDone
+from mien.pipelines.shards import write
+from mien.pipelines.shards.index import encode_index, scan_tar
+from mien.pipelines.shards.tar import Place, TarWriter
+from mien.pipelines.shards.write import WriteShards
 from tests.pipelines.shards.test_tar_and_index import sample
 
 

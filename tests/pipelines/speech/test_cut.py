@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.data import ROW_HZ, SOUND_HZ
-from pipelines.speech.cut import choose_cut
-from pipelines.speech.vad import WINDOW_SECONDS, speech_spans
+from mien.pipelines.data import ROW_HZ, SOUND_HZ
+from mien.pipelines.speech.cut import choose_cut
+from mien.pipelines.speech.vad import WINDOW_SECONDS, speech_spans
 
 SILENCE = np.zeros(77 * SOUND_HZ, np.int16)
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import pipelines.speech.split as split_module
-from ingest.errors import ConfigError, CorruptMediaError
-from ingest.media import Job, MediaFile, VideoRef
-from ingest.probe import probe
-from pipelines.data import ROW_HZ, SOUND_HZ, Int16, Segment, SegmentDone, SegmentFailed
-from pipelines.decode.sound import SoundStream
-from pipelines.speech.split import Split
+import mien.pipelines.speech.split as split_module
+from mien.ingest.errors import ConfigError, CorruptMediaError
+from mien.ingest.media import Job, MediaFile, VideoRef
+from mien.ingest.probe import probe
+from mien.pipelines.data import ROW_HZ, SOUND_HZ, Int16, Segment, SegmentDone, SegmentFailed
+from mien.pipelines.decode.sound import SoundStream
+from mien.pipelines.speech.split import Split
 from tests.clips import demo_clip, needs_weights
 from tests.pipelines.made import media_file
 

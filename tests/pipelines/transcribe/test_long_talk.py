@@ -7,13 +7,13 @@ import difflib
 import numpy as np
 import pytest
 
-from ingest.media import Job, VideoRef
-from ingest.probe import probe
-from pipelines.data import SOUND_HZ, Int16, Segment, Word
-from pipelines.decode.sound import SoundStream
-from pipelines.speech.vad import VoiceActivity, speech_spans
-from pipelines.transcribe.stage import Transcribe
-from pipelines.weights import locate
+from mien.ingest.media import Job, VideoRef
+from mien.ingest.probe import probe
+from mien.pipelines.data import SOUND_HZ, Int16, Segment, Word
+from mien.pipelines.decode.sound import SoundStream
+from mien.pipelines.speech.vad import VoiceActivity, speech_spans
+from mien.pipelines.transcribe.stage import Transcribe
+from mien.pipelines.weights import locate
 from tests.clips import demo_clip, needs_weights
 from tests.pipelines.made import media_file
 

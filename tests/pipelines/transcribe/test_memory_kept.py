@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from pipelines.transcribe.stage import Transcribe
+from mien.pipelines.transcribe.stage import Transcribe
 from tests.clips import needs_weights
 
 FAULTS_OF_A_WINDOW = """
 import ctypes, resource
 assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0  # PR_SET_THP_DISABLE: pages of one size on every machine
 import numpy as np
-from pipelines.transcribe.whisper import open_whisper
-from pipelines.weights import locate
+from mien.pipelines.transcribe.whisper import open_whisper
+from mien.pipelines.weights import locate
 
 model, _ = open_whisper(str(locate("whisper-base")), device="cpu", compute_type="int8", threads=1)
 windows = np.random.default_rng(7).normal(0, 0.5, (3, 80, 3000)).astype(np.float32)

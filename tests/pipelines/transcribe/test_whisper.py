@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
-from pipelines.transcribe.whisper import open_whisper
-from pipelines.weights import locate
+from mien.pipelines.transcribe.whisper import open_whisper
+from mien.pipelines.weights import locate
 from tests.clips import needs_weights
 
 

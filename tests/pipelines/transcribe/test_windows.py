@@ -8,8 +8,8 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.data import Span, Word
-from pipelines.transcribe.windows import heard, intersect, unsaid, windows
+from mien.pipelines.data import Span, Word
+from mien.pipelines.transcribe.windows import heard, intersect, unsaid, windows
 
 
 @st.composite

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.weights import official
-from pipelines.weights.registry import WEIGHTS, Address, Part, WeightFile, Weights
+from mien.pipelines.weights import official
+from mien.pipelines.weights.registry import WEIGHTS, Address, Part, WeightFile, Weights
 
 
 @dataclass

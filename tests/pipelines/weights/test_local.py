@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import ConfigError, WeightsError
-from pipelines.weights import find, local, locate
-from pipelines.weights.registry import Weights
+from mien.ingest.errors import ConfigError, WeightsError
+from mien.pipelines.weights import find, local, locate
+from mien.pipelines.weights.registry import Weights
 from tests.pipelines.weights.conftest import Outside, weight_file
 
 Register = Callable[..., Weights]

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import ConfigError
-from pipelines.weights import pip_settings
+from mien.ingest.errors import ConfigError
+from mien.pipelines.weights import pip_settings
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import ConfigError, StorageError, WeightsError
-from pipelines.weights import cache_folder, find, locate, official, pull
-from pipelines.weights.registry import Weights
+from mien.ingest.errors import ConfigError, StorageError, WeightsError
+from mien.pipelines.weights import cache_folder, find, locate, official, pull
+from mien.pipelines.weights.registry import Weights
 from tests.pipelines.weights.conftest import Outside, weight_file
 
 Register = Callable[..., Weights]
@@ -153,8 +153,8 @@ def test_damaged_file_is_replaced_and_the_others_kept(outside: Outside, register
 
 PROGRAM = """
 import hashlib, sys
-from pipelines.weights import mirror, pull
-from pipelines.weights.registry import WEIGHTS, Part, WeightFile, Weights
+from mien.pipelines.weights import mirror, pull
+from mien.pipelines.weights.registry import WEIGHTS, Part, WeightFile, Weights
 
 def say(line):
     print(line, flush=True)

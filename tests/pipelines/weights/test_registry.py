@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipelines.weights import WEIGHTS, profile_allows, sha256_of
+from mien.pipelines.weights import WEIGHTS, profile_allows, sha256_of
 
 # As measured before on the bytes themselves.
 KNOWN_PREFIXES = {

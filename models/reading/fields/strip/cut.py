@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.reading.fields.strip.header import JpegHeader
+from mien.models.reading.fields.strip.header import JpegHeader
 
 _EOI = b"\xff\xd9"
 _CHUNK_BYTES = 1 << 17

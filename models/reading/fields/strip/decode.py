@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from models.reading.fields.strip.cut import StripDamagedError, cut_frames
-from models.reading.fields.strip.header import JpegHeader
-from pipelines.data import UInt8
+from mien.models.reading.fields.strip.cut import StripDamagedError, cut_frames
+from mien.models.reading.fields.strip.header import JpegHeader
+from mien.pipelines.data import UInt8
 
 
 def sizes_of(header: JpegHeader) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models.reader import ShardReader
-from models.reading.fields import Collator, Faces, Field, Window
+from mien.models.reader import ShardReader
+from mien.models.reading.fields import Collator, Faces, Field, Window
 from tests.bench.reader.columns import BATCH, SINGLE, SMALL_PIXELS, WINDOW_ROWS
 from tests.bench.reader.usual import decoder, touched
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.engine import Engine
+from mien.cluster.engine import Engine
 from tests.cluster.engine.stages import Born, Recorder, parcels, pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 DRIVER = """
 import signal, sys
-from cluster.engine import Engine, ProcessBackend, RayBackend
+from mien.cluster.engine import Engine, ProcessBackend, RayBackend
 from tests.cluster.engine.stages import Gather, Obey, Recorder, Split, parcels, pool
 
 observer = Recorder(parcels({count}, a={orders}))

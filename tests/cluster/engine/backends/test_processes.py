@@ -13,11 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
-from cluster.engine import Engine, ProcessBackend
-from cluster.engine.backends.interface import Fault, Handle, What
-from cluster.engine.backends.nursery import BURY, FORK, NUMBER
-from cluster.engine.backends.serving import NAME
-from ingest.errors import UnexpectedError
+from mien.cluster.engine import Engine, ProcessBackend
+from mien.cluster.engine.backends.interface import Fault, Handle, What
+from mien.cluster.engine.backends.nursery import BURY, FORK, NUMBER
+from mien.cluster.engine.backends.serving import NAME
+from mien.ingest.errors import UnexpectedError
 from tests.cluster.engine.stages import Obey, Parcel, Recorder, Unpicklable, parcels, pool
 
 SPEC = pool(Obey("a"), deadline=120)

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from cluster.engine.backends.ray_session import RaySession
-from ingest.errors import InfeasibleError
+from mien.cluster.engine.backends.ray_session import RaySession
+from mien.ingest.errors import InfeasibleError
 
 
 @pytest.mark.slow

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.errors import NoSamplesError, SidecarError, SidecarVersionError
-from ingest.storage import Store, open_store
-from models.reading.corpus import build
-from models.reading.corpus.corpus import Corpus, open_corpus
-from models.reading.corpus.index import Index
-from models.reading.corpus.listing import Listed, list_shards
-from models.reading.corpus.shelf import KEPT
-from models.reading.corpus.sidecar import read_rows
-from pipelines.data import SCHEMA_VERSION
+from mien.ingest.errors import NoSamplesError, SidecarError, SidecarVersionError
+from mien.ingest.storage import Store, open_store
+from mien.models.reading.corpus import build
+from mien.models.reading.corpus.corpus import Corpus, open_corpus
+from mien.models.reading.corpus.index import Index
+from mien.models.reading.corpus.listing import Listed, list_shards
+from mien.models.reading.corpus.shelf import KEPT
+from mien.models.reading.corpus.sidecar import read_rows
+from mien.pipelines.data import SCHEMA_VERSION
 from tests.models.corpora import key_of, write_corpus, write_shard
 
 
@@ -68,7 +68,7 @@ def test_batches_of_rows_are_full_whatever_the_shards_are(
 ) -> None:
     """The place of a sample is arithmetic; rows of a shard may lie in several batches, and the columns of
     shards may differ."""
-    for module in (build, __import__("models.reading.corpus.index", fromlist=["x"])):
+    for module in (build, __import__("mien.models.reading.corpus.index", fromlist=["x"])):
         monkeypatch.setattr(module, "BATCH_ROWS", 8)
     write_corpus(folder, [3, 20, 1, 6])
     odd = pq.read_table(folder / "shard-002.tar.parquet")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from models.reading.corpus.manifest import KEPT, manifest_hash, recall, remember
+from mien.models.reading.corpus.manifest import KEPT, manifest_hash, recall, remember
 
 
 def shards(number: int) -> list[list[tuple[str, str]]]:

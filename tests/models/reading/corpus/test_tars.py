@@ -11,7 +11,7 @@ import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.reading.corpus.tars import TarDamage, scan_members, scan_samples
+from mien.models.reading.corpus.tars import TarDamage, scan_members, scan_samples
 from tests.examples import examples
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]

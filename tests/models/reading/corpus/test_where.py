@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ingest.errors import FilterError
-from models.reading.corpus.index import SAMPLES, SHARDS, Index
-from models.reading.corpus.where import Where
+from mien.ingest.errors import FilterError
+from mien.models.reading.corpus.index import SAMPLES, SHARDS, Index
+from mien.models.reading.corpus.where import Where
 
 ROWS: list[dict[str, Any]] = [
     {"size": size, "language": language, "text": text, "rows": rows, "still": still}

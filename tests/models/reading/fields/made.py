@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.reading.data import RawSample
-from pipelines.faces.crop import encode
-from pipelines.faces.strip import assemble_strip
-from pipelines.shards.sample import encode_flac, encode_npy
+from mien.models.reading.data import RawSample
+from mien.pipelines.faces.crop import encode
+from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.shards.sample import encode_flac, encode_npy
 
 
 @lru_cache

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.errors import DamagedSampleError, MissingMemberError, ShortClipError, UsageError
-from models.reading.data import RawSample
-from models.reading.fields import FIELDS, Collator, Faces, Track, Window
-from pipelines.shards.sample import encode_npy
+from mien.ingest.errors import DamagedSampleError, MissingMemberError, ShortClipError, UsageError
+from mien.models.reading.data import RawSample
+from mien.models.reading.fields import FIELDS, Collator, Faces, Track, Window
+from mien.pipelines.shards.sample import encode_npy
 from tests.examples import examples
 from tests.models.reading.fields.made import allocate, members, sample
 

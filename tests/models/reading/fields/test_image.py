@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ingest.errors import DamagedSampleError
-from models.reading.data import RawSample
-from models.reading.fields import Collator, Image
+from mien.ingest.errors import DamagedSampleError
+from mien.models.reading.data import RawSample
+from mien.models.reading.fields import Collator, Image
 from tests.models.reading.fields.made import allocate
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)

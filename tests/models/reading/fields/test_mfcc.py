@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.errors import UsageError
-from models.reading.fields import Collator, Mfcc
+from mien.ingest.errors import UsageError
+from mien.models.reading.fields import Collator, Mfcc
 from tests.models.reading.fields.made import allocate, sample
 
 CHIRP = (0.5 * np.sin(2 * np.pi * 40 * np.exp(np.linspace(0, 5, 16_000)))).astype(np.float32)

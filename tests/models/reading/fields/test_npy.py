@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.reading.fields.npy import NotNpyError, read_npy
-from pipelines.shards.sample import encode_npy
+from mien.models.reading.fields.npy import NotNpyError, read_npy
+from mien.pipelines.shards.sample import encode_npy
 
 PLAIN = st.one_of(
     hnp.boolean_dtypes(),

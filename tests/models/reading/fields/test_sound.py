@@ -10,8 +10,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.errors import DamagedSampleError, MissingMemberError, UsageError
-from models.reading.fields import Audio, Collator, Window
+from mien.ingest.errors import DamagedSampleError, MissingMemberError, UsageError
+from mien.models.reading.fields import Audio, Collator, Window
 from tests.examples import examples
 from tests.models.reading.fields.made import allocate, members, sample, sound
 

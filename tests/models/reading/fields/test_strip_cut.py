@@ -10,10 +10,10 @@ import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.reading.fields.strip import cut
-from models.reading.fields.strip.cut import StripDamagedError, cut_frames
-from models.reading.fields.strip.decode import decode_frames, sizes_of
-from models.reading.fields.strip.header import NotJpegError, read_header
+from mien.models.reading.fields.strip import cut
+from mien.models.reading.fields.strip.cut import StripDamagedError, cut_frames
+from mien.models.reading.fields.strip.decode import decode_frames, sizes_of
+from mien.models.reading.fields.strip.header import NotJpegError, read_header
 from tests.examples import examples
 from tests.models.reading.fields.made import strip
 

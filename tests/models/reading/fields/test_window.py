@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import UsageError
-from models.reading.fields import Mfcc, Window
-from models.reading.fields.window import Cut, place
+from mien.ingest.errors import UsageError
+from mien.models.reading.fields import Mfcc, Window
+from mien.models.reading.fields.window import Cut, place
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**64 - 1))

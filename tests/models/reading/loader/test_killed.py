@@ -14,14 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from models.reader import ShardReader
+from mien.models.reader import ShardReader
 from tests.models.corpora import Numbers, write_corpus
 
 SIZES = [13, 8, 20]
 
 TRAINER = """
 import json, sys
-from models.reader import ShardReader
+from mien.models.reader import ShardReader
 from tests.models.corpora import Numbers, numbers_of
 
 reader = ShardReader(sys.argv[1], collate=Numbers(), cache_dir=sys.argv[2], seed=7)

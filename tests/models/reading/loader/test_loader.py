@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from ingest.errors import ManifestChangedError, ReaderStateError, UsageError
-from models.reader import ShardReader
-from models.reading.loader.loader import Loader
-from models.reading.order.steps import Tail
+from mien.ingest.errors import ManifestChangedError, ReaderStateError, UsageError
+from mien.models.reader import ShardReader
+from mien.models.reading.loader.loader import Loader
+from mien.models.reading.order.steps import Tail
 from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
 from tests.models.leftovers import NOTHING, held
 

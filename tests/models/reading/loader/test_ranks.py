@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import UsageError
-from models.reading.loader.ranks import find_rank
+from mien.ingest.errors import UsageError
+from mien.models.reading.loader.ranks import find_rank
 from tests.models.corpora import write_corpus
 
 
@@ -50,7 +50,7 @@ import sys, time
 from datetime import timedelta
 from pathlib import Path
 import torch.distributed as dist
-from models.reader import ShardReader
+from mien.models.reader import ShardReader
 from tests.models.corpora import Numbers, write_corpus
 
 rank, folder, meeting, gone = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.reading.loader.handing import hand_over
-from models.reading.loader.slots import ALIGNMENT, HELD, Carver, Described, Slot, SlotPool
-from models.reading.loader.work import Made
+from mien.models.reading.loader.handing import hand_over
+from mien.models.reading.loader.slots import ALIGNMENT, HELD, Carver, Described, Slot, SlotPool
+from mien.models.reading.loader.work import Made
 from tests.models.leftovers import NOTHING, held
 
 

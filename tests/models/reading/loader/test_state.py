@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import ReaderStateError
-from models.reading.loader.state import State
-from models.reading.order.steps import Cursor
+from mien.ingest.errors import ReaderStateError
+from mien.models.reading.loader.state import State
+from mien.models.reading.order.steps import Cursor
 
 STATE = {"seed": 7, "epoch": 2, "samples_consumed": 512, "manifest_hash": "ab", "order_hash": "cd"}
 

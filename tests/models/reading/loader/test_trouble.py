@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import (
+from mien.ingest.errors import (
     DamagedSampleError,
     LoaderTimeoutError,
     LoaderWorkerError,
@@ -18,9 +18,9 @@ from ingest.errors import (
     ReadError,
     UsageError,
 )
-from models.reader import ShardReader
-from models.reading.loader.crew import DEATHS
-from models.reading.loader.loader import Loader
+from mien.models.reader import ShardReader
+from mien.models.reading.loader.crew import DEATHS
+from mien.models.reading.loader.loader import Loader
 from tests.models.corpora import Numbers, check_content, key_of, numbers_of, write_corpus
 from tests.models.leftovers import NOTHING, held
 
@@ -207,7 +207,7 @@ def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path, 
 def test_it_is_said_while_it_is_waited_for(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.reading.loader.conveyor.TELL_SECONDS", 0.0)
+    monkeypatch.setattr("mien.models.reading.loader.conveyor.TELL_SECONDS", 0.0)
     with made(folder, Numbers(pause_seconds=1.3)).loader(global_batch=TOTAL, workers=1) as loader:
         next(iter(loader))
     assert "waiting for a batch" in caplog.text

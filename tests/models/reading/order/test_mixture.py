@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.reading.order.mixture import BLOCK, MixedPlan
-from models.reading.order.plan import Chosen, WholePlan
+from mien.models.reading.order.mixture import BLOCK, MixedPlan
+from mien.models.reading.order.plan import Chosen, WholePlan
 from tests.examples import examples
 
 SIZES = st.lists(st.lists(st.integers(1, 400), min_size=1, max_size=4), min_size=1, max_size=4)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import UsageError
-from models.reading.order.plan import Plan, WholePlan
-from models.reading.order.steps import Cursor, Step, Steps, Tail
+from mien.ingest.errors import UsageError
+from mien.models.reading.order.plan import Plan, WholePlan
+from mien.models.reading.order.steps import Cursor, Step, Steps, Tail
 
 START = Cursor(0, 0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.reading.store.ahead import THREADS
+from mien.models.reading.store.ahead import THREADS
 from tests.models.corpora import write_corpus
 
 SHARDS = 40
@@ -18,9 +18,9 @@ import os, sys, time
 from concurrent.futures import thread
 from pathlib import Path
 import numpy as np
-from models.reading.corpus.corpus import open_corpus
-from models.reading.store import ahead
-from models.reading.store.source import SourceSpec
+from mien.models.reading.corpus.corpus import open_corpus
+from mien.models.reading.store import ahead
+from mien.models.reading.store.source import SourceSpec
 
 over = False
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pyarrow.fs import AwsStandardS3RetryStrategy
 
-from ingest.errors import MissingShardError, ShardUnavailableError, WrongBytesError
-from ingest.storage import Store, open_store
-from models.reader import ShardReader
+from mien.ingest.errors import MissingShardError, ShardUnavailableError, WrongBytesError
+from mien.ingest.storage import Store, open_store
+from mien.models.reader import ShardReader
 from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
 from tests.models.leftovers import held
 from tests.models.reading.store.throttling import Gateway, gateway

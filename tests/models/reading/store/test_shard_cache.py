@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import LoaderTimeoutError, StorageMissingError
-from ingest.storage import Store, open_store
-from models.reading.store.cache import NoRoomError, ShardCache
+from mien.ingest.errors import LoaderTimeoutError, StorageMissingError
+from mien.ingest.storage import Store, open_store
+from mien.models.reading.store.cache import NoRoomError, ShardCache
 
 SIZE = 10_000
 

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.errors import (
+from mien.ingest.errors import (
     DamagedSampleError,
     MissingShardError,
     ShardUnavailableError,
     TruncatedShardError,
     WrongBytesError,
 )
-from models.reading.corpus.corpus import open_corpus
-from models.reading.store.source import OPEN_LOCAL, Source, SourceSpec
+from mien.models.reading.corpus.corpus import open_corpus
+from mien.models.reading.store.source import OPEN_LOCAL, Source, SourceSpec
 from tests.models.corpora import key_of, sample, write_corpus
 from tests.models.leftovers import held
 
@@ -109,7 +109,7 @@ def test_only_what_is_asked_for_is_there(folder: Path, tmp_path: Path) -> None:
 
 
 def test_few_tars_are_open_at_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.reading.store.source.OPEN_LOCAL", 1)
+    monkeypatch.setattr("mien.models.reading.store.source.OPEN_LOCAL", 1)
     assert OPEN_LOCAL > 1
     alternating = make(folder, tmp_path)
     before = held()
