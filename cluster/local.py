@@ -15,7 +15,7 @@ from typing import Any
 from mien.cluster.engine.errors import classify, error_named, never_answered
 from mien.cluster.engine.interface import ErrorInfo, Observer, PoolSnapshot, PoolSpec, Snapshot
 from mien.ingest.errors import Policy
-from mien.pipelines.stage import Gathering, Item
+from mien.pipelines.stage import AggregatingStage, Item
 
 
 def run_local(pools: Sequence[PoolSpec], observer: Observer) -> None:
@@ -142,7 +142,7 @@ class LocalEngine:
     def _flush_all(self) -> None:
         self._flushed_at = time.monotonic()
         for position, pool in enumerate(self._pools):
-            if not isinstance(pool.stage, Gathering) or position in self._broken:
+            if not isinstance(pool.stage, AggregatingStage) or position in self._broken:
                 continue
             while True:
                 outputs: Iterable[Any] = pool.stage.flush()

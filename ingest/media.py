@@ -8,7 +8,7 @@ SoundPrint = bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SearchFilter:
     """What a search asks of a video and cannot see before the video is looked at; empty asks for nothing."""
 
     after: str = ""
@@ -38,7 +38,7 @@ class VideoRef:
     duration_seconds: float | None = None
     """As declared by the source, if at all."""
     labels: dict[str, str] = field(default_factory=dict)
-    wanted: tuple[Wanted, ...] = ()
+    wanted: tuple[SearchFilter, ...] = ()
     """Of each search that found it: it is to be as any one of them asks. Empty: as it is."""
 
     @property

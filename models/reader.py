@@ -26,19 +26,19 @@ from mien.ingest.errors import UnknownKeyError, UsageError
 from mien.ingest.storage import redact
 from mien.ingest.storage.local import LocalStore
 from mien.models.reading.corpus.corpus import Corpus, open_corpus
-from mien.models.reading.corpus.shelf import default_cache
+from mien.models.reading.corpus.index_cache import default_cache
 from mien.models.reading.data import Collate, RawSample
 from mien.models.reading.fields.collate import Collator
 from mien.models.reading.fields.field import Field
 from mien.models.reading.fields.window import Window
-from mien.models.reading.loader.conveyor import Conveyor, Crewed, InProcess
+from mien.models.reading.loader.batch_queue import BatchQueue, Crewed, InProcess
 from mien.models.reading.loader.loader import Loader, LoaderSpec
 from mien.models.reading.loader.ranks import agree, find_rank
-from mien.models.reading.loader.work import Maker, OnError
+from mien.models.reading.loader.work import BatchBuilder, OnError
 from mien.models.reading.order.mixture import MOST_CORPORA
 from mien.models.reading.order.steps import Tail
 from mien.models.reading.selection import Selection
-from mien.models.reading.store.ahead import Ahead, sparse_shards
+from mien.models.reading.store.prefetcher import Prefetcher, sparse_shards
 from mien.models.reading.store.source import Source, SourceSpec
 
 __all__ = ["Loader", "RawSample", "ShardReader", "Window"]
@@ -164,7 +164,7 @@ class ShardReader:
             tensors=importlib.util.find_spec("torch") is not None if tensors is None else tensors,
             cache=self._cache,
         )
-        conveyor: Conveyor
+        conveyor: BatchQueue
         if workers:
             conveyor = Crewed(
                 self._specs,
@@ -177,7 +177,9 @@ class ShardReader:
                 timeout_seconds=self._timeout_seconds,
             )
         else:
-            conveyor = InProcess(Maker(self._sources(self._collate.members), self._collate, self._on_error))
+            conveyor = InProcess(
+                BatchBuilder(self._sources(self._collate.members), self._collate, self._on_error)
+            )
         try:
             return Loader(selection, conveyor, spec, ahead=self._ahead())
         except BaseException:
@@ -248,12 +250,12 @@ class ShardReader:
             return None
         return sparse_shards(corpus, self._collate.members, self._ranged_below)
 
-    def _ahead(self) -> Ahead | None:
+    def _ahead(self) -> Prefetcher | None:
         distant = [
             None if isinstance(corpus.store, LocalStore) else spec
             for spec, corpus in zip(self._specs, self.corpora, strict=True)
         ]
-        return Ahead(distant, self.corpora) if any(distant) else None
+        return Prefetcher(distant, self.corpora) if any(distant) else None
 
 
 def _weighed(

@@ -59,7 +59,7 @@ class Stage(Protocol):
 
 
 @runtime_checkable
-class Gathering(Protocol):
+class AggregatingStage(Protocol):
     """A stage that answers for items later, all at once."""
 
     def flush(self) -> Iterable[Any]: ...

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien.cluster.runner import recipe
+from mien.cluster.runner import pool_planning
 from mien.ingest.catalog import Catalog, SegmentStory, Story
 from mien.pipelines.talking_face import talking_face
 from tests.clips import demo_clip
@@ -114,5 +114,5 @@ def main() -> None:
         fetch, split, *rest = talking_face(**how)
         return [fetch, split, poison, *rest]
 
-    recipe.talking_face = poisoned  # type: ignore[attr-defined]
+    pool_planning.talking_face = poisoned  # type: ignore[attr-defined]
     run_over(Path(store), Path(films), flags=tuple(flags), local=False)

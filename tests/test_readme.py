@@ -182,7 +182,7 @@ def test_the_programs_in_the_text_exist() -> None:
     named = re.findall(r"`(?:torchrun[^`]*|python) -m ([\w.]+)", README)
     assert len(named) >= 2
     for name in named:
-        assert (ROOT / f"{name.replace('.', '/')}.py").is_file()
+        assert (ROOT / "src" / f"{name.replace('.', '/')}.py").is_file()
 
 
 def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from mien.cluster.cli.options import echo_json, json_option, with_config
 if TYPE_CHECKING:
     from mien.cluster.config import Loaded
     from mien.cluster.runner.searching import SearchResult
-    from mien.ingest.media import Wanted
+    from mien.ingest.media import SearchFilter
 
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)?-(\d+(?:\.\d+)?)?")
 
@@ -114,15 +114,15 @@ def command(
 
 def _wanted(
     *, after: str, duration: tuple[float | None, float | None], language: str, licence: str
-) -> Wanted:
-    from mien.ingest.media import Wanted
+) -> SearchFilter:
+    from mien.ingest.media import SearchFilter
     from mien.ingest.youtube.filters import day
 
     if after:
         day(after)
     if language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", language):
         raise click.BadParameter(f"a language is a code, as en or pt-BR; got {language!r}")
-    return Wanted(
+    return SearchFilter(
         after=after,
         min_seconds=duration[0],
         max_seconds=duration[1],

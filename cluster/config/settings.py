@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from mien.cluster.config.mirror import HIDE, model_of
 from mien.cluster.config.sections import Acquire, Clip, Engine, Store, WeightsChoice
 from mien.ingest.fetch.stage import Fetch
-from mien.ingest.youtube.terms import Terms
+from mien.ingest.youtube.acceptance import AcceptancePolicy
 from mien.pipelines.align.stage import Align
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.shards.write import WriteShards
@@ -80,7 +80,7 @@ def connect(settings: Settings) -> Settings:
             identities=settings.acquire.identities,
             ytdlp_options=settings.acquire.ytdlp_options,
             keep_uri=media_uri(settings) if settings.acquire.keep_media == "always" else "",
-            terms=Terms(
+            terms=AcceptancePolicy(
                 format=settings.acquire.format,
                 licence=settings.acquire.licence,
                 max_age_limit=settings.acquire.max_age_limit,

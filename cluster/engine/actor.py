@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mien.pipelines.stage import Gathering, Stage
+from mien.pipelines.stage import AggregatingStage, Stage
 
 Reply = list[Any]
 _PAGE = resource.getpagesize()
@@ -87,7 +87,7 @@ class Actor:
     def flush(self) -> tuple[Any, Reply]:
         started = time.perf_counter()
         try:
-            assert isinstance(self._stage, Gathering)  # noqa: S101
+            assert isinstance(self._stage, AggregatingStage)  # noqa: S101
             return self._ok("ok", self._stage.flush(), started)
         except BaseException as error:
             return None, self.failed(error, started)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mien.cluster.engine import relief
+from mien.cluster.engine import stragglers
 from mien.cluster.engine.backends.interface import Backend, What
 from mien.cluster.engine.errors import error_named, is_media_fault, never_answered
 from mien.cluster.engine.interface import ErrorInfo, Observer
@@ -52,7 +52,7 @@ class Flow:
             return
         if call.kind is Kind.HELLO:
             return
-        if call.withdrawn:
+        if call.revoked:
             if error is not None and error[0] == "OutOfMemoryError":
                 self.replace(worker, None)
             pool.place(worker)
@@ -185,7 +185,7 @@ class Flow:
         """`call` has no reply: the actor died, its argument is gone, or its result could not be packed."""
         pool = self.pool_of(worker)
         fault = self._backend.fault(pool.spec.name, error)
-        if call.withdrawn and fault.what in (What.RAISED, What.INPUT_LOST):
+        if call.revoked and fault.what in (What.RAISED, What.INPUT_LOST):
             pool.place(worker)
         elif fault.what is What.INPUT_LOST and call.task is not None:
             worker.alone = False
@@ -212,7 +212,7 @@ class Flow:
         pool.dismiss(worker)
         innocent = {id(task): task for task in worker.held.values()}
         for call in worker.calls:
-            if call.withdrawn:
+            if call.revoked:
                 continue  # under way elsewhere
             # A pull may be left over from a fan-out that has ended.
             if call.task is not None and (call.kind is not Kind.PULL or call.task is worker.stream):
@@ -220,14 +220,14 @@ class Flow:
         oldest = worker.calls[0] if worker.calls else None
         charged = innocent.pop(id(oldest.task), None) if oldest is not None and charge is not None else None
         for task in reversed(innocent.values()):
-            task.hindered = not pool.gathers
+            task.requeued = not pool.gathers
             pool.push(task, front=True)
         if charge is not None and charged is not None:
             behind = None if pool.gathers else next(iter(innocent.values()), None)
             self._charge(pool, charged, charge, behind)
         if worker.spare:  # an extra one, which relief sends for again where it is still needed
             if not worker.ready:
-                relief.do_without(pool)
+                stragglers.do_without(pool)
             return
         if charge is not None and oldest is not None and oldest.task is None:
             self._charge_pool(pool, worker, charge)
@@ -239,16 +239,16 @@ class Flow:
         other is acquitted."""
         task.attempts += 1
         task.was_late = info.error_class == DeadlineExceededError.__name__
-        accused, task.accused = task.accused, None
-        if accused is not None and not task.was_late:
-            pool.acquit(accused)
+        blamed, task.blamed = task.blamed, None
+        if blamed is not None and not task.was_late:
+            pool.clear(blamed)
         if task.attempts >= self._max_attempts:
             self._fail(pool, task, replace(info, attempts=task.attempts))
         else:
             pool.retried += 1
             pool.push_suspect(task)
             if behind is not None and not task.was_late:
-                behind.accused = task
+                behind.blamed = task
 
     def _charge_pool(self, pool: Pool, worker: Worker, info: ErrorInfo) -> None:
         """A setup or a flush died: no item is to blame, but it must not go on for ever."""

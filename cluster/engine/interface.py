@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mien.ingest.errors import Policy
-from mien.pipelines.stage import DeadlineRule, Gathering, Item, Stage
+from mien.pipelines.stage import AggregatingStage, DeadlineRule, Item, Stage
 
 MIB = 1024 * 1024
 
@@ -49,7 +49,7 @@ class PoolSpec:
 
     @property
     def gathers(self) -> bool:
-        return isinstance(self.stage, Gathering)
+        return isinstance(self.stage, AggregatingStage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

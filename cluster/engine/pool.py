@@ -7,7 +7,7 @@ from itertools import islice
 
 from mien.cluster.engine.backends.interface import Backend
 from mien.cluster.engine.interface import MIB, PoolSnapshot, PoolSpec
-from mien.cluster.engine.suspects import Suspects
+from mien.cluster.engine.quarantine import QuarantineQueue
 from mien.cluster.engine.worker import Call, Inbox, Kind, Task, Worker, spawn
 
 _LOOK_AHEAD = 8
@@ -29,7 +29,7 @@ class Pool:
         self._last = last
         self.workers: set[Worker] = set()
         self.queue: deque[Task] = deque()
-        self.suspects = Suspects(spec.deadline)
+        self.suspects = QuarantineQueue(spec.deadline)
         self.queued_bytes = 0
         self.peak_queued = self.peak_queued_bytes = 0
         self.promised = 0
@@ -100,14 +100,14 @@ class Pool:
         self.suspects.add(task)
         self._count(task)
 
-    def acquit(self, suspect: Task) -> None:
+    def clear(self, suspect: Task) -> None:
         """Unless it is being tried, or has been."""
         if suspect in self.suspects:
             self.suspects.remove(suspect)
             self.queued_bytes -= suspect.nbytes
             self.retried -= 1
             suspect.attempts -= 1
-            suspect.hindered = True
+            suspect.requeued = True
             self.push(suspect, front=True)
 
     def _count(self, task: Task) -> None:
@@ -171,7 +171,7 @@ class Pool:
                 self.flush(worker)
                 return None
             return self._taken(self.suspects.take(), worker, alone=True)
-        if self.queue[0].hindered and level > 0:
+        if self.queue[0].requeued and level > 0:
             return None
         return self._nearest(bucket)
 
@@ -204,7 +204,7 @@ class Pool:
         """Of the least loaded workers, one that had a task's sibling last (its decoder need not seek).
         No worker idles for that, and no task is passed over for ever."""
         front = self.queue[0]
-        if not front.hindered and front.passed_over < _LOOK_AHEAD:
+        if not front.requeued and front.passed_over < _LOOK_AHEAD:
             for place, task in enumerate(islice(self.queue, _LOOK_AHEAD)):
                 home = self._homes.get(task.parent)
                 if home in bucket:
@@ -212,7 +212,7 @@ class Pool:
                     del self.queue[place]
                     return self._taken(task, home)
         task = self.queue.popleft()
-        return self._taken(task, next(iter(bucket)), alone=task.accused is not None)
+        return self._taken(task, next(iter(bucket)), alone=task.blamed is not None)
 
     def _taken(self, task: Task, worker: Worker, *, alone: bool = False) -> tuple[Task, Worker]:
         worker.alone = alone

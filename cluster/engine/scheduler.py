@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mien.cluster.engine import relief
+from mien.cluster.engine import stragglers
 from mien.cluster.engine.backends.interface import Backend
 from mien.cluster.engine.backends.on_ray import RayBackend
 from mien.cluster.engine.feasibility import check_pools
@@ -198,7 +198,7 @@ class Engine:
             self._flow.on_reply(worker, call, call.reply.result())
         else:
             self._flow.on_fault(worker, call, error)
-        relief.take_back(pool, worker)  # now that its result has the room that it was promised
+        stragglers.take_back(pool, worker)  # now that its result has the room that it was promised
 
     def _admit(self) -> None:
         first, now = self._pools[0], time.monotonic()
@@ -265,7 +265,7 @@ class Engine:
                     "is the cluster in use by others, or has it lost nodes?"
                 )
             if not self._stopping:
-                relief.look(pool, now, self._backend, self._on_done)
+                stragglers.look(pool, now, self._backend, self._on_done)
 
     def _flush_old(self, now: float) -> None:
         for pool in self._pools:

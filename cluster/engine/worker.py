@@ -30,9 +30,9 @@ class Task:
     """Deaths and deadlines charged to it."""
     was_late: bool = False
     """The last of them was a deadline."""
-    hindered: bool = False
+    requeued: bool = False
     """It lost time to another's death already: it never waits behind another's call again."""
-    accused: Task | None = None
+    blamed: Task | None = None
     """Charged with the death of a worker in which this one lay behind it: perhaps in its stead."""
     passed_over: int = 0
     run_alone_by: float = math.inf
@@ -61,7 +61,7 @@ class Call:
     """The future that is done, once it is."""
     slow: bool = False
     """Relief has taken what was behind it away, and puts nothing there."""
-    withdrawn: bool = False
+    revoked: bool = False
     """Its task was taken away again before it began, as it seemed from here: whatever comes of this call
     counts for nothing, but that its worker is at it."""
 
@@ -110,7 +110,7 @@ class Worker:
     @property
     def counts(self) -> bool:
         """Whether anything comes of what it has."""
-        return any(not call.withdrawn for call in self.calls)
+        return any(not call.revoked for call in self.calls)
 
     @property
     def stalled(self) -> bool:

@@ -11,11 +11,15 @@ from mien.cluster.report.sizes import size
 from mien.ingest.rate.identity import Identity
 
 if TYPE_CHECKING:
-    from mien.ingest.catalog import EgressState, MediaRoom, Status
+    from mien.ingest.catalog import EgressStatus, MediaRoom, Status
 
 
 def acquisition_facts(
-    status: Status, room: MediaRoom, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+    status: Status,
+    room: MediaRoom,
+    identities: Sequence[Identity],
+    egress: Sequence[EgressStatus],
+    now: float,
 ) -> dict[str, Any]:
     """`egress` are the states of `identities`, in the same order; `room` with what waits."""
     asking = max(0, status.governed - room.waiting_governed)
@@ -38,7 +42,7 @@ def acquisition_facts(
     }
 
 
-def _identity_facts(identity: Identity, state: EgressState) -> dict[str, Any]:
+def _identity_facts(identity: Identity, state: EgressStatus) -> dict[str, Any]:
     return {
         "name": state.name,
         "last_hour": {
@@ -62,7 +66,11 @@ def _identity_facts(identity: Identity, state: EgressState) -> dict[str, Any]:
 
 
 def acquisition_lines(
-    status: Status, room: MediaRoom, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+    status: Status,
+    room: MediaRoom,
+    identities: Sequence[Identity],
+    egress: Sequence[EgressStatus],
+    now: float,
 ) -> list[str]:
     """Nothing where nothing was fetched or is to be asked for; of identities, where no platform ever was."""
     is_asking = status.governed > 0 or any(state.videos or state.paused_until for state in egress)
@@ -87,7 +95,7 @@ def acquisition_lines(
     return lines
 
 
-def _rates(identity: Identity, state: EgressState) -> str:
+def _rates(identity: Identity, state: EgressStatus) -> str:
     told = [_counted(state.videos, identity.videos_per_hour, "video")]
     if state.lists:
         told.append(f"{state.lists} of these for lists")
@@ -104,7 +112,7 @@ def _counted(count: int, limit: int, noun: str) -> str:
     return f"{count:,}{f'/{limit:,}' if limit else ''} {noun}{plural}"
 
 
-def _pause(state: EgressState, now: float) -> str:
+def _pause(state: EgressStatus, now: float) -> str:
     if state.paused_until is None:
         return ""
     if state.paused_until <= now:
@@ -114,7 +122,7 @@ def _pause(state: EgressState, now: float) -> str:
 
 
 def hours_left(
-    videos: int, identities: Sequence[Identity], egress: Sequence[EgressState], now: float
+    videos: int, identities: Sequence[Identity], egress: Sequence[EgressStatus], now: float
 ) -> float | None:
     """Until `videos` more are asked for, each identity at its budget's pace once it may ask again; one
     without limits as in the last hour. None where no pace is known."""
@@ -134,7 +142,7 @@ def hours_left(
     return hours + left / total if total else None
 
 
-def _pace(identity: Identity, state: EgressState) -> float:
+def _pace(identity: Identity, state: EgressStatus) -> float:
     """Videos per hour."""
     paces = []
     if identity.videos_per_hour:

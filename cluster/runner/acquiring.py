@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from mien.cluster.engine import ErrorInfo
-from mien.cluster.runner.refusals import Refusals
+from mien.cluster.runner.refusal_attribution import Refusals
 from mien.ingest.catalog import Catalog, Outcome, Paused, Usage
 from mien.ingest.errors import CacheFullError
 from mien.ingest.media import Job, MediaFile

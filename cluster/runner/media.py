@@ -10,7 +10,7 @@
 "Done" is the end of the video: its faces are read from the file until its last segment. What goes does so
 within seconds, or when the last who reads it is through, and takes its room till then.
 
-No cache evicts what a video wants that is not done (ingest/fetch/wanted.py): fetching pauses instead. What is
+No cache evicts what a video wants that is not done (ingest/fetch/pins.py): fetching pauses instead. What is
 wanted is known, and renewed, by the driver for its own machine. A copy in the cache of another machine cannot
 be reached from here: it is wanted for a day after it was last read, and goes when that cache needs the room.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from mien.ingest.catalog import Catalog
-from mien.ingest.fetch import Fetch, wanted
+from mien.ingest.fetch import Fetch, pins
 from mien.ingest.media import MediaFile
 from mien.ingest.sources.naming import local_path
 
@@ -59,14 +59,14 @@ class FetchedMedia:
         self._tidy_at = 0.0
         self._renew_at = clock() + RENEW_SECONDS
         # The path, and not the cache: of films that lie here nothing is cached, and no folder is made.
-        self._sizes = wanted.Sizes(Path(fetch.cache_dir), clock=clock)
+        self._sizes = pins.Sizes(Path(fetch.cache_dir), clock=clock)
 
     def renew(self) -> None:
         """What earlier runs left in this machine's cache stays wanted, or goes if it is done by now."""
         cached = self._fetch.cached()
         for key, state in self._catalog.states(cached).items():
             if state not in _OVER:
-                wanted.renew(cached[key])
+                pins.renew(cached[key])
             elif key not in self._here:
                 self._fetch.cache.release(cached[key])
 

@@ -14,7 +14,7 @@ from mien.cluster.engine.errors import is_media_fault
 from mien.cluster.runner.acquiring import Acquisition
 from mien.cluster.runner.commit import commit_shard, segment_record
 from mien.cluster.runner.media import FetchedMedia
-from mien.cluster.runner.presence import Others
+from mien.cluster.runner.peer_runs import PeerRunMonitor
 from mien.ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, VideoFailure
 from mien.ingest.errors import LeaseLostError, Policy, PremiereError
 from mien.ingest.media import Job, MediaFile
@@ -67,7 +67,7 @@ class RunObserver:
         """Whether the same bytes are taken once only."""
         self._acquisition = acquisition or Acquisition(catalog, run_id, fingerprint=fingerprint, clock=clock)
         self._media = media
-        self._others = Others(catalog, run_id)
+        self._others = PeerRunMonitor(catalog, run_id)
         self._ask_at = 0.0
         self._jobs: dict[str, Job] = {}
         """Videos that are being fetched or split."""

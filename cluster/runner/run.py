@@ -20,15 +20,15 @@ from mien.cluster.local import LocalEngine
 from mien.cluster.runner.acquiring import Acquisition
 from mien.cluster.runner.media import FetchedMedia
 from mien.cluster.runner.observer import RunObserver
-from mien.cluster.runner.presence import Heartbeat
-from mien.cluster.runner.recipe import build_pools, build_stages, usable_cpus
+from mien.cluster.runner.peer_runs import Heartbeat
+from mien.cluster.runner.pool_planning import build_pools, build_stages, usable_cpus
 from mien.cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
 from mien.cluster.runner.stopping import Stopping
-from mien.ingest.catalog import Catalog, EgressState, MediaRoom, Status
+from mien.ingest.catalog import Catalog, EgressStatus, MediaRoom, Status
 from mien.ingest.errors import MienError, ProviderError
 from mien.ingest.fetch.platform import PLATFORMS
 from mien.ingest.storage import Store, open_store
-from mien.ingest.storage.trouble import translated
+from mien.ingest.storage.error_mapping import translated
 from mien.pipelines.shards.spool import HeldFolder
 
 HANG_SECONDS = 300.0
@@ -46,7 +46,7 @@ class RunResult:
     seconds: float
     status: Status
     room: MediaRoom
-    egress: list[EgressState]
+    egress: list[EgressStatus]
     """Of the identities, in their order."""
     elsewhere: int
     """Videos that were begun under another configuration, and left alone."""

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import TypeVar
 
 from mien.cluster.config import Settings
-from mien.cluster.runner.leave import BudgetedLeave
+from mien.cluster.runner.page_client import BudgetedPageClient
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import FetchError, MienError
-from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.media import SearchFilter, VideoRef
 from mien.ingest.youtube.address import Address
 from mien.ingest.youtube.lists import Lister
 from mien.ingest.youtube.search import address_of, find
@@ -53,7 +53,7 @@ def search(
     settings: Settings,
     queries: Iterable[str],
     *,
-    wanted: Wanted,
+    wanted: SearchFilter,
     limit: int,
     newest_first: bool = False,
     dry_run: bool = False,
@@ -102,7 +102,7 @@ def lister_of(settings: Settings, catalog: Catalog, say: Callable[[str], None]) 
         identities=acquire.identities,
         ytdlp_options=acquire.ytdlp_options,
         timeout_seconds=settings.fetch.timeout_seconds,
-        leave=BudgetedLeave(catalog, wait=acquire.wait, say=say),
+        leave=BudgetedPageClient(catalog, wait=acquire.wait, say=say),
     )
 
 
@@ -119,7 +119,7 @@ def in_turns(streams: Iterable[Iterator[T]]) -> Iterator[T]:
 
 
 def _found(
-    lister: Lister, address: Address, asked: Asked, *, wanted: Wanted, limit: int, newest_first: bool
+    lister: Lister, address: Address, asked: Asked, *, wanted: SearchFilter, limit: int, newest_first: bool
 ) -> Iterator[tuple[Asked, VideoRef]]:
     """A query that fails does not keep the others from going on."""
     found = find(

@@ -11,10 +11,9 @@ catalog.end_run(run, "finished")
 from __future__ import annotations
 
 from mien.ingest.catalog.catalog import Catalog
-from mien.ingest.catalog.kept import MediaRoom
 from mien.ingest.catalog.records import (
     AddResult,
-    EgressState,
+    EgressStatus,
     MediaRecord,
     Outcome,
     PageGrant,
@@ -25,12 +24,13 @@ from mien.ingest.catalog.records import (
     Usage,
     VideoFailure,
 )
+from mien.ingest.catalog.retained_media import MediaRoom
 from mien.ingest.catalog.views import Event, SegmentStory, Status, Story
 
 __all__ = [
     "AddResult",
     "Catalog",
-    "EgressState",
+    "EgressStatus",
     "Event",
     "MediaRecord",
     "MediaRoom",

@@ -12,25 +12,25 @@ from functools import partial
 from typing import Self
 
 from mien.ingest.catalog import (
+    audio_duplicates,
     claims,
     egress,
-    kept,
     listings,
-    near,
     progress,
     queue,
+    retained_media,
     retries,
+    revoke_shard,
     runs,
     segments,
-    settling,
+    settlement,
     shards,
-    undo,
     views,
 )
 from mien.ingest.catalog.database import PATIENCE_SECONDS, Database
 from mien.ingest.catalog.records import (
     AddResult,
-    EgressState,
+    EgressStatus,
     MediaRecord,
     PageGrant,
     Paused,
@@ -115,7 +115,7 @@ class Catalog:
         Raises CatalogError while a run works on one of them.
         """
         now = self._clock()
-        return self._database.write(lambda connection: undo.forget_shard(connection, now, name))
+        return self._database.write(lambda connection: revoke_shard.forget_shard(connection, now, name))
 
     def holders(self) -> dict[str, float]:
         """The runs that hold videos, and until when (seconds since the epoch) each lease lives so far."""
@@ -144,7 +144,7 @@ class Catalog:
     def settle(self, run_id: str, video_key: str, usage: Usage) -> Paused | None:
         """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
         now = self._clock()
-        settle = partial(settling.settle, now=now, run_id=run_id, video_key=video_key, usage=usage)
+        settle = partial(settlement.settle, now=now, run_id=run_id, video_key=video_key, usage=usage)
         return self._database.once(lambda connection, doubt: settle(connection, in_doubt=doubt), durable=True)
 
     def grant_page(self, identity: Identity, *, is_first: bool) -> PageGrant:
@@ -179,32 +179,34 @@ class Catalog:
         """Scheme and host of the addresses of `source` that wait. Reads all that wait."""
         return self._database.read(lambda connection: queue.waiting_hosts(connection, source))
 
-    def egress(self, identities: Sequence[Identity]) -> list[EgressState]:
+    def egress(self, identities: Sequence[Identity]) -> list[EgressStatus]:
         """How each identity stands, in the order given."""
         now = self._clock()
         return self._database.read(lambda connection: egress.states(connection, now, identities))
 
     def reopen(self, identity: str) -> bool:
         """Ends an identity's pause: a person knows better. False where there is none."""
-        return self._database.write(lambda connection: settling.reopen(connection, identity))
+        return self._database.write(lambda connection: settlement.reopen(connection, identity))
 
     def record_kept(self, run_id: str, video_key: str, uri: str) -> None:
         """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""
         now = self._clock()
-        self._database.repeat(lambda connection: kept.record(connection, now, run_id, video_key, uri))
+        self._database.repeat(
+            lambda connection: retained_media.record(connection, now, run_id, video_key, uri)
+        )
 
     def forget_kept(self, run_id: str, video_key: str) -> None:
         """The copy is not there, or not whole, any more."""
         now = self._clock()
-        self._database.repeat(lambda connection: kept.forget(connection, now, run_id, video_key))
+        self._database.repeat(lambda connection: retained_media.forget(connection, now, run_id, video_key))
 
     def states(self, video_keys: Collection[str]) -> dict[str, str]:
         """Of each video that is known: waiting, running, done, partial or failed."""
-        return self._database.read(lambda connection: kept.states(connection, video_keys))
+        return self._database.read(lambda connection: retained_media.states(connection, video_keys))
 
-    def media_room(self, *, with_waiting: bool = False) -> kept.MediaRoom:
+    def media_room(self, *, with_waiting: bool = False) -> retained_media.MediaRoom:
         """The bytes that fetched media takes, by what it is there for; `with_waiting` reads all that is."""
-        return self._database.read(partial(kept.media_room, with_waiting=with_waiting))
+        return self._database.read(partial(retained_media.media_room, with_waiting=with_waiting))
 
     def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
         """Earliest time in the future at which a video that was put off is due. With a fingerprint: among
@@ -230,11 +232,11 @@ class Catalog:
 
     def record_print(self, video_key: str, heard: bytes) -> None:
         """What the video sounds like (ingest/fetch/sound_print.py), so that others are found that do."""
-        self._database.repeat(lambda connection: near.record_print(connection, video_key, heard))
+        self._database.repeat(lambda connection: audio_duplicates.record_print(connection, video_key, heard))
 
     def near_duplicates(self, video_key: str) -> list[str]:
         """Keys of the videos that sound the same, the most alike first. For people: nothing depends on it."""
-        return self._database.read(lambda connection: near.near_duplicates(connection, video_key))
+        return self._database.read(lambda connection: audio_duplicates.near_duplicates(connection, video_key))
 
     def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:
         """All segments of the video are known now; it ends with the last of them."""

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from mien.ingest.catalog import migrate, schema
-from mien.ingest.catalog.again import Stage, Trial
+from mien.ingest.catalog.transaction_retry import TransactionPhase, TransactionRetry
 from mien.ingest.errors import CatalogError, one_line
 
 T = TypeVar("T")
@@ -90,19 +90,19 @@ class Database:
             )
 
     def _run(self, engine: Engine, work: Callable[[Connection, bool], T], *, repeatable: bool = False) -> T:
-        trial = Trial(
+        trial = TransactionRetry(
             patience_seconds=self._patience_seconds,
             repeatable=repeatable,
             is_server=self._was_there and engine.dialect.name != "sqlite",
         )
 
         def once() -> T:
-            trial.stage = Stage.CONNECTING
+            trial.stage = TransactionPhase.CONNECTING
             with engine.connect() as connection:
-                trial.stage = Stage.WORKING
+                trial.stage = TransactionPhase.WORKING
                 transaction = connection.begin()
                 result = work(connection, trial.in_doubt)
-                trial.stage = Stage.COMMITTING
+                trial.stage = TransactionPhase.COMMITTING
                 transaction.commit()
                 return result
 

@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mien.ingest.catalog.records import EgressState
+from mien.ingest.catalog.records import EgressStatus
 from mien.ingest.catalog.schema import UNSETTLED, egress, grants
 from mien.ingest.rate import governor
+from mien.ingest.rate.egress_state import EgressState
 from mien.ingest.rate.governor import WINDOW_SECONDS, Charge
 from mien.ingest.rate.identity import Identity
-from mien.ingest.rate.standing import Standing
 
 KEEP_SECONDS = 24 * 3600.0
 """For late news of a video; the governor looks back an hour."""
@@ -30,7 +30,7 @@ FIRST_PAGE = "a list"
 """Of grants for pages of lists, instead of a run and a video's key. No run has them, and only the first page
 of a list counts as a video: so searches have a pace, too."""
 
-_COLUMNS = tuple(Standing.__dataclass_fields__)
+_COLUMNS = tuple(EgressState.__dataclass_fields__)
 _STANDING = select(*(egress.c[name] for name in _COLUMNS)).where(egress.c.name == bindparam("identity"))
 LOCKED = _STANDING.with_for_update()
 _FIRST = {
@@ -69,7 +69,7 @@ class Account:
     """One identity while a claim decides: what it has spent in the window, and how it stands."""
 
     identity: Identity
-    standing: Standing
+    standing: EgressState
     spent: Charge
     under_way: int
     probing: bool
@@ -96,7 +96,7 @@ def accounts(connection: Connection, now: float, identities: Sequence[Identity])
     for identity in sorted(identities, key=lambda identity: identity.name):
         row = connection.execute(LOCKED, {"identity": identity.name}).one_or_none()
         if row is None:
-            connection.execute(_FIRST[connection.dialect.name], [asdict(Standing(name=identity.name))])
+            connection.execute(_FIRST[connection.dialect.name], [asdict(EgressState(name=identity.name))])
             row = connection.execute(LOCKED, {"identity": identity.name}).one()
         found.append(_account(connection, now, identity, row))
     return found
@@ -112,7 +112,7 @@ def seen(connection: Connection, now: float, identities: Sequence[Identity]) -> 
 
 
 def _account(connection: Connection, now: float, identity: Identity, row: Row[Any] | None) -> Account:
-    standing = Standing(name=identity.name) if row is None else Standing(**row._mapping)
+    standing = EgressState(name=identity.name) if row is None else EgressState(**row._mapping)
     at = max(now, standing.granted_at)
     values = {"identity": identity.name, "since": at - WINDOW_SECONDS, "now": at}
     spent = connection.execute(_SPENT, values).one()
@@ -177,9 +177,9 @@ def _leaving(connection: Connection, at: float, account: Account) -> Iterator[tu
         yield row.settled_at + WINDOW_SECONDS, Charge(videos=videos, requests=row.requests, bytes=row.bytes)
 
 
-def states(connection: Connection, now: float, identities: Sequence[Identity]) -> list[EgressState]:
+def states(connection: Connection, now: float, identities: Sequence[Identity]) -> list[EgressStatus]:
     return [
-        EgressState(
+        EgressStatus(
             name=account.identity.name,
             videos=account.spent.videos,
             lists=account.lists,
@@ -198,6 +198,6 @@ def states(connection: Connection, now: float, identities: Sequence[Identity]) -
     ]
 
 
-def put(connection: Connection, standing: Standing) -> None:
+def put(connection: Connection, standing: EgressState) -> None:
     values = {f"new_{name}": value for name, value in asdict(standing).items() if name != "name"}
     connection.execute(_PUT, {"identity": standing.name, **values})

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from mien.ingest.catalog.egress import FIRST_PAGE, NO_RUN, NO_VIDEO, accounts, grant, put, room_at
 from mien.ingest.catalog.records import Outcome, PageGrant, Usage
 from mien.ingest.catalog.schema import grants
-from mien.ingest.catalog.settling import refused
+from mien.ingest.catalog.settlement import refused
 from mien.ingest.errors import BotWallError
 from mien.ingest.rate import circuit
 from mien.ingest.rate.governor import page_charge

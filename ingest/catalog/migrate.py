@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Connection, func, insert, inspect, select, update
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
-from mien.ingest.catalog import schema, tallies
+from mien.ingest.catalog import counters, schema
 
 OLDEST = 1
 
@@ -40,8 +40,8 @@ def _count_media(connection: Connection) -> None:
     media = schema.media
     totals = select(func.count().label("files"), func.coalesce(func.sum(media.c.bytes), 0).label("size"))
     row = connection.execute(totals.select_from(media)).one()
-    sums = {tallies.FETCHED: float(row.files), tallies.FETCHED_BYTES: float(row.size)}
+    sums = {counters.FETCHED: float(row.files), counters.FETCHED_BYTES: float(row.size)}
     connection.execute(
         insert(schema.tallies),
-        [{"run_id": tallies.NOBODY, "name": name, "value": value} for name, value in sums.items()],
+        [{"run_id": counters.NOBODY, "name": name, "value": value} for name, value in sums.items()],
     )

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mien.ingest.catalog import duplicates, runs, tallies
+from mien.ingest.catalog import counters, duplicates, runs
+from mien.ingest.catalog.events import TEXT_CHARACTERS, append_events
 from mien.ingest.catalog.records import MediaRecord, VideoFailure
 from mien.ingest.catalog.schema import DONE, FAILED, PARTIAL, WAITING, media, segments, videos
 from mien.ingest.catalog.segments import settle
-from mien.ingest.catalog.story import TEXT_CHARACTERS, tell
 from mien.ingest.errors import Policy
 
 _MEDIA_FIELDS = ("sha256", "bytes", "duration_seconds", "probe_json")
@@ -84,7 +84,7 @@ def record_media(
         return other
     changed = _put(connection, run_id, key, info)
     if changed:
-        tell(connection, now, run_id, [(key, "changed", f"sha256 {changed} became {info.sha256}")])
+        append_events(connection, now, run_id, [(key, "changed", f"sha256 {changed} became {info.sha256}")])
     return None
 
 
@@ -95,11 +95,11 @@ def _put(connection: Connection, run_id: str, key: str, info: MediaRecord) -> st
     connection.execute(_PUT_MEDIA[connection.dialect.name], [{"video_key": key, **row}])
     seconds = _counted_seconds(info) - (_counted_seconds(before) if before else 0.0)
     deltas = {
-        tallies.MEDIA_SECONDS: seconds,
-        tallies.FETCHED: 0.0 if before else 1.0,
-        tallies.FETCHED_BYTES: float(info.bytes - (before.bytes if before else 0)),
+        counters.MEDIA_SECONDS: seconds,
+        counters.FETCHED: 0.0 if before else 1.0,
+        counters.FETCHED_BYTES: float(info.bytes - (before.bytes if before else 0)),
     }
-    tallies.add(connection, run_id, deltas)
+    counters.add(connection, run_id, deltas)
     return str(before.sha256) if before and before.sha256 != info.sha256 else ""
 
 
@@ -133,8 +133,10 @@ def record_video_failure(connection: Connection, now: float, run_id: str, failur
             "raw": raw,
         },
     )
-    tallies.add(connection, run_id, {tallies.FATE + tallies.FAILED: lost_seconds})
-    tell(connection, now, run_id, [(key, "failed", f"{failure.stage}: {failure.error_class}: {raw}")])
+    counters.add(connection, run_id, {counters.FATE + counters.FAILED: lost_seconds})
+    append_events(
+        connection, now, run_id, [(key, "failed", f"{failure.stage}: {failure.error_class}: {raw}")]
+    )
 
 
 def record_split(connection: Connection, now: float, run_id: str, key: str, segment_count: int) -> None:

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Row, bindparam, exists, false, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mien.ingest.catalog import learning, wishes
+from mien.ingest.catalog import filters, merge_metadata
 from mien.ingest.catalog.database import Database
+from mien.ingest.catalog.events import BEGUN, append_events
 from mien.ingest.catalog.records import AddResult
 from mien.ingest.catalog.schema import (
     NO_FINGERPRINT,
@@ -28,7 +29,6 @@ from mien.ingest.catalog.schema import (
     segments,
     videos,
 )
-from mien.ingest.catalog.story import BEGUN, tell
 from mien.ingest.media import Job, VideoRef
 
 ADD_BATCH = 500
@@ -141,8 +141,8 @@ def _add_batch(
     learned: dict[str, bool] = {}
     for video in batch:
         before = first.setdefault(video.key, video)
-        merged = learning.merged(before, video)
-        first[video.key] = replace(merged, wanted=wishes.either(before.wanted, video.wanted))
+        merged = merge_metadata.merged(before, video)
+        first[video.key] = replace(merged, wanted=filters.union(before.wanted, video.wanted))
     rows = [_ref_row(video, now) for video in first.values()]
     new = set(connection.scalars(_INSERT[connection.dialect.name], rows))
     queries_of = {key: video.query for key, video in first.items() if key in new}
@@ -150,8 +150,8 @@ def _add_batch(
         known = [key for key in first if key not in new]
         stored = list(connection.execute(_KNOWN, {"keys": known}))
         queries_of |= {row.key: row.query for row in stored}
-        wishes.widen(connection, now, stored, first)
-        learned = learning.learn(connection, now, stored, first)
+        filters.relax(connection, now, stored, first)
+        learned = merge_metadata.learn(connection, now, stored, first)
     further = sorted(
         {(video.key, video.query) for video in batch if video.query not in ("", queries_of[video.key])}
     )
@@ -176,7 +176,7 @@ def take(
         part = taken[first : first + KEYS_PER_STATEMENT]
         seqs = [row.seq for row in part]
         connection.execute(_TAKE, {"seqs": seqs, "run": run_id, "print": own})
-        tell(connection, now, run_id, [(row.key, BEGUN, through) for row in part])
+        append_events(connection, now, run_id, [(row.key, BEGUN, through) for row in part])
     ended = _ended(connection, [row.key for row in taken if row.fingerprint != NO_FINGERPRINT])
     return [_job(row, ended, identity) for row in taken]
 
@@ -258,7 +258,7 @@ def ref(row: Row[Any]) -> VideoRef:
         query=row.query,
         duration_seconds=row.declared_seconds,
         labels=json.loads(row.labels_json) if row.labels_json != "{}" else {},
-        wanted=wishes.read(row.wanted_json),
+        wanted=filters.read(row.wanted_json),
     )
 
 
@@ -274,7 +274,7 @@ def _ref_row(video: VideoRef, now: float) -> dict[str, Any]:
         "query": video.query,
         "declared_seconds": video.duration_seconds,
         "labels_json": json.dumps(video.labels) if video.labels else "{}",
-        "wanted_json": wishes.written(video.wanted),
+        "wanted_json": filters.written(video.wanted),
         "added_at": now,
         "governed": video.source in GOVERNED_SOURCES,
     }

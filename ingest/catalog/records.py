@@ -132,7 +132,7 @@ class PageGrant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EgressState:
+class EgressStatus:
     """How an egress identity stands, for people and for who waits for it."""
 
     name: str

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, true, update
 
-from mien.ingest.catalog import duplicates, runs, tallies
+from mien.ingest.catalog import counters, duplicates, runs
+from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.schema import FAILED, PARTIAL, RUNNING, WAITING, segments, videos
-from mien.ingest.catalog.story import tell
 
 # A video that waits out a backoff has an error too, and a person may not want to wait.
 _AILING_VIDEO = videos.c.error_class.is_not(None)
@@ -89,15 +89,15 @@ def retry(connection: Connection, now: float, error_class: str | None, key: str 
     if undone:
         connection.execute(_FORGET, [{"video": row.video_key, "start": row.start_ms} for row in undone])
     reset(connection, stories)
-    tell(
+    append_events(
         connection,
         now,
-        tallies.NOBODY,
+        counters.NOBODY,
         [(key, "retried", ", ".join(texts)) for key, texts in stories.items()],
     )
     lost: list[dict[str, float]] = [json.loads(row.seconds_by_fate) for row in undone]
-    lost += [{tallies.FAILED: row.failed_seconds} for row in found.values()]
-    tallies.add(connection, tallies.NOBODY, tallies.fates((), lost))
+    lost += [{counters.FAILED: row.failed_seconds} for row in found.values()]
+    counters.add(connection, counters.NOBODY, counters.fates((), lost))
     return len(stories)
 
 

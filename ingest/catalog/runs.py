@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from mien.ingest.catalog import settling
+from mien.ingest.catalog import settlement
 from mien.ingest.catalog.schema import NO_FINGERPRINT, RUNNING, WAITING, events, runs, segments, videos
 from mien.ingest.errors import CatalogError, LeaseLostError
 
@@ -119,7 +119,7 @@ def heartbeat(connection: Connection, now: float, run_id: str) -> None:
 def end(connection: Connection, now: float, run_id: str, outcome: str) -> None:
     ended = connection.execute(_END, {"run": run_id, "outcome": outcome, "now": now})
     if ended.rowcount:
-        settling.abandon(connection, now, run_id)
+        settlement.abandon(connection, now, run_id)
         release(connection, now, run_id, outcome)
 
 

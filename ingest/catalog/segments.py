@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
-from mien.ingest.catalog import runs, tallies
+from mien.ingest.catalog import counters, runs
+from mien.ingest.catalog.events import TEXT_CHARACTERS, append_events
 from mien.ingest.catalog.queue import KEYS_PER_STATEMENT
 from mien.ingest.catalog.records import SegmentFailure, SegmentRecord
 from mien.ingest.catalog.schema import DONE, FAILED, PARTIAL, segments, videos
-from mien.ingest.catalog.story import TEXT_CHARACTERS, tell
 
 SegmentKey = tuple[str, int]
 Before = Mapping[SegmentKey, tuple[str, dict[str, float]]]
@@ -78,7 +78,7 @@ def record_failure(connection: Connection, now: float, run_id: str, failure: Seg
     if before:
         return
     runs.require_held(connection, run_id, by_video([failure]))
-    seconds = failure.seconds_by_fate or {tallies.FAILED: (failure.end_ms - failure.start_ms) / 1000}
+    seconds = failure.seconds_by_fate or {counters.FAILED: (failure.end_ms - failure.start_ms) / 1000}
     raw = failure.text[:TEXT_CHARACTERS]
     row = {
         "video_key": failure.video_key,
@@ -95,7 +95,7 @@ def record_failure(connection: Connection, now: float, run_id: str, failure: Seg
     }
     put_segments(connection, run_id, [row], before)
     what = f"{failure.start_ms:09d} {failure.stage}: {failure.error_class}: {raw}"
-    tell(connection, now, run_id, [(failure.video_key, "segment failed", what)])
+    append_events(connection, now, run_id, [(failure.video_key, "segment failed", what)])
     settle(connection, now, run_id, {failure.video_key})
 
 
@@ -140,9 +140,9 @@ def put_segments(
             ],
         )
     gained = [json.loads(row["seconds_by_fate"]) for row in unique.values()]
-    deltas = tallies.fates(gained, [before[key][1] for key in unique if key in before])
-    deltas[tallies.SEGMENTS_DONE] = float(sum(row["state"] == DONE for row in unique.values()))
-    tallies.add(connection, run_id, deltas)
+    deltas = counters.fates(gained, [before[key][1] for key in unique if key in before])
+    deltas[counters.SEGMENTS_DONE] = float(sum(row["state"] == DONE for row in unique.values()))
+    counters.add(connection, run_id, deltas)
 
 
 def settle(connection: Connection, now: float, run_id: str, keys: Collection[str]) -> None:
@@ -154,7 +154,7 @@ def settle(connection: Connection, now: float, run_id: str, keys: Collection[str
         finished = [key for key, count in failed.items() if (count > 0) == (end == PARTIAL)]
         if finished:
             connection.execute(_FINISH, {"keys": finished, "end": end})
-            tell(connection, now, run_id, [(key, end, "") for key in finished])
+            append_events(connection, now, run_id, [(key, end, "") for key in finished])
 
 
 def by_video(records: Iterable[SegmentRecord | SegmentFailure]) -> dict[str, list[str]]:

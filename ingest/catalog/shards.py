@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from mien.ingest.catalog import runs
+from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.records import SegmentRecord, ShardRecord
 from mien.ingest.catalog.schema import DONE, shards
 from mien.ingest.catalog.segments import by_video, done_row, ended, put_segments, settle
-from mien.ingest.catalog.story import tell
 from mien.ingest.errors import CatalogError, LeaseLostError
 
 _FIELDS = ("name", "uri", "bytes", "sha256", "sample_count", "run_id", "sidecar")
@@ -46,7 +46,7 @@ def commit(
         )
     connection.execute(insert(shards), _row(shard, run_id, now))
     put_segments(connection, run_id, [done_row(run_id, record, shard.name) for record in records], before)
-    tell(
+    append_events(
         connection,
         now,
         run_id,

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, true
 
-from mien.ingest.catalog import duplicates, queue, retries, runs, tallies
+from mien.ingest.catalog import counters, duplicates, queue, retries, runs
 from mien.ingest.catalog.records import MediaRecord
 from mien.ingest.catalog.schema import (
     FAILED,
@@ -133,7 +133,7 @@ def status(connection: Connection, now: float) -> Status:
     video_errors = retries.video_errors(connection)
     by_state[duplicates.DUPLICATE] = video_errors.pop(duplicates.ERROR_CLASS, 0)
     by_state[FAILED] -= by_state[duplicates.DUPLICATE]
-    sums = tallies.sums(connection)
+    sums = counters.sums(connection)
     segment_errors = retries.segment_errors(connection)
     totals = connection.execute(
         select(
@@ -145,12 +145,12 @@ def status(connection: Connection, now: float) -> Status:
     ).one()
     return Status(
         videos={state: by_state[state] for state in (*VIDEO_STATES, duplicates.DUPLICATE)},
-        segments={"done": round(sums.get(tallies.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
+        segments={"done": round(sums.get(counters.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
         video_errors=video_errors,
         retrying=retries.retrying(connection),
         segment_errors=segment_errors,
         seconds_by_fate=_seconds_by_fate(sums),
-        media_seconds=sums.get(tallies.MEDIA_SECONDS, 0.0),
+        media_seconds=sums.get(counters.MEDIA_SECONDS, 0.0),
         shards=totals.shards,
         shards_without_sidecar=totals.without,
         samples=int(totals.samples),
@@ -158,10 +158,10 @@ def status(connection: Connection, now: float) -> Status:
         live_runs=runs.live(connection, now),
         next_try_at=queue.next_try_at(connection, now, None),
         videos_by_fingerprint=queue.by_fingerprint(connection),
-        fetched=_count(sums, tallies.FETCHED),
-        fetched_bytes=_count(sums, tallies.FETCHED_BYTES),
-        kept=_count(sums, tallies.KEPT),
-        kept_bytes=_count(sums, tallies.KEPT_BYTES),
+        fetched=_count(sums, counters.FETCHED),
+        fetched_bytes=_count(sums, counters.FETCHED_BYTES),
+        kept=_count(sums, counters.KEPT),
+        kept_bytes=_count(sums, counters.KEPT_BYTES),
         governed=connection.scalar(_GOVERNED) or 0,
         put_off=connection.scalar(_PUT_OFF, {"now": now}) or 0,
     )
@@ -256,8 +256,8 @@ def _count(sums: dict[str, float], name: str) -> int:
 def _seconds_by_fate(sums: dict[str, float]) -> dict[str, float]:
     """Without what was taken back in full, whose sum is a rounding error."""
     fates = {
-        name.removeprefix(tallies.FATE): value
+        name.removeprefix(counters.FATE): value
         for name, value in sums.items()
-        if name.startswith(tallies.FATE)
+        if name.startswith(counters.FATE)
     }
     return {fate: value for fate, value in sorted(fates.items()) if abs(value) > 1e-6}

@@ -25,14 +25,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mien.ingest.errors import CacheFullError, TooLargeError
-from mien.ingest.fetch import begun, wanted
-from mien.ingest.fetch.slot import Slot
+from mien.ingest.fetch import pins, resume_info
+from mien.ingest.fetch.partial_file import PartialFile
+from mien.ingest.storage.error_mapping import translated
 from mien.ingest.storage.same_file import is_at
-from mien.ingest.storage.trouble import translated
 
 GRACE_SECONDS = 900.0
 _BOUND = struct.Struct("=qd")
-_NOTES = frozenset({".about", wanted.SUFFIX, begun.SUFFIX, begun.NEW_SUFFIX})
+_NOTES = frozenset({".about", pins.SUFFIX, resume_info.SUFFIX, resume_info.NEW_SUFFIX})
 COUNT_SECONDS = 5.0
 """Between two looks at every file. Meanwhile what was reserved is added to what the last look found: never
 too little, since nothing grows without a reservation (but in work folders, which only a look knows)."""
@@ -58,7 +58,7 @@ class MediaCache:
 
     @contextmanager
     def obtain(
-        self, identity: str, extension: str, download: Callable[[Slot], None], *, wanted_by: str = ""
+        self, identity: str, extension: str, download: Callable[[PartialFile], None], *, wanted_by: str = ""
     ) -> Iterator[Path]:
         """The file of `identity`, held as long as the block lasts; `download` fills it if it is not there.
 
@@ -73,7 +73,7 @@ class MediaCache:
             while descriptor is None:
                 descriptor = self._write(final, download)
         try:
-            wanted.mark(final, wanted_by)
+            pins.mark(final, wanted_by)
             yield final
         finally:
             os.close(descriptor)
@@ -114,9 +114,9 @@ class MediaCache:
         removed = 0
         for part in self.folder.glob("*.part"):
             with suppress(FileNotFoundError):
-                removed += not begun.is_fresh(part) and self._remove_unlocked(part)
+                removed += not resume_info.is_fresh(part) and self._remove_unlocked(part)
         for work in self.folder.glob("*.work"):
-            if time.time() - _newest(work) > begun.KEPT_SECONDS:
+            if time.time() - _newest(work) > resume_info.KEPT_SECONDS:
                 removed += self._remove_work(work)
         for note in (path for path in self.folder.iterdir() if path.suffix in _NOTES):
             # Written before its file is. The .part is looked for first: it may be renamed between two looks.
@@ -141,11 +141,11 @@ class MediaCache:
                 return descriptor
             os.close(descriptor)
 
-    def _write(self, final: Path, download: Callable[[Slot], None]) -> int | None:
+    def _write(self, final: Path, download: Callable[[PartialFile], None]) -> int | None:
         """A locked descriptor of the freshly written file; None where it has to be looked for again."""
         part = final.with_name(final.name + ".part")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        slot = Slot(descriptor, self._reserve, self.max_bytes, part)
+        slot = PartialFile(descriptor, self._reserve, self.max_bytes, part)
         is_kept = False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -161,7 +161,7 @@ class MediaCache:
                         _about(final).write_text(slot.about, encoding="utf-8")
                     with self._locked():  # who counts may not miss it between its two names
                         part.rename(final)
-                    begun.forget(part)
+                    resume_info.forget(part)
                     fcntl.flock(slot.descriptor, fcntl.LOCK_SH)
                     is_kept = is_at(slot.descriptor, final)
         except BaseException as error:
@@ -209,7 +209,7 @@ class MediaCache:
             os.pwrite(lock, _BOUND.pack(min(bound + added, self.max_bytes), counted_at), 0)
 
     def _may_go(self, path: Path, unused_seconds: float) -> bool:
-        return unused_seconds >= self.grace_seconds and not wanted.is_wanted(path)
+        return unused_seconds >= self.grace_seconds and not pins.is_wanted(path)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -275,8 +275,8 @@ def _about(path: Path) -> Path:
 def _forget(path: Path) -> None:
     """What is known beside a file that is gone."""
     _about(path).unlink(missing_ok=True)
-    begun.forget(path)
-    wanted.marker(path).unlink(missing_ok=True)
+    resume_info.forget(path)
+    pins.marker(path).unlink(missing_ok=True)
 
 
 def _newest(folder: Path) -> float:

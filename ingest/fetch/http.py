@@ -29,7 +29,7 @@ from mien.ingest.storage.location import redact
 if TYPE_CHECKING:
     import httpx
 
-    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.fetch.partial_file import PartialFile
 
 MAX_REDIRECTS = 10
 HOSTS_KEPT = MAX_REDIRECTS + 2
@@ -72,7 +72,7 @@ class HttpDownloader:
         self._tls = httpx.create_ssl_context()
         self._of_thread = threading.local()
 
-    def download(self, url: str, slot: Slot, *, proxy: str = "") -> bool:
+    def download(self, url: str, slot: PartialFile, *, proxy: str = "") -> bool:
         """Fills `slot` with the file at `url`; False where the server did not say how long it is.
 
         `proxy`: to go through; "" for the environment's, if it names one.
@@ -97,7 +97,7 @@ class HttpDownloader:
     def _is_enough(self, state: RetryCallState, progress: Progress) -> bool:
         return progress.fruitless >= self.attempts or state.attempt_number >= 10 * self.attempts
 
-    def _attempt(self, url: str, slot: Slot, progress: Progress, proxy: str) -> None:
+    def _attempt(self, url: str, slot: PartialFile, progress: Progress, proxy: str) -> None:
         import httpx
 
         name = redact(url)
@@ -129,7 +129,7 @@ class HttpDownloader:
             if progress.total_bytes is None and slot.proof is not None:
                 slot.restart()  # the server knows nothing of what was begun
 
-    def _receive(self, response: httpx.Response, slot: Slot, progress: Progress, name: str) -> None:
+    def _receive(self, response: httpx.Response, slot: PartialFile, progress: Progress, name: str) -> None:
         total = progress.total_bytes
         if total is not None:
             self._check_size(total, name)

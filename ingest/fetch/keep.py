@@ -18,7 +18,7 @@ from mien.ingest.storage import Store, open_store
 from mien.ingest.storage.location import redact
 
 if TYPE_CHECKING:
-    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.fetch.partial_file import PartialFile
 
 _EXTENSIONS = {"mov": ".mp4", "mp4": ".mp4", "matroska": ".mkv", "webm": ".mkv", "ogg": ".ogg", "mp3": ".mp3"}
 _OTHER = ".media"
@@ -65,7 +65,7 @@ class Keeper:
             self.store.publish_bytes(about.encode(), name)
 
 
-def read_kept(uri: str, slot: Slot) -> None:
+def read_kept(uri: str, slot: PartialFile) -> None:
     """Fills `slot` with the kept copy at `uri`, and with what is known of it.
 
     Raises:

@@ -15,16 +15,16 @@ from mien.ingest.errors import (
     StorageMissingError,
     TooLargeError,
 )
+from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.location import open_filesystem, redact
-from mien.ingest.storage.trouble import retried, translated
 
 if TYPE_CHECKING:
-    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.fetch.partial_file import PartialFile
 
 _CHUNK_BYTES = 8 << 20
 
 
-def download_object(uri: str, slot: Slot, *, max_bytes: int | None) -> None:
+def download_object(uri: str, slot: PartialFile, *, max_bytes: int | None) -> None:
     """Fills `slot` with the object at `uri`.
 
     Raises:
@@ -42,7 +42,7 @@ def download_object(uri: str, slot: Slot, *, max_bytes: int | None) -> None:
         raise FetchError(str(error)) from error
 
 
-def _copy(uri: str, slot: Slot, max_bytes: int | None) -> None:
+def _copy(uri: str, slot: PartialFile, max_bytes: int | None) -> None:
     from pyarrow.fs import FileType
 
     name = redact(uri)

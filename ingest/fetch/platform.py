@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from mien.ingest.errors import ConfigError, IncompleteTransferError, MediaError, NoVideoStreamError, one_line
 from mien.ingest.media import Job, MediaFile
 from mien.ingest.rate.identity import DIRECT, Identity
-from mien.ingest.youtube.terms import Found
+from mien.ingest.youtube.acceptance import VideoMetadata
 
 if TYPE_CHECKING:
-    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.fetch.partial_file import PartialFile
     from mien.ingest.youtube.download import Delivered
 
 PLATFORMS = frozenset({"youtube"})
@@ -23,7 +23,7 @@ SLACK_SECONDS, SLACK_SHARE = 2.0, 0.05
 
 
 @dataclass(slots=True)
-class Got:
+class FetchResult:
     """A file of the cache, and what it took to bring it there now."""
 
     path: Path = Path()
@@ -36,7 +36,7 @@ class Got:
     requests: int = 0
     bytes: int = 0
 
-    def take(self, delivered: Delivered, slot: Slot) -> None:
+    def take(self, delivered: Delivered, slot: PartialFile) -> None:
         slot.about = delivered.found.to_json()
         self.requests, self.bytes = delivered.requests, delivered.bytes
 
@@ -57,12 +57,12 @@ def identity_of(job: Job, identities: Sequence[Identity]) -> Identity:
     raise ConfigError(f"no identity is called {job.identity}; add it to acquire.identities")
 
 
-def found_beside(about: str) -> Found:
+def found_beside(about: str) -> VideoMetadata:
     """What was found out about the video when it was fetched, by whichever process that was."""
     try:
-        return Found.from_json(about)
+        return VideoMetadata.from_json(about)
     except ValueError:
-        return Found()
+        return VideoMetadata()
 
 
 def check_duration(media: MediaFile, declared_seconds: float | None) -> None:

@@ -20,14 +20,14 @@ from mien.ingest.errors import (
     RejectedRequestError,
     TruncatedMediaError,
 )
-from mien.ingest.fetch import wanted
+from mien.ingest.fetch import pins
 from mien.ingest.fetch.cache import MediaCache
 from mien.ingest.fetch.http import HttpDownloader
 from mien.ingest.fetch.keep import Keeper, discard_kept, read_kept
 from mien.ingest.fetch.local import check_unchanged, sha256_of
 from mien.ingest.fetch.platform import (
     PLATFORMS,
-    Got,
+    FetchResult,
     as_retry,
     check_duration,
     found_beside,
@@ -38,11 +38,11 @@ from mien.ingest.media import Job, MediaFile
 from mien.ingest.rate.identity import Identity
 from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
 from mien.ingest.storage.location import OBJECT_SCHEMES, redact
+from mien.ingest.youtube.acceptance import AcceptancePolicy
 from mien.ingest.youtube.download import YouTubeDownloader
-from mien.ingest.youtube.terms import Terms
 
 if TYPE_CHECKING:
-    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.fetch.partial_file import PartialFile
 
 
 @dataclass(kw_only=True)
@@ -67,7 +67,7 @@ class Fetch:
     identities: tuple[Identity, ...] = ()
     """Ways out to a platform; each job names the one that was granted for it."""
     ytdlp_options: dict[str, Any] = field(default_factory=dict)
-    terms: Terms = field(default_factory=Terms)
+    terms: AcceptancePolicy = field(default_factory=AcceptancePolicy)
     """What is taken of a platform."""
     keep_uri: str = ""
     """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
@@ -131,14 +131,14 @@ class Fetch:
             return media
         return replace(media, sound_print=sound_print(media.path))
 
-    def _keep(self, media: MediaFile, got: Got) -> str:
+    def _keep(self, media: MediaFile, got: FetchResult) -> str:
         known = media.job.media_uri or got.kept_uri
         if known or not self.keep_uri or urlsplit(media.job.video.uri).scheme in OBJECT_SCHEMES:
             return known
         return Keeper(self.keep_uri).publish(media, self.cache.about(got.path))
 
     @staticmethod
-    def _judged(job: Job, got: Got, error: MienError) -> MienError:
+    def _judged(job: Job, got: FetchResult, error: MienError) -> MienError:
         """What it means that the file is of no use, seen from where it came from."""
         if got.kept_uri and isinstance(error, MediaError | IncompleteTransferError):
             discard_kept(got.kept_uri)
@@ -154,7 +154,7 @@ class Fetch:
             )
         return error
 
-    def _proven(self, job: Job, got: Got) -> MediaFile:
+    def _proven(self, job: Job, got: FetchResult) -> MediaFile:
         if job.video.source not in PLATFORMS:
             media = _read(str(got.path), job)
         else:
@@ -188,7 +188,7 @@ class Fetch:
     def cached(self) -> dict[str, Path]:
         """The media in this node's cache that somebody wants, by the key of its video."""
         folder = Path(self.cache_dir)
-        return dict(wanted.marked(folder)) if self.cache_dir and folder.is_dir() else {}
+        return dict(pins.marked(folder)) if self.cache_dir and folder.is_dir() else {}
 
     def release(self, media: MediaFile) -> None:
         """Says that the video is done: a copy in the cache gives its room back."""
@@ -196,13 +196,13 @@ class Fetch:
             self.cache.release(Path(media.path))
 
     @contextmanager
-    def _obtain(self, job: Job, *, again: MediaFile | None = None) -> Iterator[Got]:
+    def _obtain(self, job: Job, *, again: MediaFile | None = None) -> Iterator[FetchResult]:
         """`again`: what it was when it was fetched first, and has to be still."""
         uri = job.video.uri
         scheme = urlsplit(uri).scheme
-        got = Got()
+        got = FetchResult()
 
-        def download(slot: Slot) -> None:
+        def download(slot: PartialFile) -> None:
             got.kept_uri = job.media_uri
             if not got.kept_uri and self.keep_uri and scheme not in OBJECT_SCHEMES:
                 got.kept_uri = Keeper(self.keep_uri).find(job)

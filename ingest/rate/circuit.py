@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mien.ingest.rate.standing import Standing
+from mien.ingest.rate.egress_state import EgressState
 
 FIRST_COOLDOWN_SECONDS = 15 * 60.0
 MAX_COOLDOWN_SECONDS = 24 * 3600.0
@@ -20,8 +20,8 @@ JITTER = 0.25
 
 
 def refused(
-    standing: Standing, at: float, *, probe: bool, retry_after_seconds: float | None, chance: float
-) -> Standing:
+    standing: EgressState, at: float, *, probe: bool, retry_after_seconds: float | None, chance: float
+) -> EgressState:
     """`standing` after a refusal at `at`; `chance` in [0, 1) spreads the cooldown.
 
     Those that were under way when the circuit opened say nothing new: they can only ask for a longer wait.
@@ -42,7 +42,7 @@ def refused(
     )
 
 
-def succeeded(standing: Standing, at: float, *, probe: bool) -> Standing:
+def succeeded(standing: EgressState, at: float, *, probe: bool) -> EgressState:
     """`standing` after a video was had at `at`. Only a probe closes the circuit: what was under way when it
     opened was let in before."""
     standing = replace(standing, succeeded_at=max(at, standing.succeeded_at))

@@ -24,8 +24,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from mien.ingest.rate.egress_state import EgressState
 from mien.ingest.rate.identity import Identity
-from mien.ingest.rate.standing import Standing
 
 WINDOW_SECONDS = 3600.0
 BURST_SECONDS = 120.0
@@ -66,7 +66,7 @@ def budget(identity: Identity) -> Charge:
     )
 
 
-def reserve(identity: Identity, standing: Standing) -> Charge:
+def reserve(identity: Identity, standing: EgressState) -> Charge:
     """What the next video is charged with until it is reported back. Never more than the whole budget, so
     that an empty window has room for any video."""
     requests = max(1, math.ceil(standing.mean_requests * RESERVE_MARGIN))
@@ -124,18 +124,18 @@ def share_seconds(identity: Identity, wanted: Charge) -> float:
     return WINDOW_SECONDS * max(shares, default=0.0)
 
 
-def paced_at(identity: Identity, standing: Standing, wanted: Charge) -> float:
+def paced_at(identity: Identity, standing: EgressState, wanted: Charge) -> float:
     """The earliest time at which the pace lets `wanted` pass (generic cell rate algorithm, ITU-T I.371)."""
     ahead = max(0.0, BURST_SECONDS - share_seconds(identity, wanted))
     return standing.even_at - ahead
 
 
-def granted(identity: Identity, standing: Standing, wanted: Charge, at: float) -> Standing:
+def granted(identity: Identity, standing: EgressState, wanted: Charge, at: float) -> EgressState:
     even_at = max(standing.even_at, at) + share_seconds(identity, wanted)
     return replace(standing, granted_at=at, even_at=even_at)
 
 
-def learned(standing: Standing, requests: int, size: int) -> Standing:
+def learned(standing: EgressState, requests: int, size: int) -> EgressState:
     """The running means after a video that took so much."""
     return replace(
         standing,

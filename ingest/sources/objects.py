@@ -13,8 +13,8 @@ from mien.ingest.errors import MienError, StorageDeniedError
 from mien.ingest.media import VideoRef
 from mien.ingest.sources.naming import extension_of, make_id, printable
 from mien.ingest.sources.tally import Tally
+from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.location import OBJECT_SCHEMES, open_filesystem, redact, split_object_uri
-from mien.ingest.storage.trouble import retried, translated
 
 # Legal in a key, not in the path of a URI; `split_object_uri` undoes it.
 _RESERVED = re.compile(r"[%?#\x00-\x20\x7f]")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mien.ingest.errors import StorageConflictError, UsageError
+from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.store import Entry, Store, check_name, is_name
-from mien.ingest.storage.trouble import retried, translated
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp")
 # Another file system, one without links (FAT, some FUSE mounts), a link count used up, or a foreign owner

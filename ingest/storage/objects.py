@@ -22,9 +22,9 @@ from mien.ingest.errors import (
     StorageError,
     UsageError,
 )
+from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.location import open_filesystem, secrets_of
 from mien.ingest.storage.store import Entry, Store, check_name, is_name
-from mien.ingest.storage.trouble import retried, translated
 
 Result = TypeVar("Result")
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from mien.ingest.errors import IncompleteTransferError, MienError, Policy, TooLargeError
 from mien.ingest.media import VideoRef
 from mien.ingest.rate.identity import Identity
+from mien.ingest.youtube.acceptance import AcceptancePolicy, VideoMetadata, found_in, refusal
 from mien.ingest.youtube.errors import translated
 from mien.ingest.youtube.options import youtube_options
 from mien.ingest.youtube.secrets import secrets_of
-from mien.ingest.youtube.terms import Found, Terms, found_in, refusal
 
 if TYPE_CHECKING:
-    from mien.ingest.fetch.slot import Slot
+    from mien.ingest.fetch.partial_file import PartialFile
     from mien.ingest.youtube.session import Meter
 
 SIZE_SLACK_BYTES = 100
@@ -31,7 +31,7 @@ SIZE_SLACK_BYTES = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    found: Found
+    found: VideoMetadata
     requests: int
     bytes: int
     """From the network: more than the file where a part came twice, less where it was gone on with."""
@@ -42,7 +42,7 @@ class YouTubeDownloader:
         self,
         *,
         ytdlp_options: Mapping[str, Any],
-        terms: Terms,
+        terms: AcceptancePolicy,
         timeout_seconds: float,
         max_bytes: int | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class YouTubeDownloader:
         self.timeout_seconds = timeout_seconds
         self.max_bytes = max_bytes
 
-    def download(self, video: VideoRef, identity: Identity, slot: Slot) -> Delivered:
+    def download(self, video: VideoRef, identity: Identity, slot: PartialFile) -> Delivered:
         """Fills `slot` with the media of `video`, asked for as `identity`.
 
         Raises:
@@ -72,7 +72,9 @@ class YouTubeDownloader:
         shutil.rmtree(work, ignore_errors=True)
         return Delivered(found=found, requests=meter.requests, bytes=meter.bytes)
 
-    def _bring(self, video: VideoRef, identity: Identity, slot: Slot, work: Path, meter: Meter) -> Found:
+    def _bring(
+        self, video: VideoRef, identity: Identity, slot: PartialFile, work: Path, meter: Meter
+    ) -> VideoMetadata:
         from mien.ingest.youtube.session import Session
 
         secrets = secrets_of(identity, self.ytdlp_options)
@@ -107,9 +109,9 @@ class YouTubeDownloader:
 class _Judge:
     """yt-dlp's `match_filter`: asked when all is known of a video, and nothing of its media was asked for."""
 
-    def __init__(self, video: VideoRef, terms: Terms) -> None:
+    def __init__(self, video: VideoRef, terms: AcceptancePolicy) -> None:
         self._video, self._terms = video, terms
-        self.found: Found | None = None
+        self.found: VideoMetadata | None = None
 
     def __call__(self, info: dict[str, Any], *, incomplete: Any = False) -> None:
         if info.get("_type", "video") != "video" or not {"formats", "url"} & info.keys():
@@ -123,7 +125,7 @@ class _Judge:
 class _Gate:
     """yt-dlp's `progress_hooks`: room is reserved before the bytes come, and their number is compared."""
 
-    def __init__(self, slot: Slot, max_bytes: int | None, name: str) -> None:
+    def __init__(self, slot: PartialFile, max_bytes: int | None, name: str) -> None:
         self._slot, self._max_bytes, self._name = slot, max_bytes, name
         self._files: dict[str, int] = {}
 

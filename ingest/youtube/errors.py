@@ -26,10 +26,10 @@ from mien.ingest.errors import (
     RejectedRequestError,
     one_line,
 )
-from mien.ingest.storage.trouble import translate
-from mien.ingest.youtube.phrases import VAGUE, phrase_in, seconds_until
+from mien.ingest.storage.error_mapping import translate
+from mien.ingest.youtube.bot_detection import is_sorry_page
+from mien.ingest.youtube.error_patterns import VAGUE, phrase_in, seconds_until
 from mien.ingest.youtube.secrets import Secrets
-from mien.ingest.youtube.walls import is_sorry_page
 
 SESSION_PAUSE_SECONDS = 3600.0
 """YouTube's own word for how long a session that asked too much is refused ("for up to an hour")."""

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from mien.ingest.errors import ConfigError
-from mien.ingest.media import Wanted
+from mien.ingest.media import SearchFilter
 
 SORT_BY_DATE = 2
 _THIS_MONTH, _THIS_YEAR = 4, 5
@@ -24,7 +24,7 @@ _SLACK = timedelta(days=2)
 _GONE = frozenset({"[Private video]", "[Deleted video]"})
 
 
-def search_parameter(wanted: Wanted, *, newest_first: bool, today: date) -> str:
+def search_parameter(wanted: SearchFilter, *, newest_first: bool, today: date) -> str:
     """YouTube's `sp`: videos only, with the filters that lose nothing that is wanted.
 
     A protobuf message: 1 sort, 2 {1 published within, 2 kind, 3 length, 6 Creative Commons}, 30 "these words,
@@ -36,7 +36,7 @@ def search_parameter(wanted: Wanted, *, newest_first: bool, today: date) -> str:
     return base64.b64encode(message + bytes([0xF0, 0x01, 0x01])).decode()
 
 
-def reason_against(entry: Mapping[str, Any], wanted: Wanted) -> str:
+def reason_against(entry: Mapping[str, Any], wanted: SearchFilter) -> str:
     """Why the video of a flat entry of yt-dlp is not wanted; "" where it may be.
 
     What is not known speaks for the video: this leaves out only what is sure. terms.py has the last word.
@@ -76,7 +76,7 @@ def _published(after: str, today: date) -> int:
     return _THIS_YEAR if since >= date(today.year, 1, 1) else 0
 
 
-def _length(wanted: Wanted) -> int:
+def _length(wanted: SearchFilter) -> int:
     """The limits were 4 and 20 minutes, and became 3 and 20: used where it is right either way."""
     least, most = wanted.min_seconds or 0.0, wanted.max_seconds or float("inf")
     if most < 180:

@@ -14,9 +14,9 @@ from typing import Any
 from mien.ingest.errors import ConfigError, GoneError, MienError, RejectedRequestError
 from mien.ingest.rate.identity import DIRECT, Identity
 from mien.ingest.youtube.errors import translated
-from mien.ingest.youtube.leave import Leave, Turn, Ungoverned
 from mien.ingest.youtube.log import Log
 from mien.ingest.youtube.options import asking_options
+from mien.ingest.youtube.page_budget import PageBudget, PageSession, UnlimitedPageBudget
 from mien.ingest.youtube.secrets import secrets_of
 
 _DEPTH = 3
@@ -30,7 +30,7 @@ class Lister:
     identities: tuple[Identity, ...] = (DIRECT,)
     ytdlp_options: Mapping[str, Any] = field(default_factory=dict)
     timeout_seconds: float = 30.0
-    leave: Leave = field(default_factory=Ungoverned)
+    leave: PageBudget = field(default_factory=UnlimitedPageBudget)
     """Asked before each request."""
     refused: dict[str, MienError] = field(default_factory=dict)
     """Why an identity is left alone, by its name."""
@@ -82,7 +82,7 @@ class Lister:
         if not identity.cookies_file:
             # The API alone will do; only who is logged in is told more by the web page.
             arguments.setdefault("skip", ["webpage"])
-        turn: Turn = self.leave.turn(identity)
+        turn: PageSession = self.leave.turn(identity)
         meter = Meter()
         meter.before = lambda: turn.before(meter.bytes)
         failed: MienError | None = None

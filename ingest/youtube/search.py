@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.media import SearchFilter, VideoRef
 from mien.ingest.sources.naming import printable
 from mien.ingest.youtube.address import RESULTS, Address, is_youtube, parse, video
 from mien.ingest.youtube.filters import reason_against, search_parameter
 from mien.ingest.youtube.lists import Lister
 
 SOURCE = "youtube"
-_NOTHING = Wanted()
+_NOTHING = SearchFilter()
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
@@ -33,7 +33,7 @@ def find(
     lister: Lister,
     address: Address,
     *,
-    wanted: Wanted = _NOTHING,
+    wanted: SearchFilter = _NOTHING,
     limit: int | None = None,
     newest_first: bool = False,
     left_out: Counter[str] | None = None,
@@ -73,7 +73,7 @@ def find(
                 return
 
 
-def _ref(entry: dict[str, Any], *, query: str, wanted: Wanted) -> VideoRef:
+def _ref(entry: dict[str, Any], *, query: str, wanted: SearchFilter) -> VideoRef:
     seconds = entry.get("duration")
     return VideoRef(
         source=SOURCE,

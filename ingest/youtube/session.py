@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from yt_dlp import YoutubeDL
 from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
-from mien.ingest.youtube.walls import is_sorry_page, wall_in
+from mien.ingest.youtube.bot_detection import is_sorry_page, wall_in
 
 MIN_BYTES_PER_SECOND = 1024
 _REFUSALS = frozenset({402, 429})

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mien.ingest.storage.trouble import translated
+from mien.ingest.storage.error_mapping import translated
 
 NAME = "checkpoint.pt"
 

@@ -19,7 +19,7 @@ class LocalMedia(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WhereItLies:
+class InPlaceMedia:
     """Every node sees the file where it was found: one machine, or a shared folder."""
 
     @contextmanager

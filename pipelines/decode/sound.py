@@ -19,7 +19,7 @@ from mien.ingest.media import MediaFile
 from mien.ingest.probe.opening import open_media, shown
 from mien.ingest.probe.packets import seconds_of
 from mien.pipelines.data import SOUND_HZ, Int16
-from mien.pipelines.decode.tape import Tape
+from mien.pipelines.decode.audio_timeline import AudioTimeline
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -56,7 +56,7 @@ class SoundStream:
         self._block_samples = max(1, round(block_seconds * SOUND_HZ))
 
     def __iter__(self) -> Iterator[Int16]:
-        tape = Tape(
+        tape = AudioTimeline(
             total_samples=round(self._media.duration_seconds * SOUND_HZ), block_samples=self._block_samples
         )
         for position, samples in self._pieces():

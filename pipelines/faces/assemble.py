@@ -9,10 +9,12 @@ import numpy as np
 from mien.pipelines.annotators.speaking import mouth_motion
 from mien.pipelines.data import FaceTrack, Float32
 from mien.pipelines.faces.identity import unit
-from mien.pipelines.faces.tracks import Trail
+from mien.pipelines.faces.tracks import Tracklet
 
 
-def face_track(index: int, trails: Sequence[Trail], embeddings: Sequence[Float32 | None] | None) -> FaceTrack:
+def face_track(
+    index: int, trails: Sequence[Tracklet], embeddings: Sequence[Float32 | None] | None
+) -> FaceTrack:
     """One track of one person's trails (in order of time, never overlapping), on the grid.
 
     Each trail is a shot of its own, also where two touch: there is a cut between them.

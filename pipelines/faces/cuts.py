@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mien.pipelines.data import Float32
-from mien.pipelines.faces.rows import Shown
+from mien.pipelines.faces.rows import TimedFrame
 
 THUMBNAIL_PIXELS = (48, 27)
 FLASH_FRAMES = 3
@@ -61,18 +61,18 @@ def change(first: Float32, second: Float32) -> float:
     return float(cv2.norm(first, second, cv2.NORM_L1)) / first.size
 
 
-def find_cuts(frames: Iterable[Shown]) -> Iterator[tuple[Shown, bool]]:
+def find_cuts(frames: Iterable[TimedFrame]) -> Iterator[tuple[TimedFrame, bool]]:
     """Each frame, with whether a new shot begins at it.
 
     A change is a cut where it stands alone among the changes around it, and where none of the next
     FLASH_FRAMES frames is like the one before it (else it was a flash, or a picture shown for an instant).
     Holds back at most FLASH_FRAMES frames, and those only after a change.
     """
-    held: list[tuple[Shown, Float32]] = []  # the doubtful frame first, then those that came after it
+    held: list[tuple[TimedFrame, Float32]] = []  # the doubtful frame first, then those that came after it
     before: Float32 | None = None  # the last frame that belongs to the shot for sure
     usual: list[float] = []  # recent changes within the shot
 
-    def settle(last: Float32) -> Iterator[tuple[Shown, bool]]:
+    def settle(last: Float32) -> Iterator[tuple[TimedFrame, bool]]:
         nonlocal before
         thumbs = [thumb for _, thumb in held]
         jump = change(last, thumbs[0])
@@ -90,7 +90,7 @@ def find_cuts(frames: Iterable[Shown]) -> Iterator[tuple[Shown, bool]]:
         before = thumbs[0]
         del held[0]
 
-    def advance(all_of_them: bool) -> Iterator[tuple[Shown, bool]]:
+    def advance(all_of_them: bool) -> Iterator[tuple[TimedFrame, bool]]:
         nonlocal before
         while held:
             shown, thumb = held[0]

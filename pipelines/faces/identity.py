@@ -10,7 +10,7 @@ import numpy as np
 from mien.pipelines.data import Bool, Float32, ModelUse
 from mien.pipelines.faces.geometry import ARCFACE
 from mien.pipelines.faces.sessions import Device, open_session, prove, use_of
-from mien.pipelines.faces.tracks import Trail
+from mien.pipelines.faces.tracks import Tracklet
 
 Features = Callable[[Sequence[bytes]], Float32]
 """Aligned crops to (N, D) of unit length."""
@@ -42,7 +42,7 @@ class Identity:
         return unit(self._model.get_feat([np.ascontiguousarray(picture[ARCFACE]) for picture in pictures]))
 
 
-def embed(trails: Sequence[Trail], features: Features, threshold: float) -> list[Float32 | None]:
+def embed(trails: Sequence[Tracklet], features: Features, threshold: float) -> list[Float32 | None]:
     """(D,) of unit length for each trail, None for those that nothing could be joined with.
 
     One look each first, the sharpest and surest: that decides for most (in 18 real films no two people were
@@ -62,13 +62,13 @@ def embed(trails: Sequence[Trail], features: Features, threshold: float) -> list
     return found
 
 
-def _looks(trail: Trail, count: int) -> list[bytes]:
+def _looks(trail: Tracklet, count: int) -> list[bytes]:
     """The best of each of `count` equal parts of the trail."""
     parts = np.array_split(np.arange(len(trail.looks)), min(count, len(trail.looks)))
     return [trail.looks[max(part.tolist(), key=lambda at: _worth(trail, at))].jpeg for part in parts]
 
 
-def _worth(trail: Trail, at: int) -> float:
+def _worth(trail: Tracklet, at: int) -> float:
     return float(trail.places[at][14] * np.log1p(trail.looks[at].blur))
 
 
@@ -78,7 +78,7 @@ def unit(vectors: Float32) -> Float32:
 
 
 def group(
-    trails: Sequence[Trail], embeddings: Sequence[Float32 | None] | None, threshold: float
+    trails: Sequence[Tracklet], embeddings: Sequence[Float32 | None] | None, threshold: float
 ) -> list[list[int]]:
     """Indices of the trails that are one person each, in order of first appearance.
 
@@ -109,7 +109,7 @@ def group(
     return sorted(groups, key=lambda members: trails[members[0]].shown[0].start)
 
 
-def joinable(trails: Sequence[Trail]) -> Bool:
+def joinable(trails: Sequence[Tracklet]) -> Bool:
     """(N, N) whether both are seen well, and never at once."""
     first = np.array([trail.shown[0].start for trail in trails])
     stop = np.array([trail.shown[-1].stop for trail in trails])
@@ -118,6 +118,6 @@ def joinable(trails: Sequence[Trail]) -> Bool:
     return np.asarray((apart | apart.T) & clear[:, None] & clear[None, :])
 
 
-def _seen_well(trail: Trail) -> bool:
+def _seen_well(trail: Tracklet) -> bool:
     score = np.mean([place[14] for place in trail.places])
     return bool(score >= MIN_SCORE and np.mean([look.blur for look in trail.looks]) >= MIN_BLUR)

@@ -20,7 +20,7 @@ class Timed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TimedFrame:
     """A frame that stands for at least one row. A slow film's frame stands for several."""
 
     seconds: float
@@ -35,7 +35,7 @@ def rows_of(span: Span) -> range:
     return range(math.ceil(span[0] * ROW_HZ - 1e-6), math.ceil(span[1] * ROW_HZ - 1e-6))
 
 
-def shown_frames(frames: Iterable[Timed], rows: range, max_offset_seconds: float) -> Iterator[Shown]:
+def shown_frames(frames: Iterable[Timed], rows: range, max_offset_seconds: float) -> Iterator[TimedFrame]:
     """For each of `rows` the frame nearest in time (the earlier one in a tie), if within the tolerance.
 
     The first frame stands for what is before it, and the last for what is after it, no further than half a
@@ -73,7 +73,7 @@ def _edge(gap: float, tolerance: float) -> float:
 
 def _serve(
     frame: Timed, row: int, stop: int, until: float, reach: tuple[float, float]
-) -> tuple[int, Shown | None]:
+) -> tuple[int, TimedFrame | None]:
     """The first row past `until`, and `frame` with the rows from `row` on that it stands for; `reach`: how
     many seconds before it, and after it."""
     first = max(row, math.ceil((frame.seconds - reach[0]) * ROW_HZ))
@@ -81,7 +81,7 @@ def _serve(
     after = stop if until == math.inf else max(row, min(stop, math.floor(until * ROW_HZ) + 1))
     if last < first:
         return after, None
-    return after, Shown(frame.seconds, frame.picture, range(first, last + 1))
+    return after, TimedFrame(frame.seconds, frame.picture, range(first, last + 1))
 
 
 def merge_spans(spans: Iterable[Span], pad_seconds: float, limit: Span) -> list[Span]:

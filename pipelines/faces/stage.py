@@ -9,16 +9,16 @@ from typing import Literal, cast
 from mien.ingest.errors import ConfigError
 from mien.ingest.media import MediaFile
 from mien.pipelines.data import ROW_HZ, Segment
-from mien.pipelines.decode.local import LocalMedia, WhereItLies
+from mien.pipelines.decode.local import InPlaceMedia, LocalMedia
 from mien.pipelines.faces.assemble import face_track
 from mien.pipelines.faces.cuts import find_cuts
 from mien.pipelines.faces.detect import DETECTORS, Detector
+from mien.pipelines.faces.face_cropper import FaceCropper
 from mien.pipelines.faces.identity import Identity, embed, group
-from mien.pipelines.faces.look import Looker
 from mien.pipelines.faces.reading import Frames
 from mien.pipelines.faces.rows import merge_spans, rows_of, shown_frames
 from mien.pipelines.faces.sessions import Device
-from mien.pipelines.faces.tracks import Follower, Following, Trail
+from mien.pipelines.faces.tracks import FaceTracker, TrackerConfig, Tracklet
 from mien.pipelines.ranges import AtLeastOne, NotNegative, Positive, Share
 from mien.pipelines.stage import Resources
 
@@ -50,7 +50,7 @@ class Faces:
     """A row without a frame so near in time is not visible."""
     same_person_cosine: Share = 0.4
     threads: AtLeastOne = 1
-    local_media: LocalMedia = field(default=WhereItLies(), repr=False)
+    local_media: LocalMedia = field(default=InPlaceMedia(), repr=False)
     resources: Resources = field(default_factory=Resources)
     name: str = field(default="faces", init=False)
     _models: _Models | None = field(default=None, init=False, repr=False)
@@ -91,10 +91,10 @@ class Faces:
         if segment.media.video is None:
             yield replace(segment, tracks=())
             return
-        trails: list[Trail] = []
+        trails: list[Tracklet] = []
         whole = (segment.start, segment.end)
         wanted = segment.speech if self.look_at == "speech" else [whole]
-        looker = Looker(
+        looker = FaceCropper(
             detector,
             min_face_pixels=self.min_face_pixels,
             rotation_degrees=segment.media.video.rotation_degrees,
@@ -116,10 +116,10 @@ class Faces:
         uses = tuple(model.use for model in (detector, identity) if model is not None)
         yield replace(segment, tracks=tracks, models=segment.models + uses)
 
-    def _follow(self, media: MediaFile, rows: range, looker: Looker) -> list[Trail]:
+    def _follow(self, media: MediaFile, rows: range, looker: FaceCropper) -> list[Tracklet]:
         if not rows:
             return []
-        settings = Following(
+        settings = TrackerConfig(
             detect_every_seconds=self.detect_every_seconds,
             score_threshold=self.score_threshold,
             keep_threshold=self.keep_threshold,
@@ -141,6 +141,6 @@ class Faces:
             keep_from=rows.stop / ROW_HZ - slack,
         )
         shown = shown_frames(frames, rows, self.max_offset_seconds)
-        trails = Follower(settings, looker.find, looker.look).follow(find_cuts(shown))
+        trails = FaceTracker(settings, looker.find, looker.look).follow(find_cuts(shown))
         self._film = film
         return trails

@@ -10,14 +10,14 @@ import numpy as np
 from mien.pipelines.data import Float32, UInt8
 from mien.pipelines.faces.detect import Detections
 from mien.pipelines.faces.geometry import face_pixels, overlap
-from mien.pipelines.faces.rows import Shown
+from mien.pipelines.faces.rows import TimedFrame
 
-Find = Callable[[Shown], Detections]
-Cut = Callable[[Shown, Float32], "Look"]
+Find = Callable[[TimedFrame], Detections]
+Cut = Callable[[TimedFrame, Float32], "FaceCrop"]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FaceCrop:
     """How one face looks in one frame."""
 
     jpeg: bytes
@@ -27,17 +27,17 @@ class Look:
 
 
 @dataclass(slots=True)
-class Trail:
+class Tracklet:
     """A face through one shot: parallel lists, an element for each frame in which it is visible."""
 
     shown: list[range] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     places: list[Float32] = field(default_factory=list)
     """(15,) box, landmarks, score: see `places`."""
-    looks: list[Look] = field(default_factory=list)
+    looks: list[FaceCrop] = field(default_factory=list)
     detections: int = 0
 
-    def add(self, shown: Shown, place: Float32, look: Look) -> None:
+    def add(self, shown: TimedFrame, place: Float32, look: FaceCrop) -> None:
         self.shown.append(shown.rows)
         self.seconds.append(shown.seconds)
         self.places.append(place)
@@ -45,7 +45,7 @@ class Trail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Following:
+class TrackerConfig:
     """How faces are followed. Seconds are of media time."""
 
     detect_every_seconds: float = 0.16
@@ -79,18 +79,18 @@ def places(found: Detections) -> Float32:
     )
 
 
-class Follower:
+class FaceTracker:
     """Follows the faces of one span of film. Use `follow` once for each span."""
 
-    def __init__(self, settings: Following, find: Find, cut: Cut) -> None:
+    def __init__(self, settings: TrackerConfig, find: Find, cut: Cut) -> None:
         self._settings, self._find, self._cut = settings, find, cut
-        self._trails: list[Trail] = []
+        self._trails: list[Tracklet] = []
         self._live: dict[int, Float32] = {}
         self._lost: dict[int, tuple[float, Float32]] = {}
 
-    def follow(self, frames: Iterable[tuple[Shown, bool]]) -> list[Trail]:
+    def follow(self, frames: Iterable[tuple[TimedFrame, bool]]) -> list[Tracklet]:
         """The trails through `frames` (each with whether a shot begins at it), in order of appearance."""
-        span: list[Shown] = []  # the frame of the last detection, then those after it
+        span: list[TimedFrame] = []  # the frame of the last detection, then those after it
         held_bytes = 0
         for shown, new_shot in frames:
             if new_shot and span:
@@ -111,11 +111,11 @@ class Follower:
         self._advance(span)
         return [trail for trail in self._trails if trail.detections >= self._settings.min_detections]
 
-    def _advance(self, span: list[Shown]) -> None:
+    def _advance(self, span: list[TimedFrame]) -> None:
         if len(span) > 1:
             self._between(span, places(self._find(span[-1])))
 
-    def _between(self, span: list[Shown], found: Float32) -> None:
+    def _between(self, span: list[TimedFrame], found: Float32) -> None:
         """From the detection at span[0] to that at span[-1]. Where a face comes or goes in between, or moved
         too far to be matched, looks in the middle too: its first and last frame are then exact."""
         match = self._match(span[-1].seconds, found)
@@ -155,14 +155,14 @@ class Follower:
         room = max(0, settings.max_faces - len(same))
         return _Match(same, came[:room], [name for name in self._live if name not in same])
 
-    def _settle(self, shown: Shown, match: _Match, found: Float32) -> None:
+    def _settle(self, shown: TimedFrame, match: _Match, found: Float32) -> None:
         """Takes the detection at `shown` as the state of things."""
         for name in match.went:
             self._lost[name] = (shown.seconds, self._live[name])
         now = dict(match.same)
         for number in match.came:
             now[len(self._trails)] = number
-            self._trails.append(Trail())
+            self._trails.append(Tracklet())
         self._live = {}
         for name, number in now.items():
             self._lost.pop(name, None)
@@ -170,7 +170,7 @@ class Follower:
             self._trails[name].detections += 1
             self._add(name, shown, found[number])
 
-    def _add(self, trail: int, shown: Shown, place: Float32) -> None:
+    def _add(self, trail: int, shown: TimedFrame, place: Float32) -> None:
         self._trails[trail].add(shown, place, self._cut(shown, place))
 
 
@@ -192,5 +192,5 @@ def affinity(known: Float32, found: Float32) -> Float32:
     return np.asarray(fit, np.float32)
 
 
-def picture_bytes(shown: Shown) -> int:
+def picture_bytes(shown: TimedFrame) -> int:
     return sum(plane.buffer_size for plane in shown.picture.planes)

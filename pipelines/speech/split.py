@@ -22,7 +22,7 @@ from mien.pipelines.data import (
     SegmentFailed,
     Span,
 )
-from mien.pipelines.decode.local import LocalMedia, WhereItLies
+from mien.pipelines.decode.local import InPlaceMedia, LocalMedia
 from mien.pipelines.decode.sound import SoundStream
 from mien.pipelines.ranges import NotNegative
 from mien.pipelines.speech.cut import choose_cut
@@ -49,7 +49,7 @@ class Split:
     min_speech_seconds: NotNegative = 0.1
     min_silence_seconds: NotNegative = 0.2
     pad_seconds: NotNegative = 0.16
-    local_media: LocalMedia = field(default=WhereItLies(), repr=False)
+    local_media: LocalMedia = field(default=InPlaceMedia(), repr=False)
 
     def __post_init__(self) -> None:
         lengths = (self.min_seconds, self.target_seconds, self.max_seconds)

@@ -138,10 +138,10 @@ def _memory(pid: int) -> tuple[int, int]:
 
 def _is_worker(pid: int) -> bool:
     """Ray gives an actor's process the title `ray::Class.method`; ours, and what they are forked from, run
-    the program `nursery.py`."""
+    the program `fork_server.py`."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return command.startswith(b"ray::Actor") or b"nursery.py" in command
+        return command.startswith(b"ray::Actor") or b"fork_server.py" in command
     except OSError:
         return False
 

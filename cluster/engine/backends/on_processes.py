@@ -1,7 +1,7 @@
 """Workers as processes of this machine, without Ray: up in a moment, for runs that are short.
 
-They are forked from a process that has imported what they need (`nursery`), so each costs milliseconds and
-little memory. Payloads travel through the driver's memory: good for what a node does alone and returns as
+They are forked from a process that has imported what they need (fork_server.py), so each costs
+milliseconds and little memory. Payloads travel through the driver's memory: good for what a node does alone and returns as
 metadata, such as fetching. Everything that the engine promises of its workers holds here as it does on Ray.
 """
 
@@ -23,9 +23,9 @@ from threading import Event, Lock
 from typing import Any
 
 from mien.cluster.engine.actor import THREAD_VARIABLES, Reply
+from mien.cluster.engine.backends.fork_server import BURY, FORK, NUMBER
 from mien.cluster.engine.backends.guard import MARK, Guard
 from mien.cluster.engine.backends.interface import Fault, Handle, What
-from mien.cluster.engine.backends.nursery import BURY, FORK, NUMBER
 from mien.cluster.engine.backends.serving import Parcel
 from mien.cluster.engine.errors import classify, plain
 from mien.cluster.engine.feasibility import Node
@@ -40,11 +40,11 @@ class _GoneError(Exception):
     """The worker's process has ended: how."""
 
 
-class _NurseryGoneError(Exception):
+class _ForkServerGoneError(Exception):
     """So has what it was forked from: what it said last."""
 
 
-def _nursery_died(last_words: str) -> str:
+def _fork_server_died(last_words: str) -> str:
     return f"what workers are forked from has died: {last_words or 'killed'}; run again to go on"
 
 
@@ -57,11 +57,11 @@ class ProcessBackend:
         for stage in stages:
             self._modules |= dict.fromkeys((type(stage).__module__, *getattr(stage, "imports", ())))
         self._guard: Guard
-        self._nursery: _Nursery
+        self._fork_server: _ForkServer
 
     def open(self) -> None:
         self._guard = Guard()
-        self._nursery = _Nursery(self._guard.folder, list(self._modules))
+        self._fork_server = _ForkServer(self._guard.folder, list(self._modules))
 
     def nodes(self) -> list[Node]:
         return [(self._cpus, 0.0)]
@@ -70,30 +70,30 @@ class ProcessBackend:
         return pickle.dumps(stage)
 
     def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
-        return _ProcessHandle(self._nursery, (stage, threads, last, spec.report))
+        return _ProcessHandle(self._fork_server, (stage, threads, last, spec.report))
 
     def fault(self, stage: str, error: BaseException) -> Fault:
         if isinstance(error, _GoneError):
             return Fault(What.DIED, plain("WorkerDiedError", f"the worker of stage {stage} died: {error}"))
-        if isinstance(error, _NurseryGoneError):
-            return Fault(What.UNPLACEABLE, plain("UnexpectedError", _nursery_died(str(error))))
+        if isinstance(error, _ForkServerGoneError):
+            return Fault(What.UNPLACEABLE, plain("UnexpectedError", _fork_server_died(str(error))))
         return Fault(What.RAISED, classify(error))
 
     def check_alive(self) -> None:
-        self._nursery.check_alive()
+        self._fork_server.check_alive()
 
     def close(self) -> None:
-        self._nursery.close()
+        self._fork_server.close()
         self._guard.close()
 
 
-class _Nursery:
+class _ForkServer:
     def __init__(self, folder: str, modules: list[str]) -> None:
         self._control, theirs = socket.socketpair()
         # Of workers as well: the terminal is the command's, and what they print is no part of its output.
         self._log = Path(folder) / "workers.log"
         with theirs, self._log.open("ab") as log:
-            program = str(Path(__file__).with_name("nursery.py"))
+            program = str(Path(__file__).with_name("fork_server.py"))
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", program, json.dumps(sys.path), *modules],
                 stdin=theirs.fileno(),
@@ -121,7 +121,7 @@ class _Nursery:
 
     def check_alive(self) -> None:
         if self._process.poll() is not None:
-            raise UnexpectedError(_nursery_died(self._last_words()))
+            raise UnexpectedError(_fork_server_died(self._last_words()))
 
     def close(self) -> None:
         with self._one_at_a_time:  # an answer takes seconds at most
@@ -130,15 +130,15 @@ class _Nursery:
             self._process.wait(timeout=5)
 
     def _ask(self, question: bytes, descriptors: list[int]) -> int:
-        """Raises _NurseryGoneError."""
+        """Raises _ForkServerGoneError."""
         try:
             with self._one_at_a_time:
                 socket.send_fds(self._control, [question], descriptors)
                 answer = self._control.recv(NUMBER.size, socket.MSG_WAITALL)
         except OSError as error:
-            raise _NurseryGoneError(self._last_words()) from error
+            raise _ForkServerGoneError(self._last_words()) from error
         if len(answer) != NUMBER.size:
-            raise _NurseryGoneError(self._last_words())
+            raise _ForkServerGoneError(self._last_words())
         number: int = NUMBER.unpack(answer)[0]
         return number
 
@@ -155,8 +155,8 @@ class _Nursery:
 class _ProcessHandle:
     """A thread that asks and waits, for one worker: the driver's own never waits for a pipe."""
 
-    def __init__(self, nursery: _Nursery, actor: tuple[Any, ...]) -> None:
-        self._nursery, self._actor = nursery, actor
+    def __init__(self, fork_server: _ForkServer, actor: tuple[Any, ...]) -> None:
+        self._fork_server, self._actor = fork_server, actor
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="mien-worker")
         self._connection: Connection | None = None
         self._pid = 0
@@ -195,7 +195,7 @@ class _ProcessHandle:
             raise EOFError
         ours, theirs = Pipe()
         with theirs:
-            pid = self._nursery.fork(theirs)
+            pid = self._fork_server.fork(theirs)
         if pid < 0:
             ours.close()
             raise _GoneError("it could not be started: too many processes or files, or too little memory")
@@ -215,4 +215,4 @@ class _ProcessHandle:
             self._connection = None
         with self._killing:
             pid, self._pid = self._pid, -1
-        return self._nursery.bury(pid) if pid > 0 else "it had ended already"
+        return self._fork_server.bury(pid) if pid > 0 else "it had ended already"

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from mien.ingest.errors import NoSamplesError
 from mien.ingest.storage import Store, open_store
 from mien.models.reading.corpus.index import Index, Int64
+from mien.models.reading.corpus.index_cache import IndexCache
 from mien.models.reading.corpus.listing import list_shards
-from mien.models.reading.corpus.shelf import Shelf
 from mien.models.reading.corpus.where import Where
 
 
@@ -79,7 +79,7 @@ def open_corpus(uri: str, *, where: str | None, cache: Path, options: dict[str, 
         StorageError: the store refuses.
     """
     store = open_store(uri, **options)
-    index, held = Shelf(cache, store.uri).open(store, list_shards(store))
+    index, held = IndexCache(cache, store.uri).open(store, list_shards(store))
     weakref.finalize(index, os.close, held)
     corpus = Corpus(store, index, where, np.ones(len(index.names), np.bool_))
     if not len(corpus):

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from mien.ingest.errors import ReaderStateError, UsageError
-from mien.models.reading.loader.conveyor import Conveyor
-from mien.models.reading.loader.handing import hand_over
+from mien.models.reading.loader.batch_queue import BatchQueue
 from mien.models.reading.loader.state import State
+from mien.models.reading.loader.to_batch import to_batch
 from mien.models.reading.loader.work import Skipped, Task
 from mien.models.reading.order.steps import Cursor, Step, Steps, Tail
 from mien.models.reading.selection import Selection
-from mien.models.reading.store.ahead import Ahead
+from mien.models.reading.store.prefetcher import Prefetcher
 
 SPARES = 8
 SKIPS_SHOWN = 20
@@ -48,7 +48,7 @@ class Loader:
     """
 
     def __init__(
-        self, selection: Selection, conveyor: Conveyor, spec: LoaderSpec, *, ahead: Ahead | None = None
+        self, selection: Selection, conveyor: BatchQueue, spec: LoaderSpec, *, ahead: Prefetcher | None = None
     ) -> None:
         """Raises UsageError where the sizes do not fit."""
         self._spec, self._conveyor, self._whole = spec, conveyor, selection
@@ -151,7 +151,7 @@ class Loader:
             self._order()
             number, step = self._pending[0]
             slot, made = self._conveyor.get(number)
-            batch = hand_over(
+            batch = to_batch(
                 self._conveyor.pool, slot, made, copy=self._spec.copy, tensors=self._spec.tensors
             )
         except BaseException:

@@ -83,7 +83,7 @@ class Slot:
         self._map = None
 
 
-class Carver:
+class BufferAllocator:
     """Cuts arrays out of a slot, for one batch."""
 
     def __init__(self, slot: Slot) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mien.ingest.errors import DamagedSampleError, ReadError
 from mien.models.reading.data import Collate, RawSample
-from mien.models.reading.loader.slots import Carver, Described, Slot
+from mien.models.reading.loader.slots import BufferAllocator, Described, Slot
 from mien.models.reading.store.source import Source
 
 OnError = Literal["raise", "skip"]
@@ -54,7 +54,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class EncodedBatch:
     """A batch in a slot."""
 
     number: int
@@ -67,7 +67,7 @@ class Made:
     skipped: tuple[Skipped, ...] = field(default=())
 
 
-class Maker:
+class BatchBuilder:
     """Makes batches. `tell`: is told (corpus, sample) before that is read, (-1, -1) when decoding begins."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Maker:
     ) -> None:
         self._sources, self._collate, self._on_error, self._tell = sources, collate, on_error, tell
 
-    def make(self, task: Task, slot: Slot) -> Made:
+    def make(self, task: Task, slot: Slot) -> EncodedBatch:
         """Raises DamagedSampleError where nothing may be skipped, or nothing is left."""
         found = self._read(task.picks, task.seed)
         skipped: dict[str, Skipped] = {}
@@ -87,7 +87,7 @@ class Maker:
         valid = task.valid.copy()
         while True:
             samples = self._filled(found, valid, skipped, damaged, task)
-            carver = Carver(slot)
+            carver = BufferAllocator(slot)
             self._tell(-1, -1)
             try:
                 values = self._collate.batch(samples, carver.allocate)
@@ -143,7 +143,9 @@ class Maker:
         return [one if isinstance(one, RawSample) else good[row % len(good)] for row, one in enumerate(found)]
 
 
-def _packed(number: int, values: dict[str, Any], carver: Carver, skipped: tuple[Skipped, ...]) -> Made:
+def _packed(
+    number: int, values: dict[str, Any], carver: BufferAllocator, skipped: tuple[Skipped, ...]
+) -> EncodedBatch:
     arrays = {
         name: carver.describe(value)
         for name, value in values.items()
@@ -151,7 +153,7 @@ def _packed(number: int, values: dict[str, Any], carver: Carver, skipped: tuple[
     }
     rest = pickle.dumps({name: value for name, value in values.items() if name not in arrays}, -1)
     place = carver.describe(np.frombuffer(rest, np.uint8))
-    return Made(
+    return EncodedBatch(
         number=number,
         used=carver.used,
         arrays=arrays,

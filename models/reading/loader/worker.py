@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from mien.ingest.errors import LoaderWorkerError, MienError, one_line
 from mien.models.reading.data import Collate
-from mien.models.reading.loader.board import IDLE, Board
 from mien.models.reading.loader.slots import Slot
-from mien.models.reading.loader.work import Made, Maker, OnError, Task
+from mien.models.reading.loader.work import BatchBuilder, EncodedBatch, OnError, Task
+from mien.models.reading.loader.worker_status import IDLE, WorkerStatus
 from mien.models.reading.store.source import Source, SourceSpec
 
 PARENT_CHECK_SECONDS = 1.0
@@ -66,7 +66,7 @@ class Failed:
     trace: str = ""
 
 
-Message = Ready | Made | Failed
+Message = Ready | EncodedBatch | Failed
 
 
 def marks(descriptor: int, samples: int) -> npt.NDArray[np.uint8]:
@@ -90,7 +90,7 @@ def _serve(parent: Any) -> None:
     told = parent.recv_bytes()
     try:
         assignment: Assignment = pickle.loads(told)  # noqa: S301 - from our own parent
-        board = Board(assignment.board, assignment.workers)
+        board = WorkerStatus(assignment.board, assignment.workers)
         sources = []
         for corpus, spec in enumerate(assignment.sources):
             source = Source(spec, corpus=corpus, members=assignment.collate.members, checked=None)
@@ -102,7 +102,7 @@ def _serve(parent: Any) -> None:
         parent.send(_failure(-1, error))
         return
     me = assignment.worker
-    maker = Maker(
+    maker = BatchBuilder(
         sources,
         assignment.collate,
         assignment.on_error,

@@ -13,7 +13,7 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from mien.models.reading.order.chance import permutation, words
+from mien.models.reading.order.rng import permutation, words
 
 Int64 = npt.NDArray[np.int64]
 

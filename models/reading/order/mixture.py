@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mien.models.reading.order.chance import permutation
 from mien.models.reading.order.epoch import Int64
 from mien.models.reading.order.plan import Chosen, Orders
+from mien.models.reading.order.rng import permutation
 
 BLOCK = 4096
 """Positions in which every corpus has exactly its share; shares are rounded to 1 / BLOCK."""

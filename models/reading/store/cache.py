@@ -18,8 +18,8 @@ from pathlib import Path
 
 from mien.ingest.errors import Policy, StorageError
 from mien.ingest.storage import Store
+from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.same_file import is_at
-from mien.ingest.storage.trouble import retried, translated
 from mien.models.reading.corpus.index import Index
 from mien.models.reading.locks import locked, try_lock, wait_lock
 

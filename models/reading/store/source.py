@@ -31,7 +31,7 @@ from mien.ingest.storage.location import secrets_of
 from mien.models.reading.corpus.index import BATCH_ROWS, Index
 from mien.models.reading.data import RawSample
 from mien.models.reading.locks import logger
-from mien.models.reading.order.chance import sample_seed
+from mien.models.reading.order.rng import sample_seed
 from mien.models.reading.store.cache import (
     CachedFiles,
     DamagedDownloadError,

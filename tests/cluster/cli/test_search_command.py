@@ -14,7 +14,7 @@ import pytest
 from mien.cluster.report.found import clock, shown
 from mien.cluster.runner.searching import in_turns
 from mien.ingest.catalog import Catalog
-from mien.ingest.media import Wanted
+from mien.ingest.media import SearchFilter
 from mien.ingest.rate.identity import Identity
 from tests.youtube import Fault, Video, YouTubeDouble
 
@@ -97,7 +97,7 @@ def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
     arguments = ("--licence", "cc", "--duration", "60-900", "--language", "de", "--after", "2023-01-01")
     done = mien("search", "people talking", *arguments, cwd=tmp_path)
     assert done.stdout.splitlines() == ["1 new, 0 known already", "left out 1 too short"]
-    wanted = Wanted(after="2023-01-01", min_seconds=60, max_seconds=900, language="de", licence="cc")
+    wanted = SearchFilter(after="2023-01-01", min_seconds=60, max_seconds=900, language="de", licence="cc")
     with catalog(tmp_path) as known:
         story = known.explain("video_00001")
         assert story is not None and story.video.wanted == (wanted,)

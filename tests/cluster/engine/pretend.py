@@ -136,7 +136,7 @@ class Play:
 
     def running(self, worker: Worker) -> list[str]:
         """Keys of its calls that count."""
-        return [call.task.key for call in worker.calls if call.task is not None and not call.withdrawn]
+        return [call.task.key for call in worker.calls if call.task is not None and not call.revoked]
 
     # The observer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mien.cluster.engine import Engine, Snapshot, relief
+from mien.cluster.engine import Engine, Snapshot, stragglers
 from mien.cluster.engine.backends.serving import NAME
 from mien.ingest.errors import (
     CorruptMediaError,
@@ -84,7 +84,7 @@ def test_the_others_end_before_one_that_hangs_is_given_up(
 ) -> None:
     """In the only worker, which has all the CPUs that there are. It may go on when all else is through, and
     that is in time: what lay behind it, and what came after, was run by a spare."""
-    monkeypatch.setattr(relief, "RELIEF_SHARE", 0.02)  # soon, and nearly all of the deadline is left
+    monkeypatch.setattr(stragglers, "RELIEF_SHARE", 0.02)  # soon, and nearly all of the deadline is left
     items = parcels(8, b={0: "gate", 4: "kill", 6: "raise"})
     observer = Recorder([replace(item, folder=str(tmp_path)) for item in items])
 

@@ -126,7 +126,7 @@ def test_a_hindered_task_waits_for_an_idle_worker() -> None:
     made.push(task("good"))
     run(made)
     victim = task("victim")
-    victim.hindered = True
+    victim.requeued = True
     made.push(victim, front=True)
     assert run(made) is None
     end(made, workers[0])

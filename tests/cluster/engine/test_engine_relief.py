@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mien.cluster.engine import relief
+from mien.cluster.engine import stragglers
 from mien.cluster.engine.worker import Call, Kind, Task, Worker
 from tests.cluster.engine.pretend import Play, a_play, reply, trouble
 from tests.cluster.engine.stages import Gather
@@ -64,7 +64,7 @@ def test_a_late_reply_of_a_withdrawn_call_counts_for_nothing(told: list[Any]) ->
     play, slow, other = with_one_run_elsewhere()
     assert play.running(other) == ["t2"]
     play.answer(slow)
-    assert [call.withdrawn for call in slow.calls] == [True]  # it is at it
+    assert [call.revoked for call in slow.calls] == [True]  # it is at it
     assert play.pool.calls == 1
     play.answer(slow, told)
     assert play.passed == {"t0": 1, "t1": 1, "t3": 1} and not play.failures
@@ -120,7 +120,7 @@ def test_calls_taken_back_have_room_for_their_results() -> None:
     assert play.after.free_items == 1
     play.after.promised += 1  # by another
     play.answer(slow)
-    assert [call.withdrawn for call in slow.calls] == [True]
+    assert [call.revoked for call in slow.calls] == [True]
     assert [task.key for task in play.pool.queue] == ["t2"]
 
 
@@ -150,11 +150,11 @@ def test_the_pulls_of_a_fan_out_are_left_alone_and_no_more_are_added() -> None:
 def test_taking_back_asks_nothing_of_an_ordinary_worker() -> None:
     play = a_play(1)
     (worker,) = play.alive
-    relief.take_back(play.pool, worker)
+    stragglers.take_back(play.pool, worker)
     task = Task(key="t", seconds=1.0, nbytes=1, payload=None, index=None, parent="t")
     worker.calls.append(Call(Kind.CALL, task))
-    relief.take_back(play.pool, worker)
-    assert play.pool.calls == 0 and not worker.calls[0].withdrawn
+    stragglers.take_back(play.pool, worker)
+    assert play.pool.calls == 0 and not worker.calls[0].revoked
 
 
 # Whom a death is charged to

@@ -22,9 +22,7 @@ def books_balance(play: Play, given_keys: set[str]) -> None:
     under_way += [task.key for task in (*made.queue, *made.suspects)]
     over = [*play.passed.elements(), *play.failures.elements()]
     assert sorted(under_way + over) == sorted(given_keys)
-    counted = [
-        call for worker in made.workers for call in worker.calls if worker.ready and not call.withdrawn
-    ]
+    counted = [call for worker in made.workers for call in worker.calls if worker.ready and not call.revoked]
     assert made.calls == len(counted) == play.after.promised
     assert made.queued_bytes == 10 * made.queued
     own = [worker for worker in made.workers if not worker.spare]

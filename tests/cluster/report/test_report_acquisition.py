@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
-from mien.ingest.catalog import Catalog, EgressState, MediaRecord, MediaRoom
+from mien.ingest.catalog import Catalog, EgressStatus, MediaRecord, MediaRoom
 from mien.ingest.media import VideoRef
 from mien.ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock, begin
@@ -17,7 +17,7 @@ from tests.ingest.catalog.platforms import HAD, REFUSED, ask, tubes
 NOW = 1_000_000.0
 ROOM = MediaRoom(kept_bytes=0, under_way_bytes=0)
 A, B = Identity("a", videos_per_hour=300), Identity("b", videos_per_hour=100)
-IDLE = EgressState(
+IDLE = EgressStatus(
     name="a",
     videos=0,
     lists=0,
@@ -52,7 +52,7 @@ IDLE = EgressState(
     ],
 )
 def test_the_forecast_is_the_budgets_pace(
-    videos: int, identities: list[Identity], states: list[EgressState], hours: float | None
+    videos: int, identities: list[Identity], states: list[EgressStatus], hours: float | None
 ) -> None:
     assert hours_left(videos, identities, states, NOW) == (None if hours is None else pytest.approx(hours))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.leave import BudgetedLeave
+from mien.cluster.runner.page_client import BudgetedPageClient
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import RateLimitedError
 from mien.ingest.rate.governor import WINDOW_SECONDS
@@ -49,7 +49,7 @@ class Person:
         self.said: list[str] = []
         self.times: list[float] = []
         """When each request was made."""
-        leave = BudgetedLeave(catalog, wait=wait, say=self.said.append, clock=clock, sleep=self.sleep)
+        leave = BudgetedPageClient(catalog, wait=wait, say=self.said.append, clock=clock, sleep=self.sleep)
         options = {"nocheckcertificate": True}
         self.lister = Lister(identities=identities, ytdlp_options=options, leave=leave)
 

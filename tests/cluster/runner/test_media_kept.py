@@ -11,7 +11,7 @@ import pytest
 from mien.cluster.runner.media import FetchedMedia, Keep
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import Policy
-from mien.ingest.fetch import Fetch, wanted
+from mien.ingest.fetch import Fetch, pins
 from mien.ingest.media import Job, MediaFile
 from tests.cluster.runner.rig import media_of, media_record
 from tests.ingest.catalog.makers import Clock, begin
@@ -100,7 +100,7 @@ def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
             uri = job.video.uri
             with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as path:
                 paths[job.key] = path
-            os.utime(wanted.marker(path), (0, 0))
+            os.utime(pins.marker(path), (0, 0))
         done, waiting, failed = jobs
         end_as(catalog, dead, done, "done", clock)
         end_as(catalog, dead, failed, "failed", clock)
@@ -109,7 +109,7 @@ def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
             pass
         FetchedMedia(catalog, begin(catalog), fetch, "until_done", clock=clock).renew()
         assert [paths[job.key].exists() for job in (done, waiting, failed)] == [False, True, False]
-        assert wanted.is_wanted(paths[waiting.key])
+        assert pins.is_wanted(paths[waiting.key])
         assert stranger.exists(), "another catalog's"
 
 
@@ -129,8 +129,8 @@ def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
                 kept.came(media_with(job, path))
             rooms.append(kept.has_room())
         assert rooms == [True, True, False, False]  # before and after each came
-        os.utime(wanted.marker(path), (0, 0))
-        clock.sleep(wanted.COUNT_SECONDS)
+        os.utime(pins.marker(path), (0, 0))
+        clock.sleep(pins.COUNT_SECONDS)
         assert kept.has_room(), "what nobody wants any more makes room"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien.cluster.runner.observer import RunObserver
-from mien.cluster.runner.presence import Heartbeat, Others
+from mien.cluster.runner.peer_runs import Heartbeat, PeerRunMonitor
 from mien.ingest.catalog import Catalog, SegmentRecord
 from mien.ingest.errors import LeaseLostError
 from mien.ingest.storage import open_store
@@ -42,7 +42,7 @@ def test_another_run_is_believed_to_live_once_it_has_renewed_its_lease(
 ) -> None:
     catalog.add([ref("a")])
     other, own = begin(catalog), begin(catalog)
-    others = Others(catalog, own)
+    others = PeerRunMonitor(catalog, own)
     assert not others.may_be_dead()
     catalog.claim(other, limit=1)
     assert others.may_be_dead()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.cluster.engine.feasibility import check_pools
-from mien.cluster.runner.recipe import build_pools, build_stages
+from mien.cluster.runner.pool_planning import build_pools, build_stages
 from mien.ingest.errors import ConfigError
 from tests.runs import settings_in
 

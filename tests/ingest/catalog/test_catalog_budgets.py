@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from mien.ingest.catalog import Catalog, Outcome, Usage
 from mien.ingest.catalog.listings import GOING_SECONDS
 from mien.ingest.media import Job
+from mien.ingest.rate.egress_state import FIRST_BYTES, FIRST_REQUESTS
 from mien.ingest.rate.governor import PAGE_BYTES, WINDOW_SECONDS
 from mien.ingest.rate.identity import Identity
-from mien.ingest.rate.standing import FIRST_BYTES, FIRST_REQUESTS
 from tests.ingest.catalog.makers import LEASE_SECONDS, Clock
 from tests.ingest.catalog.platforms import ask, put_off, tubes
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.ingest.catalog import Catalog
-from mien.ingest.catalog.near import MAX_ERROR, difference
+from mien.ingest.catalog.audio_duplicates import MAX_ERROR, difference
 from mien.ingest.fetch.sound_print import sound_print
 from mien.ingest.ffmpeg import find_ffmpeg
 from tests.clips import demo_clip

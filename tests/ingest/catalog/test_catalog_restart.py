@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from mien.cluster.runner.presence import Heartbeat
+from mien.cluster.runner.peer_runs import Heartbeat
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import CatalogError
 from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin, ref, segment, shard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mien.ingest.catalog import Catalog
-from mien.ingest.catalog.story import KEPT_LINES
+from mien.ingest.catalog.events import KEPT_LINES
 from mien.ingest.errors import Policy
 from tests.ingest.catalog.makers import Clock, begin, ref, video_failure
 

@@ -6,11 +6,11 @@ import pytest
 
 from mien.ingest.catalog import Catalog, VideoFailure
 from mien.ingest.errors import FilteredOutError, Policy
-from mien.ingest.media import Wanted
+from mien.ingest.media import SearchFilter
 from tests.ingest.catalog.makers import begin, ref
 
-FREE = Wanted(licence="cc")
-GERMAN = Wanted(language="de", after="2024-01-01", min_seconds=60.0, max_seconds=600.0)
+FREE = SearchFilter(licence="cc")
+GERMAN = SearchFilter(language="de", after="2024-01-01", min_seconds=60.0, max_seconds=600.0)
 
 
 def test_wishes_come_back_with_the_job(catalog: Catalog) -> None:
@@ -27,7 +27,7 @@ def test_either_of_two_searches_is_enough(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("first", [(), (FREE,)])
-def test_who_asks_for_nothing_takes_it_as_it_is(catalog: Catalog, first: tuple[Wanted, ...]) -> None:
+def test_who_asks_for_nothing_takes_it_as_it_is(catalog: Catalog, first: tuple[SearchFilter, ...]) -> None:
     catalog.add([replace(ref("a"), wanted=first)])
     catalog.add([replace(ref("a"), wanted=(FREE,) if not first else ())])
     assert catalog.claim(begin(catalog), limit=1)[0].video.wanted == ()
@@ -35,7 +35,7 @@ def test_who_asks_for_nothing_takes_it_as_it_is(catalog: Catalog, first: tuple[W
 
 @pytest.mark.parametrize(("again", "waiting"), [((FREE,), 0), ((FREE, GERMAN), 1), ((), 1)])
 def test_refused_video_waits_again_when_less_is_asked(
-    catalog: Catalog, again: tuple[Wanted, ...], waiting: int
+    catalog: Catalog, again: tuple[SearchFilter, ...], waiting: int
 ) -> None:
     catalog.add([replace(ref("a"), wanted=(FREE,))])
     run = begin(catalog)

@@ -11,7 +11,7 @@ import pytest
 from mien.ingest.errors import FetchError, Policy, PrivateAddressError, RejectedRequestError
 from mien.ingest.fetch import Fetch
 from mien.ingest.fetch.http import HttpDownloader
-from mien.ingest.fetch.slot import Slot
+from mien.ingest.fetch.partial_file import PartialFile
 from tests.ingest.fetch.conftest import failure, job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 
@@ -57,7 +57,7 @@ class Names:
 def download(server_url: str, tmp_path: Path, **options: object) -> bytes:
     path = tmp_path / "slot"
     with path.open("wb") as file:
-        slot = Slot(file.fileno(), lambda descriptor, size: None, 1 << 30)
+        slot = PartialFile(file.fileno(), lambda descriptor, size: None, 1 << 30)
         HttpDownloader(timeout_seconds=60, attempts=1, **options).download(server_url, slot)  # type: ignore[arg-type]
         slot.finish()
     return path.read_bytes()

@@ -12,7 +12,7 @@ from httpcore._backends.sync import SyncStream
 from mien.ingest.fetch import Fetch, MediaCache
 from mien.ingest.fetch.cache import COUNT_SECONDS
 from mien.ingest.fetch.http import HOSTS_KEPT, READ_BYTES
-from mien.ingest.fetch.slot import Slot
+from mien.ingest.fetch.partial_file import PartialFile
 from tests.ingest.fetch.conftest import job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 
@@ -107,7 +107,7 @@ class CountedCache(MediaCache):
 
 
 def filled(cache: MediaCache, name: str, size: int) -> None:
-    def download(slot: Slot) -> None:
+    def download(slot: PartialFile) -> None:
         slot.reserve(size)
         slot.write(bytes(size))
 

@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from mien.ingest.errors import FetchError, GoneError, IncompleteTransferError, Policy, StorageError
-from mien.ingest.fetch import MediaCache, begun
+from mien.ingest.fetch import MediaCache, resume_info
+from mien.ingest.fetch.partial_file import NOTE_BYTES, PartialFile
 from mien.ingest.fetch.responses import Progress, begin
-from mien.ingest.fetch.slot import NOTE_BYTES, Slot
 from mien.ingest.media import MediaFile
 from mien.ingest.storage import open_store
 from tests.ingest.fetch.conftest import cached_files, job_of, make_fetch
@@ -158,8 +158,8 @@ def test_who_is_in_trouble_takes_nothing_from_what_is_there(
     tmp_path: Path, server: LoopbackServer, long_film: bytes, status: int
 ) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
-    note = next(folder.glob(f"*{begun.SUFFIX}"))
-    half_a_day_ago = time.time() - begun.KEPT_SECONDS / 2
+    note = next(folder.glob(f"*{resume_info.SUFFIX}"))
+    half_a_day_ago = time.time() - resume_info.KEPT_SECONDS / 2
     os.utime(note, (half_a_day_ago, half_a_day_ago))
     server.pages["/f.mp4"] = [Reply(status=status)]
     with pytest.raises(FetchError):
@@ -175,14 +175,14 @@ def test_short_breaks_are_noted_as_well(
 ) -> None:
     """One that breaks off before each note would be due must not go without for ever."""
     noted: list[int] = []
-    write = begun.write
+    write = resume_info.write
 
-    def watched(part: Path, found: begun.Begun) -> None:
+    def watched(part: Path, found: resume_info.ResumeInfo) -> None:
         noted.append(found.position)
         write(part, found)
 
-    monkeypatch.setattr(begun, "write", watched)
-    monkeypatch.setattr("mien.ingest.fetch.slot.NOTE_BYTES", 2 * MB)
+    monkeypatch.setattr(resume_info, "write", watched)
+    monkeypatch.setattr("mien.ingest.fetch.partial_file.NOTE_BYTES", 2 * MB)
     body = padded(film, 9 * MB)
     steps = [MB * 3 // 2 * number for number in range(1, 6)]
     fetched(
@@ -199,7 +199,7 @@ def test_what_was_not_looked_at_stays(tmp_path: Path, server: LoopbackServer, lo
     """As where the store of kept copies, which is asked first, is away."""
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
 
-    def away(_: Slot) -> None:
+    def away(_: PartialFile) -> None:
         raise StorageError("the store does not answer")
 
     cache = MediaCache(folder, 9 * MB)
@@ -272,10 +272,10 @@ def test_what_is_gone_is_not_kept(tmp_path: Path, server: LoopbackServer, long_f
 
 
 def spoil(part: Path, how: str) -> None:
-    note = begun.note_of(part)
+    note = resume_info.note_of(part)
     said = json.loads(note.read_text())
     if how == "old":
-        long_ago = time.time() - begun.KEPT_SECONDS - 60
+        long_ago = time.time() - resume_info.KEPT_SECONDS - 60
         os.utime(note, (long_ago, long_ago))
     elif how == "torn":
         note.write_text(note.read_text()[:-3])
@@ -338,7 +338,7 @@ def test_after_a_kill_little_is_had_again(tmp_path: Path, server: LoopbackServer
         Reply(body=body[: NOTE_BYTES + 5 * MB], headers=V1, announced=len(body), linger_seconds=120)
     ]
     with subprocess.Popen([sys.executable, "-c", FETCHER, str(tmp_path), server.url("/f.mp4")]) as process:
-        while not list((tmp_path / "cache").glob(f"*{begun.SUFFIX}")):
+        while not list((tmp_path / "cache").glob(f"*{resume_info.SUFFIX}")):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -360,27 +360,27 @@ def test_an_object_is_gone_on_with_as_long_as_it_is_the_same(
     open_store(f"s3://{bucket}").publish_bytes(long_film, "f.mp4")
     job = job_of(f"s3://{bucket}/f.mp4")
     came: list[int] = []
-    write = Slot.write
+    write = PartialFile.write
 
-    def told_to_end(slot: Slot, data: bytes) -> None:
+    def told_to_end(slot: PartialFile, data: bytes) -> None:
         if slot.position >= 8 * MB:
             raise KeyboardInterrupt
         write(slot, data)
 
-    def counted(slot: Slot, data: bytes) -> None:
+    def counted(slot: PartialFile, data: bytes) -> None:
         came.append(len(data))
         write(slot, data)
 
     for changed in (False, True):
         stage = make_fetch(tmp_path)
-        monkeypatch.setattr(Slot, "write", told_to_end)
+        monkeypatch.setattr(PartialFile, "write", told_to_end)
         with pytest.raises(KeyboardInterrupt):
             list(stage(job))
         if changed:
             open_store(f"s3://{bucket}").delete("f.mp4")
             long_film = padded(film, 21 * MB)
             open_store(f"s3://{bucket}").publish_bytes(long_film, "f.mp4")
-        monkeypatch.setattr(Slot, "write", counted)
+        monkeypatch.setattr(PartialFile, "write", counted)
         came.clear()
         (media,) = stage(job)
         assert media.sha256 == sha256(long_film)

@@ -18,8 +18,8 @@ from mien.ingest.errors import (
     StorageError,
     TooLargeError,
 )
-from mien.ingest.fetch import Fetch, MediaCache, wanted
-from mien.ingest.fetch.slot import Slot
+from mien.ingest.fetch import Fetch, MediaCache, pins
+from mien.ingest.fetch.partial_file import PartialFile
 from mien.ingest.sources import expand
 from mien.ingest.storage import open_store
 from tests.ingest.fetch.conftest import job_of, make_fetch
@@ -92,11 +92,11 @@ def test_what_is_wanted_is_never_evicted(tmp_path: Path) -> None:
     cache = small(tmp_path)  # another process, later
     with pytest.raises(CacheFullError, match="full of files in use"):
         fill(cache, "d")
-    assert dict(wanted.marked(cache.folder)) == {"http-a": a, "http-b": b, "http-c": c}
+    assert dict(pins.marked(cache.folder)) == {"http-a": a, "http-b": b, "http-c": c}
     assert cache.release(b)
     fill(cache, "d")
     assert [path.exists() for path in (a, b, c)] == [True, False, True]
-    assert set(dict(wanted.marked(cache.folder))) == {"http-a", "http-c"}
+    assert set(dict(pins.marked(cache.folder))) == {"http-a", "http-c"}
 
 
 def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
     a, b, c = (want(cache, name) for name in "abc")
     for path in (a, b, c):
         age(path, 1e6)
-        age_wholly(wanted.marker(path), wanted.LASTS_SECONDS + 1)
-    wanted.renew(a)
-    assert wanted.Sizes(cache.folder).now() == [100 * KB], "of the others the room is to be had"
+        age_wholly(pins.marker(path), pins.LASTS_SECONDS + 1)
+    pins.renew(a)
+    assert pins.Sizes(cache.folder).now() == [100 * KB], "of the others the room is to be had"
     fill(cache, "d")
     assert a.exists()
     assert b.exists() != c.exists()
@@ -117,12 +117,12 @@ def test_who_reads_a_file_keeps_it_wanted(tmp_path: Path) -> None:
     cache = small(tmp_path)
     a, b = want(cache, "a"), want(cache, "b")
     for path in (a, b):
-        age_wholly(wanted.marker(path), wanted.LASTS_SECONDS + 1)
+        age_wholly(pins.marker(path), pins.LASTS_SECONDS + 1)
     fill(cache, "a")  # it is there: read, not written
-    assert [wanted.is_wanted(path) for path in (a, b)] == [True, False]
+    assert [pins.is_wanted(path) for path in (a, b)] == [True, False]
     plain = fill(cache, "plain")
     fill(cache, "plain")
-    assert not wanted.marker(plain).exists(), "reading alone asks for nothing"
+    assert not pins.marker(plain).exists(), "reading alone asks for nothing"
 
 
 def age_wholly(path: Path, seconds: float) -> None:
@@ -132,7 +132,7 @@ def age_wholly(path: Path, seconds: float) -> None:
 
 def test_a_marker_that_cannot_be_written_holds_no_file(tmp_path: Path) -> None:
     cache = small(tmp_path)
-    marker = wanted.marker(fill(cache, "a"))
+    marker = pins.marker(fill(cache, "a"))
     marker.mkdir()
     with pytest.raises(StorageError, match="caching in"):
         want(cache, "a")
@@ -145,9 +145,9 @@ def test_a_marker_without_its_file_is_swept(tmp_path: Path) -> None:
     cache = small(tmp_path)
     path = want(cache, "a")
     path.unlink()
-    assert wanted.marker(path).exists()
+    assert pins.marker(path).exists()
     small(tmp_path)
-    assert not wanted.marker(path).exists()
+    assert not pins.marker(path).exists()
 
 
 def test_a_file_larger_than_the_cache(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_file_larger_than_the_cache(tmp_path: Path) -> None:
 def test_room_is_reserved_before_it_is_filled(tmp_path: Path) -> None:
     cache = small(tmp_path)
 
-    def download(slot: Slot) -> None:
+    def download(slot: PartialFile) -> None:
         slot.reserve(300 * KB)
         with pytest.raises(StorageError, match="full"):
             fill(cache, "other")
@@ -175,7 +175,7 @@ def test_room_is_reserved_before_it_is_filled(tmp_path: Path) -> None:
 def test_a_failed_download_leaves_nothing(tmp_path: Path) -> None:
     cache = small(tmp_path)
 
-    def download(slot: Slot) -> None:
+    def download(slot: PartialFile) -> None:
         slot.write(b"half of it")
         raise FetchError("no more")
 

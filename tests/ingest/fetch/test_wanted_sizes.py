@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.ingest.fetch import wanted
+from mien.ingest.fetch import pins
 from tests.examples import examples
 from tests.ingest.catalog.makers import Clock
 
 
-class Counting(wanted.Sizes):
+class Counting(pins.Sizes):
     looks = 0
 
     def _size(self, note: str) -> int:
@@ -26,12 +26,12 @@ class Counting(wanted.Sizes):
 def put(folder: Path, name: str, size: int) -> Path:
     path = folder / name
     path.write_bytes(bytes(size))
-    wanted.mark(path, name)
+    pins.mark(path, name)
     return path
 
 
 def end(path: Path) -> None:
-    os.utime(wanted.marker(path), (0, 0))
+    os.utime(pins.marker(path), (0, 0))
 
 
 def settle(folder: Path) -> None:
@@ -53,7 +53,7 @@ def test_only_what_is_new_is_looked_at(tmp_path: Path, clock: Clock) -> None:
     assert sizes.looks == 50
     put(tmp_path, "another", 7)
     assert (sum(sizes.now()), sizes.looks) == (57, 51)
-    clock.sleep(wanted.COUNT_SECONDS)
+    clock.sleep(pins.COUNT_SECONDS)
     assert (sum(sizes.now()), sizes.looks) == (57, 51 + 51)
 
 
@@ -61,14 +61,14 @@ def test_a_wish_that_ended_makes_room_with_the_next_count_and_takes_it_at_once(
     tmp_path: Path, clock: Clock
 ) -> None:
     path = put(tmp_path, "film", 5)
-    sizes = wanted.Sizes(tmp_path, clock=clock)
+    sizes = pins.Sizes(tmp_path, clock=clock)
     settle(tmp_path)
     assert sizes.now() == [5]
     end(path)
     assert sizes.now() == [5]
-    clock.sleep(wanted.COUNT_SECONDS)
+    clock.sleep(pins.COUNT_SECONDS)
     assert sizes.now() == []
-    wanted.renew(path)
+    pins.renew(path)
     assert sizes.now() == [5]
 
 
@@ -76,18 +76,18 @@ def test_what_went_and_came_again_in_between_has_its_new_size_with_the_next_coun
     tmp_path: Path, clock: Clock
 ) -> None:
     path = put(tmp_path, "film", 5)
-    sizes = wanted.Sizes(tmp_path, clock=clock)
+    sizes = pins.Sizes(tmp_path, clock=clock)
     assert sizes.now() == [5]
     path.unlink()
-    wanted.marker(path).unlink()
+    pins.marker(path).unlink()
     put(tmp_path, "film", 9)
     assert sizes.now() == [5], "as Sizes says"
-    clock.sleep(wanted.COUNT_SECONDS)
+    clock.sleep(pins.COUNT_SECONDS)
     assert sizes.now() == [9]
 
 
 def test_no_folder_and_no_file(tmp_path: Path, clock: Clock) -> None:
-    sizes = wanted.Sizes(tmp_path / "none", clock=clock)
+    sizes = pins.Sizes(tmp_path / "none", clock=clock)
     assert sizes.now() == []
     (tmp_path / "none").mkdir()
     put(tmp_path / "none", "film", 3).unlink()  # the marker comes before, and goes after
@@ -103,7 +103,7 @@ def test_it_is_never_less_than_what_is_wanted(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
     folder, clock = tmp_path_factory.mktemp("cache"), Clock()
-    sizes = wanted.Sizes(folder, clock=clock)
+    sizes = pins.Sizes(folder, clock=clock)
     for what, number in steps:
         path = folder / f"film-{number}"
         if what == "put" and not path.exists():
@@ -111,14 +111,14 @@ def test_it_is_never_less_than_what_is_wanted(
         elif what == "end" and path.exists():
             end(path)
         elif what == "renew":
-            wanted.renew(path)
+            pins.renew(path)
         elif what == "drop":
             path.unlink(missing_ok=True)
-            wanted.marker(path).unlink(missing_ok=True)
+            pins.marker(path).unlink(missing_ok=True)
         elif what == "wait":
-            clock.sleep(wanted.COUNT_SECONDS)
+            clock.sleep(pins.COUNT_SECONDS)
             settle(folder)
-        true = [each.stat().st_size for each in folder.glob("film-?") if wanted.is_wanted(each)]
+        true = [each.stat().st_size for each in folder.glob("film-?") if pins.is_wanted(each)]
         assert sum(sizes.now()) >= sum(true)
         if what == "wait":
             assert sorted(sizes.now()) == sorted(true)

@@ -29,8 +29,8 @@ from mien.ingest.errors import (
     RemovedVideoError,
     TooLargeError,
 )
-from mien.ingest.media import Wanted
-from mien.ingest.youtube.terms import Terms
+from mien.ingest.media import SearchFilter
+from mien.ingest.youtube.acceptance import AcceptancePolicy
 from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import (
     ID,
@@ -155,7 +155,9 @@ def test_a_finished_one_is_not_asked_for_again(tmp_path: Path, film: Path) -> No
 def test_picture_and_sound_apart_are_merged_without_encoding(tmp_path: Path, film: Path) -> None:
     with YouTubeDouble([video(film)]) as youtube:
         stage = youtube_fetch(
-            tmp_path, identity_through(youtube), terms=Terms(format="bv[vcodec!=none][acodec=none]+ba")
+            tmp_path,
+            identity_through(youtube),
+            terms=AcceptancePolicy(format="bv[vcodec!=none][acodec=none]+ba"),
         )
         media = fetched(stage, youtube_job())
     assert media.video is not None
@@ -202,15 +204,19 @@ def test_the_next_call_goes_on_where_the_last_one_failed(tmp_path: Path, film: P
 @pytest.mark.parametrize(
     ("terms", "fields", "expected"),
     [
-        (Terms(licence="cc"), {}, FilteredOutError),
-        (Terms(after="2024-05-18"), {}, FilteredOutError),
-        (Terms(after="2024-05-17"), {}, None),
-        (Terms(max_age_limit=16), {"age_limit": 18}, AgeGateError),
-        (Terms(max_age_limit=18), {"age_limit": 18}, None),
+        (AcceptancePolicy(licence="cc"), {}, FilteredOutError),
+        (AcceptancePolicy(after="2024-05-18"), {}, FilteredOutError),
+        (AcceptancePolicy(after="2024-05-17"), {}, None),
+        (AcceptancePolicy(max_age_limit=16), {"age_limit": 18}, AgeGateError),
+        (AcceptancePolicy(max_age_limit=18), {"age_limit": 18}, None),
     ],
 )
 def test_terms_are_kept_before_any_media_is_asked_for(
-    tmp_path: Path, film: Path, terms: Terms, fields: dict[str, object], expected: type[MienError] | None
+    tmp_path: Path,
+    film: Path,
+    terms: AcceptancePolicy,
+    fields: dict[str, object],
+    expected: type[MienError] | None,
 ) -> None:
     with YouTubeDouble([video(film, **fields)]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube), terms=terms)
@@ -223,7 +229,7 @@ def test_terms_are_kept_before_any_media_is_asked_for(
 
 
 def test_it_is_to_be_as_any_of_its_searches_asks(tmp_path: Path, film: Path) -> None:
-    long, german = Wanted(min_seconds=600), Wanted(language="de")
+    long, german = SearchFilter(min_seconds=600), SearchFilter(language="de")
     with YouTubeDouble([video(film, language="de-AT")]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube))
         with pytest.raises(FilteredOutError, match="600 s is the least"):
@@ -239,7 +245,7 @@ def test_creative_commons_is_known_from_the_page(tmp_path: Path, film: Path) -> 
         stage = youtube_fetch(
             tmp_path,
             identity_through(youtube),
-            terms=Terms(licence="cc"),
+            terms=AcceptancePolicy(licence="cc"),
             ytdlp_options={"extractor_args": client},
         )
         media = fetched(stage, youtube_job())

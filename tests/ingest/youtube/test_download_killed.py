@@ -31,7 +31,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from mien.ingest.rate.identity import Identity
-from mien.ingest.youtube.terms import Terms
+from mien.ingest.youtube.acceptance import Terms
 from tests.ingest.youtube.fetching import fetched, youtube_fetch, youtube_job
 folder, proxy, format = sys.argv[1:]
 stage = youtube_fetch(Path(folder), Identity("egress", proxy=proxy), terms=Terms(format=format))

@@ -13,8 +13,8 @@ from yt_dlp.networking import exceptions as network
 
 from mien.ingest import errors
 from mien.ingest.errors import MienError, Policy
+from mien.ingest.youtube.error_patterns import PHRASES, seconds_until
 from mien.ingest.youtube.errors import translated
-from mien.ingest.youtube.phrases import PHRASES, seconds_until
 from mien.ingest.youtube.secrets import Secrets
 
 NONE = Secrets(iter(()))

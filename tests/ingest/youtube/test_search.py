@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from mien.ingest.errors import BotWallError, FetchError, GoneError, MienError, ProxyError, RateLimitedError
-from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.media import SearchFilter, VideoRef
 from mien.ingest.rate.identity import Identity
 from mien.ingest.youtube.lists import Lister
 from mien.ingest.youtube.search import address_of, find
@@ -95,7 +95,7 @@ def test_a_single_video_asks_nobody(youtube: YouTubeDouble) -> None:
 
 
 def test_filters(youtube: YouTubeDouble) -> None:
-    wanted = Wanted(after="2023-01-01", min_seconds=300, max_seconds=900, language="de", licence="cc")
+    wanted = SearchFilter(after="2023-01-01", min_seconds=300, max_seconds=900, language="de", licence="cc")
     left_out: Counter[str] = Counter()
     refs = list(find(lister(youtube), address_of("x"), wanted=wanted, left_out=left_out))
     assert ids(refs) == [4, 10]  # 300 … 900 s, even, 2023 or later

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.ingest.errors import ConfigError
-from mien.ingest.media import Wanted
+from mien.ingest.media import SearchFilter
 from mien.ingest.youtube.filters import day, reason_against, search_parameter
 from tests.youtube.filters import matching
 from tests.youtube.video import Video
@@ -18,48 +18,48 @@ TODAY = date(2026, 11, 20)
 
 
 def test_without_wishes_it_is_what_yt_dlp_asks() -> None:
-    assert search_parameter(Wanted(), newest_first=False, today=TODAY) == "EgIQAfABAQ=="
+    assert search_parameter(SearchFilter(), newest_first=False, today=TODAY) == "EgIQAfABAQ=="
 
 
 @pytest.mark.parametrize(
     ("wanted", "fits", "fits_not"),
     [
-        (Wanted(licence="cc"), Video(id="a" * 11, creative_commons=True), Video(id="b" * 11)),
+        (SearchFilter(licence="cc"), Video(id="a" * 11, creative_commons=True), Video(id="b" * 11)),
         (
-            Wanted(min_seconds=1300),
+            SearchFilter(min_seconds=1300),
             Video(id="a" * 11, duration_seconds=1300),
             Video(id="b" * 11, duration_seconds=900),
         ),
         (
-            Wanted(min_seconds=300, max_seconds=600),
+            SearchFilter(min_seconds=300, max_seconds=600),
             Video(id="a" * 11, duration_seconds=300),
             Video(id="b" * 11, duration_seconds=1800),
         ),
         (
-            Wanted(max_seconds=100),
+            SearchFilter(max_seconds=100),
             Video(id="a" * 11, duration_seconds=100),
             Video(id="b" * 11, duration_seconds=300),
         ),
         (
-            Wanted(after="2026-11-05"),
+            SearchFilter(after="2026-11-05"),
             Video(id="a" * 11, uploaded=date(2026, 11, 5)),
             Video(id="b" * 11, uploaded=date(2026, 3, 1)),
         ),
         (
-            Wanted(after="2026-02-01"),
+            SearchFilter(after="2026-02-01"),
             Video(id="a" * 11, uploaded=date(2026, 2, 1)),
             Video(id="b" * 11, uploaded=date(2024, 3, 1)),
         ),
     ],
 )
-def test_youtube_filters_where_it_can(wanted: Wanted, fits: Video, fits_not: Video) -> None:
+def test_youtube_filters_where_it_can(wanted: SearchFilter, fits: Video, fits_not: Video) -> None:
     params = search_parameter(wanted, newest_first=False, today=TODAY)
     assert matching([fits_not, fits], params, TODAY) == [fits]
 
 
 def test_newest_first() -> None:
     old, new = Video(id="a" * 11, uploaded=date(2020, 1, 1)), Video(id="b" * 11, uploaded=date(2025, 1, 1))
-    params = search_parameter(Wanted(), newest_first=True, today=TODAY)
+    params = search_parameter(SearchFilter(), newest_first=True, today=TODAY)
     assert matching([old, new], params, TODAY) == [new, old]
 
 
@@ -79,7 +79,7 @@ days = st.one_of(st.just(""), st.integers(0, 900).map(lambda ago: (TODAY - timed
 def test_no_video_that_is_wanted_is_lost(
     least: float | None, most: float | None, after: str, licence: str, length: int, ago: int, free: bool
 ) -> None:
-    wanted = Wanted(min_seconds=least, max_seconds=most, after=after, licence=licence)
+    wanted = SearchFilter(min_seconds=least, max_seconds=most, after=after, licence=licence)
     uploaded = TODAY - timedelta(ago)
     is_wanted = (
         (least is None or length >= least)
@@ -111,7 +111,7 @@ def test_no_video_that_is_wanted_is_lost(
     ],
 )
 def test_what_is_sure_is_left_out(entry: dict[str, object], reason: str) -> None:
-    wanted = Wanted(min_seconds=60, max_seconds=60, after="2024-01-01", language="de", licence="cc")
+    wanted = SearchFilter(min_seconds=60, max_seconds=60, after="2024-01-01", language="de", licence="cc")
     assert reason_against(entry, wanted) == reason
 
 

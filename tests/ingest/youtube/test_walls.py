@@ -9,7 +9,7 @@ import pytest
 
 from mien.ingest.errors import BotWallError, MienError, RateLimitedError
 from mien.ingest.rate.identity import DIRECT
-from mien.ingest.youtube.walls import is_sorry_page, wall_in
+from mien.ingest.youtube.bot_detection import is_sorry_page, wall_in
 from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import (
     ID,

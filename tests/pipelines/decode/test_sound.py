@@ -18,8 +18,8 @@ from mien.ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedM
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
 from mien.pipelines.data import SOUND_HZ, Int16
+from mien.pipelines.decode.audio_timeline import AudioTimeline
 from mien.pipelines.decode.sound import SoundStream
-from mien.pipelines.decode.tape import Tape
 from tests.noise import write_noise
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
@@ -176,7 +176,12 @@ def test_a_file_without_sound_is_refused(tmp_path: Path) -> None:
     block=st.integers(1, 60),
 )
 def test_the_tape_lays_first_come_first_kept(pieces: list[tuple[int, int]], total: int, block: int) -> None:
-    tape, blocks, expected, filled = Tape(total_samples=total, block_samples=block), [], np.zeros(total), 0
+    tape, blocks, expected, filled = (
+        AudioTimeline(total_samples=total, block_samples=block),
+        [],
+        np.zeros(total),
+        0,
+    )
     for number, (position, length) in enumerate(pieces, start=1):
         blocks += list(tape.put(position, np.full(length, number, np.int16)))
         first, last = max(position, filled), min(position + length, total)

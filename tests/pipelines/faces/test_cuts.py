@@ -11,7 +11,7 @@ import pytest
 
 from mien.pipelines.decode.frames import FrameReader
 from mien.pipelines.faces.cuts import find_cuts
-from mien.pipelines.faces.rows import Shown, shown_frames
+from mien.pipelines.faces.rows import TimedFrame, shown_frames
 from tests.pipelines.faces.clips import clip, segment_of
 
 
@@ -25,7 +25,7 @@ def cuts_of(pictures: list[np.ndarray], layout: str = "yuv420p") -> list[int]:
     frames = (
         av.VideoFrame.from_ndarray(p, format="rgb24").reformat(format=layout, threads=1) for p in pictures
     )
-    shown = (Shown(number / 25, frame, range(number, number + 1)) for number, frame in enumerate(frames))
+    shown = (TimedFrame(number / 25, frame, range(number, number + 1)) for number, frame in enumerate(frames))
     return [frame.rows.start for frame, cut in find_cuts(shown) if cut]
 
 
@@ -111,7 +111,7 @@ def test_real_clips_joined() -> None:
     for one, two in permutations(REAL, 2):
         joined = [*films[one][:12], *films[two][20:32]]
         assert len(joined) == 24
-        shown = [Shown(n / 25, frame.picture, range(n, n + 1)) for n, frame in enumerate(joined)]
+        shown = [TimedFrame(n / 25, frame.picture, range(n, n + 1)) for n, frame in enumerate(joined)]
         assert [frame.rows.start for frame, cut in find_cuts(shown) if cut] == [12], (one, two)
 
 

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from mien.pipelines.faces.identity import LOOKS, embed, group, unit
-from mien.pipelines.faces.tracks import Look, Trail
+from mien.pipelines.faces.tracks import FaceCrop, Tracklet
 
 PEOPLE = np.eye(3, 8, dtype=np.float32)
 
 
-def trail(first: int, last: int, *, score: float = 0.9, blur: float = 100.0) -> Trail:
-    one = Trail()
+def trail(first: int, last: int, *, score: float = 0.9, blur: float = 100.0) -> Tracklet:
+    one = Tracklet()
     for row in range(first, last):
         one.shown.append(range(row, row + 1))
         one.seconds.append(row / 25)
         one.places.append(np.full(15, score, np.float32))
-        one.looks.append(Look(b"x", np.zeros((64, 64), np.uint8), blur))
+        one.looks.append(FaceCrop(b"x", np.zeros((64, 64), np.uint8), blur))
     return one
 
 
@@ -56,9 +56,9 @@ def test_only_trails_that_could_be_joined_are_embedded_and_only_the_doubtful_loo
     people = {b"a": [1.0, 0.0, 0.0], b"A": [0.99, 0.1, 0.0], b"b": [0.0, 1.0, 0.0], b"?": [0.45, 0.0, 0.9]}
     trails = [trail(0, 50), trail(60, 90), trail(100, 150), trail(160, 200), trail(0, 200), trail(210, 250)]
     for one, name in zip(trails, (b"a", b"A", b"b", b"?", b"x", b"y"), strict=True):
-        one.looks[:] = [Look(name, look.luma, look.blur) for look in one.looks]
+        one.looks[:] = [FaceCrop(name, look.luma, look.blur) for look in one.looks]
     for look in range(len(trails[5].looks)):
-        trails[5].looks[look] = Look(b"y", trails[5].looks[look].luma, 1.0)
+        trails[5].looks[look] = FaceCrop(b"y", trails[5].looks[look].luma, 1.0)
     asked: list[bytes] = []
 
     def features(jpegs: Sequence[bytes]) -> np.ndarray:

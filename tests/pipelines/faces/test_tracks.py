@@ -10,8 +10,8 @@ import pytest
 
 from mien.pipelines.faces.detect import Detections
 from mien.pipelines.faces.geometry import TEMPLATE
-from mien.pipelines.faces.rows import Shown
-from mien.pipelines.faces.tracks import Follower, Following, Look, Trail
+from mien.pipelines.faces.rows import TimedFrame
+from mien.pipelines.faces.tracks import FaceCrop, FaceTracker, TrackerConfig, Tracklet
 
 Face = tuple[float, float, float, float]
 """x, y of the middle, size, score."""
@@ -43,24 +43,24 @@ def detections(faces: Iterable[Face]) -> Detections:
 
 def follow(
     script: Script, rows: int, *, cuts: tuple[int, ...] = (), size: int = 1000, **settings: float
-) -> tuple[list[Trail], list[int]]:
+) -> tuple[list[Tracklet], list[int]]:
     looked: list[int] = []
 
-    def find(shown: Shown) -> Detections:
+    def find(shown: TimedFrame) -> Detections:
         looked.append(shown.picture.row)
         return detections(script(shown.picture.row))
 
-    def look(shown: Shown, place: np.ndarray) -> Look:
-        return Look(b"%d" % shown.picture.row, np.zeros((64, 64), np.uint8), 1.0)
+    def look(shown: TimedFrame, place: np.ndarray) -> FaceCrop:
+        return FaceCrop(b"%d" % shown.picture.row, np.zeros((64, 64), np.uint8), 1.0)
 
     frames = (
-        (Shown(row / 25, Picture(row, [Plane(size)]), range(row, row + 1)), row in cuts)
+        (TimedFrame(row / 25, Picture(row, [Plane(size)]), range(row, row + 1)), row in cuts)
         for row in range(rows)
     )
-    return Follower(Following(**settings), find, look).follow(frames), looked  # type: ignore[arg-type]
+    return FaceTracker(TrackerConfig(**settings), find, look).follow(frames), looked  # type: ignore[arg-type]
 
 
-def rows_of(trail: Trail) -> list[int]:
+def rows_of(trail: Tracklet) -> list[int]:
     return [row for rows in trail.shown for row in rows]
 
 
@@ -144,16 +144,17 @@ def test_large_pictures_are_looked_at_more_often_rather_than_held() -> None:
 
 def test_slow_films_and_gaps_between_frames() -> None:
     frames = [
-        (Shown(row / 25, Picture(row), range(row, row + 1)), False) for row in [*range(0, 10), *range(60, 70)]
+        (TimedFrame(row / 25, Picture(row), range(row, row + 1)), False)
+        for row in [*range(0, 10), *range(60, 70)]
     ]
 
-    def find(shown: Shown) -> Detections:
+    def find(shown: TimedFrame) -> Detections:
         return detections(steady(0))
 
-    def look(shown: Shown, place: np.ndarray) -> Look:
-        return Look(b"x", np.zeros((64, 64), np.uint8), 1.0)
+    def look(shown: TimedFrame, place: np.ndarray) -> FaceCrop:
+        return FaceCrop(b"x", np.zeros((64, 64), np.uint8), 1.0)
 
-    trails = Follower(Following(), find, look).follow(frames)
+    trails = FaceTracker(TrackerConfig(), find, look).follow(frames)
     assert [rows_of(trail)[-1] for trail in trails] in ([69], [9, 69])
 
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from mien.cluster.engine import Engine, ProcessBackend
+from mien.cluster.engine.backends.fork_server import BURY, FORK, NUMBER
 from mien.cluster.engine.backends.interface import Fault, Handle, What
-from mien.cluster.engine.backends.nursery import BURY, FORK, NUMBER
 from mien.cluster.engine.backends.serving import NAME
 from mien.ingest.errors import UnexpectedError
 from tests.cluster.engine.stages import Obey, Parcel, Recorder, Unpicklable, parcels, pool
@@ -43,7 +43,7 @@ def children(matches: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
 
 
 def nurseries() -> list[psutil.Process]:
-    return children(lambda child: any("nursery.py" in word for word in child.cmdline()))
+    return children(lambda child: any("fork_server.py" in word for word in child.cmdline()))
 
 
 def workers() -> list[int]:
@@ -99,7 +99,7 @@ def test_a_killed_worker_answers_nothing_any_more_and_is_nobody_s_zombie(backend
     handle.kill()
     assert fault(backend, running).what is What.DIED
     assert fault(backend, waiting).what is What.DIED
-    other, _ = hired(backend)  # the nursery is asked one thing after the other
+    other, _ = hired(backend)  # the fork_server is asked one thing after the other
     other.kill()
     assert not psutil.pid_exists(pid)
 
@@ -149,9 +149,11 @@ def test_what_ends_a_worker_outside_of_its_calls_is_not_taken_for_a_good_end(
 def test_a_fork_that_fails_is_one_worker_s_end(
     backend: ProcessBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nursery = backend._nursery
+    fork_server = backend._fork_server
     with monkeypatch.context() as patch:
-        patch.setattr(nursery, "fork", lambda end: nursery._ask(FORK, []))  # its end did not come through
+        patch.setattr(
+            fork_server, "fork", lambda end: fork_server._ask(FORK, [])
+        )  # its end did not come through
         handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
         died = fault(backend, handle.submit("hello")[1])
     assert died.what is What.DIED and "too many processes or files" in died.info.text
@@ -162,8 +164,8 @@ def test_a_driver_that_goes_between_question_and_answer_hears_no_complaint() -> 
     made = ProcessBackend([SPEC.stage], cpus=4)
     made.open()
     _, pid = hired(made)
-    socket.send_fds(made._nursery._control, [BURY + NUMBER.pack(pid)], [])
-    log = made._nursery._log
+    socket.send_fds(made._fork_server._control, [BURY + NUMBER.pack(pid)], [])
+    log = made._fork_server._log
     with log.open("rb") as said:
         made.close()
         assert said.read() == b""
@@ -178,7 +180,7 @@ def test_modules_that_cannot_be_loaded_are_named() -> None:
         Engine([SPEC], observer, backend=ProcessBackend([Strange("a")], cpus=4)).run()
 
 
-def test_the_death_of_the_nursery_ends_the_run_in_one_line() -> None:
+def test_the_death_of_the_fork_server_ends_the_run_in_one_line() -> None:
     observer = Recorder(parcels(500, a=dict.fromkeys(range(500), "sleep 0.05")))
     engine = Engine([SPEC], observer, backend=ProcessBackend([SPEC.stage], cpus=4))
     killed: list[int] = []

@@ -19,8 +19,8 @@ from mien.ingest.storage import Store, open_store
 from mien.models.reading.corpus import build
 from mien.models.reading.corpus.corpus import Corpus, open_corpus
 from mien.models.reading.corpus.index import Index
+from mien.models.reading.corpus.index_cache import KEPT
 from mien.models.reading.corpus.listing import Listed, list_shards
-from mien.models.reading.corpus.shelf import KEPT
 from mien.models.reading.corpus.sidecar import read_rows
 from mien.pipelines.data import SCHEMA_VERSION
 from tests.models.corpora import key_of, write_corpus, write_shard

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from mien.models.reading.loader.handing import hand_over
-from mien.models.reading.loader.slots import ALIGNMENT, HELD, Carver, Described, Slot, SlotPool
-from mien.models.reading.loader.work import Made
+from mien.models.reading.loader.slots import ALIGNMENT, HELD, BufferAllocator, Described, Slot, SlotPool
+from mien.models.reading.loader.to_batch import to_batch
+from mien.models.reading.loader.work import EncodedBatch
 from tests.models.leftovers import NOTHING, held
 
 
-def made(pool: SlotPool, number: int, fill: int) -> Made:
-    carver = Carver(Slot(pool.slots[number].descriptor))
+def made(pool: SlotPool, number: int, fill: int) -> EncodedBatch:
+    carver = BufferAllocator(Slot(pool.slots[number].descriptor))
     array = carver.allocate("x", (1000,), np.dtype(np.int64))
     array[:] = fill
     rest = carver.describe(np.frombuffer(pickle.dumps({"key": [str(fill)]}), np.uint8))
     arrays = {"x": carver.describe(array)}
-    return Made(
+    return EncodedBatch(
         number=0,
         used=carver.used,
         arrays=arrays,
@@ -39,7 +39,7 @@ def pool() -> SlotPool:
 
 
 def test_another_view_of_the_slot_shows_what_was_carved(pool: SlotPool) -> None:
-    mine, theirs = Carver(Slot(pool.slots[0].descriptor)), pool.slots[0]
+    mine, theirs = BufferAllocator(Slot(pool.slots[0].descriptor)), pool.slots[0]
     arrays = [
         mine.allocate(str(n), shape, np.dtype(kind))
         for n, (shape, kind) in enumerate(
@@ -65,7 +65,7 @@ def test_another_view_of_the_slot_shows_what_was_carved(pool: SlotPool) -> None:
 
 
 def test_what_was_made_elsewhere_is_copied_in(pool: SlotPool) -> None:
-    carver = Carver(pool.slots[0])
+    carver = BufferAllocator(pool.slots[0])
     own = carver.allocate("x", (4, 6), np.dtype(np.int32))
     own[...] = np.arange(24).reshape(4, 6)
     cut = pool.lease(0, 1 << 20)
@@ -77,7 +77,7 @@ def test_what_was_made_elsewhere_is_copied_in(pool: SlotPool) -> None:
 
 def test_a_slot_is_free_when_the_last_view_is_gone(pool: SlotPool) -> None:
     slot = pool.take()
-    batch = hand_over(pool, slot, made(pool, slot, 5), copy=False, tensors=True)
+    batch = to_batch(pool, slot, made(pool, slot, 5), copy=False, tensors=True)
     assert batch["key"] == ["5"]
     assert isinstance(batch["x"], torch.Tensor)
     part = batch["x"][10:20].view(2, 5)
@@ -96,7 +96,7 @@ def test_who_keeps_many_batches_gets_copies(pool: SlotPool) -> None:
     kept = []
     for number in range(20):
         slot = pool.take()
-        kept.append(hand_over(pool, slot, made(pool, slot, number), copy=False, tensors=False))
+        kept.append(to_batch(pool, slot, made(pool, slot, number), copy=False, tensors=False))
         gc.collect()
         assert pool.leased <= HELD
         assert len(pool) >= 2
@@ -106,7 +106,7 @@ def test_who_keeps_many_batches_gets_copies(pool: SlotPool) -> None:
 
 def test_copies_hold_no_slot(pool: SlotPool) -> None:
     slot = pool.take()
-    batch = hand_over(pool, slot, made(pool, slot, 3), copy=True, tensors=False)
+    batch = to_batch(pool, slot, made(pool, slot, 3), copy=True, tensors=False)
     gc.collect()
 
     assert pool.leased == 0
@@ -116,7 +116,7 @@ def test_copies_hold_no_slot(pool: SlotPool) -> None:
 def test_slots_have_no_name_and_leave_nothing() -> None:
     before = held()
     pool = SlotPool(4)
-    array = Carver(pool.slots[0]).allocate("x", (100,), np.dtype(np.float32))
+    array = BufferAllocator(pool.slots[0]).allocate("x", (100,), np.dtype(np.float32))
     array[...] = 2
     for slot in pool.slots:
         assert "(deleted)" in str(Path(f"/proc/self/fd/{slot.descriptor}").readlink())
@@ -130,7 +130,7 @@ def test_slots_have_no_name_and_leave_nothing() -> None:
 def test_memory_is_used_again_and_not_more_of_it(pool: SlotPool) -> None:
     for _ in range(50):
         slot = pool.take()
-        hand_over(pool, slot, made(pool, slot, 1), copy=False, tensors=False)
+        to_batch(pool, slot, made(pool, slot, 1), copy=False, tensors=False)
     sizes = [os.fstat(slot.descriptor).st_size for slot in pool.slots]
 
     assert sum(sizes) <= len(sizes) * (2 << 20)

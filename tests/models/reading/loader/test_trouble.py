@@ -19,8 +19,8 @@ from mien.ingest.errors import (
     UsageError,
 )
 from mien.models.reader import ShardReader
-from mien.models.reading.loader.crew import DEATHS
 from mien.models.reading.loader.loader import Loader
+from mien.models.reading.loader.worker_pool import DEATHS
 from tests.models.corpora import Numbers, check_content, key_of, numbers_of, write_corpus
 from tests.models.leftovers import NOTHING, held
 
@@ -207,7 +207,7 @@ def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path, 
 def test_it_is_said_while_it_is_waited_for(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.models.reading.loader.conveyor.TELL_SECONDS", 0.0)
+    monkeypatch.setattr("mien.models.reading.loader.batch_queue.TELL_SECONDS", 0.0)
     with made(folder, Numbers(pause_seconds=1.3)).loader(global_batch=TOTAL, workers=1) as loader:
         next(iter(loader))
     assert "waiting for a batch" in caplog.text

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.models.reading.order.chance import permutation, sample_seed, words
 from mien.models.reading.order.epoch import PIECE_SAMPLES, SPAN_SHARDS, EpochOrder
+from mien.models.reading.order.rng import permutation, sample_seed, words
 
 COUNTS = st.lists(
     st.one_of(st.integers(0, 30), st.integers(0, 3 * PIECE_SAMPLES)), min_size=1, max_size=3 * SPAN_SHARDS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.models.reading.store.ahead import THREADS
+from mien.models.reading.store.prefetcher import THREADS
 from tests.models.corpora import write_corpus
 
 SHARDS = 40
@@ -19,7 +19,7 @@ from concurrent.futures import thread
 from pathlib import Path
 import numpy as np
 from mien.models.reading.corpus.corpus import open_corpus
-from mien.models.reading.store import ahead
+from mien.models.reading.store import prefetcher
 from mien.models.reading.store.source import SourceSpec
 
 over = False

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, case, func, select, update
 
-from mien.ingest.catalog import runs, tallies
+from mien.ingest.catalog import counters, runs
+from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT, REMOTE_SOURCES
 from mien.ingest.catalog.schema import UNSETTLED, WAITING, egress, grants, media, videos
-from mien.ingest.catalog.story import tell
 
 _KNOWN = (
     select(videos.c.media_uri, videos.c.source, media.c.bytes)
@@ -69,8 +69,8 @@ def record(connection: Connection, now: float, run_id: str, key: str, uri: str) 
         return
     connection.execute(_PUT, {"video": key, "copy_uri": uri, "is_governed": False})
     if known.media_uri is None:
-        tallies.add(connection, run_id, {tallies.KEPT: 1.0, tallies.KEPT_BYTES: float(known.bytes or 0)})
-    tell(connection, now, run_id, [(key, "kept", uri)])
+        counters.add(connection, run_id, {counters.KEPT: 1.0, counters.KEPT_BYTES: float(known.bytes or 0)})
+    append_events(connection, now, run_id, [(key, "kept", uri)])
 
 
 def forget(connection: Connection, now: float, run_id: str, key: str) -> None:
@@ -81,8 +81,8 @@ def forget(connection: Connection, now: float, run_id: str, key: str) -> None:
     connection.execute(
         _PUT, {"video": key, "copy_uri": None, "is_governed": known.source in GOVERNED_SOURCES}
     )
-    tallies.add(connection, run_id, {tallies.KEPT: -1.0, tallies.KEPT_BYTES: -float(known.bytes or 0)})
-    tell(connection, now, run_id, [(key, "kept copy lost", known.media_uri)])
+    counters.add(connection, run_id, {counters.KEPT: -1.0, counters.KEPT_BYTES: -float(known.bytes or 0)})
+    append_events(connection, now, run_id, [(key, "kept copy lost", known.media_uri)])
 
 
 def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
@@ -95,11 +95,11 @@ def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
 
 
 def media_room(connection: Connection, *, with_waiting: bool) -> MediaRoom:
-    sums = tallies.sums(connection)
+    sums = counters.sums(connection)
     under_way = int(connection.scalar(_UNDER_WAY) or 0) + int(connection.scalar(_COMING) or 0)
     before = connection.execute(_FETCHED_BEFORE).one() if with_waiting else None
     return MediaRoom(
-        kept_bytes=max(0, round(sums.get(tallies.KEPT_BYTES, 0.0))),
+        kept_bytes=max(0, round(sums.get(counters.KEPT_BYTES, 0.0))),
         under_way_bytes=under_way,
         waiting_bytes=int(before.size) if before else 0,
         waiting_governed=int(before.governed) if before else 0,

@@ -32,7 +32,9 @@ _SHORTEN = delete(events).where(
 )
 
 
-def tell(connection: Connection, now: float, run_id: str, story: Iterable[tuple[str, str, str]]) -> None:
+def append_events(
+    connection: Connection, now: float, run_id: str, story: Iterable[tuple[str, str, str]]
+) -> None:
     """Adds (video key, what, text) to the story."""
     rows = [
         {"at": now, "run_id": run_id, "video_key": key, "what": what, "text": text}

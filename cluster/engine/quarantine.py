@@ -18,7 +18,7 @@ _DEATH_WAIT_SECONDS = 600.0
 a transfer, of a shard) the innocent would wait for days in a run that always has more to do."""
 
 
-class Suspects(deque[Task]):
+class QuarantineQueue(deque[Task]):
     """In the order in which they are to run."""
 
     def __init__(self, deadline: DeadlineRule) -> None:

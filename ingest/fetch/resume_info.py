@@ -25,7 +25,7 @@ WORTH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class ResumeInfo:
     position: int
     """Bytes from the file's beginning that are good."""
     total_bytes: int
@@ -37,18 +37,18 @@ def note_of(part: Path) -> Path:
     return part.with_name(part.name + SUFFIX)
 
 
-def write(part: Path, begun: Begun) -> None:
+def write(part: Path, begun: ResumeInfo) -> None:
     note = note_of(part)
     fresh = note.with_suffix(NEW_SUFFIX)
     fresh.write_text(json.dumps(asdict(begun)), encoding="utf-8")
     fresh.rename(note)
 
 
-def read(part: Path) -> Begun | None:
+def read(part: Path) -> ResumeInfo | None:
     """None where there is nothing to go on with: no note, one that is old, or one that does not fit."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         said = json.loads(note_of(part).read_text(encoding="utf-8"))
-        begun = Begun(**said)
+        begun = ResumeInfo(**said)
         if (
             is_fresh(part)
             and 0 < begun.position < begun.total_bytes

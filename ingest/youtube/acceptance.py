@@ -15,7 +15,7 @@ from mien.ingest.errors import (
     PremiereError,
     one_line,
 )
-from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.media import SearchFilter, VideoRef
 
 POST_LIVE_SECONDS = 6 * 3600.0
 """A stream that has just ended is a recording some hours later."""
@@ -25,7 +25,7 @@ _JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class VideoMetadata:
     """A distillate of yt-dlp's info dict."""
 
     title: str = ""
@@ -59,7 +59,7 @@ class Found:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Found:
+    def from_json(cls, text: str) -> VideoMetadata:
         """Raises ValueError where `text` is nothing that `to_json` wrote."""
         values = json.loads(text)
         if not isinstance(values, dict):
@@ -69,7 +69,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class AcceptancePolicy:
     """What the run takes of a platform, whatever was searched for."""
 
     format: str = ""
@@ -81,12 +81,12 @@ class Terms:
     """YYYY-MM-DD: published on this day or later."""
 
 
-def found_in(info: Mapping[str, Any]) -> Found:
+def found_in(info: Mapping[str, Any]) -> VideoMetadata:
     """The distillate of an info dict (yt_dlp/extractor/common.py says what its fields mean)."""
     date = str(info.get("upload_date") or "")
     duration = info.get("duration")
     begins = info.get("release_timestamp")
-    return Found(
+    return VideoMetadata(
         title=_text(info.get("title") or info.get("fulltitle")),
         channel=_text(info.get("channel") or info.get("uploader")),
         channel_id=_text(info.get("channel_id")),
@@ -100,7 +100,9 @@ def found_in(info: Mapping[str, Any]) -> Found:
     )
 
 
-def refusal(found: Found, video: VideoRef, terms: Terms, *, now: float) -> MienError | None:
+def refusal(
+    found: VideoMetadata, video: VideoRef, terms: AcceptancePolicy, *, now: float
+) -> MienError | None:
     """Why the media of `video` is not asked for; None where it is.
 
     What is not known is no reason, but for the licence: YouTube names it only where it is not its own.
@@ -120,7 +122,7 @@ def refusal(found: Found, video: VideoRef, terms: Terms, *, now: float) -> MienE
             f"{name}: it is for {found.age_limit} years and older, acquire.max_age_limit is "
             f"{terms.max_age_limit}; raise that to have it"
         )
-    asked = Wanted(after=terms.after, licence="cc" if terms.licence == "cc" else "")
+    asked = SearchFilter(after=terms.after, licence="cc" if terms.licence == "cc" else "")
     reason = _lack(found, video, asked)
     if reason is None and video.wanted:
         lacks = [_lack(found, video, wanted) for wanted in video.wanted]
@@ -130,7 +132,7 @@ def refusal(found: Found, video: VideoRef, terms: Terms, *, now: float) -> MienE
     return FilteredOutError(one_line(f"{name}: {reason}; correct the filter and search again to have it"))
 
 
-def _lack(found: Found, video: VideoRef, wanted: Wanted) -> str | None:
+def _lack(found: VideoMetadata, video: VideoRef, wanted: SearchFilter) -> str | None:
     seconds = found.duration_seconds or video.duration_seconds
     licence = found.licence or video.licence
     if wanted.licence == "cc" and not is_creative_commons(licence):

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from mien.ingest.errors import LoaderWorkerError, UsageError
-from mien.models.reading.loader.work import Made
+from mien.models.reading.loader.work import EncodedBatch
 from mien.models.reading.loader.worker import Assignment, Failed, Order, Ready
 from mien.models.reading.locks import logger
 
@@ -36,7 +36,7 @@ class _Worker:
     ready: bool = False
 
 
-class Crew:
+class WorkerPool:
     """Raises UsageError where the collator cannot travel."""
 
     def __init__(self, assign: Callable[[int], Assignment], count: int, descriptors: tuple[int, ...]) -> None:
@@ -91,7 +91,7 @@ class Crew:
         worker.orders.append(order)
         _send(worker, order)
 
-    def listen(self, timeout_seconds: float) -> Iterator[tuple[Order, Made | Failed]]:
+    def listen(self, timeout_seconds: float) -> Iterator[tuple[Order, EncodedBatch | Failed]]:
         """What came within the timeout, maybe nothing. Replaces the dead.
 
         Raises LoaderWorkerError: workers die again and again over the same batch.

@@ -12,37 +12,37 @@ from sqlalchemy import Connection, Row, bindparam, update
 from mien.ingest.catalog import retries
 from mien.ingest.catalog.schema import videos
 from mien.ingest.errors import FilteredOutError
-from mien.ingest.media import VideoRef, Wanted
+from mien.ingest.media import SearchFilter, VideoRef
 
 NOTHING = "[]"
 
 _WIDEN = update(videos).where(videos.c.key == bindparam("video")).values(wanted_json=bindparam("wishes"))
 
 
-def either(some: tuple[Wanted, ...], others: tuple[Wanted, ...]) -> tuple[Wanted, ...]:
+def union(some: tuple[SearchFilter, ...], others: tuple[SearchFilter, ...]) -> tuple[SearchFilter, ...]:
     """What fits if it is as one or the other asks; who asks for nothing takes everything."""
     if not some or not others:
         return ()
     return (*some, *(wish for wish in others if wish not in some))
 
 
-def written(wanted: tuple[Wanted, ...]) -> str:
+def written(wanted: tuple[SearchFilter, ...]) -> str:
     if not wanted:
         return NOTHING
     return json.dumps([{name: value for name, value in asdict(wish).items() if value} for wish in wanted])
 
 
-def read(text: str) -> tuple[Wanted, ...]:
-    return () if text == NOTHING else tuple(Wanted(**wish) for wish in json.loads(text))
+def read(text: str) -> tuple[SearchFilter, ...]:
+    return () if text == NOTHING else tuple(SearchFilter(**wish) for wish in json.loads(text))
 
 
-def widen(
+def relax(
     connection: Connection, now: float, stored: Iterable[Row[*tuple[Any, ...]]], found: Mapping[str, VideoRef]
 ) -> None:
     """Known videos, found again: those that were refused and may be wanted now wait again."""
     wider, refused = [], []
     for row in sorted(stored, key=lambda row: str(row.key)):
-        wishes = written(either(read(row.wanted_json), found[row.key].wanted))
+        wishes = written(union(read(row.wanted_json), found[row.key].wanted))
         if wishes != row.wanted_json:
             wider.append({"video": row.key, "wishes": wishes})
             if row.error_class == FilteredOutError.__name__:

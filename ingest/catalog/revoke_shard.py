@@ -6,9 +6,9 @@ import json
 
 from sqlalchemy import Connection, delete, select
 
-from mien.ingest.catalog import retries, tallies
+from mien.ingest.catalog import counters, retries
+from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.schema import RUNNING, segments, shards, videos
-from mien.ingest.catalog.story import tell
 from mien.ingest.errors import CatalogError
 
 
@@ -31,8 +31,10 @@ def forget_shard(connection: Connection, now: float, name: str) -> int:
     keys = sorted({row.video_key for row in inside})
     if keys:
         retries.reset(connection, keys)
-        tell(connection, now, tallies.NOBODY, [(key, "taken back", f"shard {name}") for key in keys])
-    deltas = tallies.fates((), [json.loads(row.seconds_by_fate) for row in inside])
-    deltas[tallies.SEGMENTS_DONE] = -float(len(inside))
-    tallies.add(connection, tallies.NOBODY, deltas)
+        append_events(
+            connection, now, counters.NOBODY, [(key, "taken back", f"shard {name}") for key in keys]
+        )
+    deltas = counters.fates((), [json.loads(row.seconds_by_fate) for row in inside])
+    deltas[counters.SEGMENTS_DONE] = -float(len(inside))
+    counters.add(connection, counters.NOBODY, deltas)
     return len(keys)

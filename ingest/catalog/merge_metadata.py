@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
+from mien.ingest.catalog.counters import NOBODY
+from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.schema import RUNNING, segments, videos
-from mien.ingest.catalog.story import tell
-from mien.ingest.catalog.tallies import NOBODY
 from mien.ingest.media import VideoRef
 
 _NAMES = ("title", "channel", "licence")
@@ -59,7 +59,7 @@ def learn(
     if not changes:
         return {}
     connection.execute(_LEARN, changes)
-    tell(connection, now, NOBODY, told)
+    append_events(connection, now, NOBODY, told)
     keys = [key for key, _, _ in told]
     written = set(connection.scalars(_WRITTEN, {"keys": keys}))
     return {key: key in written or key in running for key in keys}

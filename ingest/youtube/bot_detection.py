@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from mien.ingest.errors import MienError
-from mien.ingest.youtube.phrases import phrase_in
+from mien.ingest.youtube.error_patterns import phrase_in
 
 _PLAYER = re.compile(r"ytInitialPlayerResponse\s*=\s*(?=\{)")
 _SHUT = frozenset({"LOGIN_REQUIRED", "ERROR", "UNPLAYABLE"})

@@ -9,7 +9,7 @@ from mien.ingest.errors import MienError
 from mien.ingest.rate.identity import Identity
 
 
-class Turn(Protocol):
+class PageSession(Protocol):
     """One list, asked for as one identity, page by page."""
 
     def before(self, size: int) -> None:
@@ -22,12 +22,12 @@ class Turn(Protocol):
         ...
 
 
-class Leave(Protocol):
+class PageBudget(Protocol):
     def first(self, identities: Sequence[Identity]) -> Identity:
         """The one to ask as: that which may ask soonest."""
         ...
 
-    def turn(self, identity: Identity) -> Turn: ...
+    def turn(self, identity: Identity) -> PageSession: ...
 
 
 class _AtOnce:
@@ -36,11 +36,11 @@ class _AtOnce:
     def after(self, size: int, error: MienError | None = None) -> None: ...
 
 
-class Ungoverned:
+class UnlimitedPageBudget:
     """For who has no catalog: asks at once, as the first that there is."""
 
     def first(self, identities: Sequence[Identity]) -> Identity:
         return identities[0]
 
-    def turn(self, identity: Identity) -> Turn:
+    def turn(self, identity: Identity) -> PageSession:
         return _AtOnce()

@@ -6,10 +6,10 @@ import pickle
 from typing import Any
 
 from mien.models.reading.loader.slots import HELD, SlotPool
-from mien.models.reading.loader.work import Made
+from mien.models.reading.loader.work import EncodedBatch
 
 
-def hand_over(pool: SlotPool, slot: int, made: Made, *, copy: bool, tensors: bool) -> dict[str, Any]:
+def to_batch(pool: SlotPool, slot: int, made: EncodedBatch, *, copy: bool, tensors: bool) -> dict[str, Any]:
     """The batch, lying in the slot; or copied, where that is asked for, or where so many batches are kept
     that decoding would have to wait for one of them."""
     copied = copy or pool.leased >= HELD

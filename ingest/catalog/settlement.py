@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, bindparam, case, delete, func, select, true, update
 
 from mien.ingest.catalog.egress import LOCKED, put
+from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.records import Outcome, Paused, Usage
 from mien.ingest.catalog.schema import PUT_OFF, UNSETTLED, WAITING, grants, videos
-from mien.ingest.catalog.story import tell
 from mien.ingest.rate import circuit, governor
-from mien.ingest.rate.standing import Standing
+from mien.ingest.rate.egress_state import EgressState
 
 _LAST = (
     select(grants.c.seq, grants.c.identity, grants.c.granted_at, grants.c.settled_at, grants.c.probe)
@@ -71,7 +71,7 @@ def settle(
     found = connection.execute(LOCKED, {"identity": row.identity}).one_or_none()
     if found is None:
         return None
-    before = standing = Standing(**found._mapping)
+    before = standing = EgressState(**found._mapping)
     if usage.outcome is Outcome.UNASKED:
         connection.execute(delete(grants).where(grants.c.seq == row.seq))
         standing = replace(standing, even_at=min(standing.even_at, at))
@@ -84,7 +84,7 @@ def settle(
     if standing != before:
         put(connection, standing)
         if said := _said_of_circuit(before, standing):
-            tell(connection, now, run_id, [(video_key, *said)])
+            append_events(connection, now, run_id, [(video_key, *said)])
     return _pause(connection, row.identity) if usage.outcome is Outcome.REFUSED else None
 
 
@@ -95,7 +95,7 @@ def _pause(connection: Connection, identity: str) -> Paused | None:
     return Paused(identity=identity, until=row.paused_until, succeeded_at=row.succeeded_at)
 
 
-def refused(standing: Standing, at: float, usage: Usage, *, probe: bool) -> Standing:
+def refused(standing: EgressState, at: float, usage: Usage, *, probe: bool) -> EgressState:
     after = circuit.refused(
         standing,
         at,
@@ -106,7 +106,7 @@ def refused(standing: Standing, at: float, usage: Usage, *, probe: bool) -> Stan
     return replace(after, error_class=usage.error_class, error_text=usage.error_text[:500])
 
 
-def _said_of_circuit(before: Standing, after: Standing) -> tuple[str, str] | None:
+def _said_of_circuit(before: EgressState, after: EgressState) -> tuple[str, str] | None:
     """An event of the video that found out."""
     if after.paused_until > before.paused_until:
         until = datetime.fromtimestamp(after.paused_until, UTC).isoformat(timespec="seconds")
@@ -126,6 +126,6 @@ def reopen(connection: Connection, identity: str) -> bool:
     found = connection.execute(LOCKED, {"identity": identity}).one_or_none()
     if found is None or not found.paused_until:
         return False
-    put(connection, replace(Standing(**found._mapping), paused_until=0.0, strikes=0, cooldown_seconds=0.0))
+    put(connection, replace(EgressState(**found._mapping), paused_until=0.0, strikes=0, cooldown_seconds=0.0))
     connection.execute(_DUE_NOW, {"class": found.error_class})
     return True

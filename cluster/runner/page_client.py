@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from mien.ingest.catalog import Catalog, EgressState, Outcome, Usage
+from mien.ingest.catalog import Catalog, EgressStatus, Outcome, Usage
 from mien.ingest.errors import MienError, RateLimitedError
 from mien.ingest.rate.identity import Identity
 
@@ -17,7 +17,7 @@ SILENT_SECONDS = 5.0
 """A shorter wait is nobody's concern; nor is one slept through without looking again."""
 
 
-class BudgetedLeave:
+class BudgetedPageClient:
     """`wait`: for a budget, as long as it takes. A paused identity is not waited for: another is asked."""
 
     def __init__(
@@ -43,7 +43,7 @@ class BudgetedLeave:
         now = self.clock()
         states = zip(self.catalog.egress(identities), identities, strict=True)
 
-        def rank(state: EgressState) -> tuple[bool, bool, bool]:
+        def rank(state: EgressStatus) -> tuple[bool, bool, bool]:
             pause = state.paused_until
             return pause is not None and pause > now, state.room_at > now, pause is not None
 
@@ -56,7 +56,7 @@ class BudgetedLeave:
 class BudgetedTurn:
     """One list, asked for as one identity."""
 
-    def __init__(self, leave: BudgetedLeave, identity: Identity) -> None:
+    def __init__(self, leave: BudgetedPageClient, identity: Identity) -> None:
         self._leave, self._identity = leave, identity
         self._is_first, self._grant, self._came = True, None, 0
 

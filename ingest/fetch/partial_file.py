@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from mien.ingest.errors import EmptyFileError, StorageError
-from mien.ingest.fetch import begun
-from mien.ingest.fetch.begun import Begun
+from mien.ingest.fetch import resume_info
+from mien.ingest.fetch.resume_info import ResumeInfo
 from mien.ingest.storage.same_file import is_at
 
 _STEP_BYTES = 64 << 20
@@ -22,7 +22,7 @@ NOTE_BYTES = 16 << 20
 """As much at most is had again after a kill."""
 
 
-class Slot:
+class PartialFile:
     """A file being written. `position` is how many good bytes it has, from its beginning."""
 
     about = ""
@@ -44,7 +44,7 @@ class Slot:
         self._limit_bytes = limit_bytes
         self._step_bytes = max(1, min(_STEP_BYTES, limit_bytes // 16))
         self._reserved = 0
-        self._left: Begun | None = None
+        self._left: ResumeInfo | None = None
         self.proof: tuple[int, str] | None = None
         """Of what the beginning is: the whole length in bytes, and the validator."""
         self._noted_bytes = 0
@@ -52,13 +52,13 @@ class Slot:
 
     def begin(self) -> None:
         """Forgets what is there, but for what `go_on` can take up."""
-        self._left = begun.read(self._path) if self._path is not None else None
+        self._left = resume_info.read(self._path) if self._path is not None else None
         if self._left is None:
             self.restart()
         else:
             os.ftruncate(self._descriptor, self._left.position)
 
-    def go_on(self) -> Begun | None:
+    def go_on(self) -> ResumeInfo | None:
         """Takes up what a download left that broke off: `position` is where that ended. None: there is
         nothing. Who does not ask begins at 0, and it is lost."""
         left, self._left = self._left, None
@@ -77,9 +77,9 @@ class Slot:
         rest."""
         if self._left is not None:
             return True  # it did not come so far as to look
-        if self.proof is None or not begun.may_go_on(error):
+        if self.proof is None or not resume_info.may_go_on(error):
             return False
-        if not begun.WORTH_BYTES <= self.position < self.proof[0]:
+        if not resume_info.WORTH_BYTES <= self.position < self.proof[0]:
             return False
         with suppress(OSError):  # a full or broken disk: then it is begun anew
             os.ftruncate(self._descriptor, self.position)
@@ -92,8 +92,8 @@ class Slot:
         if self._path is not None and self.proof is not None and is_at(self._descriptor, self._path):
             os.fdatasync(self._descriptor)  # what is noted must be there after a crash
             total_bytes, validator = self.proof
-            begun.write(
-                self._path, Begun(position=self.position, total_bytes=total_bytes, validator=validator)
+            resume_info.write(
+                self._path, ResumeInfo(position=self.position, total_bytes=total_bytes, validator=validator)
             )
             self._noted_bytes = self.position
 
@@ -121,7 +121,7 @@ class Slot:
     def restart(self) -> None:
         """Forgets what was written."""
         if self._path is not None:
-            begun.forget(self._path)
+            resume_info.forget(self._path)
         os.ftruncate(self._descriptor, 0)
         self.position = self._reserved = self._noted_bytes = 0
         self._left = self.proof = None

@@ -13,7 +13,7 @@ _ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 2.0
 
 
-class Stage(IntEnum):
+class TransactionPhase(IntEnum):
     """How far a transaction came."""
 
     CONNECTING = 0
@@ -21,7 +21,7 @@ class Stage(IntEnum):
     COMMITTING = 2
 
 
-class Trial:
+class TransactionRetry:
     """One transaction and its repetitions.
 
     A server that went away (a restart, a failover) is waited for, for `patience_seconds`. A connection that
@@ -29,7 +29,7 @@ class Trial:
     """
 
     def __init__(self, *, patience_seconds: float, repeatable: bool, is_server: bool) -> None:
-        self.stage = Stage.CONNECTING
+        self.stage = TransactionPhase.CONNECTING
         self.was_away = self.in_doubt = False
         self._patience_seconds, self._repeatable, self._is_server = patience_seconds, repeatable, is_server
 
@@ -48,13 +48,13 @@ class Trial:
             return True
         if self._is_away(error):
             self.was_away = True
-            self.in_doubt = self.in_doubt or self.stage is Stage.COMMITTING
-            return self._repeatable or self.stage is not Stage.COMMITTING
+            self.in_doubt = self.in_doubt or self.stage is TransactionPhase.COMMITTING
+            return self._repeatable or self.stage is not TransactionPhase.COMMITTING
         return False
 
     def _is_away(self, error: DBAPIError) -> bool:
         """What refuses a connection has no code: while it starts up, it is as away as one that is down."""
-        cannot_connect = self.stage is Stage.CONNECTING and isinstance(error, OperationalError)
+        cannot_connect = self.stage is TransactionPhase.CONNECTING and isinstance(error, OperationalError)
         return self._is_server and (error.connection_invalidated or cannot_connect)
 
     def _is_enough(self, state: RetryCallState) -> bool:

@@ -1,6 +1,6 @@
 """Where worker processes come from: imports once, forks for each. Run as a program by `on_processes`.
 
-    python nursery.py SYS_PATH MODULE… < socket of the driver
+    python fork_server.py SYS_PATH MODULE… < socket of the driver
 
 The driver asks on the socket:
 

@@ -10,7 +10,7 @@ FIRST_BYTES = 20e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class EgressState:
     """All times in seconds since the epoch; 0 is never."""
 
     name: str

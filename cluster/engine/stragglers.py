@@ -55,16 +55,16 @@ def _has_others(pool: Pool) -> bool:
 def _withdraw(pool: Pool, worker: Worker) -> None:
     """The pulls of a fan-out stay: they are all of one task, which has begun."""
     for call in reversed(list(islice(worker.calls, 1, None))):
-        if call.kind is Kind.CALL and not call.withdrawn and call.task is not None:
+        if call.kind is Kind.CALL and not call.revoked and call.task is not None:
             pool.settle(call)
-            call.withdrawn = True
-            call.task.hindered = True
+            call.revoked = True
+            call.task.requeued = True
             pool.push(call.task, front=True)
 
 
 def take_back(pool: Pool, worker: Worker) -> None:
     """`worker` comes to its next call: if that was withdrawn and its task still waits, it counts again."""
-    if worker.dead or not worker.calls or not worker.calls[0].withdrawn:
+    if worker.dead or not worker.calls or not worker.calls[0].revoked:
         return
     call = worker.calls[0]
     if call.task is None or call.task not in pool.queue:
@@ -74,7 +74,7 @@ def take_back(pool: Pool, worker: Worker) -> None:
         pool.unqueue(call.task)
         pool.calls += 1
         call.promised_bytes = promised_bytes
-        call.withdrawn = call.settled = False
+        call.revoked = call.settled = False
 
 
 def _is_held_up(pool: Pool) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from mien.pipelines.data import Int16
 
 
-class Tape:
+class AudioTimeline:
     """Silence where nothing was put; what comes first stays; nothing before 0 or after the end."""
 
     def __init__(self, *, total_samples: int, block_samples: int) -> None:

@@ -10,12 +10,12 @@ from mien.pipelines.data import CROP_PIXELS, Float32, UInt8
 from mien.pipelines.faces.crop import Picture, blur, encode, read_picture, warp_crop
 from mien.pipelines.faces.detect import Detections, Detector, detection_size
 from mien.pipelines.faces.geometry import compose, similarity, upright_from_stored
-from mien.pipelines.faces.rows import Shown
+from mien.pipelines.faces.rows import TimedFrame
 from mien.pipelines.faces.small import small_picture
-from mien.pipelines.faces.tracks import Look
+from mien.pipelines.faces.tracks import FaceCrop
 
 
-class Looker:
+class FaceCropper:
     """Looks at the frames of one film; keeps the planes of the frame that it looked at last."""
 
     def __init__(self, detector: Detector, *, min_face_pixels: float, rotation_degrees: int) -> None:
@@ -24,7 +24,7 @@ class Looker:
         self._rotation_degrees = rotation_degrees
         self._last: tuple[Any, Picture] | None = None
 
-    def find(self, shown: Shown) -> Detections:
+    def find(self, shown: TimedFrame) -> Detections:
         """The faces, in pixels of the upright picture."""
         picture = shown.picture
         width, height = detection_size(picture.width, picture.height, self._min_face_pixels)
@@ -37,7 +37,7 @@ class Looker:
         found = self._detector.find(small)
         return Detections(found.boxes * np.tile(scale, 2), found.landmarks * scale, found.scores)
 
-    def look(self, shown: Shown, place: Float32) -> Look:
+    def look(self, shown: TimedFrame, place: Float32) -> FaceCrop:
         """The aligned crop of the face at `place` (15,)."""
         import cv2
 
@@ -48,4 +48,4 @@ class Looker:
         crop = warp_crop(self._last[1], compose(similarity(place[4:14].reshape(5, 2)), upright))
         half = (CROP_PIXELS // 2, CROP_PIXELS // 2)
         small: UInt8 = np.asarray(cv2.resize(crop[0], half, interpolation=cv2.INTER_AREA), np.uint8)
-        return Look(encode(crop), small, blur(crop[0]))
+        return FaceCrop(encode(crop), small, blur(crop[0]))

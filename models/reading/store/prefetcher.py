@@ -38,7 +38,7 @@ def sparse_shards(corpus: Corpus, members: frozenset[str], below: float) -> npt.
     return np.asarray(by_shard < below * index.tar_bytes, np.bool_)
 
 
-class Ahead:
+class Prefetcher:
     """Fetches shards of distant corpora into the cache, a few at once, in the order in which they are told.
 
     `specs`: None for a corpus that lies on this machine.

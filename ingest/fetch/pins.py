@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mien.ingest.storage.trouble import translated
+from mien.ingest.storage.error_mapping import translated
 
 SUFFIX = ".wanted"
 LASTS_SECONDS = 24 * 3600.0

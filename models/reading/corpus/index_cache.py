@@ -33,7 +33,7 @@ def default_cache() -> Path:
     return user_cache_path("mien") / "reader"
 
 
-class Shelf:
+class IndexCache:
     def __init__(self, cache: Path, uri: str) -> None:
         self._folder = cache / "index" / _short(uri)
 

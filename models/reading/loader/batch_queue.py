@@ -10,18 +10,18 @@ from collections.abc import Callable
 
 from mien.ingest.errors import LoaderTimeoutError, UsageError
 from mien.models.reading.data import Collate
-from mien.models.reading.loader.board import DECODING, IDLE, Board
-from mien.models.reading.loader.crew import Crew
 from mien.models.reading.loader.slots import HELD, SlotPool, anonymous_files, close_all
-from mien.models.reading.loader.work import Made, Maker, OnError, Task
+from mien.models.reading.loader.work import BatchBuilder, EncodedBatch, OnError, Task
 from mien.models.reading.loader.worker import Assignment, Failed, Order, marks
+from mien.models.reading.loader.worker_pool import WorkerPool
+from mien.models.reading.loader.worker_status import DECODING, IDLE, WorkerStatus
 from mien.models.reading.locks import TELL_SECONDS, logger
 from mien.models.reading.store.source import SourceSpec
 
 _LISTEN_SECONDS = 1.0
 
 
-class Conveyor(ABC):
+class BatchQueue(ABC):
     pool: SlotPool
 
     @property
@@ -37,7 +37,7 @@ class Conveyor(ABC):
     def order(self, task: Task) -> None: ...
 
     @abstractmethod
-    def get(self, number: int) -> tuple[int, Made]:
+    def get(self, number: int) -> tuple[int, EncodedBatch]:
         """(slot, batch) of the task that was ordered first of those not got yet. It is the caller's to give
         the slot back. Raises what making it raised, LoaderWorkerError, LoaderTimeoutError."""
 
@@ -49,8 +49,8 @@ class Conveyor(ABC):
     def close(self) -> None: ...
 
 
-class InProcess(Conveyor):
-    def __init__(self, maker: Maker) -> None:
+class InProcess(BatchQueue):
+    def __init__(self, maker: BatchBuilder) -> None:
         self.pool = SlotPool(1 + HELD)
         self._maker = maker
         self._tasks: deque[Task] = deque()
@@ -66,7 +66,7 @@ class InProcess(Conveyor):
     def order(self, task: Task) -> None:
         self._tasks.append(task)
 
-    def get(self, number: int) -> tuple[int, Made]:
+    def get(self, number: int) -> tuple[int, EncodedBatch]:
         del number
         slot = self.pool.take()
         try:
@@ -86,7 +86,7 @@ class InProcess(Conveyor):
             self.pool.close()
 
 
-class Crewed(Conveyor):
+class Crewed(BatchQueue):
     """`sizes`: samples of each corpus' index. Raises UsageError where the collator cannot travel."""
 
     def __init__(
@@ -111,16 +111,16 @@ class Crewed(Conveyor):
         self.pool = SlotPool(workers * prefetch + HELD)
         self._tasks: set[int] = set()
         """Ordered, and neither got nor forgotten."""
-        self._made: dict[int, tuple[int, Made | Failed]] = {}
+        self._made: dict[int, tuple[int, EncodedBatch | Failed]] = {}
         self._under_way = 0
         board, *checked = shared = anonymous_files(1 + len(sources) * verify)
         self._end = weakref.finalize(self, close_all, shared)
-        self._board = Board(board, workers)
+        self._board = WorkerStatus(board, workers)
         for descriptor, size in zip(checked, sizes if verify else (), strict=True):
             marks(descriptor, size)  # given its length
         slots = tuple(slot.descriptor for slot in self.pool.slots)
         try:
-            self._crew = Crew(
+            self._crew = WorkerPool(
                 lambda number: Assignment(
                     worker=number,
                     workers=workers,
@@ -160,7 +160,7 @@ class Crewed(Conveyor):
     def wait_for_room(self) -> None:
         self._wait(lambda: self.has_room, None)
 
-    def get(self, number: int) -> tuple[int, Made]:
+    def get(self, number: int) -> tuple[int, EncodedBatch]:
         self._wait(lambda: number in self._made, number)
         slot, made = self._made.pop(number)
         self._tasks.discard(number)

@@ -68,7 +68,7 @@ class Heartbeat:
             return
 
 
-class Others:
+class PeerRunMonitor:
     """Tells whether somebody else's videos may fall to this run: while their run may be dead."""
 
     def __init__(self, catalog: Catalog, run_id: str) -> None:

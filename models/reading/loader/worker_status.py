@@ -13,7 +13,7 @@ DECODING = (-1, -1)
 IDLE = (-2, -2)
 
 
-class Board:
+class WorkerStatus:
     """A row a worker, in shared memory. Torn reads are of no consequence: it is only ever shown."""
 
     def __init__(self, descriptor: int, workers: int) -> None:
