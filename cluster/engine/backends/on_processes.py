@@ -1,8 +1,9 @@
 """Workers as processes of this machine, without Ray: up in a moment, for runs that are short.
 
 They are forked from a process that has imported what they need (fork_server.py), so each costs
-milliseconds and little memory. Payloads travel through the driver's memory: good for what a node does alone and returns as
-metadata, such as fetching. Everything that the engine promises of its workers holds here as it does on Ray.
+milliseconds and little memory. Payloads travel through the driver's memory: good for what a node does alone
+and returns as metadata, such as fetching. Everything that the engine promises of its workers holds here as it
+does on Ray.
 """
 
 from __future__ import annotations
