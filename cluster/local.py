@@ -15,20 +15,18 @@ from typing import Any
 from mien.cluster.engine.errors import classify, error_named, never_answered
 from mien.cluster.engine.interface import ErrorInfo, Observer, PoolSnapshot, PoolSpec, Snapshot
 from mien.ingest.errors import Policy
-from mien.pipelines.stage import AggregatingStage, Item
-
-
-def run_local(pools: Sequence[PoolSpec], observer: Observer) -> None:
-    """Runs every input to its end, one after the other."""
-    LocalEngine(pools, observer).run()
+from mien.pipelines.stage import AggregatingStage, Item, StageContext
 
 
 class LocalEngine:
     """Stands in for `Engine`: the same methods, the same observer."""
 
-    def __init__(self, pools: Sequence[PoolSpec], observer: Observer) -> None:
+    def __init__(
+        self, pools: Sequence[PoolSpec], observer: Observer, *, context: StageContext | None = None
+    ) -> None:
         self._pools = tuple(pools)
         self._observer = observer
+        self._context = context or StageContext()
         self._held: dict[int, dict[str, Item]] = {position: {} for position in range(len(pools))}
         self._retained: dict[str, tuple[int, Item]] = {}
         self._again: deque[tuple[int, Item]] = deque()
@@ -56,7 +54,7 @@ class LocalEngine:
     def run(self) -> None:
         for pool in self._pools:
             try:
-                pool.stage.setup()
+                pool.stage.setup(self._context)
             except Exception as error:
                 info = classify(error)
                 raise error_named(info.error_class, f"stage {pool.name} cannot start: {info.text}") from error
@@ -64,6 +62,8 @@ class LocalEngine:
             self._run_inputs()
         finally:  # on an error as well: what was gathered is whole
             self._flush_all()
+            for pool in self._pools:
+                pool.stage.close()
 
     def _run_inputs(self) -> None:
         while not self._stopping:

@@ -1,29 +1,24 @@
-"""What a stage is. It knows nothing of Ray, of queues or of retries.
+"""The contract of a stage: one step of the pipeline. A stage does not know Ray, queues or retries.
 
-A stage is a plain class whose configuration is its own typed fields:
-
-    name        of the pool, in metrics and in errors
-    resources   what one worker of it needs
-    setup()     loads weights and opens sessions, once per worker, and proves the provider
-    imports     (optional) names of modules that setup() would load: where workers are forked, they are
-                loaded once for all
-    environment (optional) variables that a worker's process must find when it begins, since what they are
-                for reads them before any of our code runs; heeded where a worker is a process of its own
-    __call__    takes one item, yields items for the next stage: none, one or many
-
-A stage that gathers many items into one (the shard writer) also has `flush()`, and what it yields names
-the items that it answers for in `acknowledges`.
+A stage is a subclass of `Stage` whose configuration is its own typed fields. What a stage *is* (whether it
+fans out, its deadline, its share of a CPU, the weights that it opens) are class attributes and methods with
+defaults. Values that exist only during a run reach it through `setup(context)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from mien.pipelines.decode.local import InPlaceMedia, LocalMedia
+from mien.pipelines.ranges import Positive
 
 
 class Item(Protocol):
-    """What the engine needs to know of anything that travels."""
+    """What the engine needs to know about an item that travels between stages."""
 
     @property
     def key(self) -> str: ...
@@ -46,23 +41,8 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory_mb: int = 2048
-    """Beyond what the process holds after `setup()`; more than that ends the item as OutOfMemoryError."""
-
-
-class Stage(Protocol):
-    name: str
-    resources: Resources
-
-    def setup(self) -> None: ...
-
-    def __call__(self, item: Any, /) -> Iterable[Any]: ...
-
-
-@runtime_checkable
-class AggregatingStage(Protocol):
-    """A stage that answers for items later, all at once."""
-
-    def flush(self) -> Iterable[Any]: ...
+    """On top of what the process holds after `setup()`. An item that needs more fails with
+    OutOfMemoryError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +54,108 @@ class DeadlineRule:
 
     def seconds(self, item_seconds: float) -> float:
         return self.base + self.per_second * item_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSettings:
+    """What a clip must have, and how long it may be. Several stages depend on these settings."""
+
+    require: tuple[Literal["speech", "face"], ...] = ("speech", "face")
+    min_seconds: Positive = 1.0
+    max_seconds: Positive = 15.0
+
+    def __post_init__(self) -> None:
+        if not self.require:
+            raise ValueError('require is empty; set one or both of "speech" and "face"')
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(
+                f"min_seconds ({self.min_seconds}) is more than max_seconds ({self.max_seconds}); lower it"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageContext:
+    """The values of one run that its stages share. `setup` receives them in each worker."""
+
+    run_id: str = ""
+    fingerprint: str = ""
+    """Hash of everything that the samples depend on; each sample stores it."""
+    spool: str = ""
+    """A local folder for shards that are being written."""
+    shards_uri: str = ""
+    """Where shards are published: a folder or an object store URI."""
+    local_media: LocalMedia = field(default_factory=InPlaceMedia)
+    """Provides a video's file on the node of the worker."""
+    clip: ClipSettings = field(default_factory=ClipSettings)
+
+
+class Stage(ABC):
+    """Base class of all stages. A subclass sets `name` and overrides what differs from the defaults."""
+
+    name: str
+    """Of the pool, in metrics and in errors."""
+    resources: Resources = Resources()
+
+    cpu_share: float | None = None
+    """The share of a CPU that one worker keeps busy. None: a heavy stage, whose workers divide the CPUs that
+    the light stages leave."""
+    cpus_per_worker: int = 16
+    """A light stage gets one worker for so many CPUs."""
+    deadline: DeadlineRule | None = None
+    """Of one call; of each yield where the stage fans out. None: the engine's settings decide."""
+    queue_items: int | None = None
+    """Cap of the queue in front of the stage. None: the engine's default."""
+
+    takes_videos: bool = False
+    """Its items are whole videos, so its failures are failures of the video, not of a segment."""
+    fans_out: bool = False
+    """One item becomes many. Each is pulled only while the next stage has room."""
+    reports_outputs: bool = False
+    """The observer sees each output before the next stage does, and may reject it."""
+    waits_for_network: bool = False
+    """Its workers mostly wait, so a run may give it more of them than CPUs."""
+
+    imports: tuple[str, ...] = ()
+    """Modules that `setup()` loads. Where workers are forked, they are loaded once for all workers."""
+    environment: Mapping[str, str] = {}
+    """Variables that must be set when a worker's process starts, because libraries read them before any of
+    our code runs. They apply only where a worker is a process of its own."""
+
+    affects_samples: bool = True
+    """Whether its configuration changes samples and is therefore part of the fingerprint."""
+    clip_settings: tuple[str, ...] = ()
+    """The fields of `ClipSettings` that its output depends on."""
+    _NOT_IN_FINGERPRINT = frozenset({"threads"})
+
+    @property
+    def uses_gpu(self) -> bool:
+        return getattr(self, "device", "cpu") == "cuda"
+
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights that `setup` opens."""
+        return ()
+
+    def fingerprint_material(self, clip: ClipSettings) -> dict[str, Any]:
+        """The settings that this stage's output depends on, by name."""
+        fields: dict[str, dataclasses.Field[Any]] = getattr(self, "__dataclass_fields__", {})
+        own = {name: getattr(self, name) for name in fields if name not in self._NOT_IN_FINGERPRINT}
+        return own | {name: getattr(clip, name) for name in self.clip_settings}
+
+    def setup(self, context: StageContext) -> None:  # noqa: B027 (optional)
+        """Loads weights, opens sessions and verifies their provider; once per worker, before any call."""
+
+    @abstractmethod
+    def __call__(self, item: Any, /) -> Iterable[Any]:
+        """Takes one item and yields items for the next stage: none, one or many."""
+
+    def close(self) -> None:  # noqa: B027 (optional)
+        """Releases what `setup` opened. It is called when a worker ends normally, not when it is killed."""
+
+
+class AggregatingStage(Stage):
+    """A stage that combines many items into one. Its outputs name the items that they answer for in
+    `acknowledges`."""
+
+    @abstractmethod
+    def flush(self) -> Iterable[Any]:
+        """Yields what is still held back."""

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from mien.pipelines.data import Segment
-from mien.pipelines.stage import Resources
+from mien.pipelines.stage import Resources, Stage
 
 MEMORY_MB = 300
 MOST_MB = 4000
@@ -45,17 +45,14 @@ FATES: dict[str, Any] = {
 
 
 @dataclass(kw_only=True)
-class Poison:
+class Poison(Stage):
     """Passes segments on, but for those with a fate, by title and beginning in milliseconds. Each attempt and
     each end is a line of `log`: small appends of several processes stay whole, and in order."""
 
-    name: ClassVar[str] = "poison"
-    resources: Resources = field(default=Resources(memory_mb=MEMORY_MB))
+    name = "poison"
+    resources = Resources(memory_mb=MEMORY_MB)
     fates: dict[str, str] = field(default_factory=dict)
     log: str = ""
-
-    def setup(self) -> None:
-        pass
 
     def __call__(self, segment: Segment) -> Iterator[Segment]:
         name = f"{segment.media.job.video.title} {segment.start_ms}"

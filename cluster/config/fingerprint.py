@@ -1,4 +1,4 @@
-"""What outputs depend on, as one hash: "done" means done with this fingerprint."""
+"""The fingerprint: one hash of everything that samples depend on. "Done" means done with this fingerprint."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import Any
 
 from mien.cluster.config.settings import Settings
 from mien.pipelines.data import SCHEMA_VERSION
-from mien.pipelines.speech.split import VAD_WEIGHTS
+from mien.pipelines.stage import Stage
+from mien.pipelines.talking_face import talking_face
 from mien.pipelines.weights import WEIGHTS, check_licence, sha256_of
 from mien.pipelines.weights.licences import PROFILE_VARIABLE
 from mien.pipelines.weights.local import FOLDER_VARIABLE
 
-# Where things lie, how shards are packed, and how the run is driven change no sample.
-_SECTIONS = ("clip", "split", "faces", "transcribe", "align")
-ARCFACE = "arcface_w600k_mbf"
-_IMMATERIAL = frozenset({"resources", "fingerprint", "threads", "local_media"})
-
 
 def fingerprint(settings: Settings) -> str:
-    """32 hex digits over the stages' configuration, their weights' hashes and the schema's version."""
+    """32 hex digits over the stages' configuration, the hashes of their weights and the schema's version."""
     material = {
         "schema": SCHEMA_VERSION,
         "weights": {name: sha256_of(name) for name in weights_in_use(settings)},
-        **{name: _material(getattr(settings, name)) for name in _SECTIONS if _matters(name, settings)},
+        "clip": _plain(settings.clip),
+        **{
+            stage.name: _plain(stage.fingerprint_material(settings.clip))
+            for stage in _stages(settings)
+            if stage.affects_samples
+        },
     }
     canonical = json.dumps(material, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
@@ -34,11 +35,7 @@ def fingerprint(settings: Settings) -> str:
 
 def weights_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of the weights that a run with these settings opens."""
-    # Speech is looked for even where it is not required: what is said is written down with every clip.
-    names = [VAD_WEIGHTS, settings.transcribe.model]
-    if "face" in settings.clip.require:
-        names += [settings.faces.detector, *([ARCFACE] if settings.faces.identity else [])]
-    return tuple(names)
+    return tuple(dict.fromkeys(name for stage in _stages(settings) for name in stage.weights()))
 
 
 def check_licences(settings: Settings) -> None:
@@ -54,22 +51,22 @@ def weights_environment(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in chosen.items() if value}
 
 
-def _matters(section: str, settings: Settings) -> bool:
-    """What is not looked for is not configured either."""
-    return section != "faces" or "face" in settings.clip.require
+def _stages(settings: Settings) -> list[Stage]:
+    """The stages of a run as they are configured, before the pipeline adapts one to another."""
+    sections = [getattr(settings, field.name) for field in dataclasses.fields(settings)]
+    configured: dict[str, Any] = {each.name: each for each in sections if isinstance(each, Stage)}
+    pipeline = talking_face(require=settings.clip.require, **configured)
+    return [configured[stage.name] for stage in pipeline]
 
 
-def _material(section: Any) -> Any:
-    if dataclasses.is_dataclass(section):
-        return {
-            field.name: _material(getattr(section, field.name))
-            for field in dataclasses.fields(section)
-            if field.init and field.name not in _IMMATERIAL
-        }
-    if isinstance(section, Mapping):
-        return {str(key): _material(value) for key, value in section.items()}
-    if isinstance(section, list | tuple):
-        return [_material(value) for value in section]
-    if isinstance(section, set | frozenset):
-        return sorted(_material(value) for value in section)
-    return section if isinstance(section, str | int | float | bool | None) else str(section)
+def _plain(value: Any) -> Any:
+    """`value` as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(entry) for entry in value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -51,23 +51,6 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
-    """What a clip must have, and how long it may be."""
-
-    require: tuple[Literal["speech", "face"], ...] = ("speech", "face")
-    min_seconds: PositiveSeconds = 1.0
-    max_seconds: PositiveSeconds = 15.0
-
-    def __post_init__(self) -> None:
-        if not self.require:
-            raise ValueError('require is empty; set one or both of "speech" and "face"')
-        if self.min_seconds > self.max_seconds:
-            raise ValueError(
-                f"min_seconds ({self.min_seconds}) is more than max_seconds ({self.max_seconds}); lower it"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """The cluster, and how patient to be with it. None: what the machine or the cluster has."""
 

@@ -10,22 +10,18 @@ from typing import Any
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mien.cluster.config.mirror import HIDE, model_of
-from mien.cluster.config.sections import Acquire, Clip, Engine, Store, WeightsChoice
-from mien.ingest.fetch.stage import Fetch
+from mien.cluster.config.sections import Acquire, Engine, Store, WeightsChoice
 from mien.ingest.youtube.acceptance import AcceptancePolicy
 from mien.pipelines.align.stage import Align
 from mien.pipelines.faces.stage import Faces
+from mien.pipelines.fetch import FetchStage
 from mien.pipelines.shards.write import WriteShards
 from mien.pipelines.speech.split import Split
+from mien.pipelines.stage import ClipSettings
 from mien.pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
 _FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms", "keep_uri")}
-_SPLIT = {HIDE: ("require", "local_media", "resources")}
-_FACES = {HIDE: ("look_at", "local_media", "resources")}
-_TRANSCRIBE = {HIDE: ("require", "resources")}
-_ALIGN = {HIDE: ("require", "min_seconds", "max_seconds", "fingerprint", "resources")}
-_SHARDS = {HIDE: ("uri", "spool", "run_id", "resources")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +29,14 @@ class Settings:
     """Sections in the order in which data flows; each is what its stage is made of."""
 
     store: Store = field(default_factory=Store)
-    clip: Clip = field(default_factory=Clip)
+    clip: ClipSettings = field(default_factory=ClipSettings)
     acquire: Acquire = field(default_factory=Acquire)
-    fetch: Fetch = field(default_factory=Fetch, metadata=_FETCH)
-    split: Split = field(default_factory=Split, metadata=_SPLIT)
-    faces: Faces = field(default_factory=Faces, metadata=_FACES)
-    transcribe: Transcribe = field(default_factory=Transcribe, metadata=_TRANSCRIBE)
-    align: Align = field(default_factory=Align, metadata=_ALIGN)
-    shards: WriteShards = field(default_factory=WriteShards, metadata=_SHARDS)
+    fetch: FetchStage = field(default_factory=FetchStage, metadata=_FETCH)
+    split: Split = field(default_factory=Split)
+    faces: Faces = field(default_factory=Faces)
+    transcribe: Transcribe = field(default_factory=Transcribe)
+    align: Align = field(default_factory=Align)
+    shards: WriteShards = field(default_factory=WriteShards)
     engine: Engine = field(default_factory=Engine)
     weights: WeightsChoice = field(default_factory=WeightsChoice)
 
@@ -67,7 +63,6 @@ SettingsModel: Any = model_of(Settings, base=_Root)
 
 def connect(settings: Settings) -> Settings:
     """Hands the values that several stages share from `clip`, `store` and `acquire` to each; `~` is home."""
-    clip = settings.clip
     places = {name: getattr(settings.store, name) for name in ("root", "shards", "cache")}
     # Not by pathlib, which would make one slash of the two in an object store's URI.
     found = {name: os.path.expanduser(place) for name, place in places.items()}  # noqa: PTH111
@@ -86,14 +81,6 @@ def connect(settings: Settings) -> Settings:
                 max_age_limit=settings.acquire.max_age_limit,
                 after=settings.acquire.after,
             ),
-        ),
-        split=replace(settings.split, require=clip.require),
-        transcribe=replace(settings.transcribe, require=clip.require),
-        align=replace(
-            settings.align,
-            require=clip.require,
-            min_seconds=clip.min_seconds,
-            max_seconds=clip.max_seconds,
         ),
     )
 

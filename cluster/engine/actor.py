@@ -49,8 +49,8 @@ class Actor:
     def setup(self, memory_mb: int | None) -> tuple[None, Reply]:
         started = time.perf_counter()
         try:
-            self._stage = pickle.loads(self._pickled)  # noqa: S301 (of our own driver)
-            self._stage.setup()
+            self._stage, context = pickle.loads(self._pickled)  # noqa: S301 (of our own driver)
+            self._stage.setup(context)
             if memory_mb is not None:
                 _limit_memory(memory_mb)
         except BaseException as error:
@@ -91,6 +91,15 @@ class Actor:
             return self._ok("ok", self._stage.flush(), started)
         except BaseException as error:
             return None, self.failed(error, started)
+
+    def close(self) -> tuple[None, Reply]:
+        """The worker ends normally: no call follows."""
+        started = time.perf_counter()
+        try:
+            self._stage.close()
+        except BaseException as error:
+            return None, self.failed(error, started)
+        return None, ["ok", _rss_bytes(), time.perf_counter() - started, [], None]
 
     def _ok(self, kind: str, items: Iterable[Any], started: float) -> tuple[Any, Reply]:
         outputs: list[list[Any]] = []

@@ -17,7 +17,7 @@ class PoolSpec:
     """One stage of the pipeline and its pool of workers."""
 
     stage: Stage
-    """Picklable configuration; `setup()` runs in the worker."""
+    """Picklable configuration; `setup(context)` runs in the worker."""
     workers: int
     cpus: float
     """Asked of Ray for each worker; fractions are allowed."""
@@ -28,16 +28,12 @@ class PoolSpec:
     """Of one call. For a fan-out: of each yield, by the seconds of the *input*. For a gathering stage the
     base must cover the closing of a shard."""
     setup_deadline_seconds: float = 300
-    fan_out: bool = False
-    """One item becomes many, each pulled only while the next stage has room."""
     queue_items: int = 8
     """Cap of the queue in front of this stage, results still on their way included (never less than
     what the workers before it have in flight, which would idle them)."""
     queue_bytes: int = 256 * MIB
     in_flight: int = 2
     """Calls per worker: one that runs, the others waiting beside it so that it never idles."""
-    report: bool = False
-    """Hand what this stage yields to `Observer.reported` as well."""
     flush_seconds: float = 600
     """A gathering worker is flushed when its oldest unanswered item is this old,"""
     retain_bytes: int = 1024 * MIB
@@ -46,6 +42,15 @@ class PoolSpec:
     @property
     def name(self) -> str:
         return self.stage.name
+
+    @property
+    def fan_out(self) -> bool:
+        return self.stage.fans_out
+
+    @property
+    def report(self) -> bool:
+        """Hand what this stage yields to `Observer.reported` as well."""
+        return self.stage.reports_outputs
 
     @property
     def gathers(self) -> bool:

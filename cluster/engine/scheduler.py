@@ -10,8 +10,10 @@ for room, and a fan-out dies, is retried and is accounted for like any other cal
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Sequence
+from concurrent.futures import wait
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -24,10 +26,12 @@ from mien.cluster.engine.interface import ErrorInfo, Observer, PoolSpec, Snapsho
 from mien.cluster.engine.pool import Pool
 from mien.cluster.engine.worker import Call, Task, Worker
 from mien.ingest.errors import InfeasibleError, Policy
-from mien.pipelines.stage import Item
+from mien.pipelines.stage import Item, StageContext
 
 _POLL_SECONDS = 0.1
 _BATCH = 256
+CLOSE_SECONDS = 2.0
+"""That idle workers have to release what their stage holds before they are killed."""
 PLACEMENT_SECONDS = 900.0
 """A pool none of whose workers got a place for so long ends the run."""
 
@@ -42,6 +46,7 @@ class Engine:
         observer: Observer,
         *,
         backend: Backend | None = None,
+        context: StageContext | None = None,
         max_attempts: int = 3,
         max_consecutive_failures: int | None = 50,
     ) -> None:
@@ -50,6 +55,7 @@ class Engine:
             raise ValueError(f"stages need names of their own, got {names}")
         self._specs = tuple(pools)
         self._observer = observer
+        self._context = context or StageContext()
         self._max_attempts = max_attempts
         self._max_in_a_row = max_consecutive_failures
         self._backend: Backend = backend or RayBackend()
@@ -82,12 +88,21 @@ class Engine:
             self._start()
             self._loop()
         finally:
+            self._close_idle_workers()
             for pool in self._pools:
                 for worker in pool.workers:
                     worker.kill()
             self.close()
         if self._error is not None:
             raise self._error
+
+    def _close_idle_workers(self) -> None:
+        """Lets each idle worker release what its stage holds, for CLOSE_SECONDS at most."""
+        idle = [
+            worker for pool in self._pools for worker in pool.workers if worker.ready and not worker.calls
+        ]
+        with contextlib.suppress(Exception):  # they are killed anyway
+            wait([worker.handle.submit("close")[1] for worker in idle], timeout=CLOSE_SECONDS)
 
     def close(self) -> None:
         """Leaves the backend, if `check` was called and `run` was not."""
@@ -113,7 +128,7 @@ class Engine:
         for spec in self._specs:
             before = self._pools[-1] if self._pools else None
             last = spec is self._specs[-1]
-            pickled = self._backend.pack(spec.stage)
+            pickled = self._backend.pack(spec.stage, self._context)
             self._pools.append(Pool(spec, pickled_stage=pickled, before=before, last=last))
         self._flow = Flow(
             self._pools,

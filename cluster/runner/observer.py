@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from mien.cluster.engine import ErrorInfo, Snapshot
@@ -21,7 +21,6 @@ from mien.ingest.media import Job, MediaFile
 from mien.ingest.storage import Store
 from mien.pipelines.data import SegmentDone, SegmentFailed, Shard
 
-VIDEO_STAGES = ("fetch", "split")
 MAX_VIDEO_ATTEMPTS = 5
 BACKOFF_SECONDS = 30.0
 MAX_BACKOFF_SECONDS = 6 * 3600.0
@@ -53,6 +52,7 @@ class RunObserver:
         fingerprint: str,
         alive: Callable[[], None],
         show: Callable[[Catalog, Snapshot, float], None],
+        video_stages: Collection[str] = (),
         unique: bool = False,
         backoff_seconds: float = BACKOFF_SECONDS,
         acquisition: Acquisition | None = None,
@@ -63,6 +63,8 @@ class RunObserver:
         self.engine: Returning | None = None
         self._fingerprint, self._alive, self._show, self._clock = fingerprint, alive, show, clock
         self._backoff_seconds = backoff_seconds
+        self._video_stages = frozenset(video_stages)
+        """Names of the stages whose items are whole videos."""
         self._unique = unique
         """Whether the same bytes are taken once only."""
         self._acquisition = acquisition or Acquisition(catalog, run_id, fingerprint=fingerprint, clock=clock)
@@ -154,7 +156,7 @@ class RunObserver:
     def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None:
         # The line for people first; below it, what was really raised.
         text = f"{error.text}\n{error.traceback_tail}".strip()
-        if stage in VIDEO_STAGES:
+        if stage in self._video_stages:
             video = self._video_failure(key, stage, error, text)
             self._mine(lambda: self.catalog.record_video_failure(self.run_id, video))
             self._through(key)

@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mien.cluster.config import Settings
 from mien.cluster.engine import PoolSpec
 from mien.ingest.errors import ConfigError
-from mien.pipelines.stage import DeadlineRule, Resources
+from mien.pipelines.stage import DeadlineRule, Stage, StageContext
 from mien.pipelines.talking_face import talking_face
 
-# A segment leaves the splitter every 75 s of media at the latest, whatever the length of the file.
-SPLIT_DEADLINE = DeadlineRule(base=120.0, per_second=0.2)
-# How large a file is nobody knows before it is fetched; a transfer that stalls gives itself up much sooner.
-FETCH_DEADLINE = DeadlineRule(base=6 * 3600.0, per_second=0.0)
-# A shard is closed, forced to the disk and uploaded within one call, over whatever uplink there is.
-SHARDS_DEADLINE = DeadlineRule(base=3600.0, per_second=0.0)
-OWN_DEADLINES = {"fetch": FETCH_DEADLINE, "split": SPLIT_DEADLINE, "shards": SHARDS_DEADLINE}
-# The share of a CPU that a worker of a light stage keeps busy, measured over ten minutes of talk.
-LIGHT_SHARE = {"fetch": 0.05, "split": 0.1, "align": 0.1, "shards": 0.05}
 GPU_SHARE = 0.5
-CLAIMED_AHEAD = 32
-"""Videos before the first stage: a claim of half as many is one question to the catalog."""
 
 
-def build_stages(settings: Settings, *, run_id: str, fingerprint: str) -> list[Any]:
-    """The pipeline's stages with all that the run says to them."""
-    root = Path(settings.store.root).absolute()
+def build_stages(settings: Settings) -> list[Stage]:
+    """The stages of the pipeline."""
     return talking_face(
-        require=tuple(settings.clip.require),
+        require=settings.clip.require,
         fetch=settings.fetch,
         split=settings.split,
         faces=settings.faces,
         transcribe=settings.transcribe,
-        align=dataclasses.replace(settings.align, fingerprint=fingerprint),
-        shards=dataclasses.replace(
-            settings.shards, uri=settings.store.shards_uri, spool=str(root / "spool"), run_id=run_id
-        ),
+        align=settings.align,
+        shards=settings.shards,
     )
 
 
-def build_pools(settings: Settings, stages: list[Any], *, cpus: float, downloads: int = 0) -> list[PoolSpec]:
-    """A pool for each stage; at least `downloads` workers fetch, which for the most part wait.
+def build_context(settings: Settings, *, run_id: str, fingerprint: str) -> StageContext:
+    """The values of the run that its stages share."""
+    return StageContext(
+        run_id=run_id,
+        fingerprint=fingerprint,
+        spool=str(Path(settings.store.root).absolute() / "spool"),
+        shards_uri=settings.store.shards_uri,
+        local_media=settings.fetch,
+        clip=settings.clip,
+    )
 
-    The heavy stages (faces, transcribe) each get enough single-threaded workers to keep all CPUs busy by
-    themselves, so that none idles while one of the two waits for the other; the shares that Ray is asked
-    for add up to `cpus`.
+
+def build_pools(
+    settings: Settings, stages: Sequence[Stage], *, cpus: float, downloads: int = 0
+) -> list[PoolSpec]:
+    """A pool for each stage; stages that wait for the network get at least `downloads` workers.
+
+    Each heavy stage gets enough single-threaded workers to keep all CPUs busy alone, so that no CPU idles
+    while one stage waits for another. The CPU shares that Ray is asked for add up to `cpus`.
 
     Raises:
         ConfigError: `engine.workers` names a stage that the pipeline does not have.
@@ -57,53 +55,46 @@ def build_pools(settings: Settings, stages: list[Any], *, cpus: float, downloads
     for name in settings.engine.workers:
         if name not in names:
             raise ConfigError(f"engine.workers names no stage {name}; the stages are {', '.join(names)}")
-    on_gpu = {stage.name for stage in stages if getattr(stage, "device", "cpu") == "cuda"}
     workers = {
-        name: settings.engine.workers.get(name)
-        or (_default_gpu_workers() if name in on_gpu else _default_workers(name, cpus, downloads))
-        for name in names
+        stage.name: settings.engine.workers.get(stage.name) or _default_workers(stage, cpus, downloads)
+        for stage in stages
     }
-    light = sum(LIGHT_SHARE.get(name, 0.0) * workers[name] for name in names)
-    heavy = sum(count for name, count in workers.items() if name not in LIGHT_SHARE)
-    # Rounded down, so that the sum never exceeds what there is.
+    light = sum(stage.cpu_share * workers[stage.name] for stage in stages if stage.cpu_share is not None)
+    heavy = sum(workers[stage.name] for stage in stages if stage.cpu_share is None)
+    # Rounded down, so that the sum never exceeds the CPUs.
     share = int(max(0.05, (cpus - light) / max(1, heavy)) * 1000) / 1000
     rule = DeadlineRule(
         base=settings.engine.deadline_base_seconds, per_second=settings.engine.deadline_per_second
     )
-    pools = []
-    for stage in stages:
-        resources: Resources = getattr(stage, "resources", Resources())
-        pools.append(
-            PoolSpec(
-                stage=stage,
-                workers=workers[stage.name],
-                cpus=LIGHT_SHARE.get(stage.name, share),
-                gpus=GPU_SHARE if stage.name in on_gpu else 0,
-                memory_mb=settings.engine.memory_mb or resources.memory_mb,
-                deadline=OWN_DEADLINES.get(stage.name, rule),
-                fan_out=stage.name == "split",
-                report=stage.name == "fetch",
-                **({"queue_items": CLAIMED_AHEAD} if stage.name == "fetch" else {}),
-            )
+    return [
+        PoolSpec(
+            stage=stage,
+            workers=workers[stage.name],
+            cpus=share if stage.cpu_share is None else stage.cpu_share,
+            gpus=GPU_SHARE if stage.uses_gpu else 0,
+            memory_mb=settings.engine.memory_mb or stage.resources.memory_mb,
+            deadline=stage.deadline or rule,
+            **({} if stage.queue_items is None else {"queue_items": stage.queue_items}),
         )
-    return pools
+        for stage in stages
+    ]
 
 
 def usable_cpus(settings: Settings) -> float:
-    """What the configuration grants, else what this process may run on."""
+    """The CPUs that the configuration grants, else those that this process may use."""
     return settings.engine.cpus or float(len(os.sched_getaffinity(0)))
 
 
-def _default_gpu_workers() -> int:
-    """One of each GPU stage on each GPU of this machine; a cluster's are given in `engine.workers`."""
+def _default_workers(stage: Stage, cpus: float, downloads: int) -> int:
+    if stage.uses_gpu:
+        return _gpu_count()
+    if stage.cpu_share is None:
+        return max(1, round(cpus if cpus <= 4 else 0.75 * cpus))
+    return max(1, round(cpus / stage.cpus_per_worker), downloads if stage.waits_for_network else 0)
+
+
+def _gpu_count() -> int:
+    """One worker of each GPU stage on each GPU of this machine; `engine.workers` sets those of a cluster."""
     import ctranslate2
 
     return max(1, int(ctranslate2.get_cuda_device_count()))
-
-
-def _default_workers(name: str, cpus: float, downloads: int) -> int:
-    if name == "fetch":
-        return max(1, round(cpus / 16), downloads)
-    if name in LIGHT_SHARE:
-        return max(1, round(cpus / 16)) if name != "shards" else max(1, round(cpus / 64))
-    return max(1, round(cpus if cpus <= 4 else 0.75 * cpus))

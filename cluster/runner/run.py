@@ -21,7 +21,7 @@ from mien.cluster.runner.acquiring import Acquisition
 from mien.cluster.runner.media import FetchedMedia
 from mien.cluster.runner.observer import RunObserver
 from mien.cluster.runner.peer_runs import Heartbeat
-from mien.cluster.runner.pool_planning import build_pools, build_stages, usable_cpus
+from mien.cluster.runner.pool_planning import build_context, build_pools, build_stages, usable_cpus
 from mien.cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
 from mien.cluster.runner.stopping import Stopping
 from mien.ingest.catalog import Catalog, EgressStatus, MediaRoom, Status
@@ -195,7 +195,8 @@ def _drive(
     say: Callable[[str], None],
 ) -> None:
     options, acquire = settings.engine, settings.acquire
-    stages = build_stages(settings, run_id=run_id, fingerprint=fingerprint)
+    stages = build_stages(settings)
+    context = build_context(settings, run_id=run_id, fingerprint=fingerprint)
     is_asking = catalog.governed_at(fingerprint=fingerprint, identities=acquire.identities) != (None, None)
     downloads = min(MAX_DOWNLOADS, DOWNLOADS_PER_IDENTITY * len(acquire.identities)) if is_asking else 0
     if downloads < PLAIN_DOWNLOADS and catalog.has_waiting("http", "object"):
@@ -210,6 +211,7 @@ def _drive(
         fingerprint=fingerprint,
         alive=heartbeat.alive,
         show=show,
+        video_stages=[stage.name for stage in stages if stage.takes_videos],
         unique=settings.fetch.duplicates == "skip",
         backoff_seconds=acquire.retry_seconds,
         media=media,
@@ -218,7 +220,7 @@ def _drive(
             run_id,
             fingerprint=fingerprint,
             identities=acquire.identities,
-            at_once=1 if local else next(pool.workers for pool in pools if pool.name == "fetch"),
+            at_once=1 if local else pools[0].workers,
             media_budget_bytes=acquire.media_budget_bytes,
             gives_room=not only_fetch,
             has_room=(lambda: True) if only_fetch else media.has_room,
@@ -228,12 +230,13 @@ def _drive(
     )
     engine: Engine | LocalEngine
     if local:
-        engine = LocalEngine(pools, observer)
+        engine = LocalEngine(pools, observer, context=context)
     else:
         engine = Engine(
             pools,
             observer,
             backend=_backend(settings, pools, only_fetch=only_fetch),
+            context=context,
             max_attempts=options.max_attempts,
         )
     observer.engine = engine

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from mien.ingest.errors import (
@@ -71,8 +71,6 @@ class Fetch:
     """What is taken of a platform."""
     keep_uri: str = ""
     """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
-    name: str = field(default="fetch", init=False)
-    imports: ClassVar[tuple[str, ...]] = ("mien.ingest.probe", "av", "httpx", "httpcore", "h11")
 
     def __post_init__(self) -> None:
         for option in ("cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"):
@@ -82,7 +80,8 @@ class Fetch:
         self._cache: MediaCache | None = None
         self._http: HttpDownloader | None = None
 
-    def setup(self) -> None:
+    def open(self) -> None:
+        """Loads what fetching needs; otherwise the first call does so."""
         import mien.ingest.probe  # noqa: F401 (loads libav once per worker, not in the first call)
 
         self._http = HttpDownloader(
@@ -221,7 +220,7 @@ class Fetch:
                 download_object(uri, slot, max_bytes=self.max_bytes)
             elif scheme in {"http", "https"}:
                 if self._http is None:
-                    self.setup()
+                    self.open()
                 assert self._http is not None  # noqa: S101
                 proxy = identity_of(job, self.identities).proxy
                 got.announced = self._http.download(uri, slot, proxy=proxy)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,23 +13,22 @@ from mien.pipelines.align.rows import runs
 from mien.pipelines.data import ROW_HZ, Bool, Sample, Segment, SegmentDone, Word
 from mien.pipelines.ranges import NotNegative, Share
 from mien.pipelines.shards.sample import Clip, make_sample
-from mien.pipelines.stage import Resources
+from mien.pipelines.stage import Resources, Stage, StageContext
 
 
 @dataclass(kw_only=True)
-class Align:
+class Align(Stage):
     """Segment to SegmentDone: the longest spans in which all of `require` holds, cut between words.
 
     Rows are taken away step by step (no speech, no face, not speaking, no words, too short), and what each
     step takes is counted in seconds of the file, a second once, however many faces are in it.
     """
 
-    name: ClassVar[str] = "align"
-    resources: Resources = field(default=Resources(cpus=0.5, memory_mb=1024), repr=False)
+    name = "align"
+    resources = Resources(cpus=0.5, memory_mb=1024)
+    cpu_share = 0.1
+    clip_settings = ("require", "min_seconds", "max_seconds")
 
-    require: tuple[str, ...] = ("speech", "face")
-    min_seconds: float = 1.0
-    max_seconds: float = 15.0
     max_pause_seconds: NotNegative = 1.0
     """A pause longer than this ends a clip."""
     max_face_gap_seconds: NotNegative = 0.2
@@ -41,10 +39,12 @@ class Align:
     """Least speaking score (annotators/speaking.py) of a face that counts as speaking."""
     dominance: Share = 0.6
     """Least share of the liveliest mouth's score, where several faces are in the picture."""
-    fingerprint: str = ""
 
-    def setup(self) -> None:
+    def setup(self, context: StageContext) -> None:
         import soundfile  # noqa: F401 (once per worker, not in the first call)
+
+        self._clip = context.clip
+        self._fingerprint = context.fingerprint
 
     def __call__(self, segment: Segment) -> Iterator[SegmentDone]:
         words = segment.transcript.words if segment.transcript else ()
@@ -55,7 +55,7 @@ class Align:
             speaking_threshold=self.speaking_threshold,
             dominance=self.dominance,
         )
-        layers = find_layers(segment, tracks, require=self.require, limits=limits)
+        layers = find_layers(segment, tracks, require=self._clip.require, limits=limits)
         kept = np.zeros(layers.mask.shape[1], bool)
         samples: list[Sample] = []
         for place, layer in enumerate(layers.mask):
@@ -73,7 +73,7 @@ class Align:
                     if number is None or layers.scores is None
                     else layers.scores[number, local],
                 )
-                samples.append(make_sample(clip, fingerprint=self.fingerprint))
+                samples.append(make_sample(clip, fingerprint=self._fingerprint))
         yield SegmentDone(
             video_key=segment.media.key,
             start_ms=segment.start_ms,
@@ -84,10 +84,10 @@ class Align:
         )
 
     def _clips(self, layer: Bool, words: Sequence[Word], first: int) -> Iterator[Run]:
-        shortest, longest = _rows(self.min_seconds), _rows(self.max_seconds)
+        shortest, longest = _rows(self._clip.min_seconds), _rows(self._clip.max_seconds)
         for low, high in runs(layer):
             run: Run | None = (low + first, high + first)
-            if "speech" in self.require and run is not None:
+            if "speech" in self._clip.require and run is not None:
                 run = trim_to_words(run, words, lead_rows=_rows(self.lead_seconds))
             if run is None or run[1] - run[0] < shortest:
                 continue

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Literal, cast
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from mien.ingest.errors import ConfigError
 from mien.ingest.media import MediaFile
 from mien.pipelines.data import ROW_HZ, Segment
-from mien.pipelines.decode.local import InPlaceMedia, LocalMedia
 from mien.pipelines.faces.assemble import face_track
 from mien.pipelines.faces.cuts import find_cuts
 from mien.pipelines.faces.detect import DETECTORS, Detector
@@ -20,25 +19,27 @@ from mien.pipelines.faces.rows import merge_spans, rows_of, shown_frames
 from mien.pipelines.faces.sessions import Device
 from mien.pipelines.faces.tracks import FaceTracker, TrackerConfig, Tracklet
 from mien.pipelines.ranges import AtLeastOne, NotNegative, Positive, Share
-from mien.pipelines.stage import Resources
+from mien.pipelines.stage import ClipSettings, Resources, Stage, StageContext
 
-_Models = tuple[Detector, Identity | None]
+IDENTITY_WEIGHTS = "arcface_w600k_mbf"
 
 
-@dataclass(slots=True, kw_only=True)
-class Faces:
+@dataclass(kw_only=True)
+class Faces(Stage):
     """Finds and follows the faces of a segment: yields it with `tracks` and `models` set.
 
     Raises MediaError where the film cannot be decoded; `setup` raises ProviderError and WeightsError.
     """
 
+    name = "faces"
+    resources = Resources()
+
     detector: Literal["scrfd_500m", "yunet_2023mar"] = "scrfd_500m"
     device: Device = "cpu"
     identity: bool = True
     """Join tracks of one person by ArcFace; its weights are for research only."""
-    look_at: Literal["speech", "all"] = "speech"
-    """"speech": only what is spoken, and `pad_seconds` around it, is decoded and searched."""
     pad_seconds: NotNegative = 0.3
+    """Where clips require speech, only speech and so many seconds around it are decoded and searched."""
     detect_every_seconds: Positive = 0.16
     score_threshold: Share = 0.6
     keep_threshold: Share = 0.3
@@ -50,19 +51,19 @@ class Faces:
     """A row without a frame so near in time is not visible."""
     same_person_cosine: Share = 0.4
     threads: AtLeastOne = 1
-    local_media: LocalMedia = field(default=InPlaceMedia(), repr=False)
-    resources: Resources = field(default_factory=Resources)
-    name: str = field(default="faces", init=False)
-    _models: _Models | None = field(default=None, init=False, repr=False)
-    _film: Frames | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
             raise ConfigError(f"faces: no detector {self.detector!r}: choose one of {', '.join(DETECTORS)}")
-        if self.look_at not in ("speech", "all"):
-            raise ConfigError(f"faces: look_at is 'speech' or 'all', got {self.look_at!r}: change it")
 
-    def setup(self) -> None:
+    def weights(self) -> tuple[str, ...]:
+        return (self.detector, IDENTITY_WEIGHTS) if self.identity else (self.detector,)
+
+    def fingerprint_material(self, clip: ClipSettings) -> dict[str, Any]:
+        # Fingerprints have always contained this constant. Without it, all videos would be processed again.
+        return super().fingerprint_material(clip) | {"look_at": "speech"}
+
+    def setup(self, context: StageContext) -> None:
         import av  # noqa: F401 (once per worker, not in the first call, as those below)
         import cv2
         import scipy.optimize  # noqa: F401
@@ -71,36 +72,41 @@ class Faces:
         from mien.pipelines.weights import locate
 
         cv2.setNumThreads(self.threads)
-        detector = DETECTORS[self.detector](
+        self._only_speech = "speech" in context.clip.require
+        self._local_media = context.local_media
+        self._film: Frames | None = None
+        self._detector: Detector = DETECTORS[self.detector](
             self.detector,
             locate(self.detector),
             device=self.device,
             threads=self.threads,
             threshold=self.keep_threshold,
         )
-        identity = None
+        self._identity: Identity | None = None
         if self.identity:
-            weights = "arcface_w600k_mbf"
-            identity = Identity(weights, locate(weights), device=self.device, threads=self.threads)
-        self._models = (detector, identity)
+            self._identity = Identity(
+                IDENTITY_WEIGHTS, locate(IDENTITY_WEIGHTS), device=self.device, threads=self.threads
+            )
+
+    def close(self) -> None:
+        if self._film is not None:
+            self._film.close()
 
     def __call__(self, segment: Segment) -> Iterable[Segment]:
-        if self._models is None:
-            self.setup()
-        detector, identity = cast("_Models", self._models)
+        detector, identity = self._detector, self._identity
         if segment.media.video is None:
             yield replace(segment, tracks=())
             return
         trails: list[Tracklet] = []
         whole = (segment.start, segment.end)
-        wanted = segment.speech if self.look_at == "speech" else [whole]
+        wanted = segment.speech if self._only_speech else [whole]
         looker = FaceCropper(
             detector,
             min_face_pixels=self.min_face_pixels,
             rotation_degrees=segment.media.video.rotation_degrees,
         )
         if spans := merge_spans(wanted, self.pad_seconds, whole):
-            with self.local_media.local_copy(segment.media) as path:
+            with self._local_media.local_copy(segment.media) as path:
                 media = replace(segment.media, path=path)
                 for span in spans:
                     trails += self._follow(media, rows_of(span), looker)

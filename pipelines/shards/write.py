@@ -7,9 +7,8 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mien.ingest.errors import ShardStoreError, StorageError, StorageFullError
 from mien.ingest.storage import open_store
@@ -18,11 +17,11 @@ from mien.pipelines.ranges import AtLeastOne
 from mien.pipelines.shards.index import IndexRow, encode_index
 from mien.pipelines.shards.spool import HeldFolder, sweep_spool
 from mien.pipelines.shards.tar import TarWriter
-from mien.pipelines.stage import Resources
+from mien.pipelines.stage import AggregatingStage, DeadlineRule, Resources, StageContext
 
 
 @dataclass(kw_only=True)
-class WriteShards:
+class WriteShards(AggregatingStage):
     """SegmentDone to Shard, many to one. The unit is all samples of one segment, in one shard.
 
     Commit protocol: the tar grows under a temporary name in `spool`, is forced to the disk, closed, and
@@ -30,30 +29,31 @@ class WriteShards:
     see it only when its sidecar is there. A segment is never split between two shards.
     """
 
-    name: ClassVar[str] = "shards"
-    resources: Resources = field(default=Resources(cpus=0.25, memory_mb=1024), repr=False)
+    name = "shards"
+    resources = Resources(cpus=0.25, memory_mb=1024)
+    cpu_share = 0.05
+    cpus_per_worker = 64
+    # One call may close a shard, force it to the disk and upload it over a slow connection.
+    deadline = DeadlineRule(base=3600.0, per_second=0.0)
+    affects_samples = False
 
-    uri: str = ""
-    """Where shards are published: a folder or an object store URI."""
-    spool: str = ""
-    """A local folder for tars that are being written."""
-    run_id: str = ""
     max_bytes: AtLeastOne = 256 * 1024 * 1024
     """A shard is closed when it has grown to this."""
     min_free_bytes: int = 64 * 1024 * 1024
     """Room that must be left on the spool's disk before a segment is written."""
 
-    def setup(self) -> None:
+    def setup(self, context: StageContext) -> None:
         import pyarrow.parquet  # noqa: F401 (once per worker, not when the first shard is closed)
 
-        self._store = open_store(self.uri)
+        self._store = open_store(context.shards_uri)
         try:
             # Of a cluster's nodes, only that of the driver is swept by the driver.
-            sweep_spool(Path(self.spool))
-            self._held = HeldFolder(Path(self.spool), self.run_id)
+            sweep_spool(Path(context.spool))
+            self._held = HeldFolder(Path(context.spool), context.run_id)
         except OSError as error:
-            raise ShardStoreError(f"cannot write {self.spool}: {error}; mend it and run again") from error
+            raise ShardStoreError(f"cannot write {context.spool}: {error}; mend it and run again") from error
         self._folder = self._held.path
+        self._run_id = context.run_id
         # Unique among the writers of a run, and among a writer and the one it replaces.
         self._writer = uuid.uuid4().hex[:6]
         self._number = 0
@@ -110,7 +110,7 @@ class WriteShards:
         self._number += 1
 
     def _name(self) -> str:
-        return f"{self.run_id}-{self._writer}-{self._number:05d}.tar"
+        return f"{self._run_id}-{self._writer}-{self._number:05d}.tar"
 
     def _refuse_full_disk(self, wanted: int) -> None:
         free = shutil.disk_usage(self._folder).free

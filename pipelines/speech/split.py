@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,25 +21,29 @@ from mien.pipelines.data import (
     SegmentFailed,
     Span,
 )
-from mien.pipelines.decode.local import InPlaceMedia, LocalMedia
 from mien.pipelines.decode.sound import SoundStream
 from mien.pipelines.ranges import NotNegative
 from mien.pipelines.speech.cut import choose_cut
 from mien.pipelines.speech.vad import WINDOW_SAMPLES, WINDOW_SECONDS, VoiceActivity, speech_spans
-from mien.pipelines.stage import Resources
+from mien.pipelines.stage import DeadlineRule, Resources, Stage, StageContext
 from mien.pipelines.weights import locate, sha256_of
 
 VAD_WEIGHTS = "silero_vad_v6"
 
 
 @dataclass(kw_only=True)
-class Split:
+class Split(Stage):
     """MediaFile to Segments that touch: [0, a), [a, b) … to the end; cut in pauses, near `target_seconds`."""
 
-    name: ClassVar[str] = "split"
-    resources: Resources = field(default=Resources(cpus=1.0, memory_mb=1024), repr=False)
+    name = "split"
+    resources = Resources(cpus=1.0, memory_mb=1024)
+    cpu_share = 0.1
+    # A segment leaves at least every 75 s of media, whatever the length of the file.
+    deadline = DeadlineRule(base=120.0, per_second=0.2)
+    takes_videos = True
+    fans_out = True
+    clip_settings = ("require",)
 
-    require: tuple[str, ...] = ("speech", "face")
     target_seconds: float = 60.0
     min_seconds: float = 40.0
     max_seconds: float = 75.0
@@ -49,7 +52,6 @@ class Split:
     min_speech_seconds: NotNegative = 0.1
     min_silence_seconds: NotNegative = 0.2
     pad_seconds: NotNegative = 0.16
-    local_media: LocalMedia = field(default=InPlaceMedia(), repr=False)
 
     def __post_init__(self) -> None:
         lengths = (self.min_seconds, self.target_seconds, self.max_seconds)
@@ -61,14 +63,19 @@ class Split:
         if not 0.0 < self.threshold < 1.0:
             raise ConfigError(f"split.threshold is a probability between 0 and 1, got {self.threshold:g}")
 
-    def setup(self) -> None:
+    def weights(self) -> tuple[str, ...]:
+        # Speech is found even where it is not required: every clip gets the words that are spoken in it.
+        return (VAD_WEIGHTS,)
+
+    def setup(self, context: StageContext) -> None:
         import av  # noqa: F401 (once per worker, not in the first call)
 
+        self._require, self._local_media = context.clip.require, context.local_media
         self._vad = VoiceActivity(str(locate(VAD_WEIGHTS)))
         self._use = ModelUse(name=VAD_WEIGHTS, sha256=sha256_of(VAD_WEIGHTS), provider=self._vad.provider)
 
     def __call__(self, media: MediaFile) -> Iterator[Segment | SegmentDone | SegmentFailed]:
-        speech_wanted, face_wanted = "speech" in self.require, "face" in self.require
+        speech_wanted, face_wanted = "speech" in self._require, "face" in self._require
         missing = None
         if media.audio is None and speech_wanted:
             missing = "no_audio"
@@ -93,7 +100,7 @@ class Split:
 
     def _local(self, media: MediaFile) -> Iterator[Segment | SegmentDone | SegmentFailed]:
         """As long as segments are still to come, the file is held here."""
-        with self.local_media.local_copy(media) as path:
+        with self._local_media.local_copy(media) as path:
             yield from self._until_it_breaks(media, SoundStream(replace(media, path=path)))
 
     def _until_it_breaks(
@@ -169,7 +176,7 @@ class Split:
 
     def _segment(self, media: MediaFile, window: _Window, end: float) -> Segment | SegmentDone:
         speech = self._speech(window, end)
-        if not speech and "speech" in self.require:
+        if not speech and "speech" in self._require:
             return _dropped(media, window.start, end, "no_speech")
         sound = window.sound[: round((end - window.start) * SOUND_HZ)].copy()
         return Segment(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from mien.pipelines.data import (
     Word,
 )
 from mien.pipelines.ranges import AtLeastOne, NotNegative
-from mien.pipelines.stage import Resources
+from mien.pipelines.stage import Resources, Stage, StageContext
 from mien.pipelines.transcribe.windows import Window, heard, intersect, unsaid, windows
 from mien.pipelines.weights import locate, sha256_of
 
@@ -31,11 +31,11 @@ FRAMES_HZ = 100
 
 
 @dataclass(kw_only=True)
-class Transcribe:
+class Transcribe(Stage):
     """Segment to Segment with its transcript; only speech (under a face, where one is required) is heard."""
 
-    name: ClassVar[str] = "transcribe"
-    environment: ClassVar[dict[str, str]] = {
+    name = "transcribe"
+    environment = {  # noqa: RUF012 (never changed)
         # The encoder asks for blocks of 72 MB and gives them back, some hundred times a window. As it comes,
         # glibc hands each to the kernel and has it back page by page, which is two fifths of the encoder's
         # time on a CPU. One arena, since all others are made of pieces smaller than such a block.
@@ -43,9 +43,9 @@ class Transcribe:
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(1024**3),
     }
-    resources: Resources = field(default=Resources(cpus=1.0, memory_mb=3072), repr=False)
+    resources = Resources(cpus=1.0, memory_mb=3072)
+    clip_settings = ("require",)
 
-    require: tuple[str, ...] = ("speech", "face")
     model: str = "whisper-base"
     device: Literal["cpu", "cuda"] = "cpu"
     compute_type: Literal[
@@ -70,9 +70,13 @@ class Transcribe:
     pad_seconds: NotNegative = 1.0
     """Sound heard before and after the speech: context, free of cost in a window of always 30 s."""
 
-    def setup(self) -> None:
+    def weights(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    def setup(self, context: StageContext) -> None:
         from mien.pipelines.transcribe.whisper import open_whisper
 
+        self._require = context.clip.require
         if self.device == "cuda":
             _prove_cuda()
         self._model, self._pipeline = open_whisper(
@@ -95,7 +99,7 @@ class Transcribe:
 
     def __call__(self, segment: Segment) -> Iterator[Segment]:
         spans = list(segment.speech)
-        if "face" in self.require and segment.tracks is not None:
+        if "face" in self._require and segment.tracks is not None:
             spans = intersect(spans, seen_spans(segment.tracks))
         if segment.sound is None or not spans:
             yield segment

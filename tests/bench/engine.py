@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import psutil
 
 from mien.cluster.engine import Engine, PoolSpec
-from mien.pipelines.stage import Resources
+from mien.pipelines.stage import Stage
 
 SEGMENTS_PER_VIDEO = 100
 
@@ -36,20 +36,17 @@ class Unit:
         return len(self.body) + 100
 
 
-class Nothing:
-    resources = Resources()
-
+class Nothing(Stage):
     def __init__(self, name: str) -> None:
         self.name = name
-
-    def setup(self) -> None:
-        pass
 
     def __call__(self, unit: Unit) -> Iterator[Unit]:
         yield unit
 
 
 class Cut(Nothing):
+    fans_out = True
+
     def __init__(self, body_bytes: int) -> None:
         super().__init__("cut")
         self._body_bytes = body_bytes
@@ -103,7 +100,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 def measure(segments: int, body_bytes: int) -> Counting:
     counting = Counting(segments // SEGMENTS_PER_VIDEO)
     before = cpu_seconds(psutil.Process())
-    pools = [PoolSpec(stage=Cut(body_bytes), workers=1, cpus=0.2, fan_out=True)]
+    pools = [PoolSpec(stage=Cut(body_bytes), workers=1, cpus=0.2)]
     pools += [PoolSpec(stage=Nothing(name), workers=1, cpus=0.2, queue_items=32) for name in "bcde"]
     Engine(pools, counting).run()
     counting.driver_seconds -= before

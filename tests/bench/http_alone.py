@@ -65,7 +65,7 @@ def stage(port: int, folder: Path) -> Callable[[int], None]:
     from mien.ingest.fetch import Fetch
 
     fetch = Fetch(cache_dir=str(folder), allow_private_addresses=True)
-    fetch.setup()
+    fetch.open()
 
     def one(number: int) -> None:
         list(fetch(job(port, number)))

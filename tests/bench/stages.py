@@ -54,11 +54,11 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
     """`mien run --local` over `film`; the stages' methods are wrapped for the time of it."""
     from faster_whisper import BatchedInferencePipeline
 
-    from mien.ingest.fetch.stage import Fetch
     from mien.pipelines.align.stage import Align
     from mien.pipelines.faces.detect import Scrfd
     from mien.pipelines.faces.identity import Identity
     from mien.pipelines.faces.stage import Faces
+    from mien.pipelines.fetch import FetchStage
     from mien.pipelines.shards.write import WriteShards
     from mien.pipelines.speech.split import Split
     from mien.pipelines.transcribe.stage import Transcribe
@@ -72,8 +72,8 @@ def run_clocked(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Fed:
         restore.append(lambda: setattr(owner, name, before))
         setattr(owner, name, method)
 
-    for stage in (Fetch, Split, Faces, Transcribe, Align, WriteShards):
-        name = {"WriteShards": "shards"}.get(stage.__name__, stage.__name__.lower())
+    for stage in (FetchStage, Split, Faces, Transcribe, Align, WriteShards):
+        name = stage.name
         put(
             stage, "__call__", _clocked(stage.__call__, fed.stage_seconds, name, lambda item: _saw(fed, item))
         )

@@ -128,8 +128,8 @@ def test_lists_and_tables_from_a_shell() -> None:
 
 def test_what_stages_share_is_set_once() -> None:
     found = settings("clip.require=face", "clip.min_seconds=2", "store.cache=/media")
-    assert found.split.require == found.transcribe.require == found.align.require == ("face",)
-    assert found.align.min_seconds == 2
+    assert found.clip.require == ("face",)
+    assert found.clip.min_seconds == 2
     assert found.fetch.cache_dir == "/media"
     assert not {"align.require", "align.fingerprint", "shards.run_id", "fetch.cache_dir"} & set(
         known_keys(SettingsModel)
@@ -204,7 +204,7 @@ def test_fingerprint_is_of_what_samples_depend_on() -> None:
 
 
 def test_weights_in_use_and_their_licence() -> None:
-    assert weights_in_use(settings()) == ("silero_vad_v6", "whisper-base", "scrfd_500m", "arcface_w600k_mbf")
+    assert weights_in_use(settings()) == ("silero_vad_v6", "scrfd_500m", "arcface_w600k_mbf", "whisper-base")
     assert weights_in_use(settings("clip.require=speech")) == ("silero_vad_v6", "whisper-base")
     permissive = "weights.licence=permissive"
     with pytest.raises(ConfigError, match=r'scrfd_500m .*set faces\.detector = "yunet_2023mar"'):

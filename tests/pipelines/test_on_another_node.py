@@ -17,13 +17,11 @@ import pytest
 from mien.ingest.errors import StorageError
 from mien.ingest.fetch import Fetch
 from mien.ingest.media import Job, MediaFile, VideoRef
-from mien.pipelines.align.stage import Align
 from mien.pipelines.data import Segment
 from mien.pipelines.faces.stage import Faces
-from mien.pipelines.shards.write import WriteShards
+from mien.pipelines.fetch import FetchStage
 from mien.pipelines.speech.split import Split
-from mien.pipelines.talking_face import talking_face
-from mien.pipelines.transcribe.stage import Transcribe
+from mien.pipelines.stage import ClipSettings, StageContext
 from tests.clips import demo_clip, needs_weights
 from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -35,26 +33,18 @@ class Node:
     """A cache folder of its own, and the stages of a run there."""
 
     def __init__(self, folder: Path, *, keep: Path | None = None, **fetch: Any) -> None:
-        self.fetch = Fetch(
+        self.fetch = FetchStage(
             cache_dir=str(folder),
             allow_private_addresses=True,
             attempts=1,
             keep_uri=str(keep) if keep else "",
             **fetch,
         )
-        self.fetch.setup()
-        stages = talking_face(
-            require=("face",),
-            fetch=self.fetch,
-            split=Split(**SHORT),
-            faces=Faces(detector="yunet_2023mar", identity=False),
-            transcribe=Transcribe(),
-            align=Align(),
-            shards=WriteShards(),
-        )
-        _, self.split, self.faces, *_ = stages
-        self.split.setup()
-        self.faces.setup()
+        self.split: Any = Split(**SHORT)
+        self.faces = Faces(detector="yunet_2023mar", identity=False)
+        context = StageContext(local_media=self.fetch, clip=ClipSettings(require=("face",)))
+        for stage in (self.fetch, self.split, self.faces):
+            stage.setup(context)
 
     def films(self) -> list[str]:
         return [path.name for path in self.fetch.cache.folder.iterdir() if path.suffix == ".mp4"]
@@ -153,8 +143,8 @@ def test_the_film_of_the_last_segment_is_free_between_calls(tmp_path: Path, serv
 READER = """
 import pickle, sys, time
 from pathlib import Path
-split, media = pickle.loads(Path(sys.argv[1]).read_bytes())
-split.setup()
+split, context, media = pickle.loads(Path(sys.argv[1]).read_bytes())
+split.setup(context)
 segments = split(media)
 next(segments)
 print("reading", flush=True)
@@ -166,10 +156,10 @@ def test_a_killed_reader_lets_go(tmp_path: Path, served: LoopbackServer) -> None
     node = Node(tmp_path / "a")
     media = fetched(node, served.url("/film.mp4"))
     packed = tmp_path / "stage"
-    stage = dataclasses.replace(node.split, local_media=Fetch(cache_dir=str(tmp_path / "a")))
+    context = StageContext(local_media=Fetch(cache_dir=str(tmp_path / "a")))
     import pickle
 
-    packed.write_bytes(pickle.dumps((stage, media)))
+    packed.write_bytes(pickle.dumps((Split(**SHORT), context, media)))
     root = Path(__file__).resolve().parents[2]
     reader = subprocess.Popen(
         [sys.executable, "-c", READER, str(packed)],

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from mien.cluster.engine.actor import Reply
 from mien.cluster.engine.feasibility import Node
 from mien.cluster.engine.interface import ErrorInfo, PoolSpec
-from mien.pipelines.stage import Stage
+from mien.pipelines.stage import Stage, StageContext
 
 
 class What(Enum):
@@ -50,8 +50,8 @@ class Backend(Protocol):
         """What there is to place workers on."""
         ...
 
-    def pack(self, stage: Stage) -> bytes:
-        """A pickle of `stage`, for `start`."""
+    def pack(self, stage: Stage, context: StageContext) -> bytes:
+        """A pickle of both, for `start`."""
         ...
 
     def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:

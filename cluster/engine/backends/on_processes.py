@@ -32,7 +32,7 @@ from mien.cluster.engine.errors import classify, plain
 from mien.cluster.engine.feasibility import Node
 from mien.cluster.engine.interface import PoolSpec
 from mien.ingest.errors import UnexpectedError
-from mien.pipelines.stage import Stage
+from mien.pipelines.stage import Stage, StageContext
 
 SERVING = "mien.cluster.engine.backends.serving"
 
@@ -56,7 +56,7 @@ class ProcessBackend:
         self._cpus = cpus
         self._modules = {SERVING: None}
         for stage in stages:
-            self._modules |= dict.fromkeys((type(stage).__module__, *getattr(stage, "imports", ())))
+            self._modules |= dict.fromkeys((type(stage).__module__, *stage.imports))
         self._guard: Guard
         self._fork_server: _ForkServer
 
@@ -67,8 +67,8 @@ class ProcessBackend:
     def nodes(self) -> list[Node]:
         return [(self._cpus, 0.0)]
 
-    def pack(self, stage: Stage) -> bytes:
-        return pickle.dumps(stage)
+    def pack(self, stage: Stage, context: StageContext) -> bytes:
+        return pickle.dumps((stage, context))
 
     def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
         return _ProcessHandle(self._fork_server, (stage, threads, last, spec.report))

@@ -14,7 +14,7 @@ from mien.cluster.engine.backends.ray_session import RaySession
 from mien.cluster.engine.errors import classify, plain
 from mien.cluster.engine.feasibility import Node
 from mien.cluster.engine.interface import PoolSpec
-from mien.pipelines.stage import Stage
+from mien.pipelines.stage import Stage, StageContext
 
 
 class RayBackend:
@@ -38,17 +38,17 @@ class RayBackend:
         found = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in found]
 
-    def pack(self, stage: Stage) -> bytes:
+    def pack(self, stage: Stage, context: StageContext) -> bytes:
         from ray import cloudpickle
 
-        pickled: bytes = cloudpickle.dumps(stage)  # type: ignore[no-untyped-call]
+        pickled: bytes = cloudpickle.dumps((stage, context))  # type: ignore[no-untyped-call]
         return pickled
 
     def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
         import ray
 
         options: dict[str, Any] = {} if cpus else {"scheduling_strategy": _among_workers()}
-        if environment := getattr(spec.stage, "environment", None):
+        if environment := spec.stage.environment:
             options["runtime_env"] = {"env_vars": environment}
         remote = ray.remote(Actor).options(
             num_cpus=cpus,

@@ -16,7 +16,7 @@ from typing import Any
 
 from mien.cluster.engine import ErrorInfo, PoolSpec, Snapshot
 from mien.ingest.errors import CorruptMediaError, ProviderError, StorageFullError
-from mien.pipelines.stage import DeadlineRule, Resources
+from mien.pipelines.stage import AggregatingStage, DeadlineRule, Stage, StageContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +121,12 @@ _DEEDS: dict[str, Callable[[Parcel], object]] = {
 }
 
 
-class Obey:
-    resources = Resources()
-
+class Obey(Stage):
     def __init__(self, name: str, *, setup: str = "") -> None:
         self.name = name
         self._setup = setup
 
-    def setup(self) -> None:
+    def setup(self, context: StageContext) -> None:
         obey(self._setup, Parcel(key="setup"), self.name)
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
@@ -158,7 +156,6 @@ class Born(Obey):
     """Says in the key what its process found in `variable` when it began: what is set later is not there."""
 
     variable = "MIEN_TEST_BORN_WITH"
-    environment: dict[str, str]
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
         began_with = Path("/proc/self/environ").read_bytes().decode().split("\0")
@@ -205,7 +202,7 @@ class Box:
         return 100
 
 
-class Gather(Obey):
+class Gather(Obey, AggregatingStage):
     def __init__(self, name: str = "gather", *, size: int = 5, setup: str = "") -> None:
         super().__init__(name, setup=setup)
         self._size = size
@@ -277,7 +274,16 @@ class Recorder:
         return {key: error.error_class for key, (_, error) in self.failures.items()}
 
 
-def pool(stage: Any, *, workers: int = 1, deadline: float = 20.0, **more: Any) -> PoolSpec:
+def pool(
+    stage: Stage,
+    *,
+    workers: int = 1,
+    deadline: float = 20.0,
+    fan_out: bool = False,
+    report: bool = False,
+    **more: Any,
+) -> PoolSpec:
+    stage.fans_out, stage.reports_outputs = fan_out, report
     rule = DeadlineRule(base=deadline, per_second=0.0)
     return PoolSpec(stage=stage, workers=workers, cpus=0.1, deadline=rule, **more)
 

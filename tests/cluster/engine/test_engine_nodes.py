@@ -44,6 +44,7 @@ SPARES = """
 import ray
 from ray.cluster_utils import Cluster
 from mien.cluster.engine import RayBackend
+from mien.pipelines.stage import StageContext
 from tests.cluster.engine.stages import Parcel, Where, pool
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
@@ -52,7 +53,7 @@ cluster.wait_for_nodes()
 backend = RayBackend(address=cluster.address)
 backend.open()
 spec = pool(Where("a"))
-stage = backend.pack(spec.stage)
+stage = backend.pack(spec.stage, StageContext())
 handles = [backend.start(spec, stage, cpus=cpus, threads=1, last=True) for cpus in (2, 0, 0, 0, 0)]
 at = set()
 for handle in handles:

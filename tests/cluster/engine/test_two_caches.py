@@ -22,10 +22,10 @@ DRIVER = """
 import sys
 from ray.cluster_utils import Cluster
 from mien.cluster.engine import Engine, PoolSpec, RayBackend
-from mien.ingest.fetch import Fetch
 from mien.ingest.media import Job, VideoRef
+from mien.pipelines.fetch import FetchStage
 from mien.pipelines.speech.split import Split
-from mien.pipelines.stage import DeadlineRule
+from mien.pipelines.stage import ClipSettings, DeadlineRule, StageContext
 from tests.cluster.engine.stages import Recorder
 
 url, folder = sys.argv[1:]
@@ -36,15 +36,16 @@ def room(name):
 cluster = Cluster(initialize_head=True, head_node_args=room("a"))
 cluster.add_node(**room("b"))
 cluster.wait_for_nodes()
-fetch = Fetch(allow_private_addresses=True, keep_uri=f"{folder}/kept", attempts=1)
-split = Split(local_media=fetch, require=("face",), min_seconds=5.0, target_seconds=6.0, max_seconds=8.0)
+fetch = FetchStage(allow_private_addresses=True, keep_uri=f"{folder}/kept", attempts=1)
+context = StageContext(local_media=fetch, clip=ClipSettings(require=("face",)))
+split = Split(min_seconds=5.0, target_seconds=6.0, max_seconds=8.0)
 rule = DeadlineRule(base=60.0)
 pools = [
     PoolSpec(stage=fetch, workers=1, cpus=0.9, deadline=rule),
-    PoolSpec(stage=split, workers=1, cpus=0.9, deadline=rule, fan_out=True),
+    PoolSpec(stage=split, workers=1, cpus=0.9, deadline=rule),
 ]
 observer = Recorder([Job(video=VideoRef(source="http", id="film", uri=url))])
-Engine(pools, observer, backend=RayBackend(address=cluster.address)).run()
+Engine(pools, observer, backend=RayBackend(address=cluster.address), context=context).run()
 print("segments", len(observer.finished_items), "failed", observer.failed_as)
 cluster.shutdown()
 """

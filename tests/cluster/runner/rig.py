@@ -63,6 +63,7 @@ class Run:
             self.id,
             fingerprint="f1",
             alive=lambda: None,
+            video_stages=("fetch", "split"),
             show=lambda catalog, snapshot, seconds: None,
             acquisition=self.acquisition,
             clock=clock,

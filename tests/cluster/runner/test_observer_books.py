@@ -27,6 +27,7 @@ def an_observer(catalog: Catalog, run_id: str, folder: Path) -> RunObserver:
         run_id,
         fingerprint="f1",
         alive=lambda: None,
+        video_stages=("fetch", "split"),
         show=lambda catalog, snapshot, seconds: None,
     )
 

@@ -32,6 +32,7 @@ def observer_of(catalog: Catalog, run_id: str, folder: Path, clock: Clock) -> Ru
         run_id,
         fingerprint="f1",
         alive=lambda: None,
+        video_stages=("fetch", "split"),
         show=lambda catalog, snapshot, seconds: None,
         clock=clock,
     )

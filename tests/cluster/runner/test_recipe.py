@@ -14,7 +14,7 @@ from mien.ingest.errors import ConfigError
 from tests.runs import settings_in
 
 SETTINGS = settings_in(Path("/nowhere"))
-STAGES = build_stages(SETTINGS, run_id="r", fingerprint="f")
+STAGES = build_stages(SETTINGS)
 
 
 @given(st.integers(1, 512))
@@ -41,7 +41,7 @@ def test_a_pool_size_for_a_stage_that_is_not_there_is_refused() -> None:
 
 def test_cuda_stages_ask_for_a_gpu_and_no_memory_limit() -> None:
     settings = settings_in(Path("/nowhere"), "faces.device=cuda")
-    stages = build_stages(settings, run_id="r", fingerprint="f")
+    stages = build_stages(settings)
     pools = {pool.name: pool for pool in build_pools(settings, stages, cpus=8)}
     assert pools["faces"].gpus > 0
     assert pools["transcribe"].gpus == 0

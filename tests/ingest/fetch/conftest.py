@@ -41,7 +41,7 @@ def make_fetch(tmp_path: Path, **options: Any) -> Fetch:
             **options,
         }
     )
-    stage.setup()
+    stage.open()
     return stage
 
 

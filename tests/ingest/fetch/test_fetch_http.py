@@ -219,7 +219,7 @@ import sys
 from mien.ingest.fetch import Fetch
 from mien.ingest.media import Job, VideoRef
 stage = Fetch(cache_dir=sys.argv[1], allow_private_addresses=True)
-stage.setup()
+stage.open()
 print("ready", flush=True)
 sys.stdin.readline()
 (media,) = stage(Job(video=VideoRef(source="http", id="x", uri=sys.argv[2])))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mien.pipelines.align.stage import Align
 from mien.pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Segment, SegmentDone, Transcript, Word
 from mien.pipelines.shards.verify import check_sample
+from mien.pipelines.stage import ClipSettings, StageContext
 from tests.examples import examples
 from tests.pipelines.made import blank_crop, media_file
 
@@ -71,8 +72,9 @@ def talk(start: float, end: float) -> list[Word]:
 
 
 def align(item: Segment, **fields: object) -> SegmentDone:
+    clip = {name: fields.pop(name) for name in Align.clip_settings if name in fields}
     stage = Align(**fields)  # type: ignore[arg-type]
-    stage.setup()
+    stage.setup(StageContext(clip=ClipSettings(**clip), fingerprint="0123"))  # type: ignore[arg-type]
     (done,) = list(stage(item))
     return done
 

@@ -9,6 +9,7 @@ import pytest
 from mien.pipelines.annotators import ANNOTATORS
 from mien.pipelines.annotators.speaking import SPEAKING_THRESHOLD, mouth_motion, speaking_score
 from mien.pipelines.faces.stage import Faces
+from mien.pipelines.stage import ClipSettings, StageContext
 from tests.pipelines.faces.clips import clip, segment_of, weights
 from tests.pipelines.faces.test_stage import still_and_moving, write
 
@@ -111,7 +112,9 @@ def test_registry_is_a_plain_dict() -> None:
 
 def score_of(path: Path) -> np.ndarray:
     weights("scrfd_500m")
-    (result,) = Faces(identity=False, look_at="all")(segment_of(path))
+    stage = Faces(identity=False)
+    stage.setup(StageContext(clip=ClipSettings(require=("face",))))
+    (result,) = stage(segment_of(path))
     track = max(result.tracks or (), key=lambda one: int(one.visible.sum()))
     return speaking_score(track.motion, np.ones(len(track.motion), bool))
 

@@ -17,17 +17,23 @@ from mien.ingest.errors import ConfigError, MediaError, ProviderError
 from mien.pipelines.data import FaceTrack, Segment
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.stage import ClipSettings, StageContext
 from tests.pipelines.faces.clips import clip, segment_of, weights
 
 PERMISSIVE: dict[str, Any] = {"detector": "yunet_2023mar", "identity": False}
 
 
-def faces(segment: Segment, **settings: Any) -> Segment:
+def ready(require: Any = ("speech", "face"), **settings: Any) -> Faces:
+    stage = Faces(**settings)
+    stage.setup(StageContext(clip=ClipSettings(require=require)))
+    return stage
+
+
+def faces(segment: Segment, *, require: Any = ("speech", "face"), **settings: Any) -> Segment:
     weights(settings.get("detector", "scrfd_500m"))
     if settings.get("identity", True):
         weights("arcface_w600k_mbf")
-    stage = Faces(**settings)
-    stage.setup()
+    stage = ready(require, **settings)
     (result,) = stage(segment)
     assert result.tracks is not None
     for track in result.tracks:
@@ -181,21 +187,21 @@ def test_only_what_is_spoken_is_looked_at(tmp_path: Path) -> None:
     segment = replace(segment_of(film), speech=((0.8, 1.0),))
     (track,) = faces(segment, identity=False, pad_seconds=0.2).tracks or ()
     assert (track.first_row, len(track.visible)) == (15, 15)
-    assert len((faces(segment, identity=False, look_at="all").tracks or ())[0].visible) == 60
+    assert len((faces(segment, identity=False, require=("face",)).tracks or ())[0].visible) == 60
     assert faces(replace(segment, speech=()), identity=False).tracks == ()
 
 
 def test_segments_that_touch_lose_and_repeat_no_row(tmp_path: Path) -> None:
     weights("scrfd_500m")
     film = write(tmp_path / "a.mp4", still_and_moving("grid_bbaf2n.mpg"), rate=Fraction(30_000, 1001))
-    stage = Faces(identity=False)
+    stage = ready(identity=False)
     whole = next(iter(stage(segment_of(film, end=2.0)))).tracks or ()
     parts = [
         next(iter(stage(segment_of(film, start=a, end=b)))).tracks or () for a, b in ((0, 0.8), (0.8, 2.0))
     ]
     seconds = np.concatenate([part[0].source_seconds for part in parts])
     np.testing.assert_array_equal(seconds, whole[0].source_seconds)
-    fresh = next(iter(Faces(identity=False)(segment_of(film, start=0.8, end=2.0)))).tracks or ()
+    fresh = next(iter(ready(identity=False)(segment_of(film, start=0.8, end=2.0)))).tracks or ()
     np.testing.assert_array_equal(fresh[0].source_seconds, parts[1][0].source_seconds)
     assert fresh[0].crops == parts[1][0].crops
 
@@ -219,7 +225,7 @@ def test_a_damaged_film_is_an_error_of_the_film(tmp_path: Path) -> None:
     segment = segment_of(film)
     whole = film.read_bytes()
     film.write_bytes(whole[: len(whole) // 3] + bytes(len(whole) // 3) + whole[len(whole) * 2 // 3 :])
-    stage = Faces(identity=False)
+    stage = ready(identity=False)
     with pytest.raises(MediaError):
         list(stage(segment))
     film.write_bytes(whole)
@@ -229,8 +235,6 @@ def test_a_damaged_film_is_an_error_of_the_film(tmp_path: Path) -> None:
 def test_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ConfigError, match="no detector 'mtcnn'"):
         Faces(detector="mtcnn")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="got 'nothing'"):
-        Faces(look_at="nothing")  # type: ignore[arg-type]
 
 
 def test_cuda_is_proven_before_anything_starts() -> None:
@@ -240,4 +244,4 @@ def test_cuda_is_proven_before_anything_starts() -> None:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("needs an onnxruntime without CUDA")
     with pytest.raises(ProviderError, match="onnxruntime-gpu"):
-        Faces(device="cuda", identity=False).setup()
+        ready(device="cuda", identity=False)

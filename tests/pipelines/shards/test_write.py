@@ -12,14 +12,13 @@ from mien.pipelines.shards import write
 from mien.pipelines.shards.index import encode_index, scan_tar
 from mien.pipelines.shards.tar import Place, TarWriter
 from mien.pipelines.shards.write import WriteShards
+from mien.pipelines.stage import StageContext
 from tests.pipelines.shards.test_tar_and_index import sample
 
 
 def writer(folder: Path) -> WriteShards:
-    stage = WriteShards(
-        uri=str(folder / "shards"), spool=str(folder / "spool"), run_id="run", min_free_bytes=1
-    )
-    stage.setup()
+    stage = WriteShards(min_free_bytes=1)
+    stage.setup(StageContext(shards_uri=str(folder / "shards"), spool=str(folder / "spool"), run_id="run"))
     return stage
 
 

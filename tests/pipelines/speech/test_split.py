@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mien.ingest.probe import probe
 from mien.pipelines.data import ROW_HZ, SOUND_HZ, Int16, Segment, SegmentDone, SegmentFailed
 from mien.pipelines.decode.sound import SoundStream
 from mien.pipelines.speech.split import Split
+from mien.pipelines.stage import ClipSettings, StageContext
 from tests.clips import demo_clip, needs_weights
 from tests.pipelines.made import media_file
 
@@ -40,11 +42,15 @@ class Sounding:
 
 
 def split(
-    sound: Int16, monkeypatch: pytest.MonkeyPatch, *, stream: Sounding | None = None, **fields: object
+    sound: Int16,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stream: Sounding | None = None,
+    require: Any = ("speech", "face"),
 ) -> list[Segment | SegmentDone | SegmentFailed]:
     monkeypatch.setattr(split_module, "SoundStream", stream or Sounding(sound))
-    stage = Split(min_seconds=12.0, target_seconds=20.0, max_seconds=25.0, **fields)  # type: ignore[arg-type]
-    stage.setup()
+    stage = Split(min_seconds=12.0, target_seconds=20.0, max_seconds=25.0)
+    stage.setup(StageContext(clip=ClipSettings(require=require)))
     return list(stage(media_file(seconds=len(sound) / SOUND_HZ)))
 
 
@@ -68,7 +74,7 @@ def test_speech_has_the_same_times_however_the_file_is_cut(monkeypatch: pytest.M
     sound = np.tile(talk(), 6)
     monkeypatch.setattr(split_module, "SoundStream", Sounding(sound))
     whole = Split(min_seconds=100, target_seconds=200, max_seconds=300)
-    whole.setup()
+    whole.setup(StageContext())
     (one,) = whole(media_file(seconds=len(sound) / SOUND_HZ))
     assert isinstance(one, Segment)
     edges = np.array([edge for span in one.speech for edge in span])
@@ -101,7 +107,7 @@ def test_what_is_committed_is_not_cut_again(monkeypatch: pytest.MonkeyPatch) -> 
     media = media_file(seconds=len(sound) / SOUND_HZ)
     job = dataclasses.replace(media.job, done_starts_ms=frozenset({0, second.start_ms}))
     stage = Split(min_seconds=12.0, target_seconds=20.0, max_seconds=25.0)
-    stage.setup()
+    stage.setup(StageContext())
     again = list(stage(dataclasses.replace(media, job=job)))
     assert [segment.key for segment in again] == [segment.key for segment in others]
     assert first.key != second.key
@@ -121,4 +127,4 @@ def test_silence_is_dropped_where_speech_is_required(monkeypatch: pytest.MonkeyP
 )
 def test_lengths_that_cannot_be_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="split"):
-        Split(**fields)  # type: ignore[arg-type]
+        Split(**fields)

@@ -12,6 +12,7 @@ from mien.ingest.probe import probe
 from mien.pipelines.data import SOUND_HZ, Int16, Segment, Word
 from mien.pipelines.decode.sound import SoundStream
 from mien.pipelines.speech.vad import VoiceActivity, speech_spans
+from mien.pipelines.stage import ClipSettings, StageContext
 from mien.pipelines.transcribe.stage import Transcribe
 from mien.pipelines.weights import locate
 from tests.clips import demo_clip, needs_weights
@@ -42,8 +43,8 @@ def test_a_minute_of_talk_has_the_words_of_its_parts() -> None:
     path = demo_clip("talks.mp4")
     media = probe(str(path), job=Job(video=VideoRef(source="file", id="t", uri="t")), sha256="", bytes=0)
     once: Int16 = np.concatenate(list(SoundStream(media)))
-    stage = Transcribe(require=("speech",), language="en")
-    stage.setup()
+    stage = Transcribe(language="en")
+    stage.setup(StageContext(clip=ClipSettings(require=("speech",))))
     expected = [word.text.strip(".,?!").lower() for word in spoken(once, stage)] * REPEATS
     words = spoken(np.tile(once, REPEATS), stage)
     found = [word.text.strip(".,?!").lower() for word in words]

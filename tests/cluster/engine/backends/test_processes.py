@@ -18,6 +18,7 @@ from mien.cluster.engine.backends.fork_server import BURY, FORK, NUMBER
 from mien.cluster.engine.backends.interface import Fault, Handle, What
 from mien.cluster.engine.backends.serving import NAME
 from mien.ingest.errors import UnexpectedError
+from mien.pipelines.stage import StageContext
 from tests.cluster.engine.stages import Obey, Parcel, Recorder, Unpicklable, parcels, pool
 
 SPEC = pool(Obey("a"), deadline=120)
@@ -52,7 +53,7 @@ def workers() -> list[int]:
 
 def hired(backend: ProcessBackend, *, last: bool = False) -> tuple[Handle, int]:
     """A worker that is ready, and its process."""
-    handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=last)
+    handle = backend.start(SPEC, backend.pack(SPEC.stage, StageContext()), cpus=1.0, threads=1, last=last)
     assert handle.submit("hello")[1].result(SOON_SECONDS)[0] == "ok"
     assert handle.submit("setup", 500)[1].result(SOON_SECONDS)[4] is None
     return handle, workers()[0]
@@ -105,7 +106,7 @@ def test_a_killed_worker_answers_nothing_any_more_and_is_nobody_s_zombie(backend
 
 
 def test_one_that_is_killed_before_it_is_born_is_not_born(backend: ProcessBackend) -> None:
-    handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
+    handle = backend.start(SPEC, backend.pack(SPEC.stage, StageContext()), cpus=1.0, threads=1, last=False)
     handle.kill()
     survivor, pid = hired(backend)
     assert workers() == [pid]
@@ -141,7 +142,9 @@ def test_what_a_worker_prints_is_no_part_of_the_command_s_output(
 def test_what_ends_a_worker_outside_of_its_calls_is_not_taken_for_a_good_end(
     backend: ProcessBackend,
 ) -> None:
-    handle: Any = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
+    handle: Any = backend.start(
+        SPEC, backend.pack(SPEC.stage, StageContext()), cpus=1.0, threads=1, last=False
+    )
     handle._actor = ("too", "few")
     assert fault(backend, handle.submit("hello")[1]).info.text.endswith("it ended with exit code 1")
 
@@ -154,7 +157,9 @@ def test_a_fork_that_fails_is_one_worker_s_end(
         patch.setattr(
             fork_server, "fork", lambda end: fork_server._ask(FORK, [])
         )  # its end did not come through
-        handle = backend.start(SPEC, backend.pack(SPEC.stage), cpus=1.0, threads=1, last=False)
+        handle = backend.start(
+            SPEC, backend.pack(SPEC.stage, StageContext()), cpus=1.0, threads=1, last=False
+        )
         died = fault(backend, handle.submit("hello")[1])
     assert died.what is What.DIED and "too many processes or files" in died.info.text
     hired(backend)
