@@ -65,8 +65,8 @@ def test_nothing_starts_a_shell_or_runs_what_it_reads() -> None:
         "cluster/engine/actor.py": {"pickle.loads"},
         "cluster/engine/backends/on_processes.py": {"pickle.loads"},
         "cluster/engine/backends/serving.py": {"pickle.loads"},
-        "models/reading/loader/to_batch.py": {"pickle.loads"},
-        "models/reading/loader/worker.py": {"pickle.loads"},
+        "models/reader/loader/batch_builder.py": {"pickle.loads"},
+        "models/reader/loader/worker.py": {"pickle.loads"},
     }
     assert {path: set(names) for path, names in found.items() if names} == between
 

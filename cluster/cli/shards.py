@@ -14,7 +14,7 @@ from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
     from mien.cluster.config import Loaded
-    from mien.models.reader import ShardReader
+    from mien.models.reader.shard_reader import ShardReader
 
 _CODES = "Exit codes: 0 done; 1 no shard there, or one that cannot be read; 2 impossible as asked."
 _URI = "URI is a folder or an object store's address; without it, the store's shards of mien.toml."
@@ -170,7 +170,7 @@ def export(
 
 
 def _reader(loaded: Loaded, uri: str | None, where: str | None = None) -> ShardReader:
-    from mien.models.reader import ShardReader
+    from mien.models.reader.shard_reader import ShardReader
 
     return ShardReader(uri or loaded.settings.store.shards_uri, where=where, shuffle_window=0)
 

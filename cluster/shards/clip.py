@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mien.cluster.shards.cues import Cue, cues_of
 from mien.ingest.errors import DamagedSampleError
-from mien.models.reading.data import RawSample
+from mien.models.reader.data import RawSample
 from mien.pipelines.data import ROW_HZ, UInt8
 
 STRIP = "faces.jpg"
@@ -95,9 +95,12 @@ def _sound(key: str, name: str, data: bytes) -> tuple[npt.NDArray[np.int16], int
 
 
 def _strip(key: str, data: bytes) -> UInt8:
-    from mien.models.reading.fields.strip.cut import StripDamagedError
-    from mien.models.reading.fields.strip.decode import decode_frames
-    from mien.models.reading.fields.strip.header import NotJpegError, read_header
+    from mien.models.reader.fields.film_strip import (
+        NotJpegError,
+        StripDamagedError,
+        decode_frames,
+        read_header,
+    )
 
     try:
         header = read_header(data)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mien.cluster.shards.unpack import export
 from mien.ingest.errors import DamagedSampleError
-from mien.models.reader import ShardReader
-from mien.models.reading.data import RawSample
+from mien.models.reader.data import RawSample
+from mien.models.reader.shard_reader import ShardReader
 
 
 def export_samples(

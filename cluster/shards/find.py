@@ -8,7 +8,7 @@ from typing import Any
 
 from mien.ingest.errors import UnknownKeyError, UsageError
 from mien.ingest.storage import redact
-from mien.models.reading.corpus.corpus import Corpus
+from mien.models.reader.corpus.corpus import Corpus
 
 SHOWN = 5
 _COMPARED = 2000

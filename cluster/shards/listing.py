@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mien.models.reading.corpus.corpus import Corpus
-from mien.models.reading.corpus.index import Index
-from mien.models.reading.corpus.listing import TAR
+from mien.models.reader.corpus.corpus import Corpus
+from mien.models.reader.corpus.index import Index
+from mien.models.reader.corpus.listing import TAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.models.reading.corpus.corpus import Corpus
+from mien.models.reader.corpus.corpus import Corpus
 
 if TYPE_CHECKING:
     import pyarrow as pa

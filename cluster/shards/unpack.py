@@ -18,7 +18,7 @@ from mien.cluster.shards.cues import to_srt
 from mien.cluster.shards.film import write_film
 from mien.ingest.errors import MissingMemberError
 from mien.ingest.storage.error_mapping import translated
-from mien.models.reading.data import RawSample
+from mien.models.reader.data import RawSample
 from mien.pipelines.data import UInt8
 
 FORMATS = ("wav", "mp4", "members")

@@ -27,9 +27,9 @@ except ImportError:
 from mien.ingest.errors import MienError, UsageError
 from mien.models.examples.checkpoint import FileCheckpoint, digest
 from mien.models.examples.exact import ExactSum, in_group
-from mien.models.reader import Loader, ShardReader, Window
-from mien.models.reading.fields import Audio, Faces, Track
-from mien.models.reading.loader.ranks import find_rank
+from mien.models.reader.fields import AudioField, FacesField, TrackField
+from mien.models.reader.loader.ranks import find_rank
+from mien.models.reader.shard_reader import Loader, ShardReader, Window
 from mien.pipelines.data import ROW_SAMPLES
 
 ROWS = 16
@@ -113,7 +113,7 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
     reader = ShardReader(
         options.shards,
-        fields=[Faces(size=FACE_PIXELS, grey=True), Audio(), Track("speaking")],
+        fields=[FacesField(size=FACE_PIXELS, grey=True), AudioField(), TrackField("speaking")],
         windows=Window.of_frames(ROWS),
         seed=options.seed,
     )

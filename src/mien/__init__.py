@@ -2,8 +2,8 @@
 
     from mien import ShardReader, Window
 
-Importing `mien` loads nothing else: each name below is imported when it is first used. The four folders at
-the top of the repository are this package's subpackages, through the symbolic links beside this file.
+`import mien` imports nothing else: each name in `__all__` is imported when it is first used. The symbolic
+links beside this file make the repository's four top-level folders its subpackages.
 """
 
 from __future__ import annotations
@@ -12,21 +12,55 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mien.models.reader import Loader, RawSample, ShardReader
-    from mien.models.reading.fields.field import Field
-    from mien.models.reading.fields.window import Window
+    from mien.models.reader.data import Collate, RawSample
+    from mien.models.reader.fields.audio import AudioField
+    from mien.models.reader.fields.faces import FacesField
+    from mien.models.reader.fields.field import Field
+    from mien.models.reader.fields.image import ImageField
+    from mien.models.reader.fields.mfcc import MfccField
+    from mien.models.reader.fields.text import JsonField, TextField, WordsField
+    from mien.models.reader.fields.track import TrackField
+    from mien.models.reader.fields.window import Window
+    from mien.models.reader.loader.loader import Loader
+    from mien.models.reader.shard_reader import ShardReader
 
     __version__: str
 
-__all__ = ["Field", "Loader", "RawSample", "ShardReader", "Window", "__version__"]
+__all__ = [
+    "AudioField",
+    "Collate",
+    "FacesField",
+    "Field",
+    "ImageField",
+    "JsonField",
+    "Loader",
+    "MfccField",
+    "RawSample",
+    "ShardReader",
+    "TextField",
+    "TrackField",
+    "Window",
+    "WordsField",
+    "__version__",
+]
 
-_HOMES = {
-    "Field": "mien.models.reading.fields.field",
-    "Loader": "mien.models.reader",
-    "RawSample": "mien.models.reader",
-    "ShardReader": "mien.models.reader",
-    "Window": "mien.models.reading.fields.window",
+_MODULES = {
+    "AudioField": "mien.models.reader.fields.audio",
+    "Collate": "mien.models.reader.data",
+    "FacesField": "mien.models.reader.fields.faces",
+    "Field": "mien.models.reader.fields.field",
+    "ImageField": "mien.models.reader.fields.image",
+    "JsonField": "mien.models.reader.fields.text",
+    "Loader": "mien.models.reader.loader.loader",
+    "MfccField": "mien.models.reader.fields.mfcc",
+    "RawSample": "mien.models.reader.data",
+    "ShardReader": "mien.models.reader.shard_reader",
+    "TextField": "mien.models.reader.fields.text",
+    "TrackField": "mien.models.reader.fields.track",
+    "Window": "mien.models.reader.fields.window",
+    "WordsField": "mien.models.reader.fields.text",
 }
+"""The module that defines each exported name."""
 
 
 def __getattr__(name: str) -> Any:
@@ -34,10 +68,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mien")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value  # the next access does not come here
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*globals(), *__all__})

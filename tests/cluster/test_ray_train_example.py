@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.models.talking import write_talking
-from tests.models.training import command_of, finish, kill_all, same_parameters, start
+from tests.models.talking_shards import write_talking
+from tests.models.training_process import command_of, finish, kill_all, same_parameters, start
 
 for needed in ("torch", "pandas", "tensorboardX"):
     pytest.importorskip(needed, reason=f"{needed} is not installed: pip install '.[train]'")

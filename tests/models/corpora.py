@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mien.ingest.errors import DamagedSampleError
-from mien.models.reading.data import Allocate, RawSample
+from mien.models.reader.data import Allocate, RawSample
 from mien.pipelines.data import Sample
 from mien.pipelines.shards.index import IndexRow, encode_index
 from mien.pipelines.shards.tar import TarWriter

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mien.models.reader import ShardReader
-from mien.models.reading.order.steps import Tail
+from mien.models.reader.order.steps import Tail
+from mien.models.reader.shard_reader import ShardReader
 from tests.examples import examples
 from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
 

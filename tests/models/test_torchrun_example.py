@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.models.talking import write_talking
-from tests.models.training import finish, kill_all, same_parameters, start
+from tests.models.talking_shards import write_talking
+from tests.models.training_process import finish, kill_all, same_parameters, start
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def test_any_world_ends_the_same(folder: Path, undisturbed: dict[str, Any], rank
 
 def test_killed_on_two_ranks_and_gone_on_with_on_one(folder: Path, undisturbed: dict[str, Any]) -> None:
     told = options(folder, "killed")
-    stopping = ("-m", "tests.models.stopping", "step 9 ", PROGRAM)
+    stopping = ("-m", "tests.models.stop_at_line", "step 9 ", PROGRAM)
     run = start(*TORCHRUN, "2", *stopping, *told, "--workers", "1", cache=folder / "cache")
     assert run.stdout is not None
     for line in run.stdout:

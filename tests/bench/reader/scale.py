@@ -73,7 +73,7 @@ def open_once(corpus: Path, cache: Path, *, batch: bool) -> dict[str, Any]:
     """Seconds from the constructor on. A training program has torch; what else is imported counts."""
     import torch  # noqa: F401
 
-    from mien.models.reader import ShardReader
+    from mien.models.reader.shard_reader import ShardReader
     from tests.bench.reader.run import memory_bytes
 
     began = time.perf_counter()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mien.cluster.cli import main
-from tests.models.talking import write_talking
+from tests.models.talking_shards import write_talking
 from tests.reading import Read, read_shards
 
 SAMPLES, PER_SHARD = 20, 8

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mien.models.reader import ShardReader
-from mien.models.reading.fields import Collator, Faces, Field, Window
+from mien.models.reader.fields import Collator, FacesField, Field, Window
+from mien.models.reader.shard_reader import ShardReader
 from tests.bench.reader.columns import BATCH, SINGLE, SMALL_PIXELS, WINDOW_ROWS
 from tests.bench.reader.usual import decoder, touched
 
@@ -15,7 +15,7 @@ _FIELDS: dict[str, tuple[list[str | Field[Any]], Window | None]] = {
     "light": (["json", "text", "audio"], None),
     "all": (["faces", "audio", "text", "json", "landmarks", "speaking", "times"], None),
     "window": (["faces", "audio"], Window.of_frames(WINDOW_ROWS)),
-    "small": ([Faces(size=SMALL_PIXELS, grey=True)], None),
+    "small": ([FacesField(size=SMALL_PIXELS, grey=True)], None),
 }
 
 

@@ -1,0 +1,200 @@
+"""What the header of a JPEG says (ITU-T T.81, annex B), as far as cutting a strip asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.pipelines.data import UInt8
+
+_SOI = b"\xff\xd8"
+_DRI, _SOS, _DAC = 0xDD, 0xDA, 0xCC
+_NO_PAYLOAD = frozenset({0x01, *range(0xD0, 0xD8)})
+# Start of frame, less DHT, JPG and DAC, which lie among them.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, _DAC}
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+
+
+class NotJpegError(ValueError):
+    """The bytes are no JPEG, or end inside its header."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegHeader:
+    width_pixels: int
+    height_pixels: int
+    height_at: int
+    """Offset of the 2 bytes of the frame's height."""
+    scan_at: int
+    """Offset of the first entropy-coded byte."""
+    mcu_width_pixels: int
+    mcu_height_pixels: int
+    interval_mcus: int
+    """MCUs between restart markers; 0 where there are none."""
+    one_scan: bool
+    """Sequential, and all components in the first scan: cutting the scan cuts the picture."""
+
+    def intervals_per_frame(self) -> int:
+        """Restart intervals in one square frame of a strip; 0 where frames cannot be cut out."""
+        side = self.width_pixels
+        if not self.one_scan or not self.interval_mcus or side % self.mcu_height_pixels:
+            return 0
+        mcus = -(-side // self.mcu_width_pixels) * (side // self.mcu_height_pixels)
+        return 0 if mcus % self.interval_mcus else mcus // self.interval_mcus
+
+
+def read_header(jpeg: memoryview | bytes) -> JpegHeader:
+    """Walks the segments up to the scan; microseconds, whatever the picture's size.
+
+    Raises NotJpegError.
+    """
+    if bytes(jpeg[:2]) != _SOI:
+        raise NotJpegError(f"not a JPEG: it begins {bytes(jpeg[:4]).hex() or 'with nothing'}")
+    at, interval, frame, height_at, code = 2, 0, b"", 0, 0
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        code = jpeg[at + 1]
+        if code == 0xFF or code in _NO_PAYLOAD:  # fill bytes; markers that stand alone
+            at += 1 if code == 0xFF else 2
+            continue
+        size = jpeg[at + 2] << 8 | jpeg[at + 3]
+        if code == _DRI:
+            interval = jpeg[at + 4] << 8 | jpeg[at + 5]
+        elif code in _FRAMES:
+            frame, height_at = bytes((code, *jpeg[at + 4 : at + 2 + size])), at + 5
+        elif code == _SOS:
+            break
+        at += 2 + size
+    components = frame[6] if len(frame) > 6 else 0
+    if code != _SOS or not components or len(frame) < 7 + 3 * components or at + 5 > len(jpeg):
+        raise NotJpegError(f"a JPEG whose header is damaged or cut short, of {len(jpeg)} bytes")
+    sampling = [frame[8 + 3 * n] for n in range(components)]
+    # A scan of one component has MCUs of one block, whatever its sampling factors (T.81, A.2.2).
+    across, down = (
+        (1, 1) if components == 1 else (max(s >> 4 for s in sampling), max(s & 15 for s in sampling))
+    )
+    width_pixels = frame[4] << 8 | frame[5]
+    if not (width_pixels and across and down):
+        raise NotJpegError(f"a JPEG whose header is damaged: {width_pixels} pixels wide, sampled {sampling}")
+    return JpegHeader(
+        width_pixels=width_pixels,
+        height_pixels=frame[2] << 8 | frame[3],
+        height_at=height_at,
+        scan_at=at + 2 + size,
+        mcu_width_pixels=8 * across,
+        mcu_height_pixels=8 * down,
+        interval_mcus=interval,
+        one_scan=frame[0] in _SEQUENTIAL and jpeg[at + 4] == components,
+    )
+
+
+_EOI = b"\xff\xd9"
+_CHUNK_BYTES = 1 << 17
+_MARKERS = tuple(bytes((0xFF, 0xD0 + number)) for number in range(8))
+
+
+class StripDamagedError(ValueError):
+    """The restart markers are not those that the header announces."""
+
+
+def cut_frames(jpeg: memoryview | bytes, header: JpegHeader, *, first: int, count: int) -> bytes:
+    """Frames [first, first + count) as one JPEG. The header must allow it (`intervals_per_frame`).
+
+    Raises StripDamagedError where the strip ends, or its markers lose count, before the window's end.
+    """
+    per_frame = header.intervals_per_frame()
+    begin, end = first * per_frame, (first + count) * per_frame
+    total = header.height_pixels // header.width_pixels * per_frame
+    ends = _interval_ends(jpeg, header.scan_at, min(end, total - 1))
+    starts = [header.scan_at, *(at + 2 for at in ends)]
+    if end == total:  # the last interval ends with the picture
+        ends.append(_scan_end(jpeg, starts[-1]))
+    height = (count * header.width_pixels).to_bytes(2, "big")
+    parts = [jpeg[: header.height_at], height, jpeg[header.height_at + 2 : starts[0]]]
+    if (begin & 7) == 0:  # the numbers are right already
+        parts.append(jpeg[starts[begin] : ends[end - 1]])
+    else:
+        for number in range(begin, end):
+            parts.append(jpeg[starts[number] : ends[number]])
+            parts.append(_MARKERS[(number - begin) & 7])
+        parts.pop()
+    parts.append(_EOI)
+    return b"".join(parts)
+
+
+def _interval_ends(jpeg: memoryview | bytes, scan_at: int, count: int) -> list[int]:
+    """Offsets of the first `count` restart markers; what lies behind them is not looked at."""
+    scan = np.frombuffer(jpeg, np.uint8)
+    found: list[int] = []
+    at = scan_at
+    while len(found) < count and at < len(scan) - 1:
+        stop = min(at + _CHUNK_BYTES, len(scan) - 1)
+        marks = np.flatnonzero(scan[at:stop] == 0xFF) + at
+        codes = scan[marks + 1]
+        keep = (codes & 0xF8) == 0xD0
+        marks, codes = marks[keep], codes[keep]
+        wrong = np.flatnonzero((codes & 7) != (np.arange(len(found), len(found) + len(codes)) & 7))
+        if len(wrong) and len(found) + wrong[0] < count:
+            raise StripDamagedError(
+                f"restart marker {len(found) + wrong[0]} has number {codes[wrong[0]] & 7}: "
+                "an interval is lost or doubled"
+            )
+        found += marks.tolist()
+        at = stop
+    if len(found) < count:
+        raise StripDamagedError(f"{len(found)} restart markers where {count} were to be: it is cut short")
+    return found[:count]
+
+
+def _scan_end(jpeg: memoryview | bytes, start: int) -> int:
+    """Where the last interval, which begins at `start`, ends: at the next marker."""
+    end = bytes(jpeg[start:]).find(_EOI)
+    if end < 0:
+        raise StripDamagedError("it has no end: it is cut short")
+    return start + end
+
+
+def sizes_of(header: JpegHeader) -> tuple[int, ...]:
+    """Whole pixels that a frame can be decoded to: libjpeg-turbo shrinks by eighths in its inverse DCT."""
+    side = header.width_pixels
+    return (side,) if side % 8 else tuple(side * eighths // 8 for eighths in range(1, 9))
+
+
+def decode_frames(jpeg: memoryview | bytes, header: JpegHeader, out: UInt8, *, first: int) -> None:
+    """Frames [first, first + len(out)) of the strip into `out` (count, size, size, 3 or 1), contiguous.
+
+    `size` is one of `sizes_of(header)`. One channel is luma; the colour is then not decoded at all.
+
+    Raises StripDamagedError.
+    """
+    count, size = out.shape[:2]
+    whole = header.height_pixels // header.width_pixels
+    if first == 0 and count == whole:
+        _decode(jpeg, out)
+    elif header.intervals_per_frame():
+        _decode(cut_frames(jpeg, header, first=first, count=count), out)
+    else:  # no restart markers: decoded whole, cut afterwards
+        import numpy as np
+
+        every = np.empty((whole, size, size, out.shape[3]), np.uint8)
+        _decode(jpeg, every)
+        out[:] = every[first : first + count]
+
+
+def _decode(jpeg: memoryview | bytes, out: UInt8) -> None:
+    import simplejpeg
+
+    count, size, _, channels = out.shape
+    try:
+        got = simplejpeg.decode_jpeg(
+            jpeg,
+            "RGB" if channels == 3 else "GRAY",
+            min_height=count * size,
+            min_width=size,
+            buffer=out,
+            strict=True,
+        )
+    except ValueError as error:
+        raise StripDamagedError(str(error)) from error
+    if got.shape != (count * size, size, channels):
+        raise StripDamagedError(f"it decodes to {got.shape}, not to {(count * size, size, channels)}")

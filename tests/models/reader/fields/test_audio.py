@@ -1,0 +1,87 @@
+"""Sound: whole, in windows, and damaged."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.ingest.errors import DamagedSampleError, MissingMemberError, UsageError
+from mien.models.reader.fields import AudioField, Collator, Window
+from tests.examples import examples
+from tests.models.reader.fields.sample_factory import allocate, members, sample, sound
+
+
+def flac_of(values: np.ndarray, hz: int) -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, values, hz, format="FLAC", subtype="PCM_16")
+    return out.getvalue()
+
+
+def test_whole_clips_are_padded_with_silence() -> None:
+    batch = Collator(["audio"]).batch([sample(30), sample(50)], allocate)
+    expected = sound(50).astype(np.float32) / 32768
+    np.testing.assert_array_equal(batch["audio_length"], [30 * 640, 50 * 640])
+    np.testing.assert_array_equal(batch["audio"][1], expected)
+    np.testing.assert_array_equal(batch["audio"][0, : 30 * 640], sound(30).astype(np.float32) / 32768)
+    assert not batch["audio"][0, 30 * 640 :].any()
+    np.testing.assert_array_equal(batch["audio_mask"].sum(1), batch["audio_length"])
+    assert batch["audio"].dtype == np.float32
+
+
+def test_as_it_was_stored() -> None:
+    one = Collator([AudioField(dtype="int16")]).one(sample(30))
+    np.testing.assert_array_equal(one["audio"], sound(30))
+    assert one["audio"].dtype == np.int16
+
+
+@settings(max_examples=examples(25))
+@given(st.integers(20, 60), st.integers(1, 30_000), st.integers(0, 2**64 - 1))
+def test_a_window_is_that_stretch(rows: int, length: int, seed: int) -> None:
+    window = Window.of_samples(length)
+    batch = Collator([AudioField(dtype="int16")], window).batch([sample(rows, seed=seed)], allocate)
+    first = int(batch["window_row"][0]) * 640
+    kept = int(batch["audio_length"][0])
+    assert kept == min(length, rows * 640)
+    np.testing.assert_array_equal(batch["audio"][0, :kept], sound(rows)[first : first + kept])
+    assert not batch["audio"][0, kept:].any()
+
+
+def test_every_flipped_bit_is_noticed() -> None:
+    """FLAC has a CRC in each frame."""
+    good = members(40)["flac"]
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        bad = bytearray(good)
+        bad[rng.integers(60, len(bad))] ^= 1 << int(rng.integers(8))
+        with pytest.raises(DamagedSampleError, match="made-40-1: flac is damaged") as caught:
+            Collator(["audio"]).batch([sample(40, flac=bytes(bad))], allocate)
+        assert caught.value.key == "made-40-1"
+
+
+def test_cut_short() -> None:
+    good = members(40)["flac"]
+    with pytest.raises(DamagedSampleError, match="flac is damaged"):
+        Collator(["audio"]).one(sample(40, flac=good[: len(good) // 2]))
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF....WAVE", members(5)["flac"][:30]])
+def test_no_flac(data: bytes) -> None:
+    with pytest.raises(DamagedSampleError, match="not FLAC"):
+        Collator(["audio"]).one(sample(40, flac=data))
+
+
+def test_other_rates_and_channels_are_named() -> None:
+    with pytest.raises(UsageError, match="44100 Hz and 1 channels"):
+        Collator(["audio"]).one(sample(5, flac=flac_of(sound(5), 44_100)))
+    with pytest.raises(UsageError, match="16000 Hz and 2 channels"):
+        Collator(["audio"]).one(sample(5, flac=flac_of(np.stack([sound(5)] * 2, 1), 16_000)))
+
+
+def test_a_silent_clip_has_none() -> None:
+    with pytest.raises(MissingMemberError, match=r"written without flac, and has faces\.jpg, json"):
+        Collator(["audio"]).one(sample(5, flac=None))

@@ -1,0 +1,237 @@
+"""Batches: padding, masks, one window for all fields, and nothing left of what the memory held before."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.ingest.errors import DamagedSampleError, MissingMemberError, ShortClipError, UsageError
+from mien.models.reader.data import RawSample
+from mien.models.reader.fields import FIELDS, Collator, FacesField, TrackField, Window
+from mien.pipelines.shards.sample import encode_npy
+from tests.examples import examples
+from tests.models.reader.fields.sample_factory import allocate, members, sample
+
+EVERYTHING = ["faces", "audio", "text", "words", "json", "landmarks", "times"]
+
+
+def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        np.testing.assert_equal(values, other[name], err_msg=name)
+
+
+def test_whole_clips() -> None:
+    batch = Collator(EVERYTHING).batch([sample(20, seed=5), sample(33, seed=6)], allocate)
+    shapes = {name: values.shape for name, values in batch.items() if isinstance(values, np.ndarray)}
+    assert shapes == {
+        "corpus": (2,), "seed": (2,),
+        "faces": (2, 33, 128, 128, 3), "faces_mask": (2, 33), "faces_length": (2,),
+        "audio": (2, 33 * 640), "audio_mask": (2, 33 * 640), "audio_length": (2,),
+        "landmarks": (2, 33, 10), "landmarks_mask": (2, 33), "landmarks_length": (2,),
+        "times": (2, 33), "times_mask": (2, 33), "times_length": (2,),
+    }  # fmt: skip
+    assert batch["key"] == ["made-20-5", "made-33-6"]
+    assert batch["seed"].tolist() == [5, 6]
+    for name in ("faces", "landmarks", "times"):
+        assert batch[f"{name}_length"].tolist() == [20, 33]
+        assert batch[f"{name}_mask"].sum(1).tolist() == [20, 33]
+        assert not batch[name][0, 20:].any()
+    assert batch["text"][0] == "w0 w1 w2 w3"
+    assert [word.text for word in batch["words"][0]] == ["w0", "w1", "w2", "w3"]
+    assert batch["json"][1]["rows"] == 33
+
+
+def test_one_is_a_batch_of_one() -> None:
+    collator = Collator(EVERYTHING, Window.of_frames(8))
+    batch = collator.batch([sample(20)], allocate)
+    one = collator.one(sample(20))
+    assert one["faces"].shape == (8, 128, 128, 3)
+    assert_equal({name: values[0] for name, values in batch.items()}, one)
+
+
+@settings(max_examples=examples(30))
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2**64 - 1)), min_size=1, max_size=4),
+    st.integers(1, 45),
+)
+def test_a_window_shows_the_same_stretch_in_every_field(clips: list[tuple[int, int]], length: int) -> None:
+    samples = [sample(rows, seed=seed) for rows, seed in clips]
+    whole = Collator(EVERYTHING).batch(samples, allocate)
+    batch = Collator(EVERYTHING, Window.of_frames(length)).batch(samples, allocate)
+    for number, (rows, _) in enumerate(clips):
+        first, kept = int(batch["window_row"][number]), min(rows, length)
+        assert first + kept <= rows
+        for name in ("faces", "landmarks", "times"):
+            assert batch[name].shape[1] == length
+            assert batch[f"{name}_length"][number] == kept
+            assert batch[f"{name}_mask"][number].tolist() == [True] * kept + [False] * (length - kept)
+            assert not batch[name][number, kept:].any()
+        for name in ("landmarks", "times"):
+            np.testing.assert_array_equal(
+                batch[name][number, :kept], whole[name][number, first : first + kept]
+            )
+        inner, expected = batch["faces"][number, :kept], whole["faces"][number, first : first + kept]
+        np.testing.assert_array_equal(inner.reshape(-1, 128, 3)[1:-1], expected.reshape(-1, 128, 3)[1:-1])
+        np.testing.assert_array_equal(
+            batch["audio"][number, : kept * 640], whole["audio"][number, first * 640 : (first + kept) * 640]
+        )
+        middles = [0.2 * n + 0.1 for n in range(rows // 5)]
+        inside = [f"w{n}" for n, at in enumerate(middles) if first / 25 <= at < (first + kept) / 25]
+        assert batch["text"][number].split() == inside
+        assert [word.text for word in batch["words"][number]] == inside
+        assert all(0 <= w.start < w.end <= kept / 25 + 1e-9 for w in batch["words"][number])
+
+
+def test_the_same_samples_give_the_same_batch_in_any_process_and_memory() -> None:
+    samples = [sample(25, seed=seed) for seed in range(3)]
+    collator = Collator(EVERYTHING, Window.of_seconds(0.5))
+    first = collator.batch(samples, allocate)
+    copied: Collator = pickle.loads(pickle.dumps(collator))  # noqa: S301
+    assert copied == collator
+    assert_equal(first, copied.batch(samples, lambda name, shape, dtype: np.zeros(shape, dtype)))
+    # Nor does it matter what else is in the batch.
+    alone = collator.batch(samples[1:2], allocate)
+    np.testing.assert_array_equal(alone["faces"][0], first["faces"][1])
+
+
+def test_bridged_rows_are_told_in_the_mask() -> None:
+    batch = Collator(["faces", "landmarks", "times"]).batch([sample(12, bridged=(0, 5, 6))], allocate)
+    expected = [row not in (0, 5, 6) for row in range(12)]
+    for name in ("faces", "landmarks", "times"):
+        assert batch[f"{name}_mask"][0].tolist() == expected
+        assert batch[f"{name}_length"].tolist() == [12]
+    assert not batch["landmarks"][0, [0, 5, 6]].any()
+    assert not batch["times"][0, [0, 5, 6]].any()
+
+
+def test_unknown_values_stay_nan_where_that_is_wished() -> None:
+    field = TrackField("landmarks", fill=float("nan"))
+    batch = Collator([field]).batch([sample(6, bridged=(2,)), sample(4)], allocate)
+    assert np.isnan(batch["landmarks"][0, 2]).all()
+    assert np.isnan(batch["landmarks"][1, 4:]).all()
+    assert np.isnan(batch["landmarks"]).sum() == 30
+
+
+def test_a_window_may_lie_on_bridged_rows() -> None:
+    window = Window.of_frames(4)
+    batch = Collator(["faces"], window).batch(
+        [sample(12, seed=seed, bridged=(5,)) for seed in range(9)], allocate
+    )
+    for first, mask in zip(batch["window_row"], batch["faces_mask"], strict=True):
+        assert mask.tolist() == [row != 5 for row in range(first, first + 4)]
+
+
+def test_members_are_what_is_read() -> None:
+    class Watched(dict[str, Any]):
+        def __init__(self, *values: Any) -> None:
+            super().__init__(*values)
+            self.asked: set[str] = set()
+
+        def __getitem__(self, name: str) -> Any:
+            self.asked.add(name)
+            return super().__getitem__(name)
+
+    for fields in (["faces"], ["audio", "text"], ["words", "landmarks"], ["json"], ["mfcc"]):
+        for windows in (None, Window.of_frames(3)):
+            if windows and fields == ["json"]:
+                continue
+            watched = Watched(members(9))
+            collator = Collator(fields, windows)
+            collator.one(RawSample(key="k", corpus=0, members=watched, row={}, seed=1))
+            assert watched.asked == collator.members
+
+
+@pytest.mark.parametrize("name", sorted(set(FIELDS) - {"image"}))
+def test_every_field_takes_whole_clips_and_windows(name: str) -> None:
+    """Contract: written to the last byte, the batch's size first, refused by name without its member."""
+    samples = [sample(9), sample(7)]
+    for windows in (None, Window.of_frames(8)):
+        collator = Collator([name], windows)
+        batch = collator.batch(samples, allocate)
+        assert_equal(batch, collator.batch(samples, lambda name, shape, dtype: np.zeros(shape, dtype)))
+        assert all(len(values) == 2 for values in batch.values())
+        with pytest.raises(MissingMemberError, match="sample bare: it was written without"):
+            collator.one(RawSample(key="bare", corpus=0, members={}, row={"rows": 9}, seed=1))
+
+
+def test_clips_shorter_than_the_window_may_be_refused() -> None:
+    window = Window.of_frames(10, short="refuse")
+    Collator(["faces"], window).one(sample(10))
+    with pytest.raises(ShortClipError, match="sample made-9-1: 9 rows where the window has 10"):
+        Collator(["faces"], window).one(sample(9))
+
+
+def test_fields_that_disagree_about_the_clip_have_no_common_window() -> None:
+    short = encode_npy(np.zeros((5, 10), np.float32))
+    with pytest.raises(DamagedSampleError, match="cover 5, 12 rows"):
+        Collator(["faces", "landmarks"], Window.of_frames(4)).one(sample(12, landmarks_npy=short))
+
+
+def test_tracks_of_another_width_do_not_share_a_batch() -> None:
+    other = encode_npy(np.zeros((9, 3), np.float32))
+    with pytest.raises(DamagedSampleError, match=r"landmarks.npy is damaged, its rows are float32 \(3,\)"):
+        Collator(["landmarks"]).batch([sample(9), sample(9, landmarks_npy=other)], allocate)
+
+
+@pytest.mark.parametrize(
+    ("member", "data", "message"),
+    [
+        ("faces_jpg", b"", "not a JPEG"),
+        ("faces_jpg", members(9)["faces.jpg"][:3000], "faces.jpg is damaged"),
+        ("times_npy", encode_npy(np.zeros(4)), "beside a strip of 9 frames"),
+        ("times_npy", b"\x93NUMPY", "times.npy is damaged"),
+    ],
+)
+def test_damaged_faces_are_never_grey(member: str, data: bytes, message: str) -> None:
+    damaged: dict[str, Any] = {member: data}
+    with pytest.raises(DamagedSampleError, match=message) as caught:
+        Collator(["faces"]).batch([sample(9), sample(9, seed=2, **damaged)], allocate)
+    assert caught.value.key == "made-9-2"
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert (str(again), again.key) == (str(caught.value), "made-9-2")
+
+
+def a_word(text: str, start: str) -> bytes:
+    return f'{{"words": [{{"text": {text}, "start": {start}, "end": 0.1, "probability": 1}}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{", b"\xff\xfe", b"[1]", b'{"words": [{"text": "a"}]}', b'{"words": 3}', b"[" * 100_000,
+        b"1" * 5000, a_word('"a"', '"0"'), a_word('"a"', "NaN"), a_word("7", "0"), a_word('"a"', "null"),
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_damaged_json(data: bytes) -> None:
+    with pytest.raises(DamagedSampleError, match="json is damaged"):
+        Collator(["words"]).one(sample(9, json=data))
+
+
+def test_sizes_that_cannot_be_had_are_named() -> None:
+    with pytest.raises(UsageError, match=r"of 128 pixels cannot be decoded to 50: .* 16, 32, 48, 64, 80"):
+        Collator([FacesField(size=50)]).one(sample(3))
+
+
+@pytest.mark.parametrize("fields", [[], ["faces", "faces"], ["faces", FacesField(size=48)]])
+def test_refuses_fields(fields: list[Any]) -> None:
+    with pytest.raises(UsageError, match="named once each"):
+        Collator(fields)
+
+
+def test_a_track_cannot_take_the_name_of_something_else() -> None:
+    with pytest.raises(UsageError, match="calls something else seed"):
+        Collator(["faces", "seed"])
+
+
+def test_a_window_needs_something_in_time() -> None:
+    with pytest.raises(UsageError, match="extent in time"):
+        Collator(["json"], Window.of_frames(3)).one(
+            RawSample(key="k", corpus=0, members=members(9), row={}, seed=1)
+        )

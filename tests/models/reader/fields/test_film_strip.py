@@ -1,0 +1,177 @@
+"""Windows of film strips against the whole strip, of our own making and of others'."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.models.reader.fields import film_strip
+from mien.models.reader.fields.film_strip import (
+    NotJpegError,
+    StripDamagedError,
+    cut_frames,
+    decode_frames,
+    read_header,
+    sizes_of,
+)
+from tests.examples import examples
+from tests.models.reader.fields.sample_factory import strip
+
+Frames = npt.NDArray[np.uint8]
+
+
+def decoded(jpeg: bytes, first: int, count: int, *, size: int = 128, channels: int = 3) -> Frames:
+    out = np.full((count, size, size, channels), 0xA5, np.uint8)
+    decode_frames(memoryview(jpeg), read_header(jpeg), out, first=first)
+    return out
+
+
+def whole(jpeg: bytes, side: int = 128) -> Frames:
+    return np.asarray(simplejpeg.decode_jpeg(jpeg, "RGB"), np.uint8).reshape(-1, side, side, 3)
+
+
+def assert_same_but_for_the_border(window: Frames, frames: Frames) -> None:
+    """Decoding the whole strip interpolates chroma across the window's ends: the first and the last row."""
+    flat, expected = window.reshape(-1, *window.shape[2:]), frames.reshape(-1, *frames.shape[2:])
+    np.testing.assert_array_equal(flat[1:-1], expected[1:-1])
+
+
+@settings(max_examples=examples(80))
+@given(st.integers(1, 45), st.data())
+def test_a_window_is_those_frames(total: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, total - 1))
+    count = data.draw(st.integers(1, total - first))
+    jpeg = strip(total)
+    assert_same_but_for_the_border(decoded(jpeg, first, count), whole(jpeg)[first : first + count])
+
+
+@settings(max_examples=examples(80))
+@given(st.integers(1, 45), st.data())
+def test_its_bits_are_those_of_a_strip_of_those_crops_alone(total: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, total - 1))
+    count = data.draw(st.integers(1, total - first))
+    jpeg = strip(total)
+    assert cut_frames(jpeg, read_header(jpeg), first=first, count=count) == strip(count, first)
+
+
+def test_markers_are_found_across_the_chunks_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg = strip(4)
+    for chunk in (1, 2, 3, 4097):
+        monkeypatch.setattr(film_strip, "_CHUNK_BYTES", chunk)
+        assert cut_frames(jpeg, read_header(jpeg), first=1, count=2) == strip(2, 1)
+
+
+def others(total: int, *parameters: int) -> bytes:
+    rows = whole(strip(total)).reshape(-1, 128, 3)
+    flags = [cv2.IMWRITE_JPEG_QUALITY, 92, *parameters]
+    return cv2.imencode(".jpg", rows[..., ::-1], flags)[1].tobytes()
+
+
+SAMPLING_444 = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "intervals"),
+    [
+        ((cv2.IMWRITE_JPEG_RST_INTERVAL, 64), 1),
+        ((cv2.IMWRITE_JPEG_RST_INTERVAL, 8), 8),
+        ((cv2.IMWRITE_JPEG_RST_INTERVAL, 128, *SAMPLING_444), 2),
+        ((cv2.IMWRITE_JPEG_RST_INTERVAL, 100), 0),
+        ((), 0),
+        ((cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 64), 0),
+    ],
+)
+@pytest.mark.parametrize(("first", "count"), [(0, 3), (3, 5), (9, 4), (12, 1)])
+def test_strips_of_others(parameters: tuple[int, ...], intervals: int, first: int, count: int) -> None:
+    """Other intervals and sampling are cut as well; without usable markers all is decoded, then cut."""
+    jpeg = others(13, *parameters)
+    assert read_header(jpeg).intervals_per_frame() == intervals
+    assert_same_but_for_the_border(decoded(jpeg, first, count), whole(jpeg)[first : first + count])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [16, 32, 48, 64, 80, 96, 112])
+def test_smaller_is_what_the_mean_of_the_pixels_gives(size: int, channels: int) -> None:
+    """libjpeg shrinks in the DCT, which is not quite the mean: luma is within 2 of 256 levels on average, and
+    16 anywhere, though the noise alone is 6 in each pixel. Colour, which these pictures have at its limits,
+    where it is cut off, is within 4. (Of real faces: 0.4 and 0.7 at 48 pixels.)"""
+    jpeg = strip(9)
+    frames = whole(jpeg)
+    if channels == 1:
+        frames = simplejpeg.decode_jpeg(jpeg, "GRAY").reshape(-1, 128, 128, 1)
+    small = decoded(jpeg, 0, 9, size=size, channels=channels)
+    for got, frame in zip(small, frames, strict=True):
+        mean = cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA).reshape(got.shape)
+        difference = np.abs(got.astype(int) - mean)
+        assert difference.mean() < (2 if channels == 1 else 4)
+        assert channels == 3 or difference.max() <= 16
+        assert abs(got.mean() - mean.mean()) < 0.5  # no shift of the level
+
+
+@pytest.mark.parametrize("size", [16, 48, 128])
+def test_a_grey_window_is_that_of_the_whole(size: int) -> None:
+    """Luma is not interpolated: without colour the cut is exact to the last row."""
+    jpeg = strip(20)
+    np.testing.assert_array_equal(
+        decoded(jpeg, 5, 7, size=size, channels=1), decoded(jpeg, 0, 20, size=size, channels=1)[5:12]
+    )
+
+
+def test_sizes() -> None:
+    assert sizes_of(read_header(strip(1))) == (16, 32, 48, 64, 80, 96, 112, 128)
+
+
+def test_a_lost_interval_is_noticed() -> None:
+    jpeg = strip(20)
+    second = jpeg.index(b"\xff\xd1")
+    third = jpeg.index(b"\xff\xd2")
+    torn = jpeg[:second] + jpeg[third:]
+    with pytest.raises(StripDamagedError, match="marker 1 has number 2"):
+        decoded(torn, 4, 3)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 20), (4, 3), (15, 5)])
+def test_cut_short(first: int, count: int) -> None:
+    jpeg = strip(20)
+    third = jpeg.index(b"\xff\xd3")
+    with pytest.raises(StripDamagedError):
+        decoded(jpeg[:third], first, count)
+
+
+def test_what_lies_before_the_damage_can_be_had() -> None:
+    jpeg = strip(20)
+    cut_off = jpeg[: jpeg.index(b"\xff\xd6")]
+    assert_same_but_for_the_border(decoded(cut_off, 1, 4), whole(jpeg)[1:5])
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"GIF89a", strip(3)[:100], strip(3)[:3], b"\xff\xd8\xff\xd9"])
+def test_no_jpeg(data: bytes) -> None:
+    with pytest.raises(NotJpegError):
+        read_header(data)
+
+
+@pytest.mark.parametrize(("offset", "count"), [(2, 2), (6, 1)], ids=["no width", "no sampling"])
+def test_a_header_that_nothing_can_be_divided_by_is_damaged(offset: int, count: int) -> None:
+    jpeg = bytearray(strip(2))
+    at = read_header(bytes(jpeg)).height_at + offset
+    for component in range(3 if count == 1 else 1):
+        jpeg[at + 3 * component : at + 3 * component + count] = bytes(count)
+    with pytest.raises(NotJpegError, match="pixels wide, sampled"):
+        read_header(bytes(jpeg))
+
+
+@settings(max_examples=examples(200))
+@given(st.binary(max_size=40), st.integers(2, 620))
+def test_no_header_breaks_the_walk(junk: bytes, at: int) -> None:
+    """Whatever stands there, it is a header or it is refused."""
+    jpeg = strip(2)
+    try:
+        header = read_header(jpeg[:at] + junk + jpeg[at + len(junk) :])
+    except NotJpegError:
+        return
+    assert header.scan_at > 0

@@ -1,0 +1,273 @@
+"""Batches through the loader, in this process and through workers: the same ones, always."""
+
+from __future__ import annotations
+
+import gc
+import json
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mien.ingest.errors import ManifestChangedError, ReaderStateError, UsageError
+from mien.models.reader.loader.loader import Loader
+from mien.models.reader.order.steps import Tail
+from mien.models.reader.shard_reader import ShardReader
+from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
+from tests.models.process_resources import NOTHING, held
+
+SIZES = [9, 1, 14, 0, 20]
+TOTAL = sum(SIZES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"), SIZES)
+
+
+@pytest.fixture(scope="module")
+def reader(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
+    return made(folder, tmp_path_factory.mktemp("cache"))
+
+
+def made(folder: Path, cache: Path, collate: Numbers | None = None, **options: Any) -> ShardReader:
+    options = {"seed": 7, "shuffle_window": 16, **options}
+    return ShardReader(folder, collate=collate or Numbers(), cache_dir=cache, **options)
+
+
+def drawn(loader: Loader, count: int) -> list[tuple[list[int], list[bool], list[int]]]:
+    """The next `count` batches, over the ends of epochs."""
+    found: list[tuple[list[int], list[bool], list[int]]] = []
+    while len(found) < count:
+        for batch in loader:
+            check_content(batch)
+            found.append((batch["number"].tolist(), batch["valid"].tolist(), batch["seed"].tolist()))
+            if len(found) == count:
+                break
+    return found
+
+
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("tail", ["drop", "pad", "carry"])
+def test_workers_change_nothing(reader: ShardReader, tail: Tail, workers: int) -> None:
+    told = []
+    for number in (0, workers):
+        with reader.loader(global_batch=8, workers=number, tail=tail) as loader:
+            told.append((drawn(loader, 14), loader.state_dict()))
+
+    assert told[0] == told[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workers", "at"),
+    [
+        *((0, at) for at in (0, 1, 5, 6, 8, 12)),
+        (2, 5),
+        *(pytest.param(2, at, marks=pytest.mark.slow) for at in (0, 1, 6, 8, 12)),
+    ],
+)
+def test_resumed_anywhere_on_another_world_it_goes_on_bit_for_bit(
+    reader: ShardReader, folder: Path, tmp_path: Path, workers: int, at: int
+) -> None:
+    """44 samples by 8, padded: an epoch is 6 batches; 6 and 12 are exactly at its end."""
+    with reader.loader(global_batch=8, workers=workers) as undisturbed:
+        expected = drawn(undisturbed, 16)
+    with reader.loader(global_batch=8, workers=workers) as first:
+        drawn(first, at)
+        state = json.loads(json.dumps(first.state_dict()))
+    another = made(folder, tmp_path, seed=99)
+
+    with another.loader(global_batch=8, workers=workers) as resumed:
+        resumed.load_state_dict(state)
+        assert resumed.state_dict() == state
+        assert drawn(resumed, 16 - at) == expected[at:]
+    ranks = [another.loader(global_batch=8, rank=rank, world=3, workers=0) for rank in range(3)]
+    for rank in ranks:
+        rank.load_state_dict(state)
+    shared = zip(*(drawn(rank, 16 - at) for rank in ranks), strict=True)
+    joined = [tuple(list(chain(*parts)) for parts in zip(*step, strict=True)) for step in shared]
+    assert joined == expected[at:]
+
+
+def test_a_state_taken_while_batches_are_read_ahead_is_of_those_handed_out(reader: ShardReader) -> None:
+    with reader.loader(global_batch=8, workers=2, prefetch=3) as loader:
+        assert loader.state_dict()["samples_consumed"] == 0
+        states = [loader.state_dict()["samples_consumed"] for _ in loader]
+
+    assert states == [8, 16, 24, 32, 40, 0]
+
+
+def test_a_loader_goes_back_with_what_it_had_read_ahead(reader: ShardReader) -> None:
+    with reader.loader(global_batch=8, workers=2) as loader:
+        begin = loader.state_dict()
+        first = drawn(loader, 9)
+        for _ in range(3):
+            loader.load_state_dict(begin)
+            assert drawn(loader, 9) == first
+
+
+def test_breaking_off_and_iterating_again_loses_nothing(reader: ShardReader) -> None:
+    with reader.loader(global_batch=8, workers=2) as loader:
+        seen = numbers_of(next(iter(loader)))
+        for batch in loader:
+            seen += numbers_of(batch)
+
+    assert sorted(seen) == list(range(TOTAL))
+    assert loader.epoch == 1
+
+
+def test_epochs_differ_and_each_is_whole(reader: ShardReader) -> None:
+    with reader.loader(global_batch=8, workers=2) as loader:
+        epochs = [[number for batch in loader for number in numbers_of(batch)] for _ in range(3)]
+
+    assert [sorted(epoch) for epoch in epochs] == [list(range(TOTAL))] * 3
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert loader.batches_left == len(loader) == 6
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kept_batches_keep_their_content(reader: ShardReader, workers: int) -> None:
+    with reader.loader(global_batch=4, workers=workers) as loader:
+        kept = list(loader)
+    for batch in kept:
+        check_content(batch)
+
+    assert sorted(number for batch in kept for number in numbers_of(batch)) == list(range(TOTAL))
+
+
+def test_tensors_where_torch_is_and_arrays_where_they_are_asked_for(reader: ShardReader) -> None:
+    for tensors, kind in ((None, torch.Tensor), (False, np.ndarray)):
+        with reader.loader(global_batch=8, tensors=tensors) as loader:
+            batch = next(iter(loader))
+            assert list(batch) == ["key", "number", "seed", "noise", "valid"]
+            assert all(isinstance(batch[name], kind) for name in list(batch)[1:])
+            batch["number"][0] = 3  # a batch is the trainer's own
+
+
+def test_closing_leaves_no_process_descriptor_or_memory(reader: ShardReader) -> None:
+    drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
+    gc.collect()  # what the tests before left would be collected meanwhile
+    before = held()
+    loader = reader.loader(global_batch=8, workers=2)
+    drawn(loader, 2)
+    assert len(held().workers) == 2
+    loader.close()
+    loader.close()
+
+    assert held().since(before) == NOTHING
+    with pytest.raises(UsageError, match="closed"):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_that_nobody_has_leaves_nothing(reader: ShardReader, workers: int) -> None:
+    drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
+    gc.collect()
+    before = held()
+    loader = reader.loader(global_batch=8, workers=workers)
+    drawn(loader, 1)
+    del loader
+    gc.collect()
+
+    assert held().since(before) == NOTHING
+
+
+def test_a_filter_reads_what_it_keeps(folder: Path, tmp_path: Path) -> None:
+    filtered = made(folder, tmp_path, where="rows >= 20 and language == 'en'")
+    with filtered.loader(global_batch=4, workers=1) as loader:
+        seen = [number for batch in loader for number in numbers_of(batch)]
+
+    assert sorted(seen) == [n for n in range(20, TOTAL) if n % 3 == 0]
+    assert len(filtered) == len(seen)
+
+
+def test_a_state_of_another_order_is_refused(reader: ShardReader, folder: Path, tmp_path: Path) -> None:
+    state = reader.loader(global_batch=8).state_dict()
+    for options in ({"where": "rows > 3"}, {"shuffle_window": 17}):
+        with pytest.raises(ReaderStateError, match="another where, weights"):
+            made(folder, tmp_path, **options).loader(global_batch=8).load_state_dict(state)
+
+
+def test_a_shard_added_since_waits_for_a_loader_without_a_state(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "corpus", tmp_path / "cache"
+    write_corpus(folder, [10, 10])
+    with made(folder, cache).loader(global_batch=4) as loader:
+        expected = drawn(loader, 10)
+    with made(folder, cache).loader(global_batch=4) as loader:
+        drawn(loader, 3)
+        state = loader.state_dict()
+    write_corpus(folder, [10], first=20, name="another")
+
+    grown = made(folder, cache)
+    assert len(grown) == 30
+    assert grown.manifest_hash != state["manifest_hash"]
+    with grown.loader(global_batch=4, workers=1) as loader:
+        loader.load_state_dict(state)
+        assert drawn(loader, 7) == expected[3:]
+        assert loader.state_dict()["manifest_hash"] == state["manifest_hash"]
+    with grown.loader(global_batch=4) as loader:
+        today = loader.state_dict()
+        assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
+        loader.load_state_dict(state)
+        assert drawn(loader, 7) == expected[3:]
+        loader.load_state_dict(today)  # of more shards than the state before
+        assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
+
+
+def test_shards_that_cannot_be_had_any_more_are_said(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "corpus", tmp_path / "cache"
+    write_corpus(folder, [10, 10])
+    state = made(folder, cache).loader(global_batch=4).state_dict()
+    write_corpus(folder, [5], first=20, name="another")
+
+    with pytest.raises(ManifestChangedError, match=rf"copy {state['manifest_hash']}\.json there"):
+        made(folder, tmp_path / "other cache").loader(global_batch=4).load_state_dict(state)
+    for suffix in (".tar", ".tar.parquet"):
+        (folder / f"shard-001{suffix}").unlink()
+    loader = made(folder, cache).loader(global_batch=4)
+    before = loader.state_dict()
+    with pytest.raises(ManifestChangedError, match=r"1 of its 2 shards are gone.*shard-001\.tar"):
+        loader.load_state_dict(state)
+    assert loader.state_dict() == before, "nothing was changed"
+
+
+@pytest.mark.slow
+def test_weighted_corpora_through_workers(folder: Path, tmp_path: Path) -> None:
+    other = write_corpus(tmp_path / "other", [6], first=500)
+    mixed = ShardReader(
+        {str(folder): 1.0, str(other): 1.0}, collate=Numbers(), cache_dir=tmp_path / "cache", seed=7
+    )
+    told = []
+    for workers in (0, 2):
+        with mixed.loader(global_batch=10, workers=workers) as loader:
+            told.append(drawn(loader, 10))
+
+    assert told[0] == told[1]
+    seen = [
+        number for numbers, valid, _ in told[0][:5] for number, ok in zip(numbers, valid, strict=True) if ok
+    ]
+    assert len(seen) == TOTAL + 6
+    small = [number for number in seen if number >= 500]
+    assert 15 <= len(small) <= 35, "half of the places, several times through"
+    assert {small.count(n) for n in range(500, 506)} <= {len(small) // 6, len(small) // 6 + 1}
+
+
+def test_a_loader_needs_fields_and_fitting_sizes(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs fields"):
+        ShardReader(folder, cache_dir=tmp_path).loader(global_batch=4)
+    fields = made(folder, tmp_path)
+    wrong: list[dict[str, Any]] = [
+        {"global_batch": 4, "workers": -1},
+        {"global_batch": 4, "rank": 1},
+        {"global_batch": 0},
+    ]
+    for options in wrong:
+        with pytest.raises(UsageError):
+            fields.loader(**options)
+    assert not held().workers

@@ -1,0 +1,38 @@
+"""A loader's state: five plain values, and a clear word about anything else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mien.ingest.errors import ReaderStateError
+from mien.models.reader.loader.loader import LoaderState
+from mien.models.reader.order.steps import Cursor
+
+STATE = {"seed": 7, "epoch": 2, "samples_consumed": 512, "manifest_hash": "ab", "order_hash": "cd"}
+
+
+def test_it_goes_through_json_unchanged() -> None:
+    state = LoaderState.from_dict(json.loads(json.dumps(STATE)))
+
+    assert state == LoaderState(seed=7, cursor=Cursor(2, 512), manifest_hash="ab", order_hash="cd")
+    assert state.to_dict() == STATE
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {**STATE, "epoch": "2"},
+        {**STATE, "epoch": True},
+        {**STATE, "samples_consumed": -1},
+        {**STATE, "manifest_hash": None},
+        {name: value for name, value in STATE.items() if name != "seed"},
+        None,
+    ],
+)
+def test_anything_else_is_no_state(told: Any) -> None:
+    with pytest.raises(ReaderStateError):
+        LoaderState.from_dict(told)

@@ -1,0 +1,73 @@
+"""What is fetched before its turn keeps nobody: not the reader, and not a program that ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mien.models.reader.store.prefetcher import THREADS
+from tests.models.corpora import write_corpus
+
+SHARDS = 40
+PROGRAM = """
+import os, sys, time
+from concurrent.futures import thread
+from pathlib import Path
+import numpy as np
+from mien.models.reader.corpus.corpus import open_corpus
+from mien.models.reader.store import prefetcher
+from mien.models.reader.store.shard_source import ShardSourceSpec
+
+over = False
+
+class Slow:
+    def open(self, shard):
+        os.write(1, b"%d\\n" % shard)
+        while not over and not thread._shutdown:  # set when the interpreter is about to end
+            time.sleep(0.01)
+        raise OSError("not there")
+
+folder, cache = sys.argv[1], Path(sys.argv[2])
+ahead._files = lambda spec, corpus: Slow()
+corpus = open_corpus(folder, where=None, cache=cache, options={})
+spec = ShardSourceSpec(uri=folder, index=corpus.index.folder, options={}, cache=cache, cache_bytes=1 << 40,
+                  timeout_seconds=9.0, ranged=None)
+fetching = ahead.Ahead([spec], [corpus])
+samples = np.arange(len(corpus))
+for _ in range(int(sys.argv[3])):
+    fetching.tell(np.zeros_like(samples), samples)
+if sys.argv[4] == "waits":
+    over = True
+    while fetching._under_way:
+        time.sleep(0.01)
+"""
+
+
+def fetched(tmp_path: Path, how_often: int, what_then: str) -> list[int]:
+    if not (tmp_path / "corpus").exists():
+        write_corpus(tmp_path / "corpus", [1] * SHARDS)
+    arguments = [tmp_path / "corpus", tmp_path / "cache", how_often, what_then]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=True,
+    )
+    return [int(line) for line in done.stdout.split()]
+
+
+@pytest.mark.slow
+def test_each_shard_is_fetched_once_however_often_it_is_told(tmp_path: Path) -> None:
+    assert sorted(fetched(tmp_path, 3, "waits")) == list(range(SHARDS))
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_does_not_fetch_what_it_was_told(tmp_path: Path) -> None:
+    """Whoever did not close the loader, or was interrupted, waits for what is under way alone."""
+    assert len(fetched(tmp_path, 1, "ends")) <= THREADS

@@ -1,0 +1,244 @@
+"""A corpus in an object store: the same batches as from a folder, through throttling and cuts, out of a
+bounded cache, or member by member where little is wanted."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow.fs import AwsStandardS3RetryStrategy
+
+from mien.ingest.errors import MissingShardError, ShardUnavailableError, WrongBytesError
+from mien.ingest.storage import Store, open_store
+from mien.models.reader.shard_reader import ShardReader
+from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
+from tests.models.process_resources import held
+from tests.models.reader.store.throttling_gateway import Gateway, gateway
+from tests.s3 import SECRET_KEY, S3Server
+
+pytestmark = pytest.mark.slow
+SIZES = [12, 9, 10, 11]
+TOTAL = sum(SIZES)
+
+
+@dataclass(frozen=True)
+class Distant:
+    folder: Path
+    store: Store
+    options: dict[str, Any]
+    gate: Gateway
+    cache: Path
+
+    def reader(self, collate: Numbers | None = None, **options: Any) -> ShardReader:
+        options = {"ranged_below": 0.0, "shuffle_window": 16, **options}
+        return ShardReader(
+            self.store.uri,
+            collate=collate or Numbers(),
+            seed=7,
+            cache_dir=self.cache,
+            storage_options=self.options,
+            **options,
+        )
+
+    def files(self) -> list[Path]:
+        return sorted(path for path in self.cache.glob("shards/*/*") if path.stat().st_size)
+
+    def names(self) -> list[str]:
+        """Of the shards; what is still being fetched ends in .part."""
+        return [path.name if path.suffix == ".part" else path.name.split("@")[0] for path in self.files()]
+
+
+@pytest.fixture
+def distant(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
+    bucket = f"b{uuid.uuid4().hex}"
+    s3_server.create_bucket(bucket)
+    folder = write_corpus(tmp_path / "corpus", SIZES)
+    store = open_store(f"s3://{bucket}/shards", **s3_server.options)
+    for path in folder.iterdir():
+        store.publish(path, path.name)
+    with gateway(s3_server.endpoint) as gate:
+        options = {**s3_server.options, "endpoint_override": gate.endpoint}
+        yield Distant(folder=folder, store=store, options=options, gate=gate, cache=tmp_path / "cache")
+
+
+def near(distant: Distant) -> list[list[int]]:
+    reader = ShardReader(
+        distant.folder, collate=Numbers(), seed=7, shuffle_window=16, cache_dir=distant.cache / "near"
+    )
+    return [batch["number"].tolist() for batch in reader.loader(global_batch=8)]
+
+
+def drawn(reader: ShardReader, workers: int = 0) -> list[list[int]]:
+    found = []
+    with reader.loader(global_batch=8, workers=workers) as loader:
+        for batch in loader:
+            check_content(batch)
+            found.append(batch["number"].tolist())
+    return found
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_those_of_the_folder_and_each_shard_is_fetched_once(
+    distant: Distant, workers: int
+) -> None:
+    assert drawn(distant.reader(), workers) == near(distant)
+    assert drawn(distant.reader(), workers) == near(distant)
+
+    fetched = {path.rpartition("/")[2]: n for path, n in distant.gate.asked.items() if path.endswith(".tar")}
+    assert fetched == {f"shard-{n:03d}.tar": 1 for n in range(len(SIZES))}
+    assert distant.names() == sorted(fetched)
+
+
+def test_shards_are_there_before_their_turn(distant: Distant) -> None:
+    """In the order as it lies, the first batch is of the first shard alone."""
+    reader = distant.reader(shuffle_window=0)
+    with reader.loader(global_batch=8) as loader:
+        assert numbers_of(next(iter(loader))) == list(range(8))
+        deadline = time.monotonic() + 300
+        while len([name for name in distant.names() if name.endswith(".tar")]) < 2:
+            assert time.monotonic() < deadline, "nothing is fetched ahead"
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("shards", "workers"), [(0, 0), (2, 0), (1, 2), (3, 2)])
+def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
+    distant: Distant, shards: int, workers: int
+) -> None:
+    largest = max(path.stat().st_size for path in distant.folder.glob("*.tar"))
+    reader = distant.reader(cache_bytes=shards * largest)
+
+    assert drawn(reader, workers) == near(distant)
+    assert sum(path.stat().st_size for path in distant.files()) <= shards * largest
+    assert bool(distant.files()) == bool(shards)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_only_the_members_of_what_is_kept_are_asked_for(distant: Distant, workers: int) -> None:
+    collate = Numbers(members=frozenset({"json"}), noiseless=True)
+    reader = distant.reader(collate, where="rows in (3, 30)", ranged_below=0.5)
+    with reader.loader(global_batch=2, workers=workers) as loader:
+        assert sorted(n for batch in loader for n in numbers_of(batch)) == [3, 30]
+
+    assert distant.files() == []
+    fetched = {path.rpartition("/")[2] for path in distant.gate.asked if path.endswith(".tar")}
+    assert fetched == {"shard-000.tar", "shard-002.tar"}
+
+
+@pytest.mark.parametrize("ranged_below", [0.0, 2.0])
+def test_throttling_is_sat_out(distant: Distant, ranged_below: float) -> None:
+    reader = distant.reader(ranged_below=ranged_below)
+    distant.gate.refuse = 5
+
+    assert drawn(reader) == near(distant)
+    assert distant.gate.refuse == 0
+
+
+@pytest.mark.parametrize("ranged_below", [0.0, 2.0])
+def test_a_body_cut_short_is_asked_again(distant: Distant, ranged_below: float) -> None:
+    reader = distant.reader(ranged_below=ranged_below)
+    distant.gate.cut = 3
+
+    assert drawn(reader) == near(distant)
+    assert distant.gate.cut == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_store_that_does_not_answer_is_named_and_asked_again_by_the_next(
+    distant: Distant, workers: int
+) -> None:
+    # Ours are the attempts that count here; Amazon's own library would make three of each, seconds apart.
+    once = {"retry_strategy": AwsStandardS3RetryStrategy(max_attempts=1)}
+    reader = replace(distant, options=distant.options | once).reader()
+    distant.gate.refuse = -1
+    with (
+        reader.loader(global_batch=8, workers=workers) as loader,
+        pytest.raises(
+            ShardUnavailableError, match=r"SLOW_?DOWN|SERVICE_UNAVAILABLE|503|reduce your request rate"
+        ) as caught,
+    ):
+        next(iter(loader))
+
+    assert SECRET_KEY not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    distant.gate.refuse = 0
+    assert drawn(reader, workers) == near(distant)
+
+
+def test_a_shard_that_went_is_named(distant: Distant) -> None:
+    reader = distant.reader()
+    distant.store.delete("shard-001.tar")
+    with pytest.raises(MissingShardError, match=r"shard-001\.tar"):
+        drawn(reader)
+
+    skipping = distant.reader(on_error="skip")
+    with skipping.loader(global_batch=8, workers=2) as loader:
+        seen = sorted(n for batch in loader for n in numbers_of(batch))
+    assert seen == [n for n in range(TOTAL) if not 12 <= n < 21]
+    assert loader.skipped == {"MissingShardError": 9}
+
+
+def test_other_bytes_than_were_committed_are_not_kept(distant: Distant) -> None:
+    data = bytearray((distant.folder / "shard-001.tar").read_bytes())
+    data[700] ^= 1
+    distant.store.delete("shard-001.tar")
+    distant.store.publish_bytes(bytes(data), "shard-001.tar")
+
+    with pytest.raises(WrongBytesError, match="sha256"):
+        drawn(distant.reader())
+    assert "shard-001.tar" not in distant.names()
+
+
+def test_a_file_in_the_cache_that_was_cut_is_fetched_again(distant: Distant) -> None:
+    drawn(distant.reader())
+    victim = distant.files()[0]
+    victim.write_bytes(victim.read_bytes()[:100])
+
+    assert drawn(distant.reader()) == near(distant)
+    name, _, _ = victim.name.partition("@")
+    assert distant.gate.asked[next(path for path in distant.gate.asked if path.endswith(name))] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_in_the_cache_that_was_spoilt_is_fetched_again(distant: Distant, workers: int) -> None:
+    drawn(distant.reader())
+    victim = distant.files()[0]
+    data = bytearray(victim.read_bytes())
+    data[700] ^= 1
+    victim.write_bytes(data)
+
+    assert drawn(distant.reader(), workers) == near(distant)
+
+
+def test_a_strangers_shard_that_was_replaced_is_not_taken_from_the_cache(distant: Distant) -> None:
+    """Tars are padded to 10 kB: another one of the same size is what is to be expected."""
+    for path in distant.folder.glob("*.parquet"):
+        distant.store.delete(path.name)
+    drawn(distant.reader())
+    state = distant.reader().manifest_hash
+    (distant.folder / "shard-000.tar").unlink()
+    write_corpus(distant.folder, [SIZES[0]], first=1000)
+    old = len(distant.store.read("shard-000.tar", 0, 1 << 30))
+    data = (distant.folder / "shard-000.tar").read_bytes()
+    distant.store.delete("shard-000.tar")
+    time.sleep(1.1)  # the store tells the time of a change in whole seconds
+    distant.store.publish_bytes(data, "shard-000.tar")
+    assert len(data) == old
+
+    reader = distant.reader()
+    assert {n for batch in drawn(reader) for n in batch} >= set(range(1000, 1000 + SIZES[0]))
+    assert reader.manifest_hash != state
+
+
+def test_nothing_stays_behind(distant: Distant) -> None:
+    reader = distant.reader()
+    before = held()
+    drawn(reader, workers=2)
+
+    assert not held().since(before).workers
+    assert list(distant.cache.glob("shards/*/*.part")) == []
+    assert SECRET_KEY not in repr(reader._specs)

@@ -1,0 +1,131 @@
+"""The cache of distant shards: whole files alone, within its bounds, never at the cost of who reads."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.ingest.errors import LoaderTimeoutError, StorageMissingError
+from mien.ingest.storage import Store, open_store
+from mien.models.reader.store.cache import NoRoomError, ShardCache
+
+SIZE = 10_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = open_store(str(tmp_path / "store"))
+    for number in range(5):
+        store.publish_bytes(bytes([number]) * SIZE, f"{number}.tar")
+    return store
+
+
+def cache(store: Store, shards: float = 2, *, timeout_seconds: float = 300.0, **options: Any) -> ShardCache:
+    folder = Path(store.uri).parent / "cache"
+    return ShardCache(store, folder, max_bytes=int(shards * SIZE), timeout_seconds=timeout_seconds, **options)
+
+
+def held(made: ShardCache, number: int) -> int:
+    descriptor, path = made.open(f"{number}.tar", size=SIZE, sha256="")
+    assert path.read_bytes() == os.pread(descriptor, 2 * SIZE, 0) == bytes([number]) * SIZE
+    return descriptor
+
+
+def names(store: Store) -> set[str]:
+    folder = Path(store.uri).parent / "cache"
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def test_what_was_used_longest_ago_goes_first(store: Store) -> None:
+    made = cache(store)
+    for number in (0, 1, 0, 2):
+        os.close(held(made, number))
+
+    assert names(store) == {"0.tar", "2.tar"}
+
+
+def test_what_is_in_use_stays_and_who_comes_is_told(store: Store) -> None:
+    made, other = cache(store), cache(store)
+    first, second = held(made, 0), held(made, 1)
+    with pytest.raises(NoRoomError, match="cache_bytes"):
+        held(other, 2)
+    assert names(store) == {"0.tar", "1.tar"}
+
+    os.close(first)
+    os.close(held(other, 2))
+    assert names(store) == {"1.tar", "2.tar"}
+    os.close(second)
+
+
+def test_a_process_lets_go_of_its_own_first(store: Store) -> None:
+    kept: list[int] = []
+
+    def release() -> None:
+        while kept:
+            os.close(kept.pop())
+
+    made = cache(store, release=release)
+    kept += [held(made, 0), held(made, 1)]
+    os.close(held(made, 2))
+
+    assert kept == []
+
+
+def test_what_a_killed_downloader_left_is_taken_over_or_dropped(store: Store) -> None:
+    folder = Path(store.uri).parent / "cache"
+    folder.mkdir()
+    (folder / "0.tar.part").write_bytes(b"x" * SIZE)
+    (folder / "1.tar.part").write_bytes(b"x" * SIZE)
+    made = cache(store)
+    os.close(held(made, 0))
+    os.close(held(made, 2))
+
+    assert names(store) == {"0.tar", "2.tar"}
+
+
+def test_a_downloader_that_does_not_end_is_waited_for_so_long(store: Store) -> None:
+    folder = Path(store.uri).parent / "cache"
+    folder.mkdir()
+    with (folder / "0.tar.part").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(LoaderTimeoutError, match=r"another process that fetches .*/0\.tar"):
+            held(cache(store, timeout_seconds=0.2), 0)
+
+
+def test_a_shard_that_is_not_there_leaves_nothing(store: Store) -> None:
+    with pytest.raises(StorageMissingError):
+        cache(store).open("7.tar", size=SIZE, sha256="")
+    assert names(store) == set()
+
+
+def _read_all(store_uri: str, results: Any, seed: int) -> None:
+    store = open_store(store_uri)
+    made = cache(store, 2.5)
+    for turn in range(30):
+        number = (turn * seed) % 5
+        try:
+            os.close(held(made, number))
+        except NoRoomError:
+            results.put("no room")
+            continue
+        results.put(number)
+
+
+def test_many_processes_share_it_within_its_bounds(store: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    readers = [context.Process(target=_read_all, args=(store.uri, results, seed)) for seed in (1, 2, 3)]
+    for reader in readers:
+        reader.start()
+    read = [results.get(timeout=300) for _ in range(90)]
+    for reader in readers:
+        reader.join(timeout=300)
+
+    assert {reader.exitcode for reader in readers} == {0}
+    assert len([each for each in read if each != "no room"]) > 30
+    assert len(names(store)) <= 2

@@ -1,0 +1,78 @@
+"""What a person asks of a reader beside batches: a sample by key, raw samples in order, and plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.ingest.errors import FilterError, NoSamplesError, UnknownKeyError, UsageError
+from mien.models.reader.shard_reader import ShardReader
+from tests.models.corpora import Numbers, key_of, sample, write_corpus
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_corpus(tmp_path / "corpus", [6, 5])
+
+
+def made(folder: Path, **options: Any) -> ShardReader:
+    return ShardReader(folder, collate=Numbers(), cache_dir=folder.parent / "cache", seed=7, **options)
+
+
+def test_a_sample_by_its_key_whether_the_filter_keeps_it_or_not(folder: Path) -> None:
+    reader = made(folder, where="rows > 8")
+
+    assert len(reader) == 2
+    assert reader[key_of(3)]["number"] == 3
+    assert bytes(reader.raw(key_of(3)).members["bin"]) == sample(3).members["bin"]
+    with pytest.raises(UnknownKeyError, match=r"no sample 'nobody' in .*corpus"):
+        reader.raw("nobody")
+
+
+def test_raw_samples_come_in_the_order_of_batches(folder: Path) -> None:
+    reader = made(folder)
+    with reader.loader(global_batch=11) as loader:
+        epochs = [[key for batch in loader for key in batch["key"]] for _ in range(2)]
+
+    for number, keys in enumerate(epochs):
+        assert [one.key for one in reader.samples(epoch=number)] == keys
+        assert [one.key for one in reader.samples(epoch=number, start=3, stop=7)] == keys[3:7]
+    assert len(list(reader.samples(stop=1000))) == 11
+
+
+def test_two_folders_are_one_corpus(folder: Path, tmp_path: Path) -> None:
+    other = write_corpus(tmp_path / "other", [4], first=100)
+    reader = ShardReader([folder, other], cache_dir=tmp_path / "cache")
+
+    assert sorted(one.key for one in reader.samples()) == [
+        *(key_of(n) for n in range(11)),
+        *(key_of(n) for n in range(100, 104)),
+    ]
+    assert {one.key: one.corpus for one in reader.samples()}[key_of(102)] == 1
+    assert reader.raw(key_of(102)).corpus == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"where": "no_such > 3"}, FilterError),
+        ({"where": "rows > 300"}, NoSamplesError),
+        ({"on_error": "ignore"}, UsageError),
+        ({"shuffle_window": -1}, UsageError),
+        ({"timeout_seconds": 0}, UsageError),
+        ({"fields": ["faces"]}, UsageError),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(
+    folder: Path, options: dict[str, Any], kind: type[Exception]
+) -> None:
+    with pytest.raises(kind):
+        made(folder, **options)
+
+
+@pytest.mark.parametrize("corpora", [[], {}, {"a": 0.0}, {"a": float("nan")}, {"a": -1}])
+def test_corpora_and_weights_that_are_none(corpora: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        ShardReader(corpora, cache_dir=tmp_path)
