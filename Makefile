@@ -60,7 +60,7 @@ chaos: install weights
 	MIEN_CHAOS_ROUNDS=$${MIEN_CHAOS_ROUNDS:-20} $(BIN)/python -m pytest -m chaos -rA tests/chaos
 
 bench: install weights
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m mien.cluster.benchmarks
 
 # The peers want other versions of numpy and torch than mien: they have an environment of their own.
 PEERS := .venv-peers
@@ -73,7 +73,7 @@ $(PEERS)/.installed: pyproject.toml
 	@touch $@
 
 bench-reader: install weights $(PEERS)/.installed
-	$(BIN)/python -m tests.bench.reader --peers $(PEERS)/bin/python
+	$(BIN)/python -m mien.models.benchmarks --peers $(PEERS)/bin/python
 
 clean:
 	rm -rf build mien-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench-*.json

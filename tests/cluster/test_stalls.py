@@ -1,4 +1,4 @@
-"""Segments that hang, die, raise or devour cost themselves alone, and the others one attempt each at most."""
+"""A segment that hangs, crashes, raises or uses up memory costs every other segment at most one attempt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import needs_weights
-from tests.poison import HANGING, OUTCOMES, Told, choose_fates, told, two_films
-from tests.poisonous import BEGUN, PASSED
+from mien.cluster.benchmarks.faulty_run import (
+    ERROR_CLASSES,
+    HANGING,
+    FaultyRunResult,
+    choose_faults,
+    make_two_films,
+    run_with_faults,
+)
+from mien.cluster.benchmarks.faulty_stage import FINISHED, STARTED
+from tests.clips import demo_clip, needs_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -16,71 +23,74 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     needs_weights()
-    return two_films(tmp_path_factory.mktemp("films"))
+    demo_clip("talks.mp4")
+    return make_two_films(tmp_path_factory.mktemp("films"))
 
 
 @pytest.fixture(scope="module")
-def clean(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
-    return told(tmp_path_factory.mktemp("clean"), films, {})
+def clean(films: Path, tmp_path_factory: pytest.TempPathFactory) -> FaultyRunResult:
+    return run_with_faults(tmp_path_factory.mktemp("clean"), films, {})
 
 
 @pytest.fixture(scope="module")
-def fates(clean: Told) -> dict[str, str]:
-    return choose_fates(clean)
+def faults(clean: FaultyRunResult) -> dict[str, str]:
+    return choose_faults(clean)
 
 
 @pytest.fixture(scope="module")
-def poisoned(
-    films: Path, fates: dict[str, str], clean: Told, tmp_path_factory: pytest.TempPathFactory
-) -> Told:
-    return told(tmp_path_factory.mktemp("poisoned"), films, fates)
+def faulty(
+    films: Path, faults: dict[str, str], clean: FaultyRunResult, tmp_path_factory: pytest.TempPathFactory
+) -> FaultyRunResult:
+    return run_with_faults(tmp_path_factory.mktemp("faulty"), films, faults)
 
 
-def test_each_ends_in_its_own_class(poisoned: Told, fates: dict[str, str]) -> None:
-    assert list(fates.values()) == list(OUTCOMES)
+def test_each_fault_ends_in_its_error_class(faulty: FaultyRunResult, faults: dict[str, str]) -> None:
+    assert list(faults.values()) == list(ERROR_CLASSES)
     failed = {
-        name: segment.error_class for name, segment in poisoned.segments.items() if segment.state == "failed"
+        name: segment.error_class for name, segment in faulty.segments.items() if segment.state == "failed"
     }
-    assert failed == {name: OUTCOMES[fate] for name, fate in fates.items()}
-    for name in fates:
-        segment = poisoned.segments[name]
-        assert segment.stage == "poison"
+    assert failed == {name: ERROR_CLASSES[fault] for name, fault in faults.items()}
+    for name in faults:
+        segment = faulty.segments[name]
+        assert segment.stage == "faulty"
         assert segment.error_text
         length_seconds = (segment.end_ms - segment.start_ms) / 1000
         assert segment.seconds_by_fate == {"failed": pytest.approx(length_seconds)}
 
 
-def test_all_others_are_done_as_if_nothing_had_been(
-    clean: Told, poisoned: Told, fates: dict[str, str]
+def test_other_segments_are_unaffected(
+    clean: FaultyRunResult, faulty: FaultyRunResult, faults: dict[str, str]
 ) -> None:
-    def came_of(ran: Told) -> dict[str, tuple[str, int, dict[str, float]]]:
+    def outcomes(result: FaultyRunResult) -> dict[str, tuple[str, int, dict[str, float]]]:
         return {
             name: (segment.state, segment.sample_count, segment.seconds_by_fate)
-            for name, segment in ran.segments.items()
-            if name not in fates
+            for name, segment in result.segments.items()
+            if name not in faults
         }
 
-    assert came_of(poisoned) == came_of(clean)
+    assert outcomes(faulty) == outcomes(clean)
     assert {story.state for story in clean.stories.values()} == {"done"}
-    states = {title: story.state for title, story in poisoned.stories.items()}
-    hit = {name.split()[0] for name in fates}
+    states = {title: story.state for title, story in faulty.stories.items()}
+    hit = {name.split()[0] for name in faults}
     assert states == {title: "partial" if title in hit else "done" for title in states}
 
 
-def test_nobody_waits_for_the_retries_of_one_that_stalls(
-    clean: Told, poisoned: Told, fates: dict[str, str]
+def test_retries_come_after_all_innocent_segments(
+    clean: FaultyRunResult, faulty: FaultyRunResult, faults: dict[str, str]
 ) -> None:
-    """All innocent segments are through the stage before any of the guilty takes its time a second time: so a
-    segment that hangs costs nobody more than a deadline, on a machine of whatever speed."""
-    innocent = {name for name in clean.segments if name not in fates}
-    notes = poisoned.notes
-    assert {name for what, name in notes if what == PASSED} == innocent
-    last = max(notes.index((PASSED, name)) for name in innocent)
-    last_again = max(place for place, (what, _) in enumerate(notes) if what == PASSED)
-    for name, fate in fates.items():
-        attempts = [place for place, note in enumerate(notes) if note == (BEGUN, name)]
-        if fate in HANGING:
+    """All innocent segments pass the stage before a faulty one is tried again.
+
+    A segment that hangs therefore delays the others by one deadline at most, at any speed of the machine.
+    """
+    innocent = {name for name in clean.segments if name not in faults}
+    log = faulty.log
+    assert {name for event, name in log if event == FINISHED} == innocent
+    last_first_pass = max(log.index((FINISHED, name)) for name in innocent)
+    last_pass = max(place for place, (event, _) in enumerate(log) if event == FINISHED)
+    for name, fault in faults.items():
+        attempts = [place for place, entry in enumerate(log) if entry == (STARTED, name)]
+        if fault in HANGING:
             assert len(attempts) == 2
-            assert attempts[1] > last_again, (name, fate, notes)
-        else:  # a death may be charged to the call before it, whose reply went down with the worker
-            assert all(place > last for place in attempts[2:]), (name, fate, notes)
+            assert attempts[1] > last_pass, (name, fault, log)
+        else:  # a death may be charged to the previous call, whose reply was lost with the worker
+            assert all(place > last_first_pass for place in attempts[2:]), (name, fault, log)

@@ -1,0 +1,1 @@
+"""Benchmarks of the reader against other libraries, on the same samples."""

@@ -1,1 +1,0 @@
-"""The reader beside its peers, on the same samples in one run."""
