@@ -1,9 +1,14 @@
-# Everything runs in .venv. `make install` does nothing where nothing has changed.
+# Everything runs in .venv. `make install` does nothing if nothing has changed.
 #
-#   make demo        from a fresh checkout to shards on the disk
-#   make test        the whole suite; the reason of each skipped test is listed
-#   make test-fast   what needs a second each at most, on all cores, with a quarter of hypothesis' examples
-#   make check       what must be clean before a commit
+#   make demo           install mien and turn three small real films into shards
+#   make test           run all tests; list skipped tests with the reason, and the twenty slowest tests
+#   make test-fast      run the tests that take at most a second each, with a quarter of the random examples
+#   make check          run ruff, mypy and import-linter; must pass before each commit
+#   make chaos          kill runs at random instants, twenty times (MIEN_CHAOS_ROUNDS)
+#   make bench          measure the pipeline and the engine; takes about 15 minutes
+#   make bench-reader   compare the reader with other libraries; takes about 40 minutes
+#   make weights        download the model weights
+#   make clean          delete caches and build results
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,14 +24,14 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "mien needs Python 3.11 or newer, got $$($(PYTHON) --version); name one: make install PYTHON=python3.12" >&2; exit 1; }
+		{ echo "mien needs Python 3.11 or newer, found $$($(PYTHON) --version); choose another: make install PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@# Servers and containers often have no libGL, which OpenCV's desktop build wants: the headless one replaces it.
+	@# OpenCV's desktop build needs libGL, which servers and containers often lack. Use the headless build there.
 	@error=$$($(BIN)/python -c 'import cv2' 2>&1) || case "$$error" in \
 		*libGL*|*libgthread*|*libxcb*) \
 			version=$$(sed -n 's/^opencv-python==//p' constraints.txt); \
-			echo "no libGL here: installing opencv-python-headless $$version over opencv-python"; \
+			echo "libGL is missing: replacing opencv-python with opencv-python-headless $$version"; \
 			$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
 				"opencv-python-headless==$$version" && $(BIN)/python -c 'import cv2' ;; \
 		*) echo "$$error" >&2; exit 1 ;; \
@@ -39,12 +44,12 @@ weights: install
 demo: install weights
 	$(BIN)/mien demo
 
-# Without byte code every one of the programs that the tests start would compile mien anew.
+# Allow bytecode files: without them, each program that a test starts compiles mien again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-# As many processes as cores: most tests wait for others. A file's tests stay together, for its fixtures.
+# Most tests wait for other processes, so run one process per core. Tests of a file share its fixtures.
 test: install weights
-	$(PYTEST) -n logical --maxprocesses 4 --dist loadfile
+	$(PYTEST) -n logical --maxprocesses 4 --dist loadfile --durations=20
 
 test-fast: install
 	$(PYTEST) -m 'not slow and not chaos' \
@@ -62,7 +67,7 @@ chaos: install weights
 bench: install weights
 	$(BIN)/python -m mien.cluster.benchmarks
 
-# The peers want other versions of numpy and torch than mien: they have an environment of their own.
+# The other libraries need other versions of numpy and torch than mien, so they have their own environment.
 PEERS := .venv-peers
 
 $(PEERS)/.installed: pyproject.toml
