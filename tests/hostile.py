@@ -20,8 +20,8 @@ from typing import Any
 import av
 import numpy as np
 
-from tests.films import make_sync_film
-from tests.noise import write_noise
+from tests.noise_films import write_noise
+from tests.sync_films import make_sync_film
 
 Make = Callable[[Path], object]
 

@@ -17,8 +17,8 @@ from mien.cluster.cli.main import COMMANDS
 from mien.cluster.config import load
 from mien.pipelines.data import DROP_REASONS
 from mien.pipelines.weights.local import cache_folder
-from tests.clips import demo_clip, needs_weights
-from tests.reading import read_shards
+from tests.demo_media import demo_clip, needs_weights
+from tests.webdataset_samples import read_shards
 from tests.youtube import Video, YouTubeDouble
 from tests.youtube.zoo import TALK_SECONDS, make_talk
 

@@ -19,10 +19,10 @@ from click.testing import CliRunner
 
 from mien.cluster.cli import cli
 from mien.ingest.errors import MienError
-from tests.clips import demo_clip, needs_weights
-from tests.films import make_sync_film
+from tests.demo_media import demo_clip, needs_weights
 from tests.ingest.fetch.server import LoopbackServer, Reply
-from tests.runs import mien
+from tests.mien_command import mien
+from tests.sync_films import make_sync_film
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(

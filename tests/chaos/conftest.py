@@ -11,8 +11,8 @@ import pytest
 from tests.chaos.inputs import FACES, TALK, as_options, make_faces, make_talk
 from tests.chaos.victims import assert_all_gone, scratch, start_run, writers
 from tests.chaos.whole import Outcome, outcome_of
-from tests.clips import needs_weights
-from tests.runs import mien, run_over
+from tests.demo_media import needs_weights
+from tests.mien_command import add_and_run, mien
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     folder = tmp_path_factory.mktemp("faces")
     films = make_faces(folder / "films")
     began = time.monotonic()
-    run_over(folder / "store", films, flags=FACES)
+    add_and_run(folder / "store", films, flags=FACES)
     seconds = time.monotonic() - began
     outcome = outcome_of(folder / "store", *FACES)
     assert len(list((folder / "store" / "shards").glob("*.tar"))) > 3

@@ -7,9 +7,9 @@ from typing import Any
 
 import av
 
-from tests.clips import demo_clip
 from tests.cluster.test_sync_in_shards import face_picture
-from tests.films import make_face_film
+from tests.demo_media import demo_clip
+from tests.sync_films import make_face_film
 
 TALK = (
     "split.target_seconds=4",

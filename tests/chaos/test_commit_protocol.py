@@ -12,7 +12,7 @@ from tests.chaos.conftest import Reference
 from tests.chaos.fatal import INSTANTS, start
 from tests.chaos.inputs import FACES
 from tests.chaos.whole import assert_same, outcome_of
-from tests.runs import run_over, settings_in
+from tests.mien_command import add_and_run, settings_in
 
 SECOND = {"claimed": 2, "run not ended": 1}
 """At which occurrence: by default the third, when two shards have been committed."""
@@ -37,7 +37,7 @@ def test_a_kill_between_two_steps_of_the_commit_changes_nothing(
     store = tmp_path / "store"
     add_films(store, faces.films)
     die(instant, SECOND.get(instant, 3), store)
-    run_over(store, flags=FACES)
+    add_and_run(store, flags=FACES)
     assert_same(outcome_of(store, *FACES), faces.outcome)
 
 
@@ -49,5 +49,5 @@ def test_kills_while_the_last_kill_is_being_mended(faces: Reference, tmp_path: P
     die("committed", 2, store)
     for instant in ("sidecar written", "sidecar published", "sidecar marked", "claimed", "tar published"):
         die(instant, 1, store)
-    run_over(store, flags=FACES)
+    add_and_run(store, flags=FACES)
     assert_same(outcome_of(store, *FACES), faces.outcome)

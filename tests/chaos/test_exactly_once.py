@@ -17,7 +17,7 @@ from tests.chaos.conftest import Reference
 from tests.chaos.inputs import TALK, as_options
 from tests.chaos.victims import assert_all_gone, kill_one, scratch, start_run
 from tests.chaos.whole import assert_same, outcome_of
-from tests.runs import mien
+from tests.mien_command import mien
 
 ROUNDS = int(os.environ.get("MIEN_CHAOS_ROUNDS", "3"))
 SEED = int(os.environ.get("MIEN_CHAOS_SEED", "1"))

@@ -18,7 +18,7 @@ from tests.chaos.fatal import start, wait_until_stopped
 from tests.chaos.inputs import FACES, as_options
 from tests.chaos.victims import assert_all_gone, scratch, start_run
 from tests.chaos.whole import assert_same, outcome_of, sample_count
-from tests.runs import mien, run_over, settings_in
+from tests.mien_command import add_and_run, mien, settings_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
@@ -38,7 +38,7 @@ def test_a_signal_while_ray_starts(number: int, code: int, faces: Reference, tmp
         assert run.returncode == code
         assert_all_gone(tmp)
     assert not list(store.glob("shards/*"))
-    run_over(store, flags=FACES)
+    add_and_run(store, flags=FACES)
     assert_same(outcome_of(store, *FACES), faces.outcome)
 
 
@@ -78,7 +78,7 @@ def test_a_signal_lets_what_is_under_way_be_committed(
     stopped = outcome_of(store, *FACES)
     assert stopped.videos["running"] == 0
     assert 0 < len(stopped.members) < len(faces.outcome.members)
-    run_over(store, flags=FACES)
+    add_and_run(store, flags=FACES)
     assert_same(outcome_of(store, *FACES), faces.outcome)
 
 

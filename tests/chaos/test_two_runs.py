@@ -20,8 +20,8 @@ from tests.chaos.fatal import start, wait_until_stopped
 from tests.chaos.inputs import FACES, TALK, as_options
 from tests.chaos.victims import assert_all_gone, scratch, start_run
 from tests.chaos.whole import assert_same, outcome_of
+from tests.mien_command import add_and_run, mien, settings_in
 from tests.postgres import running_postgres
-from tests.runs import mien, run_over, settings_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 # Short, so that the one that is through soon knows that the other lives; not so short that a busy machine
@@ -98,7 +98,7 @@ def _sleep_past_the_lease(instant: str, faces: Reference, store: Path, flags: tu
     sleeper = start("STOP", instant, 2, store, *flags)
     wait_until_stopped(sleeper)
     _let_sleep(settings_in(store, *flags))
-    run_over(store, flags=flags)
+    add_and_run(store, flags=flags)
     sleeper.send_signal(signal.SIGCONT)
     _, err = sleeper.communicate(timeout=120)
     assert sleeper.returncode == 1

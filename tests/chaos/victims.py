@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from mien.cluster.engine.backends.serving import NAME
-from tests.runs import start_mien
+from tests.mien_command import start_mien
 
 GONE_WITHIN_SECONDS = 120.0
 

@@ -12,7 +12,7 @@ import pytest
 
 from mien.cluster.runner.verifying import verify
 from mien.ingest.catalog import Catalog
-from tests.runs import settings_in
+from tests.mien_command import settings_in
 
 CATALOG_FILES = {"catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"}
 

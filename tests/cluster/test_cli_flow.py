@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import demo_clip, needs_weights
+from tests.demo_media import demo_clip, needs_weights
+from tests.mien_command import mien, mien_in_process
 from tests.postgres import running_postgres
-from tests.reading import Read, read_shards
-from tests.runs import mien, mien_here
 from tests.s3 import S3Server, s3_server
+from tests.webdataset_samples import ReadSample, read_shards
 
 __all__ = ["s3_server"]
 
@@ -37,7 +37,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def samples_of(folder: Path) -> list[Read]:
+def samples_of(folder: Path) -> list[ReadSample]:
     """Read from a folder of a plain name: webdataset takes a path for a URL."""
     with tempfile.TemporaryDirectory() as plain:
         return list(read_shards(Path(shutil.copytree(folder / "store" / "shards", f"{plain}/shards"))))
@@ -70,7 +70,7 @@ def test_a_video_is_explained_by_whatever_names_it(flow: Path, monkeypatch: pyte
     names = ["talks.mp4", str(flow / "talks.mp4"), video["id"], f"file-{video['id']}", "talks_", "file-ta"]
     monkeypatch.chdir(flow)
     for name in (*names, sample.key, "./store/../talks.mp4"):
-        told = mien_here("explain", "--json", name, folder=Path())
+        told = mien_in_process("explain", "--json", name, folder=Path())
         assert told.exit_code == 0, (name, told.exception)
         assert json.loads(told.output)["video"]["id"] == video["id"]
     unknown = mien("explain", "absent.mp4", folder=flow)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mien.cluster.doctor import accelerators
-from tests.runs import mien
+from tests.mien_command import mien
 
 WATCHED = (
     "import atexit, sys\n"
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Path:
 def test_a_run_refuses_before_ray_starts(
     stage: str, lacking: str, how: tuple[str, ...], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.runs.MIEN", [sys.executable, "-c", WATCHED])
+    monkeypatch.setattr("tests.mien_command.MIEN", [sys.executable, "-c", WATCHED])
     done = mien("run", *how, "--set", f"{stage}.device=cuda", folder=store)
     assert done.returncode == 2
     line, ray_was_imported, *more = done.stderr.splitlines()

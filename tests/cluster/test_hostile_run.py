@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.clips import demo_clip, needs_weights
-from tests.damage import damaged
+from tests.damaged_films import corrupt_stream
+from tests.demo_media import demo_clip, needs_weights
 from tests.hostile import make_hostile
-from tests.runs import mien, mien_here
+from tests.mien_command import mien, mien_in_process
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +54,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             expected[one.path] = "done" if one.outcome == "ok" else one.outcome
         if one.name.startswith("damaged video"):
             expected[one.path] = "done"  # nobody speaks in it, so its pictures are never looked at
-    expected[damaged(talks, films / "torn pictures.mp4", "video")] = "CorruptMediaError"
-    expected[damaged(talks, films / "torn sound.mp4", "audio")] = "CorruptMediaError"
+    expected[corrupt_stream(talks, films / "torn pictures.mp4", "video")] = "CorruptMediaError"
+    expected[corrupt_stream(talks, films / "torn sound.mp4", "audio")] = "CorruptMediaError"
     later = films / "a folder by now.mp4"
     later.touch()
     expected[later] = "NotAFileError"
@@ -79,7 +79,7 @@ def explained(folder: Path, paths: Sequence[Path] | dict[Path, str]) -> dict[Pat
     """By the command itself, in this process: a hundred of their own would take a minute."""
     stories = {}
     for path in paths:
-        shown = mien_here("explain", "--json", "--", path, folder=folder)
+        shown = mien_in_process("explain", "--json", "--", path, folder=folder)
         assert shown.exit_code == 0, (path, shown.exception)
         stories[path] = json.loads(shown.output)
     return stories
@@ -122,7 +122,7 @@ def test_the_raw_error_of_each_is_kept(ran: Ran) -> None:
 
 def test_the_story_is_told_in_lines_for_people(ran: Ran) -> None:
     (torn,) = [path for path in ran.expected if path.name == "torn sound.mp4"]
-    shown = mien_here("explain", torn, folder=ran.folder).output
+    shown = mien_in_process("explain", torn, folder=ran.folder).output
     told, _, raised = shown.partition("  as raised\n")
     assert "CorruptMediaError in split" in told
     assert "sound cannot be decoded" in told

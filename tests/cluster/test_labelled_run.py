@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mien.ingest.ffmpeg import find_ffmpeg
-from tests.clips import SHARED_MEDIA, demo_clip, needs_weights
-from tests.runs import mien
+from tests.demo_media import SHARED_MEDIA, demo_clip, needs_weights
+from tests.mien_command import mien
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mien.ingest.catalog import Catalog, Story
-from tests.clips import needs_weights, shared_media
-from tests.reading import Read, read_shards
-from tests.runs import run_over
+from tests.demo_media import needs_weights, shared_media
+from tests.mien_command import add_and_run
+from tests.webdataset_samples import ReadSample, read_shards
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ ADVERBS = {"a": "again", "n": "now", "p": "please", "s": "soon"}
 @dataclass(frozen=True, slots=True)
 class Ran:
     stories: dict[str, Story]
-    samples: dict[str, list[Read]]
+    samples: dict[str, list[ReadSample]]
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     needs_weights()
     media = shared_media()
     store = tmp_path_factory.mktemp("media")
-    run_over(store, *(media / name for name in TABLE))
+    add_and_run(store, *(media / name for name in TABLE))
     with Catalog.open(f"sqlite:///{store}/catalog.sqlite") as catalog:
         found = {name: catalog.explain(str(media / name)) for name in TABLE}
-    samples: dict[str, list[Read]] = {name: [] for name in TABLE}
+    samples: dict[str, list[ReadSample]] = {name: [] for name in TABLE}
     for read in read_shards(store / "shards"):
         samples[Path(read.meta["video"]["url"]).name].append(read)
     return Ran({name: story for name, story in found.items() if story is not None}, samples)
@@ -146,7 +146,7 @@ def sentence(name: str) -> list[str]:
     ]
 
 
-def text_of(read: Read) -> str:
+def text_of(read: ReadSample) -> str:
     return " ".join(word["text"] for word in read.meta["words"])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mien import ShardReader
-from tests.runs import mien
+from tests.mien_command import mien
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "written_by_dcc66da"
 SPEECH_ONLY = {"MIEN_CLIP__REQUIRE": '["speech"]'}

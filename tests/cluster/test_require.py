@@ -11,26 +11,26 @@ import pytest
 from mien.cluster.config import fingerprint, weights_in_use
 from mien.cluster.runner.adding import add
 from mien.ingest.catalog import Catalog, Story
-from tests.clips import demo_clip, needs_weights
-from tests.damage import damaged, only, sound_of
-from tests.reading import Read, read_shards
-from tests.runs import run_over, settings_in
+from tests.damaged_films import corrupt_stream, extract_stream, transcode_sound
+from tests.demo_media import demo_clip, needs_weights
+from tests.mien_command import add_and_run, settings_in
+from tests.webdataset_samples import ReadSample, read_shards
 
 FACES = 'clip.require=["face"]'
 SPEECH = 'clip.require=["speech"]'
 BOTH = {"json", "flac", "faces.jpg", "landmarks.npy", "speaking.npy", "times.npy"}
 
 
-def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, Story], dict[str, list[Read]]]:
+def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, Story], dict[str, list[ReadSample]]]:
     """The story and the samples of each film, by its name."""
-    run_over(store, *films, flags=(flag,))
+    add_and_run(store, *films, flags=(flag,))
     with Catalog.open(f"sqlite:///{store}/catalog.sqlite") as catalog:
         found = {film.name: catalog.explain(str(film)) for film in films if film.is_file()}
         for folder in films:
             if folder.is_dir():
                 found |= {film.name: catalog.explain(str(film)) for film in folder.iterdir()}
     stories = {name: story for name, story in found.items() if story is not None}
-    samples: dict[str, list[Read]] = {name: [] for name in stories}
+    samples: dict[str, list[ReadSample]] = {name: [] for name in stories}
     for read in read_shards(store / "shards"):
         samples[Path(read.meta["video"]["url"]).name].append(read)
     return stories, samples
@@ -42,18 +42,18 @@ def fates(story: Story) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[Read]]]:
+def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[ReadSample]]]:
     """An expressive face over a silent sound track, a talk without its sound, and a sound without a face."""
     needs_weights()
     folder = tmp_path_factory.mktemp("faces")
-    mute = only("video", demo_clip("talks.mp4"), folder / "mute.mp4")
-    sound = sound_of(demo_clip("talks.mp4"), folder / "sound.wav", "pcm_s16le")
+    mute = extract_stream("video", demo_clip("talks.mp4"), folder / "mute.mp4")
+    sound = transcode_sound(demo_clip("talks.mp4"), folder / "sound.wav", "pcm_s16le")
     return ran(folder / "store", demo_clip("silent.mp4"), mute, sound, flag=FACES)
 
 
 @pytest.mark.slow
 def test_an_expressive_face_that_is_silent_is_kept(
-    faces: tuple[dict[str, Story], dict[str, list[Read]]],
+    faces: tuple[dict[str, Story], dict[str, list[ReadSample]]],
 ) -> None:
     stories, samples = faces
     assert fates(stories["silent.mp4"])["kept"] > 19
@@ -69,7 +69,7 @@ def test_an_expressive_face_that_is_silent_is_kept(
 
 @pytest.mark.slow
 def test_a_film_without_sound_gives_samples_without_flac(
-    faces: tuple[dict[str, Story], dict[str, list[Read]]],
+    faces: tuple[dict[str, Story], dict[str, list[ReadSample]]],
 ) -> None:
     stories, samples = faces
     assert fates(stories["mute.mp4"])["kept"] > 9
@@ -79,14 +79,14 @@ def test_a_film_without_sound_gives_samples_without_flac(
 
 
 @pytest.mark.slow
-def test_sound_alone_has_no_face_to_give(faces: tuple[dict[str, Story], dict[str, list[Read]]]) -> None:
+def test_sound_alone_has_no_face_to_give(faces: tuple[dict[str, Story], dict[str, list[ReadSample]]]) -> None:
     stories, samples = faces
     assert set(fates(stories["sound.wav"])) == {"no_video"}
     assert samples["sound.wav"] == []
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[Read]]]:
+def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[ReadSample]]]:
     """A folder with one talk: as a film, with torn pictures, and as sound alone in two formats."""
     needs_weights()
     folder = tmp_path_factory.mktemp("speech")
@@ -94,15 +94,15 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], 
     films.mkdir()
     talks = demo_clip("talks.mp4")
     shutil.copy(talks, films / "film.mp4")
-    damaged(talks, films / "torn.mp4", "video")
-    sound_of(talks, films / "sound.wav", "pcm_s16le")
-    sound_of(talks, films / "sound.mp3", "libmp3lame")
+    corrupt_stream(talks, films / "torn.mp4", "video")
+    transcode_sound(talks, films / "sound.wav", "pcm_s16le")
+    transcode_sound(talks, films / "sound.mp3", "libmp3lame")
     (films / "notes.txt").write_text("not media")
     return ran(folder / "store", films, flag=SPEECH)
 
 
 @pytest.mark.slow
-def test_a_corpus_of_sound(speech: tuple[dict[str, Story], dict[str, list[Read]]]) -> None:
+def test_a_corpus_of_sound(speech: tuple[dict[str, Story], dict[str, list[ReadSample]]]) -> None:
     stories, samples = speech
     assert set(stories) == {"film.mp4", "torn.mp4", "sound.wav", "sound.mp3"}
     for name, story in stories.items():
@@ -121,7 +121,7 @@ def test_a_corpus_of_sound(speech: tuple[dict[str, Story], dict[str, list[Read]]
 
 @pytest.mark.slow
 def test_pictures_are_not_decoded_where_only_speech_is_wanted(
-    speech: tuple[dict[str, Story], dict[str, list[Read]]],
+    speech: tuple[dict[str, Story], dict[str, list[ReadSample]]],
 ) -> None:
     _, samples = speech
     assert len(samples["film.mp4"]) == len(samples["torn.mp4"]) > 0

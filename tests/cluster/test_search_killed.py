@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.victims import assert_all_gone, scratch, start_run
-from tests.clips import needs_weights
-from tests.runs import mien
+from tests.demo_media import needs_weights
+from tests.mien_command import mien
 from tests.youtube import Fault, Video, YouTubeDouble
 from tests.youtube.store import (
     EXIT_WITH_FAILURES,

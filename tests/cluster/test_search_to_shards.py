@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
-from tests.clips import needs_weights
-from tests.reading import Read
-from tests.runs import mien
+from tests.demo_media import needs_weights
+from tests.mien_command import mien
+from tests.webdataset_samples import ReadSample
 from tests.youtube import Fault, Video, YouTubeDouble
 from tests.youtube.store import (
     EXIT_WITH_FAILURES,
@@ -53,7 +53,7 @@ class Ran:
     asked: int
     """Requests of the first run and of the search."""
     status: dict[str, Any]
-    samples: dict[str, list[Read]]
+    samples: dict[str, list[ReadSample]]
     stories: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By video id, as `mien explain --json` tells them."""
 

@@ -15,7 +15,7 @@ from mien.cluster.benchmarks.faulty_run import (
     run_with_faults,
 )
 from mien.cluster.benchmarks.faulty_stage import FINISHED, STARTED
-from tests.clips import demo_clip, needs_weights
+from tests.demo_media import demo_clip, needs_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.clips import demo_clip, needs_weights
-from tests.films import CONTAINERS, FLASH_FRAMES, Truth, make_face_film
-from tests.reading import Read, read_shards
-from tests.runs import run_over
+from tests.demo_media import demo_clip, needs_weights
+from tests.mien_command import add_and_run
+from tests.sync_films import CONTAINERS, FLASH_FRAMES, Truth, make_face_film
+from tests.webdataset_samples import ReadSample, read_shards
 
 HALF_A_FRAME_SECONDS = 0.020
 
@@ -55,7 +55,7 @@ def gap_at(
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Truth], dict[str, list[Read]]]:
+def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Truth], dict[str, list[ReadSample]]]:
     needs_weights()
     folder = tmp_path_factory.mktemp("sync")
     (folder / "films").mkdir()
@@ -74,8 +74,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Truth], d
             bframes=bframes,
             seconds=6.0,
         )
-    run_over(folder / "store", folder / "films", flags=('clip.require=["face"]', "faces.identity=false"))
-    read: dict[str, list[Read]] = {}
+    add_and_run(folder / "store", folder / "films", flags=('clip.require=["face"]', "faces.identity=false"))
+    read: dict[str, list[ReadSample]] = {}
     for sample in read_shards(folder / "store" / "shards"):
         read.setdefault(sample.video, []).append(sample)
     return truths, read
@@ -85,7 +85,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Truth], d
 @pytest.mark.parametrize("kind", KINDS, ids=name_of)
 def test_flashes_beeps_and_times_agree(
     kind: tuple[str, bool, tuple[float, float], bool],
-    films: tuple[dict[str, Truth], dict[str, list[Read]]],
+    films: tuple[dict[str, Truth], dict[str, list[ReadSample]]],
 ) -> None:
     truth, samples = films[0][name_of(kind)], films[1][name_of(kind)]
     flashes, beeps = 0, 0

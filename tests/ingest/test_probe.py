@@ -19,8 +19,8 @@ from mien.ingest.ffmpeg import find_ffmpeg
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
 from mien.ingest.probe.opening import _os_error
-from tests.films import CONTAINERS, make_sync_film
-from tests.noise import write_noise
+from tests.noise_films import write_noise
+from tests.sync_films import CONTAINERS, make_sync_film
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.models.reader.order.steps import Tail
 from mien.models.reader.shard_reader import ShardReader
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 from tests.models.corpora import Numbers, check_content, numbers_of, write_corpus
 
 SIZES = [7, 1, 16, 0, 9]

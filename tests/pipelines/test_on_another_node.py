@@ -22,9 +22,9 @@ from mien.pipelines.faces.stage import Faces
 from mien.pipelines.fetch import FetchStage
 from mien.pipelines.speech.split import Split
 from mien.pipelines.stage import ClipSettings, StageContext
-from tests.clips import demo_clip, needs_weights
-from tests.films import make_sync_film
+from tests.demo_media import demo_clip, needs_weights
 from tests.ingest.fetch.server import LoopbackServer, Reply
+from tests.sync_films import make_sync_film
 
 SHORT: dict[str, Any] = {"min_seconds": 5.0, "target_seconds": 6.0, "max_seconds": 8.0}
 

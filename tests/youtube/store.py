@@ -13,7 +13,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from mien.cluster.cli import cli
-from tests.reading import Read, read_shards
+from tests.webdataset_samples import ReadSample, read_shards
 from tests.youtube import YouTubeDouble
 
 QUERIES = ("people talking to a camera", "vlog שיחה 🎙️")
@@ -65,9 +65,9 @@ def told(folder: Path, *arguments: str) -> Any:
     return json.loads(shown.output)
 
 
-def samples_of(folder: Path) -> dict[str, list[Read]]:
+def samples_of(folder: Path) -> dict[str, list[ReadSample]]:
     """By video id; no key is there twice."""
-    found: dict[str, list[Read]] = {}
+    found: dict[str, list[ReadSample]] = {}
     samples = list(read_shards(folder / "store" / "shards"))
     assert max(Counter(sample.key for sample in samples).values(), default=0) <= 1
     for sample in samples:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yt_dlp
 
-from tests.films import make_sync_film
+from tests.sync_films import make_sync_film
 from tests.youtube import Fault, Video, YouTubeDouble
 
 LIST = "PLaaaaaaaaaaaaaaaa"

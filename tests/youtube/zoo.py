@@ -9,7 +9,7 @@ from pathlib import Path
 import ffmpeg
 
 from mien.ingest.ffmpeg import find_ffmpeg
-from tests.clips import demo_clip
+from tests.demo_media import demo_clip
 from tests.youtube.video import Fault, Video
 
 TALK_SECONDS = 4.0

@@ -11,7 +11,7 @@ import pytest
 
 from mien.cluster.cli import main
 from tests.models.talking_shards import write_talking
-from tests.reading import Read, read_shards
+from tests.webdataset_samples import ReadSample, read_shards
 
 SAMPLES, PER_SHARD = 20, 8
 
@@ -23,7 +23,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def truth(shards: Path) -> dict[str, Read]:
+def truth(shards: Path) -> dict[str, ReadSample]:
     """By key."""
     return {sample.key: sample for sample in read_shards(shards)}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import demo_clip, needs_weights
-from tests.runs import mien
+from tests.demo_media import demo_clip, needs_weights
+from tests.mien_command import mien
 
 
 @pytest.mark.slow

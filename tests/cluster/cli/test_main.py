@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mien.ingest.catalog import Catalog
-from tests.clips import needs_weights
+from tests.demo_media import needs_weights
 
 Main = Callable[..., subprocess.CompletedProcess[str]]
 MAIN = [sys.executable, "-c", "from mien.cluster.cli import main; main()"]

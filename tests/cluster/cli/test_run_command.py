@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import needs_weights
-from tests.films import make_sync_film
+from tests.demo_media import needs_weights
 from tests.ingest.fetch.server import LoopbackServer, Reply
-from tests.runs import MIEN, mien, mien_here
+from tests.mien_command import MIEN, mien, mien_in_process
+from tests.sync_films import make_sync_film
 
 FLAGS = ("--set", "fetch.allow_private_addresses=true", "--set", "fetch.attempts=1")
 
@@ -95,6 +95,6 @@ def test_fetched_videos_are_counted_and_a_stopped_run_says_how_to_go_on(tmp_path
 
 
 def test_what_the_help_promises_of_a_signal_and_of_ray(tmp_path: Path) -> None:
-    told = " ".join(mien_here("run", "--help", folder=tmp_path).output.split())
+    told = " ".join(mien_in_process("run", "--help", folder=tmp_path).output.split())
     assert "breaks off the rest, transfers as well" in told
     assert "without Ray, unless --address names a cluster" in told

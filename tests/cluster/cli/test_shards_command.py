@@ -16,10 +16,10 @@ import pytest
 import soundfile
 
 from mien.ingest.storage import open_store
-from tests.asking import ask, damage, refused, says
-from tests.reading import Read
-from tests.runs import mien_here
+from tests.mien_command import mien_in_process
 from tests.s3 import S3Server, s3_server
+from tests.shards_command import corrupt_member, shards_error, shards_json, shards_text
+from tests.webdataset_samples import ReadSample
 
 __all__ = ["s3_server"]
 
@@ -29,17 +29,17 @@ KEY = "file-talk007-000700000-00"
 
 class TestLs:
     def test_shards_with_samples_bytes_hours_and_state(self, shards: Path, tmp_path: Path) -> None:
-        rows = ask("ls", shards, folder=tmp_path)["shards"]
+        rows = shards_json("ls", shards, folder=tmp_path)["shards"]
         assert [row["name"] for row in rows] == [f"talk-{n:03d}.tar" for n in range(3)]
         assert [row["samples"] for row in rows] == [8, 8, 4]
         assert [row["bytes"] for row in rows] == [(shards / row["name"]).stat().st_size for row in rows]
         assert all((row["sidecar"], row["state"]) == (True, "committed") for row in rows)
 
     def test_hours_are_those_of_the_samples(
-        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
         seconds = sum(len(sample.times) / 25 for sample in truth.values())
-        rows = ask("ls", shards, folder=tmp_path)["shards"]
+        rows = shards_json("ls", shards, folder=tmp_path)["shards"]
         assert sum(row["hours"] for row in rows) * 3600 == pytest.approx(seconds, abs=1e-3)
 
     def test_what_no_reader_takes_is_shown_and_told_apart(self, shards: Path, tmp_path: Path) -> None:
@@ -48,28 +48,30 @@ class TestLs:
         (mixed / "talk-002.tar").unlink()
         with (mixed / "talk-000.tar").open("ab") as tar:
             tar.write(b"\0" * 512)
-        rows = {row["name"]: row for row in ask("ls", mixed, folder=tmp_path)["shards"]}
+        rows = {row["name"]: row for row in shards_json("ls", mixed, folder=tmp_path)["shards"]}
         assert rows["talk-001.tar"]["state"] == "no sidecar: not committed, not read"
         assert (rows["talk-001.tar"]["samples"], rows["talk-001.tar"]["sidecar"]) == (None, False)
         assert rows["talk-002.tar"]["state"] == "the tar is gone"
         assert rows["talk-002.tar"]["bytes"] is None
         assert rows["talk-000.tar"]["state"] == "the tar is not of the committed size"
-        assert "2 shards, 12 samples" in says("ls", mixed, folder=tmp_path)
-        assert "1 more without a sidecar" in says("ls", mixed, folder=tmp_path)
+        assert "2 shards, 12 samples" in shards_text("ls", mixed, folder=tmp_path)
+        assert "1 more without a sidecar" in shards_text("ls", mixed, folder=tmp_path)
 
-    def test_keys(self, shards: Path, tmp_path: Path, truth: dict[str, Read]) -> None:
-        assert says("ls", shards, "--keys", folder=tmp_path).split() == list(truth)
-        german = says("ls", shards, "--keys", "--where", "language == 'de'", folder=tmp_path).split()
+    def test_keys(self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]) -> None:
+        assert shards_text("ls", shards, "--keys", folder=tmp_path).split() == list(truth)
+        german = shards_text("ls", shards, "--keys", "--where", "language == 'de'", folder=tmp_path).split()
         assert german == [key for key, sample in truth.items() if sample.meta["language"] == "de"]
 
     def test_the_store_of_the_configuration_is_the_default(self, shards: Path, tmp_path: Path) -> None:
         shutil.copytree(shards, tmp_path / "store" / "shards")
-        assert len(ask("ls", folder=tmp_path)["shards"]) == 3
+        assert len(shards_json("ls", folder=tmp_path)["shards"]) == 3
 
 
 class TestStats:
-    def test_counts_hours_and_quantiles(self, shards: Path, tmp_path: Path, truth: dict[str, Read]) -> None:
-        told = ask("stats", shards, folder=tmp_path)
+    def test_counts_hours_and_quantiles(
+        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
+    ) -> None:
+        told = shards_json("stats", shards, folder=tmp_path)
         assert (told["shards"], told["samples"], told["videos"]) == (3, SAMPLES, SAMPLES)
         seconds = sum(len(sample.times) / 25 for sample in truth.values())
         assert told["hours"] * 3600 == pytest.approx(seconds, abs=1e-3)
@@ -84,20 +86,20 @@ class TestStats:
         assert emotions == {"(unknown)": 13, "calm": 4, "angry": 3}
 
     def test_of_a_filter(self, shards: Path, tmp_path: Path) -> None:
-        told = ask("stats", shards, "--where", "snr_db >= 20 and language == 'de'", folder=tmp_path)
+        told = shards_json("stats", shards, "--where", "snr_db >= 20 and language == 'de'", folder=tmp_path)
         assert (told["samples"], told["samples_without_filter"], told["shards"]) == (2, SAMPLES, 2)
         assert list(told["counts"]["language"]) == ["de"]
         assert told["quantiles"]["snr_db"]["p5"] >= 20
 
     def test_the_table_says_the_same(self, shards: Path, tmp_path: Path) -> None:
-        said = says("stats", shards, folder=tmp_path)
+        said = shards_text("stats", shards, folder=tmp_path)
         assert said.startswith("20 samples of 20 videos, 0:")
         assert re.search(r"^SNR, dB +20 +10\.95 ", said, re.MULTILINE)
         assert re.search(r"^en +15 ", said, re.MULTILINE)
         assert re.search(r"^calm +4 ", said, re.MULTILINE)
 
     def test_an_unknown_column_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        code, said = refused("stats", shards, "--where", "face_sise_pixels > 3", capsys=capsys)
+        code, said = shards_error("stats", shards, "--where", "face_sise_pixels > 3", capsys=capsys)
         assert code == 2
         assert "face_size_pixels" in said
 
@@ -105,7 +107,9 @@ class TestStats:
 class TestExport:
     def test_members_are_those_of_the_tar(self, shards: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
-        assert says("export", shards, "--to", out, folder=tmp_path).startswith("20 samples, 120 files in ")
+        assert shards_text("export", shards, "--to", out, folder=tmp_path).startswith(
+            "20 samples, 120 files in "
+        )
         for tar in shards.glob("*.tar"):
             with tarfile.open(tar) as archive:
                 for member in archive:
@@ -115,11 +119,11 @@ class TestExport:
         assert len(list(out.iterdir())) == 120
 
     def test_sound_of_a_filter_up_to_a_limit(
-        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
         out = tmp_path / "out"
         chosen = ["--where", "language == 'en'", "--limit", "3", "--format", "wav"]
-        told = ask("export", shards, *chosen, "--to", out, folder=tmp_path)
+        told = shards_json("export", shards, *chosen, "--to", out, folder=tmp_path)
         assert (told["samples"], told["files"], told["left_out"]) == (3, 6, [])
         english = [key for key, sample in truth.items() if sample.meta["language"] == "en"][:3]
         assert sorted(path.stem for path in out.glob("*.wav")) == sorted(english)
@@ -133,17 +137,19 @@ class TestExport:
 
     def test_a_damaged_sample_is_left_out_and_named(self, shards: Path, tmp_path: Path) -> None:
         broken = Path(shutil.copytree(shards, tmp_path / "broken"))
-        damage(broken / "talk-000.tar", KEY, "flac")
+        corrupt_member(broken / "talk-000.tar", KEY, "flac")
         asked = ("export", broken, "--format", "wav", "--to", tmp_path / "out", "--json")
-        done = mien_here("shards", *asked, folder=tmp_path)
+        done = mien_in_process("shards", *asked, folder=tmp_path)
         assert done.exit_code == 1
         told = json.loads(done.stdout)
         assert (told["samples"], [left["key"] for left in told["left_out"]]) == (19, [KEY])
         assert KEY in done.stderr
         assert not list((tmp_path / "out").glob(f"{KEY}*"))
 
-    def test_films(self, shards: Path, tmp_path: Path, truth: dict[str, Read]) -> None:
-        says("export", shards, "--limit", "2", "--format", "mp4", "--to", tmp_path / "o", folder=tmp_path)
+    def test_films(self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]) -> None:
+        shards_text(
+            "export", shards, "--limit", "2", "--format", "mp4", "--to", tmp_path / "o", folder=tmp_path
+        )
         for film in (tmp_path / "o").iterdir():
             with av.open(str(film)) as opened:
                 assert [stream.type for stream in opened.streams] == ["video", "audio", "subtitle"]
@@ -160,11 +166,11 @@ def test_shards_in_an_object_store(
         store.publish(file, file.name)
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    rows = ask("ls", "s3://looked-at/shards", folder=tmp_path)["shards"]
+    rows = shards_json("ls", "s3://looked-at/shards", folder=tmp_path)["shards"]
     assert [row["samples"] for row in rows] == [8, 8, 4]
-    told = ask("show", KEY, "s3://looked-at/shards", "--to", tmp_path / "seen", folder=tmp_path)
+    told = shards_json("show", KEY, "s3://looked-at/shards", "--to", tmp_path / "seen", folder=tmp_path)
     assert len(told["files"]) == 5
-    done = mien_here("shards", "ls", "s3://never-made/shards", folder=tmp_path)
+    done = mien_in_process("shards", "ls", "s3://never-made/shards", folder=tmp_path)
     assert done.exit_code == 1
 
 
@@ -192,14 +198,14 @@ class TestStrangers:
         return folder
 
     def test_it_is_listed_and_counted(self, strange: Path, tmp_path: Path) -> None:
-        (row,) = ask("ls", strange, folder=tmp_path)["shards"]
+        (row,) = shards_json("ls", strange, folder=tmp_path)["shards"]
         assert (row["samples"], row["hours"], row["sidecar"]) == (2, None, False)
-        told = ask("stats", strange, folder=tmp_path)
+        told = shards_json("stats", strange, folder=tmp_path)
         assert (told["samples"], told["hours"], told["quantiles"]) == (2, None, {})
-        assert says("stats", strange, folder=tmp_path).startswith("2 samples, in 1 shard")
+        assert shards_text("stats", strange, folder=tmp_path).startswith("2 samples, in 1 shard")
 
     def test_its_pictures_and_sound_are_shown(self, strange: Path, tmp_path: Path) -> None:
-        told = ask("show", "train/", strange, "--to", tmp_path / "seen", folder=tmp_path)
+        told = shards_json("show", "train/", strange, "--to", tmp_path / "seen", folder=tmp_path)
         assert told["key"] == "train/0001"
         kinds = sorted(Path(file).suffix for file in told["files"])
         assert kinds == [".json", ".png", ".wav"]
@@ -212,13 +218,13 @@ class TestStrangers:
     def test_no_key_leads_out_of_the_folder(self, strange: Path, tmp_path: Path) -> None:
         out = tmp_path / "a" / "b" / "out"
         before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
-        says("export", strange, "--to", out, folder=tmp_path)
+        shards_text("export", strange, "--to", out, folder=tmp_path)
         new = {path for path in tmp_path.rglob("*") if "cache" not in path.parts} - before
         assert {path for path in new if path.is_file()} == set(out.iterdir())
         assert len(list(out.iterdir())) == 8
 
     def test_what_has_no_faces_is_no_film(self, strange: Path, tmp_path: Path) -> None:
-        done = mien_here(
+        done = mien_in_process(
             "shards", "export", strange, "--to", tmp_path / "o", "--format", "mp4", folder=tmp_path
         )
         assert done.exit_code == 1
@@ -226,8 +232,8 @@ class TestStrangers:
 
 
 def test_nothing_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = refused("ls", tmp_path, capsys=capsys)
+    code, said = shards_error("ls", tmp_path, capsys=capsys)
     assert code == 1
     assert said.startswith(f"mien: NoSamplesError: {tmp_path}: no shard to read")
-    code, said = refused("ls", "ftp://somewhere/shards", capsys=capsys)
+    code, said = shards_error("ls", "ftp://somewhere/shards", capsys=capsys)
     assert code == 2

@@ -14,16 +14,18 @@ import pytest
 import soundfile
 from av.subtitles.subtitle import AssSubtitle
 
-from tests.asking import ask, damage, refused, says
-from tests.reading import Read
+from tests.shards_command import corrupt_member, shards_error, shards_json, shards_text
+from tests.webdataset_samples import ReadSample
 
 KEY = "file-talk007-000700000-00"
 
 
 class TestShow:
-    def test_every_file_and_where_it_is(self, shards: Path, tmp_path: Path, truth: dict[str, Read]) -> None:
+    def test_every_file_and_where_it_is(
+        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
+    ) -> None:
         seen = tmp_path / "seen"
-        said = says("show", KEY, shards, "--to", seen, folder=tmp_path).splitlines()
+        said = shards_text("show", KEY, shards, "--to", seen, folder=tmp_path).splitlines()
         assert said == [str(seen / f"{KEY}.{kind}") for kind in ("mp4", "srt", "wav", "png", "json")]
         assert sorted(path.name for path in seen.iterdir()) == sorted(Path(line).name for line in said)
         sample = truth[KEY]
@@ -40,9 +42,9 @@ class TestShow:
         assert np.abs(sheet[:128, 128:256].astype(int) - sample.frames[1]).mean() < 4
 
     def test_the_film_shows_each_frame_at_its_time(
-        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
-        says("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
+        shards_text("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
         stored = truth[KEY].frames
         assert stored is not None
         with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
@@ -57,9 +59,9 @@ class TestShow:
             assert np.abs(back - wanted).mean() < 12
 
     def test_the_film_sounds_as_the_clip_without_a_shift(
-        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
-        says("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
+        shards_text("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
         sample = truth[KEY]
         assert sample.sound is not None
         with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
@@ -71,9 +73,9 @@ class TestShow:
         assert int(np.argmax(lags)) == 1000
 
     def test_the_words_are_a_subtitle_track_and_a_file(
-        self, shards: Path, tmp_path: Path, truth: dict[str, Read]
+        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
-        says("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
+        shards_text("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
         words = truth[KEY].meta["words"]
         assert len(words) >= 2
         with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
@@ -94,12 +96,12 @@ class TestShow:
         assert srt.startswith("1\n00:00:00,000 --> 00:00:00,300\n")
 
     def test_a_prefix_that_names_one_sample_is_enough(self, shards: Path, tmp_path: Path) -> None:
-        told = ask("show", "file-talk007", shards, "--to", tmp_path, folder=tmp_path)
+        told = shards_json("show", "file-talk007", shards, "--to", tmp_path, folder=tmp_path)
         assert told["key"] == KEY
         assert len(told["files"]) == 5
 
     def test_a_prefix_of_several_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        code, said = refused("show", "file-talk01", shards, capsys=capsys)
+        code, said = shards_error("show", "file-talk01", shards, capsys=capsys)
         assert code == 2
         assert "file-talk010-001000000-00" in said
         assert "type more" in said
@@ -108,7 +110,7 @@ class TestShow:
     def test_an_unknown_key_names_the_nearest(
         self, shards: Path, capsys: pytest.CaptureFixture[str], typed: str
     ) -> None:
-        code, said = refused("show", typed, shards, capsys=capsys)
+        code, said = shards_error("show", typed, shards, capsys=capsys)
         assert code == 1
         assert said.startswith(f"mien: UnknownKeyError: no key in {shards} is or begins with '{typed}'; ")
         assert KEY in said
@@ -117,8 +119,8 @@ class TestShow:
         self, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         broken = Path(shutil.copytree(shards, tmp_path / "broken"))
-        damage(broken / "talk-000.tar", KEY, "faces.jpg")
-        code, said = refused("show", KEY, broken, "--to", tmp_path / "seen", capsys=capsys)
+        corrupt_member(broken / "talk-000.tar", KEY, "faces.jpg")
+        code, said = shards_error("show", KEY, broken, "--to", tmp_path / "seen", capsys=capsys)
         assert code == 1
         assert KEY in said
         assert "faces.jpg" in said

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mien.cluster.cli.main import main
-from tests.asking import ask, refused, says
+from tests.shards_command import shards_error, shards_json, shards_text
 
 RED = "k\x1b[31m2"
 MEMBERS = {
@@ -44,7 +44,7 @@ def strange(tmp_path: Path) -> Path:
 
 def test_every_member_comes_out_and_none_outside_the_folder(strange: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    ask("export", strange, "--to", out, folder=tmp_path)
+    shards_json("export", strange, "--to", out, folder=tmp_path)
 
     assert sorted(path.read_bytes() for path in out.iterdir()) == sorted(MEMBERS.values())
     assert {path.name for path in tmp_path.iterdir()} >= {"deep", "strange"}
@@ -53,7 +53,7 @@ def test_every_member_comes_out_and_none_outside_the_folder(strange: Path, tmp_p
 
 
 def test_two_pictures_are_two_files(strange: Path, tmp_path: Path) -> None:
-    told = ask("show", "pictures", strange, "--to", tmp_path / "seen", folder=tmp_path)
+    told = shards_json("show", "pictures", strange, "--to", tmp_path / "seen", folder=tmp_path)
     files = [Path(name) for name in told["files"]]
 
     assert {file.name for file in files} == {"pictures.png", "pictures.png.png"}
@@ -61,7 +61,7 @@ def test_two_pictures_are_two_files(strange: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_to_show_is_said(strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = refused("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
+    code, said = shards_error("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
     assert code == 1
     assert said.startswith("mien: MissingMemberError: sample pickled: it has pkl alone")
 
@@ -69,7 +69,7 @@ def test_nothing_to_show_is_said(strange: Path, tmp_path: Path, capsys: pytest.C
 def test_keys_are_as_they_are_for_a_program_and_harmless_on_a_terminal(
     strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert RED in says("ls", "--keys", strange, folder=tmp_path)
+    assert RED in shards_text("ls", "--keys", strange, folder=tmp_path)
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     with pytest.raises(SystemExit):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mien.cluster.engine.worker import Worker
 from tests.cluster.engine.pretend import DEADLINE_SECONDS, Play, trouble
 from tests.cluster.engine.stages import Obey, pool
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 
 STEPS = ("answer", "answer", "answer", "raise", "devour", "die", "wait", "wait", "look", "start", "push")
 

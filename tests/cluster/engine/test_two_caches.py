@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mien.pipelines.weights.local import FOLDER_VARIABLE, cache_folder
-from tests.clips import needs_weights
-from tests.films import make_sync_film
+from tests.demo_media import needs_weights
 from tests.ingest.fetch.server import LoopbackServer, Reply
+from tests.sync_films import make_sync_film
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]

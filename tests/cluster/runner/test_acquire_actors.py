@@ -13,8 +13,8 @@ import pytest
 from mien.ingest.catalog import Catalog
 from mien.ingest.media import VideoRef
 from tests.cluster.runner.test_acquire_run import SECONDS, configure, settings_of
-from tests.films import make_sync_film
-from tests.runs import start_mien
+from tests.mien_command import start_mien
+from tests.sync_films import make_sync_film
 from tests.youtube import Fault, Video, YouTubeDouble
 
 pytestmark = pytest.mark.slow

@@ -17,9 +17,9 @@ from mien.cluster.runner.run import RunResult, run
 from mien.ingest.catalog import Catalog
 from mien.ingest.media import VideoRef
 from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
-from tests.films import make_sync_film
 from tests.ingest.youtube.fetching import EXTRACTOR_ARGS
-from tests.runs import mien, start_mien
+from tests.mien_command import mien, start_mien
+from tests.sync_films import make_sync_film
 from tests.youtube import Fault, Video, YouTubeDouble
 
 IDS = [f"aaaaaaaaa-{number}" for number in range(4)]

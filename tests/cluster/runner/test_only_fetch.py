@@ -12,10 +12,10 @@ import pytest
 from mien.cluster.runner.adding import add
 from mien.cluster.runner.run import run
 from mien.ingest.catalog import Catalog
-from tests.clips import needs_weights
-from tests.films import make_sync_film
+from tests.demo_media import needs_weights
 from tests.ingest.fetch.server import LoopbackServer, Reply
-from tests.runs import mien, settings_in
+from tests.mien_command import mien, settings_in
+from tests.sync_films import make_sync_film
 
 FLAGS = ("fetch.allow_private_addresses=true", "fetch.attempts=1")
 

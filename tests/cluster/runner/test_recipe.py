@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mien.cluster.engine.feasibility import check_pools
 from mien.cluster.runner.pool_planning import build_pools, build_stages
 from mien.ingest.errors import ConfigError
-from tests.runs import settings_in
+from tests.mien_command import settings_in
 
 SETTINGS = settings_in(Path("/nowhere"))
 STAGES = build_stages(SETTINGS)

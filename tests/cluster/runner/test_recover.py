@@ -12,9 +12,9 @@ from mien.cluster.runner.verifying import repair, verify
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import ConfigError
 from mien.ingest.storage import open_store
-from tests.clips import demo_clip, needs_weights
-from tests.reading import read_shards
-from tests.runs import run_over, settings_in
+from tests.demo_media import demo_clip, needs_weights
+from tests.mien_command import add_and_run, settings_in
+from tests.webdataset_samples import read_shards
 
 
 def catalog_in(folder: Path) -> Catalog:
@@ -41,7 +41,7 @@ def test_only_files_of_its_own_runs_are_rubbish(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_broken_shard_is_taken_back_and_made_again(tmp_path: Path) -> None:
     needs_weights()
-    run_over(tmp_path, demo_clip("talks.mp4"), demo_clip("no_face.mp4"))
+    add_and_run(tmp_path, demo_clip("talks.mp4"), demo_clip("no_face.mp4"))
     settings = settings_in(tmp_path)
     before = {sample.key: sample.meta for sample in read_shards(tmp_path / "shards")}
     assert before
@@ -56,7 +56,7 @@ def test_a_broken_shard_is_taken_back_and_made_again(tmp_path: Path) -> None:
     assert report.broken == [shard.name] and len(report.faults) == 1
     assert repair(settings, report.broken) == 1
     assert not shard.exists()
-    result = run_over(tmp_path, demo_clip("talks.mp4"))
+    result = add_and_run(tmp_path, demo_clip("talks.mp4"))
     assert result.status.samples == len(before)
     after = verify(settings, deep=True)
     assert (after.faults, after.samples) == ([], len(before))

@@ -14,7 +14,7 @@ from mien.cluster.runner.run import run
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import ConfigError
 from mien.ingest.media import VideoRef
-from tests.runs import mien
+from tests.mien_command import mien
 
 PASSWORD = "geheim-1234"  # noqa: S105
 

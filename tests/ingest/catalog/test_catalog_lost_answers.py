@@ -13,7 +13,7 @@ import pytest
 
 from mien.ingest.catalog import Catalog, MediaRecord, Outcome, Usage
 from mien.ingest.errors import LeaseLostError, Policy
-from tests.cutter import Cutter, Lost
+from tests.commit_dropper import CommitDropper, LostMessage
 from tests.ingest.catalog.makers import Clock, begin, ref, segment, shard
 from tests.ingest.catalog.platforms import HAD, REFUSED, A, B, ask, put_off, tubes
 
@@ -24,8 +24,8 @@ PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture
-def way(postgres_url: str, new_url: Callable[[], str]) -> Iterator[Cutter]:
-    with Cutter(new_url()) as cutter:
+def way(postgres_url: str, new_url: Callable[[], str]) -> Iterator[CommitDropper]:
+    with CommitDropper(new_url()) as cutter:
         yield cutter
 
 
@@ -41,15 +41,15 @@ def new_url(postgres_url: str) -> Callable[[], str]:
 
 
 @pytest.fixture
-def catalog(way: Cutter, clock: Clock) -> Iterator[Catalog]:
+def catalog(way: CommitDropper, clock: Clock) -> Iterator[Catalog]:
     with Catalog.open(way.url, clock=clock, patience_seconds=PATIENCE_SECONDS) as opened:
         yield opened
 
 
-LOST = pytest.mark.parametrize("lost", get_args(Lost))
+LOST = pytest.mark.parametrize("lost", get_args(LostMessage))
 
 
-def cutting(way: Cutter, lost: Lost | None, work: Callable[[], Any]) -> Any:
+def cutting(way: CommitDropper, lost: LostMessage | None, work: Callable[[], Any]) -> Any:
     before, way.cut = way.cuts, lost
     found = work()
     assert way.cuts == before + (lost is not None), "nothing was lost: this tries nothing"
@@ -57,7 +57,9 @@ def cutting(way: Cutter, lost: Lost | None, work: Callable[[], Any]) -> Any:
 
 
 @LOST
-def test_a_claim_is_what_it_was(way: Cutter, catalog: Catalog, clock: Clock, lost: Lost) -> None:
+def test_a_claim_is_what_it_was(
+    way: CommitDropper, catalog: Catalog, clock: Clock, lost: LostMessage
+) -> None:
     catalog.add([*tubes(3), ref("a"), ref("b"), ref("begun")])
     first = begin(catalog)
     [begun] = [job for job in catalog.claim(first, limit=10) if job.video.id == "begun"]
@@ -84,11 +86,16 @@ def test_a_claim_is_what_it_was(way: Cutter, catalog: Catalog, clock: Clock, los
 @pytest.mark.parametrize("usage", [HAD, REFUSED, UNASKED], ids=lambda usage: usage.outcome.value)
 @LOST
 def test_a_grant_is_settled_once(
-    way: Cutter, catalog: Catalog, new_url: Callable[[], str], clock: Clock, lost: Lost, usage: Usage
+    way: CommitDropper,
+    catalog: Catalog,
+    new_url: Callable[[], str],
+    clock: Clock,
+    lost: LostMessage,
+    usage: Usage,
 ) -> None:
     """As it is where nothing is lost, but for the chance in a pause's length."""
 
-    def settled(on: Catalog, broken: Lost | None) -> tuple[Any, ...]:
+    def settled(on: Catalog, broken: LostMessage | None) -> tuple[Any, ...]:
         on.add(tubes(2))
         run_id = begin(on)
         [job] = ask(on, run_id, [A], asking=1)
@@ -114,7 +121,7 @@ def test_a_grant_is_settled_once(
 
 @LOST
 def test_a_probe_that_is_refused_is_one_strike_more(
-    way: Cutter, catalog: Catalog, clock: Clock, lost: Lost
+    way: CommitDropper, catalog: Catalog, clock: Clock, lost: LostMessage
 ) -> None:
     """Only of a probe does a refusal count each time."""
     refused = replace(REFUSED, requests=1, bytes=10)
@@ -141,7 +148,9 @@ def test_a_probe_that_is_refused_is_one_strike_more(
 
 
 @LOST
-def test_a_page_is_granted_once_or_charged_twice(way: Cutter, catalog: Catalog, lost: Lost) -> None:
+def test_a_page_is_granted_once_or_charged_twice(
+    way: CommitDropper, catalog: Catalog, lost: LostMessage
+) -> None:
     given = cutting(way, lost, lambda: catalog.grant_page(A, is_first=False))
     [state] = catalog.egress([A])
     assert given.number is not None
@@ -149,7 +158,9 @@ def test_a_page_is_granted_once_or_charged_twice(way: Cutter, catalog: Catalog, 
 
 
 @LOST
-def test_news_of_a_video_is_written_once(way: Cutter, catalog: Catalog, clock: Clock, lost: Lost) -> None:
+def test_news_of_a_video_is_written_once(
+    way: CommitDropper, catalog: Catalog, clock: Clock, lost: LostMessage
+) -> None:
     catalog.add(ref(name) for name in ("one", "same", "broken"))
     run_id = begin(catalog)
     one, same, broken = sorted(catalog.claim(run_id, limit=3), key=lambda job: job.video.id != "one")

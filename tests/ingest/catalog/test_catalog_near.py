@@ -12,7 +12,7 @@ from mien.ingest.catalog import Catalog
 from mien.ingest.catalog.audio_duplicates import MAX_ERROR, difference
 from mien.ingest.fetch.sound_print import sound_print
 from mien.ingest.ffmpeg import find_ffmpeg
-from tests.clips import demo_clip
+from tests.demo_media import demo_clip
 from tests.ingest.catalog.makers import ref
 
 

@@ -9,9 +9,9 @@ import pytest
 from mien.ingest.errors import MienError
 from mien.ingest.fetch import Fetch
 from mien.ingest.media import Job, VideoRef
-from tests.films import make_sync_film
 from tests.ingest.fetch.server import LoopbackServer
 from tests.s3 import s3_server
+from tests.sync_films import make_sync_film
 
 __all__ = ["s3_server"]
 

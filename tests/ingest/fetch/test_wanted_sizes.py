@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.ingest.fetch import pins
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 from tests.ingest.catalog.makers import Clock
 
 

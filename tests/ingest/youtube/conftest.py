@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.films import make_sync_film
+from tests.sync_films import make_sync_film
 
 SECONDS = 4.0
 

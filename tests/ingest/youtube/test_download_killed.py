@@ -15,7 +15,6 @@ import pytest
 
 from mien.ingest.fetch import MediaCache
 from mien.ingest.fetch.local import sha256_of
-from tests.films import make_sync_film
 from tests.ingest.youtube.conftest import SECONDS
 from tests.ingest.youtube.fetching import (
     ID,
@@ -25,6 +24,7 @@ from tests.ingest.youtube.fetching import (
     youtube_fetch,
     youtube_job,
 )
+from tests.sync_films import make_sync_film
 from tests.youtube import Fault, Video, YouTubeDouble
 
 CHILD = """

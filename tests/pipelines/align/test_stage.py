@@ -14,7 +14,7 @@ from mien.pipelines.align.stage import Align
 from mien.pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Segment, SegmentDone, Transcript, Word
 from mien.pipelines.shards.verify import check_sample
 from mien.pipelines.stage import ClipSettings, StageContext
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 from tests.pipelines.made import blank_crop, media_file
 
 

@@ -16,9 +16,9 @@ from mien.ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedM
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
 from mien.pipelines.decode.frames import Frame, FrameReader
-from tests.films import make_sync_film
 from tests.hostile import RECIPES
-from tests.noise import write_noise
+from tests.noise_films import write_noise
+from tests.sync_films import make_sync_film
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
 FILMS = [

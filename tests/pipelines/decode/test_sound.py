@@ -20,7 +20,7 @@ from mien.ingest.probe import probe
 from mien.pipelines.data import SOUND_HZ, Int16
 from mien.pipelines.decode.audio_timeline import AudioTimeline
 from mien.pipelines.decode.sound import SoundStream
-from tests.noise import write_noise
+from tests.noise_films import write_noise
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
 

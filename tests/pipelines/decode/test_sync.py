@@ -13,7 +13,7 @@ from mien.ingest.probe import probe
 from mien.pipelines.data import SOUND_HZ, Float64
 from mien.pipelines.decode.frames import FrameReader
 from mien.pipelines.decode.sound import SoundStream
-from tests.films import CONTAINERS, make_face_film, make_sync_film
+from tests.sync_films import CONTAINERS, make_face_film, make_sync_film
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
 HALF_A_FRAME_SECONDS = 0.020

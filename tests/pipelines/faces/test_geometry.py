@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.pipelines.faces.geometry import TEMPLATE, compose, inverse, overlap, similarity, upright_from_stored
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 
 
 @settings(deadline=None, max_examples=examples(80))

@@ -6,7 +6,7 @@ import numpy as np
 from mien.pipelines.data import UInt8
 from mien.pipelines.faces.sessions import open_session
 from mien.pipelines.weights import locate
-from tests.clips import demo_clip, needs_weights
+from tests.demo_media import demo_clip, needs_weights
 
 
 def test_the_same_faces_as_insightface() -> None:

@@ -17,7 +17,7 @@ from mien.pipelines.data import ROW_HZ, SOUND_HZ, Int16, Segment, SegmentDone, S
 from mien.pipelines.decode.sound import SoundStream
 from mien.pipelines.speech.split import Split
 from mien.pipelines.stage import ClipSettings, StageContext
-from tests.clips import demo_clip, needs_weights
+from tests.demo_media import demo_clip, needs_weights
 from tests.pipelines.made import media_file
 
 

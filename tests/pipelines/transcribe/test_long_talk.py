@@ -15,7 +15,7 @@ from mien.pipelines.speech.vad import VoiceActivity, speech_spans
 from mien.pipelines.stage import ClipSettings, StageContext
 from mien.pipelines.transcribe.stage import Transcribe
 from mien.pipelines.weights import locate
-from tests.clips import demo_clip, needs_weights
+from tests.demo_media import demo_clip, needs_weights
 from tests.pipelines.made import media_file
 
 REPEATS = 6

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mien.pipelines.transcribe.stage import Transcribe
-from tests.clips import needs_weights
+from tests.demo_media import needs_weights
 
 FAULTS_OF_A_WINDOW = """
 import ctypes, resource

@@ -10,7 +10,7 @@ from faster_whisper import WhisperModel
 
 from mien.pipelines.transcribe.whisper import open_whisper
 from mien.pipelines.weights import locate
-from tests.clips import needs_weights
+from tests.demo_media import needs_weights
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.ingest.errors import DamagedSampleError, MissingMemberError, UsageError
 from mien.models.reader.fields import AudioField, Collator, Window
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 from tests.models.reader.fields.sample_factory import allocate, members, sample, sound
 
 

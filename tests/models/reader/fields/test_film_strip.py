@@ -19,7 +19,7 @@ from mien.models.reader.fields.film_strip import (
     read_header,
     sizes_of,
 )
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 from tests.models.reader.fields.sample_factory import strip
 
 Frames = npt.NDArray[np.uint8]

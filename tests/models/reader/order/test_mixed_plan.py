@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.models.reader.order.plan import BLOCK, Chosen, MixedPlan, WholePlan
-from tests.examples import examples
+from tests.hypothesis_examples import examples
 
 SIZES = st.lists(st.lists(st.integers(1, 400), min_size=1, max_size=4), min_size=1, max_size=4)
 

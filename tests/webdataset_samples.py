@@ -17,7 +17,7 @@ import webdataset
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadSample:
     key: str
     meta: dict[str, Any]
     frames: npt.NDArray[np.uint8] | None
@@ -31,7 +31,7 @@ class Read:
         return str(self.meta["video"]["title"])
 
 
-def read_shards(folder: Path) -> Iterator[Read]:
+def read_shards(folder: Path) -> Iterator[ReadSample]:
     """Every sample of every shard in the folder, in order."""
     tars = sorted(str(tar) for tar in folder.glob("*.tar"))
     if not tars:
@@ -45,7 +45,7 @@ def read_shards(folder: Path) -> Iterator[Read]:
         if "flac" in entry:
             sound, rate = soundfile.read(io.BytesIO(entry["flac"]), dtype="int16")
             assert rate == 16_000
-        yield Read(
+        yield ReadSample(
             key=entry["__key__"],
             meta=json.loads(entry["json"]),
             frames=frames,

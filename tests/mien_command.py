@@ -23,7 +23,7 @@ def settings_in(folder: Path, *flags: str) -> Settings:
     return load(flags=(f"store.root={folder}", *flags), environment={}).settings
 
 
-def run_over(folder: Path, *what: Path, flags: tuple[str, ...] = (), local: bool = True) -> RunResult:
+def add_and_run(folder: Path, *what: Path, flags: tuple[str, ...] = (), local: bool = True) -> RunResult:
     settings = settings_in(folder, *flags)
     add(settings, [str(path) for path in what])
     return run(settings, local=local)
@@ -37,7 +37,7 @@ def mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess
     )
 
 
-def mien_here(*arguments: str | Path, folder: Path) -> Result:
+def mien_in_process(*arguments: str | Path, folder: Path) -> Result:
     """The command line in this process, for the many small questions; it leaves no variable behind."""
     own: dict[str, str | None] = {"MIEN_STORE__ROOT": str(folder / "store")}
     own |= {name: os.environ.get(name) for name in ("MIEN_WEIGHTS_LICENCE", "MIEN_WEIGHTS_DIR")}

@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 
-def damaged(whole: Path, path: Path, kind: str) -> Path:
+def corrupt_stream(whole: Path, path: Path, kind: str) -> Path:
     """A copy of `whole` in which half of the bytes of each packet in the middle of a stream are others."""
     data = bytearray(whole.read_bytes())
     chance = random.Random(7)
@@ -24,7 +24,7 @@ def damaged(whole: Path, path: Path, kind: str) -> Path:
     return path
 
 
-def only(kind: str, whole: Path, path: Path) -> Path:
+def extract_stream(kind: str, whole: Path, path: Path) -> Path:
     """The packets of one stream of `whole` and nothing else, in the container that `path` is named after."""
     with av.open(str(whole)) as source, av.open(str(path), "w") as output:
         stream: Any = next(stream for stream in source.streams if stream.type == kind)
@@ -36,7 +36,7 @@ def only(kind: str, whole: Path, path: Path) -> Path:
     return path
 
 
-def sound_of(whole: Path, path: Path, codec: str) -> Path:
+def transcode_sound(whole: Path, path: Path, codec: str) -> Path:
     """The sound of `whole`, encoded anew, in the container that `path` is named after."""
     with av.open(str(whole)) as source, av.open(str(path), "w") as output:
         stream: Any = output.add_stream(codec, rate=44_100, layout="mono")

@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-Lost = Literal["question", "answer"]
+LostMessage = Literal["question", "answer"]
 
 
-class Cutter:
+class CommitDropper:
     """Passes on what comes, until `cut`: then the next COMMIT ends its connection."""
 
     def __init__(self, url: str) -> None:
@@ -20,7 +20,7 @@ class Cutter:
         self._server = socket.create_server(("127.0.0.1", 0))
         port = self._server.getsockname()[1]
         self.url = url.replace(f":{parts.port}/", f":{port}/")
-        self.cut: Lost | None = None
+        self.cut: LostMessage | None = None
         self.cuts = 0
         self._open: list[socket.socket] = []
 

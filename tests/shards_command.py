@@ -11,23 +11,23 @@ import pytest
 from click.testing import Result
 
 from mien.cluster.cli.main import main
-from tests.runs import mien_here
+from tests.mien_command import mien_in_process
 
 
-def ask(*arguments: str | Path, folder: Path) -> Any:
+def shards_json(*arguments: str | Path, folder: Path) -> Any:
     """What the command says with --json."""
-    done = mien_here("shards", *arguments, "--json", folder=folder)
+    done = mien_in_process("shards", *arguments, "--json", folder=folder)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
-def says(*arguments: str | Path, folder: Path) -> str:
-    done: Result = mien_here("shards", *arguments, folder=folder)
+def shards_text(*arguments: str | Path, folder: Path) -> str:
+    done: Result = mien_in_process("shards", *arguments, folder=folder)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
-def refused(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def shards_error(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """The exit code, and the one line."""
     with pytest.raises(SystemExit) as ended:
         main(["shards", *map(str, arguments)])
@@ -37,7 +37,7 @@ def refused(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple
     return ended.value.code, said
 
 
-def damage(tar: Path, key: str, extension: str) -> None:
+def corrupt_member(tar: Path, key: str, extension: str) -> None:
     """Flips the first bytes of a member."""
     with tarfile.open(tar) as archive:
         member = archive.getmember(f"{key}.{extension}")
