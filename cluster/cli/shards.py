@@ -185,7 +185,7 @@ def _list_keys(reader: ShardReader, *, as_json: bool) -> None:
     from mien.cluster.report.found import shown
 
     (corpus,) = reader.corpora
-    numbers = range(len(corpus.index)) if corpus.kept is None else corpus.kept.tolist()
+    numbers = range(len(corpus.index)) if corpus.selected is None else corpus.selected.tolist()
     if as_json:
         echo_json({"uri": _shown(reader), "keys": [corpus.index.key(number) for number in numbers]})
         return

@@ -89,7 +89,7 @@ def _column(corpus: Corpus, name: str) -> pa.ChunkedArray:
     whole = pa.chunked_array(
         [batch.column(name) for batch in corpus.index.batches], corpus.index.schema.field(name).type
     )
-    return whole if corpus.kept is None else whole.take(pa.array(corpus.kept))
+    return whole if corpus.selected is None else whole.take(pa.array(corpus.selected))
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

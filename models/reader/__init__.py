@@ -1,2 +1,8 @@
-"""From committed shards to batches: what is there (corpus), what comes when (order), where its bytes are
-(store), what is in them (fields), and who carries it (loader)."""
+"""Reads shards for training: `ShardReader` (shard_reader.py) and what it is built from.
+
+corpus/   lists shards and keeps one index over them
+order/    decides which sample comes at which position of an epoch
+store/    reads a sample's bytes from local, cached or remote shards
+fields/   decodes members of a sample and collates them into a batch
+loader/   builds batches in worker processes and hands them out
+"""

@@ -1,4 +1,4 @@
-"""The nouns of reading, in the order in which data flows. No logic."""
+"""Data types of the reader. No logic."""
 
 from __future__ import annotations
 
@@ -15,33 +15,43 @@ Allocate = Callable[[str, tuple[int, ...], np.dtype[Any]], npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawSample:
-    """A sample as its shard holds it."""
+    """A sample as its shard stores it, undecoded."""
 
     key: str
     corpus: int
-    """Which of the reader's corpora it comes from, counted from 0."""
+    """The number of the reader's corpus it comes from, from 0."""
     members: Mapping[str, memoryview | bytes]
-    """Extension (without the key and its dot) to content. Read only. A view is of the page cache: it copies
-    nothing, and keeps the shard mapped for as long as it lives."""
+    """Extension (without the key and its dot) to content. Read only. A view shows the page cache: it copies
+    nothing, and keeps the shard mapped as long as it exists."""
     row: Mapping[str, Any]
-    """The sample's row of the index, without places; empty where a corpus has no index of ours."""
+    """The sample's row of the index without the columns of places. It has only the key if the shards have no
+    index of ours."""
     seed: int
-    """64 bits, a pure function of (reader's seed, epoch, key): for windows and augmentation, so that neither
-    depends on who reads the sample."""
+    """64 bits, a pure function of (the reader's seed, epoch, key). It determines windows and can seed
+    augmentation, so neither depends on which process reads the sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleIds:
+    """N samples: arrays (N,) of corpus, number in the corpus' index, and the sample's own epoch."""
+
+    corpora: npt.NDArray[np.int64]
+    samples: npt.NDArray[np.int64]
+    epochs: npt.NDArray[np.int64]
 
 
 class Collate(Protocol):
-    """Makes batches of samples. Picklable: workers get a copy."""
+    """Turns samples into a batch. Must be picklable: each worker gets a copy."""
 
     @property
     def members(self) -> frozenset[str]:
-        """Extensions that it reads, where the sample has them."""
+        """Extensions that it reads if the sample has them."""
         ...
 
     def batch(self, samples: Sequence[RawSample], allocate: Allocate) -> dict[str, Any]:
-        """One entry a name: arrays from `allocate` (every element written), or whatever can be pickled.
+        """Names to arrays from `allocate` (with every element written) or to picklable values.
 
-        Raises DamagedSampleError, with the key of the sample that is at fault.
+        Raises DamagedSampleError, with the key of the damaged sample.
         """
         ...
 

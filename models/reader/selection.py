@@ -1,4 +1,8 @@
-"""What a reader reads, decided: corpora, which of their shards count, in what order, and a name for it."""
+"""A selection: which shards of which corpora are read, in what order, and the hashes that identify both.
+
+A loader state identifies its shards by a hash. The shards' names are stored in the cache,
+`<cache>/manifests/<hash>.json`, so that a run can continue with its own shards after the corpus has grown.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,15 @@ import numpy as np
 
 from mien.ingest.errors import ManifestChangedError, StorageError
 from mien.models.reader.corpus.corpus import Corpus
-from mien.models.reader.loader.batch_builder import SampleIds
+from mien.models.reader.data import SampleIds
 from mien.models.reader.order.epoch import VERSION
 from mien.models.reader.order.plan import Chosen, MixedPlan, Plan, WholePlan
+
+STORED_MANIFESTS = 256
+"""Manifests that the cache holds; older ones are deleted."""
+
+Shards = Sequence[tuple[str, str]]
+"""(name, identity) of each shard: see `sidecar.read_rows`."""
 
 
 @dataclass(frozen=True)
@@ -33,78 +43,78 @@ class Selection:
 
     @cached_property
     def order_hash(self) -> str:
-        """Of what else the order depends on, so that no state is continued in another one."""
-        told = [VERSION, [corpus.where for corpus in self.corpora], self.weights, self.shuffle_window]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+        """Identifies everything else that the order depends on, so that a state is not continued in another
+        order."""
+        settings = [VERSION, [corpus.where for corpus in self.corpora], self.weights, self.shuffle_window]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return sum(len(corpus) for corpus in self.corpora)
 
     def plan(self, seed: int) -> Plan:
-        # Of the shards that count alone: the others did not exist when this order began.
+        # Only of the selected shards: the others did not exist when this order was first used.
         counts = [corpus.counts[corpus.shards] for corpus in self.corpora]
         purpose = (seed, self.manifest_hash)
         if self.weights is None:
             return WholePlan(counts, self.shuffle_window, *purpose)
         return MixedPlan(counts, self.weights, self.shuffle_window, *purpose)
 
-    def picks(self, chosen: Chosen) -> SampleIds:
+    def sample_ids(self, chosen: Chosen) -> SampleIds:
         samples = np.empty_like(chosen.ordinals)
         for number, corpus in enumerate(self.corpora):
             mine = chosen.corpora == number
             samples[mine] = corpus.numbers(chosen.ordinals[mine])
         return SampleIds(chosen.corpora, samples, chosen.passes)
 
-    def remember(self, cache: Path) -> None:
+    def store_manifest(self, cache: Path) -> None:
         """Raises StorageError."""
         try:
-            remember(cache, self.manifest_hash, [corpus.manifest for corpus in self.corpora])
+            store_manifest(cache, self.manifest_hash, [corpus.manifest for corpus in self.corpora])
         except OSError as error:
-            raise StorageError(f"manifest cache {cache}: {error}; mend it or give cache_dir") from error
+            raise StorageError(
+                f"cannot write the manifest cache {cache}: {error}; fix the problem or pass cache_dir"
+            ) from error
 
-    def restored(self, wanted: str, cache: Path) -> Selection:
-        """The selection that the hash names: this one, or as much of it as was there when the state was made.
+    def restored(self, manifest: str, cache: Path) -> Selection:
+        """The selection with this manifest hash: this one, or the part of it that existed when the state was
+        saved.
 
         Raises ManifestChangedError.
         """
-        if wanted == self.manifest_hash:
+        if manifest == self.manifest_hash:
             return self
-        told = recall(cache, wanted)
-        here = f"the shards here are {self.manifest_hash[:12]}…, the state counts in {wanted[:12]}…"
-        if told is None:
+        shards = load_manifest(cache, manifest)
+        mismatch = f"the shards here are {self.manifest_hash[:12]}…, those of the state are {manifest[:12]}…"
+        if shards is None:
             raise ManifestChangedError(
-                f"{here}, which {cache}/manifests does not know: copy {wanted}.json there from the machine "
-                "that wrote the state, or begin an epoch with the shards of today by a loader without a state"
+                f"{mismatch}, and {cache}/manifests has no list of them; copy {manifest}.json there from the "
+                "machine that wrote the state, or start a new epoch on today's shards without a state"
             )
-        return self.only(told, why=here)
+        return self.only(shards, why=mismatch)
 
-    def only(self, told: Sequence[Sequence[tuple[str, str]]], *, why: str) -> Selection:
-        """Of exactly the shards told. Raises ManifestChangedError where one is missing, or another by now."""
-        if len(told) != len(self.corpora):
+    def only(self, manifests: Sequence[Sequence[tuple[str, str]]], *, why: str) -> Selection:
+        """The selection of exactly these shards. Raises ManifestChangedError if one is missing or was
+        replaced."""
+        if len(manifests) != len(self.corpora):
             raise ManifestChangedError(
-                f"{why}: of {len(told)} corpora, not {len(self.corpora)}; give the same ones in order"
+                f"{why}: the state has {len(manifests)} corpora, the reader {len(self.corpora)}; "
+                "give the same corpora in the same order"
             )
         corpora = []
-        for corpus, shards in zip(self.corpora, told, strict=True):
-            have = dict(corpus.manifest)
-            gone = [name for name, identity in shards if have.get(name) != identity]
-            if gone:
+        for corpus, shards in zip(self.corpora, manifests, strict=True):
+            present = dict(corpus.manifest)
+            missing = [name for name, identity in shards if present.get(name) != identity]
+            if missing:
                 raise ManifestChangedError(
-                    f"{why}: {len(gone)} of its {len(shards)} shards are gone from {corpus.store.uri} or "
-                    f"were replaced, {gone[0]} among them; bring them back, or begin anew without a state"
+                    f"{why}: {len(missing)} of its {len(shards)} shards are missing from {corpus.store.uri} "
+                    f"or were replaced, for example {missing[0]}; restore them, or start without a state"
                 )
             corpora.append(corpus.only([name for name, _ in shards]))
         return Selection(tuple(corpora), self.weights, self.shuffle_window)
 
 
-KEPT = 256
-
-Shards = Sequence[tuple[str, str]]
-"""(name, identity): see `sidecar.read_rows`."""
-
-
 def manifest_hash(corpora: Sequence[Shards]) -> str:
-    """Of the shards of each corpus by name; neither of where they lie, nor of how they are filtered."""
+    """Depends on the names and contents of each corpus' shards, not on their location or the filter."""
     hashed = hashlib.sha256()
     for shards in corpora:
         hashed.update(f"corpus {len(shards)}\n".encode())
@@ -112,7 +122,7 @@ def manifest_hash(corpora: Sequence[Shards]) -> str:
     return hashed.hexdigest()
 
 
-def remember(cache: Path, digest: str, corpora: Sequence[Shards]) -> None:
+def store_manifest(cache: Path, digest: str, corpora: Sequence[Shards]) -> None:
     """Raises OSError."""
     folder = cache / "manifests"
     path = folder / f"{digest}.json"
@@ -120,23 +130,23 @@ def remember(cache: Path, digest: str, corpora: Sequence[Shards]) -> None:
         path.touch()
         return
     folder.mkdir(parents=True, exist_ok=True)
-    growing = folder / f".{uuid.uuid4().hex}"
-    growing.write_text(json.dumps([list(shards) for shards in corpora]))
-    growing.replace(path)
+    temporary = folder / f".{uuid.uuid4().hex}"
+    temporary.write_text(json.dumps([list(shards) for shards in corpora]))
+    temporary.replace(path)
     found = []
     for entry in os.scandir(folder):
-        with suppress(FileNotFoundError):  # another rank's, which has its own name by now
+        with suppress(FileNotFoundError):  # another rank's temporary file, renamed by now
             found.append((entry.stat().st_mtime, entry.path))
-    for _, old in sorted(found, reverse=True)[KEPT:]:
+    for _, old in sorted(found, reverse=True)[STORED_MANIFESTS:]:
         with suppress(FileNotFoundError):
             os.unlink(old)  # noqa: PTH108
 
 
-def recall(cache: Path, digest: str) -> list[list[tuple[str, str]]] | None:
-    """What `remember` was told; None where this machine never saw it, or not whole."""
+def load_manifest(cache: Path, digest: str) -> list[list[tuple[str, str]]] | None:
+    """What `store_manifest` stored; None if this machine has no complete copy."""
     try:
-        told = json.loads((cache / "manifests" / f"{digest}.json").read_text())
-        corpora = [[(str(name), str(identity)) for name, identity in shards] for shards in told]
+        content = json.loads((cache / "manifests" / f"{digest}.json").read_text())
+        corpora = [[(str(name), str(identity)) for name, identity in shards] for shards in content]
     except (OSError, ValueError, TypeError):
         return None
     return corpora if manifest_hash(corpora) == digest else None

@@ -1,4 +1,4 @@
-"""Shards to training batches: exact, resumable at any step on any number of ranks, and fast.
+"""Reads shards as training batches: exact, fast, and resumable at any step on any number of ranks.
 
     reader = ShardReader("s3://corpus/shards", fields=["faces", "audio", "text"], seed=7,
                          where="face_size_pixels > 96 and language == 'en'")
@@ -6,9 +6,9 @@
         for epoch in range(loader.epoch, 10):
             for batch in loader:
                 …
-                state = loader.state_dict()     # any time; load_state_dict(state) goes on after this batch
+                state = loader.state_dict()     # at any time; load_state_dict continues after this batch
 
-It reads the tars as they are: of mien, by their sidecars, or any WebDataset, whose index is made at first.
+It reads plain tars: mien's, with the index in their sidecars, or any WebDataset, which it indexes first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mien.models.reader.loader.batch_builder import BatchBuilder, OnError
 from mien.models.reader.loader.batch_queue import BatchQueue, InProcessQueue, WorkerQueue
 from mien.models.reader.loader.loader import Loader, LoaderSpec
 from mien.models.reader.loader.ranks import agree, find_rank
-from mien.models.reader.order.plan import MOST_CORPORA
+from mien.models.reader.order.plan import MAX_WEIGHTED
 from mien.models.reader.order.steps import Tail
 from mien.models.reader.selection import Selection
 from mien.models.reader.store.prefetcher import Prefetcher, sparse_shards
@@ -44,35 +44,36 @@ from mien.models.reader.store.shard_source import ShardSource, ShardSourceSpec
 __all__ = ["Loader", "RawSample", "ShardReader", "Window"]
 
 SHUFFLE_WINDOW = 4096
-_READ_AHEAD = 256
-"""Samples whose places are looked up at once."""
+_LOOKUP_SAMPLES = 256
+"""Samples whose numbers are looked up together."""
 
 
 class ShardReader:
     """The samples of one corpus or several.
 
-    `corpora`: a folder or URI, or several; with weights as a mapping of each to its weight. Without weights
-    an epoch has every sample once. With them it is as many samples as there are, of each corpus its share
-    (see models/reader/order/plan.py).
-    `fields`: what batches are made of, by name or as a `Field`; or `collate`, which then makes them.
-    `windows`: a stretch of each clip instead of the whole.
-    `where`: a filter on the index's columns (models/reader/corpus/where.py).
-    `seed`: of the order and of the windows. `shuffle_window`: samples that are shuffled together; 0 leaves
-    them as they lie.
-    `on_error`: "raise", or "skip": a sample that cannot be had is then replaced by another one of its batch,
-    marked as not `valid`, and counted in `Loader.skipped`. So no rank ever has a step fewer than another.
-    `verify`: compares each sample with its CRC-32, where the index has that, when it is first read.
-    `cache_dir`: of indexes and of distant shards, of which at most `cache_bytes` are kept for each corpus.
-    `ranged_below`: of a distant shard of which less than this part is wanted, single members are fetched.
-    `timeout_seconds`: as long may a batch take, or another process that fetches a shard, before an error
-    says what was waited for.
+    `corpora`: a folder or URI, or several, or a mapping of each to its weight. Without weights an epoch has
+    every sample once. With weights an epoch has as many samples as the corpora have together, and each
+    corpus gets its share (see `MixedPlan` in order/plan.py).
+    `fields`: the contents of a batch, as names or `Field` objects.
+    `collate`: instead of `fields`, an object that makes batches.
+    `windows`: read a window of each clip instead of the whole clip.
+    `where`: a filter on columns of the index (corpus/where.py).
+    `seed`: determines the order and the windows.
+    `shuffle_window`: samples that are shuffled together; 0 keeps the stored order.
+    `on_error`: "raise" or "skip". "skip" replaces an unreadable sample with another one of its batch, marks
+    it as not `valid`, and counts it in `Loader.skipped`, so every rank keeps the same number of steps.
+    `verify`: compare each sample with its CRC-32, if the index has one, when it is first read.
+    `cache_dir`: folder of the indexes and of remote shards. `cache_bytes`: limit of cached shards per corpus.
+    `ranged_below`: fetch single members of a remote shard if less than this share of the shard is needed.
+    `timeout_seconds`: limit for building a batch and for waiting on another process that fetches a shard.
     `storage_options`: see `mien.ingest.storage.open_store`.
 
     Raises:
-        NoSamplesError: no shard, or no sample that passes the filter.
-        FilterError: `where` is not understood.
-        SidecarError, SidecarVersionError: a shard's index is damaged, or of another schema.
-        StorageError: the store refuses. UsageError: see above.
+        NoSamplesError: there is no shard, or no sample passes the filter.
+        FilterError: `where` is invalid.
+        SidecarError, SidecarVersionError: a shard's index is damaged, or has another schema.
+        StorageError: the store cannot be read.
+        UsageError: an argument is invalid.
     """
 
     def __init__(
@@ -94,14 +95,15 @@ class ShardReader:
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         if fields is not None and collate is not None:
-            raise UsageError("fields and collate both say what a batch is made of; give one of them")
+            raise UsageError("fields and collate exclude each other; give one of them")
         if on_error not in {"raise", "skip"}:
-            raise UsageError(f"on_error is 'raise' or 'skip'; got {on_error!r}")
+            raise UsageError(f"on_error must be 'raise' or 'skip'; got {on_error!r}")
         if shuffle_window < 0 or cache_bytes < 0 or timeout_seconds <= 0:
             raise UsageError(
-                f"these are not negative: got {shuffle_window = }, {cache_bytes = }, {timeout_seconds = }"
+                "shuffle_window and cache_bytes must be at least 0, and timeout_seconds positive; "
+                f"got {shuffle_window = }, {cache_bytes = }, {timeout_seconds = }"
             )
-        uris, weights = _weighed(corpora)
+        uris, weights = _uris_and_weights(corpora)
         self._collate = Collator(fields, windows) if fields is not None else collate
         self._seed, self._on_error, self._verify = seed, on_error, verify
         self._timeout_seconds, self._cache_bytes = timeout_seconds, cache_bytes
@@ -114,12 +116,12 @@ class ShardReader:
         self._selection = Selection(opened, weights, shuffle_window)
 
     def __len__(self) -> int:
-        """Samples that the filter keeps."""
+        """Samples that pass the filter."""
         return len(self._selection)
 
     @property
     def manifest_hash(self) -> str:
-        """Of the shards, by name and content."""
+        """Identifies the shards by name and content."""
         return self._selection.manifest_hash
 
     @property
@@ -138,22 +140,24 @@ class ShardReader:
         copy: bool = False,
         tensors: bool | None = None,
     ) -> Loader:
-        """Batches for one rank.
+        """A loader of one rank's batches.
 
-        `global_batch`: samples of a step over all ranks. `rank`, `world`: where they are not given, those of
-        torch.distributed, else of torchrun's environment; all ranks make their loaders together then.
-        `tail`: what becomes of the samples that do not fill a batch (models/reader/order/steps.py).
-        `workers`: decoding processes; 0 decodes in this one. `prefetch`: batches that each of them is given
-        ahead, each with its memory. `copy`: batches in memory of their own. `tensors`: torch's, or numpy's
-        arrays; None means torch's where it is installed.
+        `global_batch`: samples per step over all ranks.
+        `workers`: worker processes that build batches; 0 builds them in this process.
+        `rank`, `world`: default to those of torch.distributed, else of torchrun's environment. All ranks must
+        create their loaders together, because they agree on the shards.
+        `tail`: what happens to samples that do not fill the last batch (order/steps.py).
+        `prefetch`: batches that each worker builds ahead.
+        `copy`: return batches in memory of their own.
+        `tensors`: torch tensors or numpy arrays; None means tensors if torch is installed.
 
-        Raises UsageError, ManifestChangedError (ranks that cannot agree on the shards), StorageError.
+        Raises UsageError, ManifestChangedError (the ranks cannot agree on the shards), StorageError.
         """
         if self._collate is None:
-            raise UsageError("a loader needs fields; give fields=[…] to the reader")
+            raise UsageError("a loader needs fields; pass fields=[…] to ShardReader")
         rank, world = find_rank(rank, world)
         selection = agree(self._selection)
-        selection.remember(self._cache)
+        selection.store_manifest(self._cache)
         spec = LoaderSpec(
             seed=self._seed,
             global_batch=global_batch,
@@ -181,40 +185,42 @@ class ShardReader:
                 BatchBuilder(self._sources(self._collate.members), self._collate, self._on_error)
             )
         try:
-            return Loader(selection, queue, spec, ahead=self._ahead())
+            return Loader(selection, queue, spec, prefetcher=self._prefetcher())
         except BaseException:
             queue.close()
             raise
 
     def samples(self, *, epoch: int = 0, start: int = 0, stop: int | None = None) -> Iterator[RawSample]:
-        """Raw samples at the positions [start, stop) of an epoch, whole and undecoded, in the loader's order.
+        """Raw samples at the positions [start, stop) of an epoch, undecoded, in the loader's order.
 
-        Raises DamagedSampleError whatever `on_error` says, StorageError.
+        Raises DamagedSampleError (also with on_error="skip"), StorageError.
         """
         plan = self._selection.plan(self._seed)
         sources = self._raw_sources
         end = len(plan) if stop is None else min(stop, len(plan))
-        for first in range(start, end, _READ_AHEAD):
-            picks = self._selection.picks(plan.choose(epoch, first, min(end, first + _READ_AHEAD)))
-            for corpus, sample, turn in zip(
-                picks.corpora.tolist(), picks.samples.tolist(), picks.epochs.tolist(), strict=True
+        for first in range(start, end, _LOOKUP_SAMPLES):
+            ids = self._selection.sample_ids(plan.choose(epoch, first, min(end, first + _LOOKUP_SAMPLES)))
+            for corpus, sample, sample_epoch in zip(
+                ids.corpora.tolist(), ids.samples.tolist(), ids.epochs.tolist(), strict=True
             ):
-                yield sources[corpus].read(sample, epoch=turn, seed=self._seed)
+                yield sources[corpus].read(sample, epoch=sample_epoch, seed=self._seed)
 
     def raw(self, key: str) -> RawSample:
-        """The sample of this key, whether or not the filter keeps it. Raises UnknownKeyError, and what
-        `samples` raises."""
+        """The sample with this key, whether or not it passes the filter.
+
+        Raises UnknownKeyError, and the errors of `samples`.
+        """
         for number, corpus in enumerate(self.corpora):
             found = corpus.index.find(key)
             if found is not None:
                 return self._raw_sources[number].read(found, epoch=0, seed=self._seed)
-        where = ", ".join(redact(corpus.store.uri) for corpus in self.corpora)
-        raise UnknownKeyError(f"no sample {key!r} in {where}; `mien shards ls` lists the keys")
+        uris = ", ".join(redact(corpus.store.uri) for corpus in self.corpora)
+        raise UnknownKeyError(f"no sample {key!r} in {uris}; `mien shards ls` lists the keys")
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """`raw`, decoded."""
+        """The decoded sample with this key: see `raw`."""
         if self._collate is None:
-            raise UsageError("decoding needs fields; give fields=[…] to the reader, or ask for raw(key)")
+            raise UsageError("decoding needs fields; pass fields=[…] to ShardReader, or use raw(key)")
         return self._collate.one(self.raw(key))
 
     @cached_property
@@ -223,11 +229,13 @@ class ShardReader:
 
     def _sources(self, members: frozenset[str] | None) -> list[ShardSource]:
         return [
-            ShardSource(spec, corpus=number, members=members, checked=self._marks(corpus), index=corpus.index)
+            ShardSource(
+                spec, corpus=number, members=members, checked=self._checked_marks(corpus), index=corpus.index
+            )
             for number, (spec, corpus) in enumerate(zip(self._specs, self.corpora, strict=True))
         ]
 
-    def _marks(self, corpus: Corpus) -> npt.NDArray[np.uint8] | None:
+    def _checked_marks(self, corpus: Corpus) -> npt.NDArray[np.uint8] | None:
         return np.zeros(len(corpus.index), np.uint8) if self._verify else None
 
     @cached_property
@@ -250,15 +258,15 @@ class ShardReader:
             return None
         return sparse_shards(corpus, self._collate.members, self._ranged_below)
 
-    def _ahead(self) -> Prefetcher | None:
-        distant = [
+    def _prefetcher(self) -> Prefetcher | None:
+        remote = [
             None if isinstance(corpus.store, LocalStore) else spec
             for spec, corpus in zip(self._specs, self.corpora, strict=True)
         ]
-        return Prefetcher(distant, self.corpora) if any(distant) else None
+        return Prefetcher(remote, self.corpora) if any(remote) else None
 
 
-def _weighed(
+def _uris_and_weights(
     corpora: str | Path | Sequence[str | Path] | Mapping[str, float],
 ) -> tuple[list[str], tuple[float, ...] | None]:
     if isinstance(corpora, str | Path):
@@ -266,11 +274,13 @@ def _weighed(
     if isinstance(corpora, Mapping):
         if not corpora or any(not 0 < weight < float("inf") for weight in corpora.values()):
             raise UsageError(
-                f"weights are numbers above 0, of one corpus at least; got {dict(corpora)!r:.200}"
+                f"weights must be positive numbers, for at least one corpus; got {dict(corpora)!r:.200}"
             )
-        if len(corpora) > MOST_CORPORA:
-            raise UsageError(f"at most {MOST_CORPORA} corpora can be weighed, got {len(corpora)}; join some")
+        if len(corpora) > MAX_WEIGHTED:
+            raise UsageError(
+                f"at most {MAX_WEIGHTED} corpora can have weights, got {len(corpora)}; combine some"
+            )
         return [str(uri) for uri in corpora], tuple(float(weight) for weight in corpora.values())
     if not corpora:
-        raise UsageError("no corpus was given; give a folder or a URI, or several")
+        raise UsageError("no corpus given; pass a folder or URI, or several")
     return [str(uri) for uri in corpora], None

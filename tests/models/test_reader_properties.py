@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     st.tuples(st.integers(1, 7), st.integers(1, 7)),
     st.integers(0, 12),
 )
-def test_every_sample_once_an_epoch_from_anywhere(
+def test_any_world_and_resume_reads_every_sample_once(
     folder: Path,
     batch: int,
     tail: Tail,

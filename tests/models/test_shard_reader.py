@@ -21,7 +21,7 @@ def made(folder: Path, **options: Any) -> ShardReader:
     return ShardReader(folder, collate=Numbers(), cache_dir=folder.parent / "cache", seed=7, **options)
 
 
-def test_a_sample_by_its_key_whether_the_filter_keeps_it_or_not(folder: Path) -> None:
+def test_finds_sample_by_key_despite_filter(folder: Path) -> None:
     reader = made(folder, where="rows > 8")
 
     assert len(reader) == 2
@@ -31,7 +31,7 @@ def test_a_sample_by_its_key_whether_the_filter_keeps_it_or_not(folder: Path) ->
         reader.raw("nobody")
 
 
-def test_raw_samples_come_in_the_order_of_batches(folder: Path) -> None:
+def test_raw_samples_follow_batch_order(folder: Path) -> None:
     reader = made(folder)
     with reader.loader(global_batch=11) as loader:
         epochs = [[key for batch in loader for key in batch["key"]] for _ in range(2)]
@@ -42,7 +42,7 @@ def test_raw_samples_come_in_the_order_of_batches(folder: Path) -> None:
     assert len(list(reader.samples(stop=1000))) == 11
 
 
-def test_two_folders_are_one_corpus(folder: Path, tmp_path: Path) -> None:
+def test_reads_several_folders(folder: Path, tmp_path: Path) -> None:
     other = write_corpus(tmp_path / "other", [4], first=100)
     reader = ShardReader([folder, other], cache_dir=tmp_path / "cache")
 
@@ -65,14 +65,12 @@ def test_two_folders_are_one_corpus(folder: Path, tmp_path: Path) -> None:
         ({"fields": ["faces"]}, UsageError),
     ],
 )
-def test_what_cannot_be_is_refused_at_once(
-    folder: Path, options: dict[str, Any], kind: type[Exception]
-) -> None:
+def test_rejects_invalid_arguments(folder: Path, options: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind):
         made(folder, **options)
 
 
 @pytest.mark.parametrize("corpora", [[], {}, {"a": 0.0}, {"a": float("nan")}, {"a": -1}])
-def test_corpora_and_weights_that_are_none(corpora: Any, tmp_path: Path) -> None:
+def test_rejects_invalid_corpora(corpora: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         ShardReader(corpora, cache_dir=tmp_path)

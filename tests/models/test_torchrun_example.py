@@ -57,14 +57,14 @@ def undisturbed(folder: Path, said_undisturbed: str) -> dict[str, Any]:
     return state
 
 
-def test_it_learns(said_undisturbed: str) -> None:
+def test_training_reduces_loss(said_undisturbed: str) -> None:
     losses = [float(line.split()[-1]) for line in said_undisturbed.splitlines() if line.startswith("step ")]
     assert len(losses) == STEPS * EPOCHS
     assert sum(losses[-STEPS:]) < 0.8 * sum(losses[:STEPS])
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_any_world_ends_the_same(folder: Path, undisturbed: dict[str, Any], ranks: int) -> None:
+def test_any_world_gives_same_parameters(folder: Path, undisturbed: dict[str, Any], ranks: int) -> None:
     run = start(
         *TORCHRUN, str(ranks), "-m", PROGRAM, *options(folder, f"world{ranks}"), cache=folder / "cache"
     )
@@ -72,7 +72,7 @@ def test_any_world_ends_the_same(folder: Path, undisturbed: dict[str, Any], rank
     assert same_parameters(state_of(folder, f"world{ranks}"), undisturbed)
 
 
-def test_killed_on_two_ranks_and_gone_on_with_on_one(folder: Path, undisturbed: dict[str, Any]) -> None:
+def test_resumes_on_one_rank_after_kill_on_two(folder: Path, undisturbed: dict[str, Any]) -> None:
     told = options(folder, "killed")
     stopping = ("-m", "tests.models.stop_at_line", "step 9 ", PROGRAM)
     run = start(*TORCHRUN, "2", *stopping, *told, "--workers", "1", cache=folder / "cache")
@@ -94,13 +94,13 @@ def test_killed_on_two_ranks_and_gone_on_with_on_one(folder: Path, undisturbed: 
     assert same_parameters(state_of(folder, "killed"), undisturbed)
 
 
-def test_a_run_that_is_done_stays_as_it_is(folder: Path, undisturbed: dict[str, Any]) -> None:
+def test_finished_run_is_unchanged(folder: Path, undisturbed: dict[str, Any]) -> None:
     said = finish(start(PROGRAM, *options(folder, "undisturbed"), cache=folder / "cache"))
     assert "step 61 " not in said
     assert same_parameters(state_of(folder, "undisturbed"), undisturbed)
 
 
-def test_a_batch_that_the_ranks_cannot_share_evenly_is_refused(folder: Path) -> None:
+def test_rejects_batch_not_divisible_by_ranks(folder: Path) -> None:
     run = start(
         PROGRAM, folder / "shards", "--out", folder / "odd", "--global-batch", "3", cache=folder / "cache"
     )

@@ -1,1 +1,1 @@
-"""What there is to read: the shards of a folder, one index over them, and the samples that a filter keeps."""
+"""What there is to read: lists shards, keeps one index over them, and filters samples."""

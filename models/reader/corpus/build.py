@@ -1,5 +1,5 @@
-"""Making the index: sidecars are read in parallel, what an older index knows already is taken from there,
-and no more than BATCH_ROWS rows are in memory at once."""
+"""Builds an index: reads sidecars in parallel, reuses the rows of an older index for unchanged shards, and
+holds at most BATCH_ROWS rows in memory at once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 THREADS = 16
-"""They wait for the store."""
-_AHEAD = 4 * THREADS
+"""Threads that read sidecars; they mostly wait for the store."""
+_MAX_PENDING = 4 * THREADS
 
 
 def build_index(
@@ -62,10 +62,10 @@ def _tables(
     known = {} if older is None else {name: number for number, name in enumerate(older.names)}
     with ThreadPoolExecutor(THREADS, "mien-index") as pool:
         waiting: deque[tuple[int | None, Future[tuple[pa.Table, str, int]] | None]] = deque()
-        coming = iter(shards)
+        remaining = iter(shards)
         try:
             while True:
-                while len(waiting) < _AHEAD and (shard := next(coming, None)) is not None:
+                while len(waiting) < _MAX_PENDING and (shard := next(remaining, None)) is not None:
                     number = known.get(shard.name)
                     if older is not None and number is not None and older.stamps[number] == shard.stamp:
                         waiting.append((number, None))
@@ -98,7 +98,7 @@ def _slice(index: Index, shard: int) -> pa.Table:
 
 
 class _Parts:
-    """Tables in, files of exactly BATCH_ROWS rows out; then all of them as one, of the columns of all."""
+    """Splits tables into files of exactly BATCH_ROWS rows, then joins the files into one with all columns."""
 
     def __init__(self, folder: Path, uri: str) -> None:
         self._folder, self._uri = folder, uri
@@ -126,19 +126,19 @@ class _Parts:
     def _joined(self) -> pa.Table:
         import pyarrow as pa
 
-        with self._agreeing():
+        with self._schema_errors():
             return uniform(pa.concat_tables(self._waiting, promote_options="permissive"))
 
     @contextmanager
-    def _agreeing(self) -> Iterator[None]:
+    def _schema_errors(self) -> Iterator[None]:
         import pyarrow as pa
 
         try:
             yield
         except pa.ArrowException as error:
             raise SidecarError(
-                f"{self._uri}: the shards' indexes do not agree, {one_line(str(error), 200)}; "
-                "read those that differ as a corpus of their own"
+                f"{self._uri}: the shards' indexes have incompatible columns ({one_line(str(error), 200)}); "
+                "read the shards that differ as a separate corpus"
             ) from error
 
     def join(self, path: Path) -> None:
@@ -149,18 +149,18 @@ class _Parts:
         for part in self._paths:
             with pa.memory_map(str(part)) as file:
                 schemas.append(pa.ipc.open_file(file).schema)
-        with self._agreeing():
+        with self._schema_errors():
             schema = pa.unify_schemas(schemas, promote_options="permissive")
         with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, schema) as writer:
             for part in self._paths:
                 with pa.memory_map(str(part)) as file:
-                    table = _widened(pa.ipc.open_file(file).read_all(), schema).combine_chunks()
+                    table = _with_columns(pa.ipc.open_file(file).read_all(), schema).combine_chunks()
                     writer.write_table(table, max_chunksize=BATCH_ROWS)
                 part.unlink()
 
 
-def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """With every column of `schema`: places that a shard never heard of are absent, the rest is null."""
+def _with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with every column of `schema`. Missing columns of places are ABSENT, other columns null."""
     import pyarrow as pa
 
     if table.schema.equals(schema):
@@ -177,7 +177,8 @@ def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _sync(path: Path) -> None:
-    """On the disk before the folder gets its name: else a power cut leaves an index without content."""
+    """Flushes the file before the folder gets its final name. Otherwise a power failure could leave an empty
+    index."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""One index over all shards of a corpus, mapped from the disk: opening it reads next to nothing.
+"""One index over all shards of a corpus. It is memory-mapped, so opening it reads almost nothing.
 
-A folder of two Arrow IPC files (arrow.apache.org/docs/format/Columnar.html): `samples.arrow`, a row a sample
-in batches of BATCH_ROWS, and `shards.arrow`, a row a shard. A sample's number is its row, counted through
-the shards by name.
+An index is a folder of two Arrow IPC files (arrow.apache.org/docs/format/Columnar.html): `samples.arrow` with
+one row per sample in batches of BATCH_ROWS, and `shards.arrow` with one row per shard. A sample's number is
+its row, counted over the shards in the order of their names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 class SampleRow(Mapping[str, Any]):
-    """What the index says of one sample, looked up when it is asked for."""
+    """The index's columns of one sample, read on access."""
 
     __slots__ = ("_batch", "_index", "_names")
 
@@ -45,7 +45,7 @@ class SampleRow(Mapping[str, Any]):
 
 
 class Index:
-    """Raises OSError where `folder` holds none, ArrowException or KeyError where it is no whole one."""
+    """Raises OSError if `folder` holds no index, ArrowException or KeyError if the index is damaged."""
 
     def __init__(self, folder: Path) -> None:
         import pyarrow as pa
@@ -60,14 +60,14 @@ class Index:
         self.names: list[str] = shards.column("name").to_pylist()
         self.identities: list[str] = shards.column("identity").to_pylist()
         """See `sidecar.read_rows`."""
-        self.sha256 = ["" if told.startswith(HEADERS) else told for told in self.identities]
-        """Of each tar; "" where nobody told it."""
+        self.sha256 = ["" if identity.startswith(HEADERS) else identity for identity in self.identities]
+        """The hash of each tar; "" if it is unknown."""
         self.stamps: list[str] = shards.column("stamp").to_pylist()
         self.tar_bytes: Int64 = _integers(*shards.column("tar_bytes").chunks)
-        """As committed, whatever is there now."""
+        """The committed size of each tar, whatever its size is now."""
         rows = _integers(*shards.column("rows").chunks)
         self.first_row: Int64 = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        """(shards + 1,) of each shard, and behind the last."""
+        """(shards + 1,) the first row of each shard, and the number of all rows."""
         self._columns = {name: number for number, name in enumerate(self._reader.schema.names)}
         self._row_columns = {name: n for name, n in self._columns.items() if not is_place(name)}
         self._numbers: dict[str, list[Int64]] = {}
@@ -81,7 +81,7 @@ class Index:
 
     @property
     def columns(self) -> list[str]:
-        """What a filter may speak of."""
+        """Columns that a filter may use."""
         return list(self._row_columns)
 
     @cached_property
@@ -97,7 +97,7 @@ class Index:
         return SampleRow(self.batches[batch], row, self._row_columns)
 
     def numbers(self, name: str) -> list[Int64]:
-        """A column of places, an array a batch; empty where no sample has it."""
+        """A column of places, one array per batch; empty if no sample has the column."""
         found = self._numbers.get(name)
         if found is None:
             column = self._columns.get(name)
@@ -109,7 +109,7 @@ class Index:
         return np.searchsorted(self.first_row, samples, side="right") - 1
 
     def find(self, key: str) -> int | None:
-        """The number of the first sample of this key."""
+        """The number of the first sample with this key."""
         import pyarrow.compute as pc
 
         for number, batch in enumerate(self.batches):
@@ -120,9 +120,10 @@ class Index:
 
 
 def _integers(*chunks: pa.Array) -> Int64:
-    """Of a column of int64 without nulls; a single chunk is shown where it lies.
+    """A column of int64 without nulls as an array; a single chunk is not copied.
 
-    Not pyarrow's `to_numpy`: it imports pandas where that is installed, a quarter of a worker's start.
+    Does not use pyarrow's `to_numpy`, which imports pandas if it is installed. That import takes a quarter of
+    a worker's start-up time.
     """
     arrays = [
         np.frombuffer(chunk.buffers()[1], np.int64, len(chunk), 8 * chunk.offset)

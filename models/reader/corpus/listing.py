@@ -1,8 +1,9 @@
-"""Which shards a store shows.
+"""Lists the shards of a store.
 
-A shard of ours is committed once its sidecar `<shard>.parquet` is there, and no tar beside it counts. Where
-no sidecar is there at all, every tar is taken for a WebDataset of somebody else's, whose index is made here;
-but not one that our writers named: it is on its way.
+A shard written by mien is committed once its sidecar `<shard>.parquet` exists; tars without a sidecar beside
+it are ignored. If the store has no sidecar at all, every tar is read as a foreign WebDataset shard and
+indexed by the reader. Tars named like mien's own are ignored there as well, because they are not committed
+yet.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from mien.ingest.storage import Store
 TAR = ".tar"
 SIDECAR = ".tar.parquet"
 _OURS = re.compile(r"[0-9a-z]{14}-[0-9a-f]{6}-\d{5,}\.tar")
-"""As pipelines/shards/write.py names a tar."""
+"""The names that pipelines/shards/write.py gives to tars."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardListing:
-    """A shard as the listing shows it."""
+    """A shard in a store's listing."""
 
     name: str
-    """Of the tar."""
+    """The tar's name."""
     tar_bytes: int
-    """-1 where only the sidecar is there."""
+    """-1 if only the sidecar exists."""
     has_sidecar: bool
     stamp: str
-    """Changes when what the index is made of does."""
+    """Changes when the file changes that the index is built from."""
 
 
 def list_shards(store: Store) -> list[ShardListing]:
@@ -37,7 +38,7 @@ def list_shards(store: Store) -> list[ShardListing]:
 
     Raises:
         NoSamplesError: there is none.
-        StorageError: the store does not answer.
+        StorageError: the store cannot be read.
     """
     tars, sidecars = {}, {}
     for entry in store.list():
@@ -59,6 +60,6 @@ def list_shards(store: Store) -> list[ShardListing]:
             )
         )
     if not found:
-        why = f"{len(tars)} tars there were not committed" if tars else "no .tar is there"
-        raise NoSamplesError(f"{store.uri}: no shard to read, {why}; check the address, or finish the run")
+        why = f"{len(tars)} tars are not committed" if tars else "there is no .tar"
+        raise NoSamplesError(f"{store.uri}: no shard to read: {why}; check the address, or finish the run")
     return found

@@ -1,7 +1,8 @@
-"""The rows of one shard as an Arrow table, from its sidecar or, for a stranger's tar, from its headers.
+"""Reads the rows of one shard as an Arrow table: from its sidecar or, for a foreign tar, from the tar
+headers.
 
-In the index `offset.<ext>`, `size.<ext>` and `crc32.<ext>` are int64 with -1 for "has none", so that they can
-be looked up as plain numbers.
+In the index, `offset.<ext>`, `size.<ext>` and `crc32.<ext>` (the columns of places) are int64 with -1 for
+"absent", so they can be looked up as plain numbers.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ def is_place(column: str) -> bool:
 
 
 def read_rows(store: Store, shard: ShardListing) -> tuple[pa.Table, str, int]:
-    """(rows, the tar's identity, bytes that the tar should have). The identity is the tar's sha256; of a
-    stranger's tar, which nobody hashed, HEADERS and a hash of its members' names and places.
+    """(rows, the tar's identity, the tar's expected size in bytes). The identity is the tar's sha256. A
+    foreign tar has no known sha256, so its identity is HEADERS and a hash of its members' names and places.
 
     Raises:
-        SidecarVersionError: it was written under another schema.
-        SidecarError: it cannot be read, or the stranger's tar is none.
-        StorageError: the store does not answer.
+        SidecarVersionError: the sidecar has another schema.
+        SidecarError: the sidecar or the foreign tar cannot be read.
+        StorageError: the store cannot be read.
     """
     if shard.has_sidecar:
         return _from_sidecar(store.read(f"{shard.name}.parquet"), f"{store.uri}/{shard.name}")
@@ -54,18 +55,16 @@ def _from_sidecar(data: bytes, where: str) -> tuple[pa.Table, str, int]:
         keys = table.column("key")
     except (pa.ArrowException, KeyError, OSError, ValueError, TypeError) as error:
         raise SidecarError(
-            f"{where}.parquet: this index cannot be read, {one_line(str(error), 200)}; "
-            "move it and its tar away, or have them written again"
+            f"{where}.parquet: this index cannot be read ({one_line(str(error), 200)}); "
+            "move it and its tar away, or regenerate them"
         ) from error
     if version != SCHEMA_VERSION:
         raise SidecarVersionError(
-            f"{where}.parquet: an index of schema {version}, this mien reads schema {SCHEMA_VERSION}; "
-            "read it with the mien that wrote it, or move such shards into a folder of their own"
+            f"{where}.parquet: the index has schema {version}, and this version of mien reads schema "
+            f"{SCHEMA_VERSION}; read it with the version that wrote it, or move such shards to another folder"
         )
     if keys.null_count:
-        raise SidecarError(
-            f"{where}.parquet: {keys.null_count} rows have no key; have the shard written again"
-        )
+        raise SidecarError(f"{where}.parquet: {keys.null_count} rows have no key; regenerate the shard")
     return table, sha256, tar_bytes
 
 
@@ -76,7 +75,7 @@ def _from_headers(store: Store, shard: ShardListing) -> tuple[pa.Table, str]:
         with store.open(shard.name) as tar:
             samples = list(scan_samples(tar, shard.tar_bytes))
     except TarDamage as error:
-        raise SidecarError(f"{store.uri}/{shard.name}: {error}; mend it or move it away") from error
+        raise SidecarError(f"{store.uri}/{shard.name}: {error}; repair it or move it away") from error
     keys = pa.array([sample.key.encode("utf-8", "replace").decode() for sample in samples], pa.large_string())
     columns: dict[str, Any] = {"key": keys}
     none = (ABSENT, ABSENT)
@@ -84,14 +83,14 @@ def _from_headers(store: Store, shard: ShardListing) -> tuple[pa.Table, str]:
         places = [sample.places.get(extension, none) for sample in samples]
         for part, values in zip(PLACES, zip(*places, strict=True), strict=False):
             columns[f"{part}{extension}"] = pa.array(values, pa.int64())
-    told = [(sample.key, sorted(sample.places.items())) for sample in samples]
+    headers = [(sample.key, sorted(sample.places.items())) for sample in samples]
     return pa.table(columns), HEADERS + hashlib.sha256(
-        repr(told).encode("ascii", "backslashreplace")
+        repr(headers).encode("ascii", "backslashreplace")
     ).hexdigest()
 
 
 def uniform(table: pa.Table) -> pa.Table:
-    """The same rows in the index's form; done to many shards at once, since it costs as much for one."""
+    """The same rows with the index's column types. Converting many shards at once costs as much as one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -101,7 +100,7 @@ def uniform(table: pa.Table) -> pa.Table:
         if is_place(name):
             column = pc.fill_null(column.cast(pa.int64()), ABSENT)
         elif pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
-            # 32-bit offsets would end at 2 GiB of text.
+            # 32-bit offsets are limited to 2 GiB of text.
             column = column.cast(pa.large_string())
         columns[name] = column
     return pa.table(columns)

@@ -1,7 +1,7 @@
-"""Where each member of a tar lies, by its headers: POSIX ustar and pax (IEEE Std 1003.1), GNU long names.
+"""Finds the offset and size of each member of a tar: POSIX ustar and pax (IEEE Std 1003.1), GNU long names.
 
-Python's tarfile spends some 60 µs on a header and keeps every member in memory; an unindexed corpus has
-millions.
+Python's tarfile takes about 60 µs per header and keeps every member in memory; an unindexed corpus has
+millions of members.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _LONG_NAME_LIMIT = 1 << 20
 _OCTAL = re.compile(rb"[0-7]*")
 _DECIMAL = re.compile(r"[0-9]{1,20}")
 _SKIPPED = re.compile(r"(^|/)__[^/]*__($|/)")
-"""webdataset's convention for what is no sample."""
+"""webdataset's convention for files that belong to no sample."""
 
 
-class TarDamage(Exception):  # noqa: N818 - never leaves this room: the caller says whose tar it is
-    """Not a tar, or cut short."""
+class TarDamage(Exception):  # noqa: N818 - caught by the caller, which knows the tar's name
+    """Not a tar, or truncated."""
 
 
 @dataclass(slots=True)
@@ -32,8 +32,8 @@ class TarSample:
 
 
 def scan_samples(tar: BinaryIO, tar_bytes: int) -> Iterator[TarSample]:
-    """Samples in the order of the tar, as webdataset groups them: consecutive files of the same base name,
-    which ends at the first dot after the last slash; extensions in lower case.
+    """Samples in the order of the tar, grouped as webdataset groups them: consecutive files with the same
+    base name, which ends at the first dot after the last slash. Extensions are lower case.
 
     Raises TarDamage.
     """
@@ -53,7 +53,7 @@ def scan_samples(tar: BinaryIO, tar_bytes: int) -> Iterator[TarSample]:
         yield current
 
 
-def scan_members(  # noqa: PLR0912 - the format's own cases
+def scan_members(  # noqa: PLR0912 - the format has that many cases
     tar: BinaryIO, tar_bytes: int
 ) -> Iterator[tuple[str, int, int]]:
     """(name, offset, size) of each regular file. Raises TarDamage."""
@@ -64,7 +64,7 @@ def scan_members(  # noqa: PLR0912 - the format's own cases
         tar.seek(at)
         header = tar.read(BLOCK)
         if len(header) < BLOCK:
-            raise TarDamage(f"cut short in the header at byte {at}")
+            raise TarDamage(f"truncated in the header at byte {at}")
         if not header.strip(b"\0"):
             return
         _check(header, at)
@@ -74,37 +74,37 @@ def scan_members(  # noqa: PLR0912 - the format's own cases
                 raise TarDamage(f"an extended header of {size} bytes at byte {at}")
             data = tar.read(size)
             if len(data) < size:
-                raise TarDamage(f"cut short in the header at byte {at}")
+                raise TarDamage(f"truncated in the header at byte {at}")
             if kind == b"L":
                 special["path"] = _text(data)
             elif kind != b"K":  # the target of a link
                 (special if kind == b"x" else for_all).update(_pax(data, at))
         else:
-            told = {**for_all, **special} if special or for_all else special
+            pax = {**for_all, **special} if special or for_all else special
             special = {}
-            if any(name.startswith("GNU.sparse") for name in told) or kind == b"S":
-                raise TarDamage(f"a sparse file at byte {at}, which has no one place")
-            if "size" in told:
-                size = _decimal(told["size"], at)
+            if any(name.startswith("GNU.sparse") for name in pax) or kind == b"S":
+                raise TarDamage(f"a sparse file at byte {at}, whose content is not contiguous")
+            if "size" in pax:
+                size = _decimal(pax["size"], at)
             if kind in _FILES:
                 if content + size > tar_bytes:
-                    raise TarDamage(f"cut short: {content + size} bytes are announced, {tar_bytes} are there")
-                yield told.get("path") or _name(header), content, size
+                    raise TarDamage(f"truncated: needs {content + size} bytes, has {tar_bytes}")
+                yield pax.get("path") or _name(header), content, size
             elif kind in b"123456":
-                size = 0  # a link or a folder, whatever its header says
+                size = 0  # a link or a folder has no content, whatever its header says
         at = content + size + -size % BLOCK
-    # A writer that was killed between two members leaves this, and what it had still to write is not known.
+    # A writer that is killed between two members leaves such a tar, and members may be missing.
     raise TarDamage(
-        "cut short: it has no closing blocks (append 1,024 zero bytes if you know it to be whole)"
+        "truncated: it has no closing blocks (append 1,024 zero bytes if you know that it is complete)"
     )
 
 
 def _check(header: bytes, at: int) -> None:
-    told = header[148:156].strip(b" \0")
+    checksum = header[148:156].strip(b" \0")
     if (
-        not told
-        or not _OCTAL.fullmatch(told)
-        or sum(header[:148]) + sum(header[156:]) + 8 * 32 != int(told, 8)
+        not checksum
+        or not _OCTAL.fullmatch(checksum)
+        or sum(header[:148]) + sum(header[156:]) + 8 * 32 != int(checksum, 8)
     ):
         raise TarDamage(f"no tar header at byte {at}")
 
@@ -112,10 +112,10 @@ def _check(header: bytes, at: int) -> None:
 def _number(data: bytes) -> int:
     if data[0] & 0x80:  # GNU's base 256, for 8 GiB and more
         return int.from_bytes(data, "big") & ((1 << (8 * len(data) - 1)) - 1)
-    told = data.strip(b" \0")
-    if not _OCTAL.fullmatch(told):  # int() takes a sign, too, and with one the walk would go back for ever
+    digits = data.strip(b" \0")
+    if not _OCTAL.fullmatch(digits):  # int() accepts a sign; a negative size would make the scan loop forever
         raise TarDamage(f"a size of {data!r}")
-    return int(told or b"0", 8)
+    return int(digits or b"0", 8)
 
 
 def _decimal(text: str, at: int) -> int:
@@ -135,7 +135,7 @@ def _text(data: bytes) -> str:
 
 
 def _pax(data: bytes, at: int) -> dict[str, str]:
-    """Records of "length key=value\\n", the length counting itself."""
+    """Records of "length key=value\\n", where the length includes its own digits."""
     found = {}
     while data.strip(b"\0"):
         digits, space, _ = data.partition(b" ")

@@ -1,11 +1,12 @@
-"""A filter over the index's columns, in Python's own notation and with the meaning of SQL's nulls.
+"""A filter over the index's columns, in Python syntax and with SQL's treatment of nulls.
 
     face_size_pixels > 96 and language == 'en'
     0.5 <= speech_ratio < 0.9 and language in ('en', 'de') and not 'music' in text
     speaking_score is None or speaking_score > 0
 
-Parsed by `ast` and evaluated by Arrow's kernels, column by column: nothing of it is ever executed as Python.
-What is compared with a null is unknown, and what is unknown is not kept (three-valued logic, SQL:1992 8.12).
+The filter is parsed by `ast` and evaluated by Arrow's kernels, column by column. No part of it is executed as
+Python. A comparison with null is unknown, and a sample whose result is unknown does not pass (three-valued
+logic, SQL:1992 8.12).
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ _COMPARISONS = {
     ast.GtE: "greater_equal",
 }
 _LIMIT = 10_000
-"""Characters; a filter is written by hand."""
+"""Maximum length in characters."""
 
 Node = Callable[[Callable[[str], Any]], Any]
-"""Given the columns, an Arrow array: of booleans, or of a column's values."""
+"""Maps the columns to an Arrow array: of booleans, or of a column's values."""
 
 
 class Where:
-    """Raises FilterError: it is no such expression, or speaks of a column that is not there."""
+    """Raises FilterError if the expression is invalid or names an unknown column."""
 
     def __init__(self, text: str, columns: Collection[str]) -> None:
         self.text = text
@@ -54,10 +55,10 @@ class Where:
             tree = ast.parse(text.strip(), mode="eval").body
             self._node = self._condition(tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise FilterError(f"where={_shown(text)}: not understood, {error}; {_ALLOWED}") from error
+            raise FilterError(f"where={_shown(text)}: invalid filter ({error}); {_ALLOWED}") from error
 
-    def keep(self, index: Index) -> npt.NDArray[np.int64]:
-        """The numbers of the samples that it keeps, ascending. Raises FilterError."""
+    def select(self, index: Index) -> npt.NDArray[np.int64]:
+        """The numbers of the samples that pass, ascending. Raises FilterError."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -67,7 +68,7 @@ class Where:
                 mask = self._node(lambda name, batch=batch: batch.column(name))  # type: ignore[misc]
                 if not pa.types.is_boolean(mask.type):
                     raise FilterError(
-                        f"where={_shown(self.text)}: it gives {mask.type}, not yes or no; {_ALLOWED}"
+                        f"where={_shown(self.text)}: the result is {mask.type}, not boolean; {_ALLOWED}"
                     )
                 mask = pc.fill_null(mask, False)
             except (pa.ArrowException, OverflowError, TypeError) as error:
@@ -78,10 +79,10 @@ class Where:
                 )
                 raise FilterError(
                     f"where={_shown(self.text)}: {one_line(str(error), 200)} ({kinds}); "
-                    "compare a column with what it holds"
+                    "compare a column with values of its type"
                 ) from error
-            kept = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
-            found.append(kept.astype(np.int64) + number * BATCH_ROWS)
+            passing = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+            found.append(passing.astype(np.int64) + number * BATCH_ROWS)
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def _condition(self, node: ast.expr) -> Node:
@@ -137,12 +138,12 @@ class Where:
             return lambda columns: pc.match_substring(column(columns), word)
         if not isinstance(right, ast.Tuple | ast.List | ast.Set):
             raise self._refused(right)
-        value, wanted = self._value(left), [self._constant(item) for item in right.elts]
+        value, constants = self._value(left), [self._constant(item) for item in right.elts]
 
         def contained(columns: Callable[[str], Any]) -> Any:
             found = value(columns)
-            # Of the column's own type where it can be, so that 1 is found among 1.0, and else of its own.
-            among = pa.array(wanted)
+            # Cast to the column's type if possible, so that 1 matches 1.0.
+            among = pa.array(constants)
             if pa.types.is_string(among.type) or pa.types.is_null(among.type):
                 among = among.cast(found.type)
             elif not among.type.equals(found.type):
@@ -162,9 +163,11 @@ class Where:
             raise self._refused(node)
         name = node.id
         if name not in self._columns:
-            near = difflib.get_close_matches(name, self._columns, 1, 0.5)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(self._columns))}"
-            raise FilterError(f"where={_shown(self.text)}: the index has no column {name}; {meant}")
+            similar = difflib.get_close_matches(name, self._columns, 1, 0.5)
+            hint = (
+                f"did you mean {similar[0]}?" if similar else f"columns: {', '.join(sorted(self._columns))}"
+            )
+            raise FilterError(f"where={_shown(self.text)}: the index has no column {name}; {hint}")
         return lambda columns: columns(name)
 
     def _constant(self, node: ast.expr) -> Any:
@@ -178,7 +181,7 @@ class Where:
 
     def _refused(self, node: ast.expr) -> FilterError:
         return FilterError(
-            f"where={_shown(self.text)}: {ast.unparse(node)[:80]!r} cannot stand there; {_ALLOWED}"
+            f"where={_shown(self.text)}: {ast.unparse(node)[:80]!r} is not allowed here; {_ALLOWED}"
         )
 
 

@@ -1,1 +1,1 @@
-"""Who carries batches from the shards to the trainer: processes, and the memory that they share."""
+"""From sample numbers to batches: worker processes, shared memory, and the loader that hands batches out."""

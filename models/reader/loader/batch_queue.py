@@ -1,4 +1,5 @@
-"""Tasks in, batches out: made in this process, or by a crew of workers."""
+"""Queues of batches being built: tasks go in, batches come out in order. Batches are built in this process or
+by a pool of workers."""
 
 from __future__ import annotations
 
@@ -12,37 +13,45 @@ from mien.ingest.errors import LoaderTimeoutError, UsageError
 from mien.models.reader.data import Collate
 from mien.models.reader.loader.batch_builder import BatchBuilder, BatchTask, EncodedBatch, OnError
 from mien.models.reader.loader.buffers import HELD, BufferPool, anonymous_files, close_all
-from mien.models.reader.loader.worker import DECODING, IDLE, Assignment, Failed, Order, WorkerStatus, marks
+from mien.models.reader.loader.worker import (
+    DECODING,
+    IDLE,
+    Assignment,
+    BuildRequest,
+    Failed,
+    WorkerStatus,
+    shared_marks,
+)
 from mien.models.reader.loader.worker_pool import WorkerPool
 from mien.models.reader.locks import REPORT_SECONDS, logger
 from mien.models.reader.store.shard_source import ShardSourceSpec
 
-_LISTEN_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 class BatchQueue(ABC):
-    pool: BufferPool
+    buffers: BufferPool
 
     @property
     @abstractmethod
     def has_room(self) -> bool:
-        """Whether another task may be ordered."""
+        """Whether another task may be submitted."""
 
     @abstractmethod
     def wait_for_room(self) -> None:
-        """Until what was forgotten is out of the way. Raises LoaderWorkerError, LoaderTimeoutError."""
+        """Waits until cancelled tasks have left the queue. Raises LoaderWorkerError, LoaderTimeoutError."""
 
     @abstractmethod
-    def order(self, task: BatchTask) -> None: ...
+    def submit(self, task: BatchTask) -> None: ...
 
     @abstractmethod
     def get(self, number: int) -> tuple[int, EncodedBatch]:
-        """(slot, batch) of the task that was ordered first of those not got yet. It is the caller's to give
-        the slot back. Raises what making it raised, LoaderWorkerError, LoaderTimeoutError."""
+        """(buffer, batch) of the oldest submitted task. The caller releases the buffer. Raises the error that
+        building the batch raised, LoaderWorkerError, LoaderTimeoutError."""
 
     @abstractmethod
-    def forget(self) -> None:
-        """Whatever was ordered is not wanted any more."""
+    def cancel_all(self) -> None:
+        """Drops all submitted tasks and their results."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -50,7 +59,7 @@ class BatchQueue(ABC):
 
 class InProcessQueue(BatchQueue):
     def __init__(self, builder: BatchBuilder) -> None:
-        self.pool = BufferPool(1 + HELD)
+        self.buffers = BufferPool(1 + HELD)
         self._builder = builder
         self._tasks: deque[BatchTask] = deque()
         self._closed = False
@@ -62,31 +71,32 @@ class InProcessQueue(BatchQueue):
     def wait_for_room(self) -> None:
         pass
 
-    def order(self, task: BatchTask) -> None:
+    def submit(self, task: BatchTask) -> None:
         self._tasks.append(task)
 
     def get(self, number: int) -> tuple[int, EncodedBatch]:
         del number
-        slot = self.pool.take()
+        slot = self.buffers.acquire()
         try:
-            made = self._builder.make(self._tasks[0], self.pool.slots[slot])
+            encoded = self._builder.build(self._tasks[0], self.buffers.slots[slot])
         except BaseException:
-            self.pool.give(slot)
+            self.buffers.release(slot)
             raise
         self._tasks.popleft()
-        return slot, made
+        return slot, encoded
 
-    def forget(self) -> None:
+    def cancel_all(self) -> None:
         self._tasks.clear()
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self.pool.close()
+            self.buffers.close()
 
 
 class WorkerQueue(BatchQueue):
-    """`sizes`: samples of each corpus' index. Raises UsageError where the collator cannot travel."""
+    """`sizes`: the number of samples in each corpus' index. Raises UsageError if the collator cannot be
+    pickled."""
 
     def __init__(
         self,
@@ -102,24 +112,24 @@ class WorkerQueue(BatchQueue):
     ) -> None:
         if workers < 1 or prefetch < 1 or timeout_seconds <= 0:
             raise UsageError(
-                "workers count from 0 on, prefetch from 1, and a timeout is more than nothing; "
+                "workers must be at least 0, prefetch at least 1, and timeout_seconds positive; "
                 f"got {workers = }, {prefetch = }, {timeout_seconds = }"
             )
         self._prefetch, self._timeout_seconds = prefetch, timeout_seconds
         self._sources = sources
-        self.pool = BufferPool(workers * prefetch + HELD)
+        self.buffers = BufferPool(workers * prefetch + HELD)
         self._tasks: set[int] = set()
-        """Ordered, and neither got nor forgotten."""
-        self._made: dict[int, tuple[int, EncodedBatch | Failed]] = {}
-        self._under_way = 0
+        """Numbers of tasks that were submitted, and neither fetched nor cancelled."""
+        self._results: dict[int, tuple[int, EncodedBatch | Failed]] = {}
+        self._in_progress = 0
         status, *checked = shared = anonymous_files(1 + len(sources) * verify)
-        self._end = weakref.finalize(self, close_all, shared)
+        self._close_files = weakref.finalize(self, close_all, shared)
         self._status = WorkerStatus(status, workers)
         for descriptor, size in zip(checked, sizes if verify else (), strict=True):
-            marks(descriptor, size)  # given its length
-        slots = tuple(slot.descriptor for slot in self.pool.slots)
+            shared_marks(descriptor, size)  # sets the file's length
+        slots = tuple(slot.descriptor for slot in self.buffers.slots)
         try:
-            self._workers = WorkerPool(
+            self._pool = WorkerPool(
                 lambda number: Assignment(
                     worker=number,
                     workers=workers,
@@ -134,95 +144,95 @@ class WorkerQueue(BatchQueue):
                 (*slots, *shared),
             )
         except BaseException:
-            self._release()
+            self._release_memory()
             raise
         self._closed = False
 
     @property
     def pids(self) -> list[int]:
-        return self._workers.pids
+        return self._pool.pids
 
     @property
     def has_room(self) -> bool:
-        enough = len(self._workers.workers) * self._prefetch
+        limit = len(self._pool.workers) * self._prefetch
         return (
-            self._under_way + len(self._made) < enough
-            and self._workers.freest()[1] < self._prefetch
-            and len(self.pool) > 0
+            self._in_progress + len(self._results) < limit
+            and self._pool.least_loaded()[1] < self._prefetch
+            and len(self.buffers) > 0
         )
 
-    def order(self, task: BatchTask) -> None:
+    def submit(self, task: BatchTask) -> None:
         self._tasks.add(task.number)
-        self._under_way += 1
-        self._workers.give(self._workers.freest()[0], Order(task, self.pool.take()))
+        self._in_progress += 1
+        self._pool.send(self._pool.least_loaded()[0], BuildRequest(task, self.buffers.acquire()))
 
     def wait_for_room(self) -> None:
         self._wait(lambda: self.has_room, None)
 
     def get(self, number: int) -> tuple[int, EncodedBatch]:
-        self._wait(lambda: number in self._made, number)
-        slot, made = self._made.pop(number)
+        self._wait(lambda: number in self._results, number)
+        slot, result = self._results.pop(number)
         self._tasks.discard(number)
-        if isinstance(made, Failed):
-            self.pool.give(slot)
-            if made.trace:
-                logger.error("%s", made.trace)
-            raise made.error
-        return slot, made
+        if isinstance(result, Failed):
+            self.buffers.release(slot)
+            if result.trace:
+                logger.error("%s", result.trace)
+            raise result.error
+        return slot, result
 
-    def _wait(self, over: Callable[[], bool], number: int | None) -> None:
-        begun = told = time.monotonic()
-        while not over():
-            self._listen(min(_LISTEN_SECONDS, self._timeout_seconds))
+    def _wait(self, done: Callable[[], bool], number: int | None) -> None:
+        started = reported = time.monotonic()
+        while not done():
+            self._receive(min(_POLL_SECONDS, self._timeout_seconds))
             now = time.monotonic()
-            if now - begun > self._timeout_seconds and not over():
+            if now - started > self._timeout_seconds and not done():
                 raise LoaderTimeoutError(
-                    f"waited {now - begun:.0f} s for a batch, {self._doing(number)}; see what keeps it, "
-                    "or give a longer timeout_seconds"
+                    f"no batch after {now - started:.0f} s: {self._activity(number)}; find out what blocks "
+                    "it, or increase timeout_seconds"
                 )
-            if now - told > REPORT_SECONDS:
-                told = now
-                logger.warning("waiting for a batch for %.0f s: %s", now - begun, self._doing(number))
+            if now - reported > REPORT_SECONDS:
+                reported = now
+                logger.warning("waiting for a batch for %.0f s: %s", now - started, self._activity(number))
 
-    def _listen(self, timeout_seconds: float) -> None:
-        for order, message in self._workers.listen(timeout_seconds):
-            self._under_way -= 1
-            if order.task.number in self._tasks:
-                self._made[order.task.number] = order.slot, message
+    def _receive(self, timeout_seconds: float) -> None:
+        for request, result in self._pool.receive(timeout_seconds):
+            self._in_progress -= 1
+            if request.task.number in self._tasks:
+                self._results[request.task.number] = request.slot, result
             else:
-                self.pool.give(order.slot)
+                self.buffers.release(request.slot)
 
-    def _doing(self, number: int | None) -> str:
-        """What the worker is about that makes this task, or, of None, any that was forgotten."""
-        worker = self._workers.at(number)
-        if worker is None:
-            return "which nobody was given"
-        state = self._workers.workers[worker]
-        who = f"worker {worker} (pid {state.process.pid})"
-        if not state.ready:
-            return f"{who} is still starting"
-        corpus, sample, seconds = self._status.read(worker)
+    def _activity(self, number: int | None) -> str:
+        """What the worker that builds this task is doing; for None, a worker with a cancelled task."""
+        index = self._pool.worker_of(number)
+        if index is None:
+            return "no worker has this task"
+        worker = self._pool.workers[index]
+        name = f"worker {index} (pid {worker.process.pid})"
+        if not worker.ready:
+            return f"{name} is still starting"
+        corpus, sample, seconds = self._status.read(index)
         if (corpus, sample) == IDLE:
-            return f"{who} has nothing to do"
+            return f"{name} is idle"
         if (corpus, sample) == DECODING:
-            return f"{who} has been decoding for {seconds:.0f} s"
+            return f"{name} has been decoding for {seconds:.0f} s"
         return (
-            f"{who} has been reading from {self._sources[corpus].uri} for {seconds:.0f} s (sample {sample})"
+            f"{name} has been reading from {self._sources[corpus].uri} for {seconds:.0f} s (sample {sample})"
         )
 
-    def forget(self) -> None:
+    def cancel_all(self) -> None:
         self._tasks.clear()
-        for slot, _ in self._made.values():
-            self.pool.give(slot)
-        self._made.clear()
+        for slot, _ in self._results.values():
+            self.buffers.release(slot)
+        self._results.clear()
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._workers.close()
-            self._release()
+            self._pool.close()
+            self._release_memory()
 
-    def _release(self) -> None:
+    def _release_memory(self) -> None:
         self._status.close()
-        self.pool.close()
-        self._end()
+        self.buffers.close()
+        self._close_files()

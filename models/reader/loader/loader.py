@@ -1,4 +1,4 @@
-"""Batches in order, and the place that they end at."""
+"""Hands out batches in order, and saves and restores the position in that order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mien.models.reader.order.steps import Cursor, Step, Steps, Tail
 from mien.models.reader.selection import Selection
 from mien.models.reader.store.prefetcher import Prefetcher
 
-SPARES = 8
+SUBSTITUTES = 8
 SKIPS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderSpec:
-    """Which batches. See `ShardReader.loader`."""
+    """Which batches a loader gives. See `ShardReader.loader`."""
 
     seed: int
     global_batch: int
@@ -35,38 +35,43 @@ class LoaderSpec:
 
 
 class Loader:
-    """Iterating gives the rest of the current epoch's batches, and the next time those of the next epoch.
+    """Iterating gives the remaining batches of the current epoch; iterating again gives the next epoch.
 
-    A batch is a dict: what the fields are called, to tensors (or numpy arrays, or lists of texts), and
-    `valid` (B,) bool, False in rows that only fill the batch up. Its arrays lie in memory that is used
-    again once none of them, nor any view of them, is left: keep what is needed, and no more. Whoever keeps
-    more than HELD batches gets copies.
+    A batch is a dict of the fields' tensors (or numpy arrays, or lists of strings), and `valid` (B,) bool,
+    False in rows that only fill the batch up. The arrays are in shared memory, which is reused once no array
+    and no view of it is referenced. A trainer that keeps more than HELD batches gets copies.
 
-    Close it, or use it as a context: that ends the workers. They also end with their parent, however it does.
+    Close the loader, or use it as a context manager, to stop the workers. They also stop when their parent
+    process ends, however it ends.
     """
 
     def __init__(
-        self, selection: Selection, queue: BatchQueue, spec: LoaderSpec, *, ahead: Prefetcher | None = None
+        self,
+        selection: Selection,
+        queue: BatchQueue,
+        spec: LoaderSpec,
+        *,
+        prefetcher: Prefetcher | None = None,
     ) -> None:
-        """Raises UsageError where the sizes do not fit."""
-        self._spec, self._queue, self._whole = spec, queue, selection
-        self._distant = ahead
-        self._told: Cursor | None = None
-        """What is fetched before its turn begins there."""
+        """Raises UsageError if the sizes do not fit."""
+        self._spec, self._queue, self._all = spec, queue, selection
+        self._prefetcher = prefetcher
+        self._announced: Cursor | None = None
+        """Where the shards that the prefetcher was last given begin."""
         self._use(selection, spec.seed)
-        self._cursor = self._ahead = self._steps.settle(Cursor(0, 0))
-        """Where what was handed out ends, and where what was ordered does."""
+        self._cursor = self._submitted = self._steps.normalize(Cursor(0, 0))
+        """The ends of the batches that were handed out, and of those that were submitted."""
         self._pending: deque[tuple[int, Step]] = deque()
-        """Ordered and not handed out, with the number of its task."""
+        """(task number, step) of batches that were submitted and not handed out."""
         self._number = 0
         self._closed = False
         self.skipped: Counter[str] = Counter()
-        """Samples left out in the batches handed out so far, by reason (the class of the error)."""
+        """Samples skipped in the batches handed out so far, by reason (the class of the error)."""
         self.skips: deque[Skipped] = deque(maxlen=SKIPS_SHOWN)
-        """The last of them."""
+        """The most recent of them."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the batches handed out so far end, whatever was read ahead."""
+        """The position after the last batch handed out, whatever has been read ahead."""
         return LoaderState(
             seed=self._seed,
             cursor=self._cursor,
@@ -74,29 +79,30 @@ class Loader:
             order_hash=self._selection.order_hash,
         ).to_dict()
 
-    def load_state_dict(self, told: Mapping[str, Any]) -> None:
-        """Goes on where the state was taken, on any number of ranks and workers, without reading what was
-        read. Shards that came since wait until a loader without a state takes them in.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues where the state was taken, on any number of ranks and workers, without rereading earlier
+        samples. Shards added since are left out until a loader starts without a state.
 
         Raises:
-            ReaderStateError: it is no state, or of another filter, mixture or shuffle window.
-            ManifestChangedError: the shards it counts in cannot be had any more; the message says what to do.
+            ReaderStateError: `state` is invalid, or belongs to another filter, mixture or shuffle window.
+            ManifestChangedError: shards that the state refers to are gone; the message says what to do.
         """
-        state = LoaderState.from_dict(told)
-        if state.order_hash != self._whole.order_hash:
+        restored = LoaderState.from_dict(state)
+        if restored.order_hash != self._all.order_hash:
             raise ReaderStateError(
-                "the state is of another where, weights, shuffle_window, or version of the order "
-                f"({state.order_hash}, here {self._whole.order_hash}): give the same, or begin anew"
+                "the state belongs to another where, weights, shuffle_window or version of the order "
+                f"({restored.order_hash}, here {self._all.order_hash}); use the same settings, or start "
+                "without a state"
             )
-        # Of all that was found, not of what the state before left of it.
-        selection = self._whole.restored(state.manifest_hash, self._spec.cache)
-        self._use(selection, state.seed)
-        self._cursor = self._steps.settle(state.cursor)
-        self._forget()
+        # From all shards that were listed, not from those that an earlier state left.
+        selection = self._all.restored(restored.manifest_hash, self._spec.cache)
+        self._use(selection, restored.seed)
+        self._cursor = self._steps.normalize(restored.cursor)
+        self._cancel()
 
     @property
     def epoch(self) -> int:
-        """Of the next batch."""
+        """The epoch of the next batch."""
         return self._cursor.epoch
 
     def __len__(self) -> int:
@@ -105,7 +111,7 @@ class Loader:
 
     @property
     def batches_left(self) -> int:
-        """In the current epoch."""
+        """Batches left in the current epoch."""
         return self._steps.count(self._cursor)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -115,10 +121,10 @@ class Loader:
             yield self._next()
 
     def close(self) -> None:
-        """Ends the workers. Batches that were handed out stay valid."""
+        """Stops the workers. Batches that were handed out stay valid."""
         self._closed = True
-        if self._distant is not None:
-            self._distant.close()
+        if self._prefetcher is not None:
+            self._prefetcher.close()
         self._queue.close()
 
     def __enter__(self) -> Loader:
@@ -142,65 +148,74 @@ class Loader:
 
     def _next(self) -> dict[str, Any]:
         if self._closed:
-            raise UsageError("this loader is closed; make another one of the reader")
+            raise UsageError("this loader is closed; call ShardReader.loader() for another one")
         try:
             if not self._pending:
                 self._queue.wait_for_room()
-            self._order()
+            self._submit()
             number, step = self._pending[0]
-            slot, made = self._queue.get(number)
-            batch = to_batch(self._queue.pool, slot, made, copy=self._spec.copy, tensors=self._spec.tensors)
+            slot, encoded = self._queue.get(number)
+            batch = to_batch(
+                self._queue.buffers, slot, encoded, copy=self._spec.copy, tensors=self._spec.tensors
+            )
         except BaseException:
-            self._forget()  # asked again, the same batch is tried again
+            self._cancel()  # the next call tries the same batch again
             raise
         self._pending.popleft()
         self._cursor = step.after
-        for skip in made.skipped:
+        for skip in encoded.skipped:
             self.skipped[skip.reason] += 1
             self.skips.append(skip)
-        self._order()
+        self._submit()
         return batch
 
-    def _order(self) -> None:
+    def _submit(self) -> None:
         self._announce()
         while self._queue.has_room:
-            step = self._steps.step(self._ahead)
-            spare = self._steps.plan.choose(step.cursor.epoch, 0, min(SPARES, len(self._steps.plan)))
-            self._queue.order(
+            step = self._steps.step(self._submitted)
+            substitutes = self._steps.plan.choose(
+                step.cursor.epoch, 0, min(SUBSTITUTES, len(self._steps.plan))
+            )
+            self._queue.submit(
                 BatchTask(
                     number=self._number,
                     seed=self._seed,
-                    picks=self._selection.picks(step.chosen),
+                    samples=self._selection.sample_ids(step.chosen),
                     valid=step.valid,
-                    spares=self._selection.picks(spare),
+                    substitutes=self._selection.sample_ids(substitutes),
                 )
             )
             self._pending.append((self._number, step))
             self._number += 1
-            self._ahead = step.after
+            self._submitted = step.after
 
     def _announce(self) -> None:
-        """Half a window at a time, of the window that follows: all ranks of a machine share the cache."""
-        if self._distant is None:
+        """Gives the prefetcher the shards of the next shuffle window, half a window at a time. Samples of all
+        ranks are included because the ranks of a machine share the cache."""
+        if self._prefetcher is None:
             return
         epoch, start = self._cursor
         half = self._selection.shuffle_window // 2 + self._spec.global_batch
-        if self._told is not None and self._told.epoch == epoch and start - self._told.consumed < half:
+        last = self._announced
+        if last is not None and last.epoch == epoch and start - last.consumed < half:
             return
-        self._told = self._cursor
+        self._announced = self._cursor
         stop = min(len(self._steps.plan), start + 2 * half)
-        picks = self._selection.picks(self._steps.plan.choose(epoch, start, stop))
-        self._distant.tell(picks.corpora, picks.samples)
+        ids = self._selection.sample_ids(self._steps.plan.choose(epoch, start, stop))
+        self._prefetcher.announce(ids.corpora, ids.samples)
 
-    def _forget(self) -> None:
-        self._told = None
-        self._queue.forget()
+    def _cancel(self) -> None:
+        self._announced = None
+        self._queue.cancel_all()
         self._pending.clear()
-        self._ahead = self._cursor
+        self._submitted = self._cursor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderState:
+    """A loader's state as plain numbers and strings. It is the same on every rank and does not depend on the
+    number of ranks and workers."""
+
     seed: int
     cursor: Cursor
     manifest_hash: str
@@ -216,17 +231,17 @@ class LoaderState:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> LoaderState:
+    def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
         """Raises ReaderStateError."""
         try:
-            numbers = [told["seed"], told["epoch"], told["samples_consumed"]]
-            texts = [told["manifest_hash"], told["order_hash"]]
+            numbers = [state["seed"], state["epoch"], state["samples_consumed"]]
+            texts = [state["manifest_hash"], state["order_hash"]]
         except (KeyError, TypeError) as error:
-            raise ReaderStateError(f"this is no loader's state, {error} is missing: {told!r:.200}") from error
+            raise ReaderStateError(f"not a loader state: {error} is missing in {state!r:.200}") from error
         if any(type(n) is not int for n in numbers) or any(type(text) is not str for text in texts):
-            raise ReaderStateError(f"a state holds integers and two hashes, got {told!r:.200}")
+            raise ReaderStateError(f"a loader state holds three integers and two hashes, got {state!r:.200}")
         if min(numbers[1:]) < 0:
-            raise ReaderStateError(f"a state counts from 0 on, got {told!r:.200}")
+            raise ReaderStateError(f"epoch and samples_consumed are never negative, got {state!r:.200}")
         return cls(
             seed=numbers[0],
             cursor=Cursor(numbers[1], numbers[2]),

@@ -1,6 +1,8 @@
-"""A decoding process. Started as a program of its own, not forked: it shares no lock, thread or connection
-with the trainer, imports neither torch nor the trainer's script, and asks for no `if __name__ == "__main__"`
-there."""
+"""A worker process, which builds batches.
+
+It is started as a program of its own, not forked. So it shares no lock, thread or connection with the
+trainer, does not import torch or the trainer's script, and needs no `if __name__ == "__main__"` there.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,34 @@ from mien.models.reader.store.shard_source import ShardSource, ShardSourceSpec
 
 PARENT_CHECK_SECONDS = 1.0
 
+_STATUS_ROW = np.dtype([("corpus", "<i8"), ("sample", "<i8"), ("since", "<f8")])
+DECODING = (-1, -1)
+IDLE = (-2, -2)
+
+
+class WorkerStatus:
+    """What each worker is doing, in shared memory: one row per worker, so that the parent can report what it
+    waits for. Reads may be torn, which does not matter because the values are only displayed."""
+
+    def __init__(self, descriptor: int, workers: int) -> None:
+        os.ftruncate(descriptor, workers * _STATUS_ROW.itemsize)
+        self._rows = np.frombuffer(mmap.mmap(descriptor, workers * _STATUS_ROW.itemsize), _STATUS_ROW)
+
+    def write(self, worker: int, corpus: int, sample: int) -> None:
+        self._rows[worker] = (corpus, sample, time.monotonic())
+
+    def close(self) -> None:
+        self._rows = self._rows[:0].copy()  # the mapping holds a descriptor of its own
+
+    def read(self, worker: int) -> tuple[int, int, float]:
+        """(corpus, sample, seconds since the last write)."""
+        corpus, sample, since = self._rows[worker].tolist()
+        return corpus, sample, time.monotonic() - since if since else 0.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """All that a worker needs to know, once."""
+    """Parent to worker, once: the worker's settings."""
 
     worker: int
     workers: int
@@ -38,14 +64,15 @@ class Assignment:
     collate: Collate
     on_error: OnError
     slots: tuple[int, ...]
-    """Descriptors, inherited."""
+    """Inherited descriptors of the buffers."""
     status: int
+    """Inherited descriptor of the `WorkerStatus`."""
     checked: tuple[int, ...]
-    """A descriptor a corpus of the marks that `ShardSource` describes; none where nothing is checked."""
+    """One descriptor per corpus, of `ShardSource.checked`. Empty if nothing is verified."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildRequest:
     """Parent to worker."""
 
     task: BatchTask
@@ -59,7 +86,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to parent: the batch cannot be made (or, of number -1, none)."""
+    """Worker to parent: the batch cannot be built. Number -1: the worker cannot start."""
 
     number: int
     error: MienError
@@ -69,55 +96,55 @@ class Failed:
 Message = Ready | EncodedBatch | Failed
 
 
-def marks(descriptor: int, samples: int) -> npt.NDArray[np.uint8]:
-    """(samples,) in shared memory."""
+def shared_marks(descriptor: int, samples: int) -> npt.NDArray[np.uint8]:
+    """(samples,) in shared memory, for `ShardSource.checked`."""
     return np.frombuffer(BufferSlot(descriptor).mapped(max(samples, 1)), np.uint8, max(samples, 1))
 
 
 def main() -> None:
-    """`python -c "…main()" DESCRIPTOR PARENT`: serves orders until the parent hangs up, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    """`python -c "…main()" DESCRIPTOR PARENT`: serves requests until the parent hangs up or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     with Connection(descriptor) as parent_end:
         try:
             _serve(parent_end)
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            os._exit(0)  # at once: pools and mappings need no farewell
+            os._exit(0)  # immediately: thread pools and mappings need no clean-up
 
 
 def _serve(parent: Any) -> None:
-    told = parent.recv_bytes()
+    message = parent.recv_bytes()
     try:
-        assignment: Assignment = pickle.loads(told)  # noqa: S301 - from our own parent
+        assignment: Assignment = pickle.loads(message)  # noqa: S301 - from our own parent
         status = WorkerStatus(assignment.status, assignment.workers)
         sources = []
         for corpus, spec in enumerate(assignment.sources):
             source = ShardSource(spec, corpus=corpus, members=assignment.collate.members, checked=None)
             if assignment.checked:
-                source.checked = marks(assignment.checked[corpus], len(source.index))
+                source.checked = shared_marks(assignment.checked[corpus], len(source.index))
             sources.append(source)
         slots = [BufferSlot(number) for number in assignment.slots]
-    except Exception as error:  # told to the parent, which raises it
+    except Exception as error:  # the parent raises it
         parent.send(_failure(-1, error))
         return
-    me = assignment.worker
+    worker = assignment.worker
     builder = BatchBuilder(
         sources,
         assignment.collate,
         assignment.on_error,
-        tell=lambda corpus, sample: status.write(me, corpus, sample),
+        report=lambda corpus, sample: status.write(worker, corpus, sample),
     )
     parent.send(Ready())
     while True:
-        status.write(me, *IDLE)
-        order: Order = parent.recv()
-        message: Message
+        status.write(worker, *IDLE)
+        request: BuildRequest = parent.recv()
+        reply: Message
         try:
-            message = builder.make(order.task, slots[order.slot])
-        except Exception as error:  # told to the parent, which raises it
-            message = _failure(order.task.number, error)
-        parent.send(message)
+            reply = builder.build(request.task, slots[request.slot])
+        except Exception as error:  # the parent raises it
+            reply = _failure(request.task.number, error)
+        parent.send(reply)
 
 
 def _failure(number: int, error: Exception) -> Failed:
@@ -126,39 +153,15 @@ def _failure(number: int, error: Exception) -> Failed:
         try:
             pickle.loads(pickle.dumps(error))  # noqa: S301
             return Failed(number, error)
-        except Exception:  # noqa: S110 - what cannot travel is told in words
+        except Exception:  # noqa: S110 - an error that cannot be pickled is sent as text
             pass
     text = one_line(f"{type(error).__name__}: {error}", 400)
     return Failed(
-        number, LoaderWorkerError(f"a batch could not be made, {text}; its traceback is logged"), trace
+        number, LoaderWorkerError(f"a batch could not be built: {text}; see the log for the traceback"), trace
     )
 
 
-def _end_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os._exit(1)
-
-
-_ROW = np.dtype([("corpus", "<i8"), ("sample", "<i8"), ("since", "<f8")])
-DECODING = (-1, -1)
-IDLE = (-2, -2)
-
-
-class WorkerStatus:
-    """A row a worker, in shared memory. Torn reads are of no consequence: it is only ever shown."""
-
-    def __init__(self, descriptor: int, workers: int) -> None:
-        os.ftruncate(descriptor, workers * _ROW.itemsize)
-        self._rows = np.frombuffer(mmap.mmap(descriptor, workers * _ROW.itemsize), _ROW)
-
-    def write(self, worker: int, corpus: int, sample: int) -> None:
-        self._rows[worker] = (corpus, sample, time.monotonic())
-
-    def close(self) -> None:
-        self._rows = self._rows[:0].copy()  # the mapping has a descriptor of its own
-
-    def read(self, worker: int) -> tuple[int, int, float]:
-        """(corpus, sample, seconds since)."""
-        corpus, sample, since = self._rows[worker].tolist()
-        return corpus, sample, time.monotonic() - since if since else 0.0

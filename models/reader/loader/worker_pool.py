@@ -1,4 +1,4 @@
-"""The workers as their parent sees them: started, given orders, listened to, replaced when they die."""
+"""Starts the worker processes, sends them requests, receives their replies, and replaces workers that die."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from typing import Any
 
 from mien.ingest.errors import LoaderWorkerError, UsageError
 from mien.models.reader.loader.batch_builder import EncodedBatch
-from mien.models.reader.loader.worker import Assignment, Failed, Order, Ready
+from mien.models.reader.loader.worker import Assignment, BuildRequest, Failed, Ready
 from mien.models.reader.locks import logger
 
 _STARTING = -1
-DEATHS = 3
-"""As often may workers die over one batch (or over starting) until it is given up."""
+MAX_DEATHS = 3
+"""Workers that may die over one batch, or while starting, before the loader gives up."""
 _PROGRAM = "from mien.models.reader.loader.worker import main; main()"
 
 
@@ -31,21 +31,21 @@ _PROGRAM = "from mien.models.reader.loader.worker import main; main()"
 class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Any
-    orders: deque[Order] = field(default_factory=deque)
-    """Not answered yet, the oldest first: that is what it is at."""
+    requests: deque[BuildRequest] = field(default_factory=deque)
+    """Unanswered requests, oldest first. The worker is working on the first one."""
     ready: bool = False
 
 
 class WorkerPool:
-    """Raises UsageError where the collator cannot travel."""
+    """Raises UsageError if the collator cannot be pickled."""
 
     def __init__(self, assign: Callable[[int], Assignment], count: int, descriptors: tuple[int, ...]) -> None:
         self._assign, self._descriptors = assign, descriptors
         self._deaths: dict[int, int] = {}
-        """By number of the task, or _STARTING."""
+        """By task number, or _STARTING."""
         self._given_up: LoaderWorkerError | None = None
         self.workers: list[_Worker] = []
-        self._end = weakref.finalize(self, _end, self.workers, os.getpid())
+        self._kill_all = weakref.finalize(self, _kill_all, self.workers, os.getpid())
         try:
             for number in range(count):
                 self.workers.append(self._start(number))
@@ -55,15 +55,16 @@ class WorkerPool:
 
     def _start(self, number: int) -> _Worker:
         try:
-            told = pickle.dumps(self._assign(number))
+            assignment = pickle.dumps(self._assign(number))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise UsageError(
-                f"a field cannot be sent to a worker, {error}; define it in a module, or use workers=0"
+                f"a field cannot be sent to a worker process ({error}); define its class in a module, "
+                "or use workers=0"
             ) from error
         mine, theirs = socket.socketpair()
         with theirs:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            # A worker is one of many: libraries that start a thread a core would only be in each other's way.
+            # Several workers share the cores, so a library must not start one thread per core in each.
             environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), str(os.getpid())],
@@ -72,29 +73,29 @@ class WorkerPool:
                 env=environment,
             )
         pipe = Connection(mine.detach())
-        with suppress(OSError):  # dead already, which is noticed when it is listened to
-            pipe.send_bytes(told)
+        with suppress(OSError):  # the worker is already dead; `receive` notices that
+            pipe.send_bytes(assignment)
         return _Worker(process, pipe)
 
     @property
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self.workers]
 
-    def freest(self) -> tuple[int, int]:
-        """(worker, its unanswered orders) of the one with the fewest."""
-        loads = [(len(worker.orders), number) for number, worker in enumerate(self.workers)]
+    def least_loaded(self) -> tuple[int, int]:
+        """(worker, unanswered requests) of the worker with the fewest unanswered requests."""
+        loads = [(len(worker.requests), number) for number, worker in enumerate(self.workers)]
         load, number = min(loads)
         return number, load
 
-    def give(self, number: int, order: Order) -> None:
+    def send(self, number: int, request: BuildRequest) -> None:
         worker = self.workers[number]
-        worker.orders.append(order)
-        _send(worker, order)
+        worker.requests.append(request)
+        _send(worker, request)
 
-    def listen(self, timeout_seconds: float) -> Iterator[tuple[Order, EncodedBatch | Failed]]:
-        """What came within the timeout, maybe nothing. Replaces the dead.
+    def receive(self, timeout_seconds: float) -> Iterator[tuple[BuildRequest, EncodedBatch | Failed]]:
+        """Replies that arrive within the timeout; there may be none. Replaces dead workers.
 
-        Raises LoaderWorkerError: workers die again and again over the same batch.
+        Raises LoaderWorkerError if workers keep dying over the same batch.
         """
         if self._given_up is not None:
             raise self._given_up
@@ -109,22 +110,21 @@ class WorkerPool:
                 continue
             if isinstance(message, Ready):
                 worker.ready = True
-                self._deaths.pop(
-                    _STARTING, None
-                )  # a death now and then in a long training is none over starting
+                # Occasional deaths in a long training must not add up as failures to start.
+                self._deaths.pop(_STARTING, None)
             elif isinstance(message, Failed) and message.number < 0:
                 if message.trace:
                     logger.error("%s", message.trace)
                 raise message.error
             else:
                 self._deaths.pop(message.number, None)
-                yield worker.orders.popleft(), message
+                yield worker.requests.popleft(), message
 
-    def at(self, number: int | None) -> int | None:
-        """The worker that has the order for this task, or, of None, one that has any."""
-        for worker, state in enumerate(self.workers):
-            if any(number in {None, order.task.number} for order in state.orders):
-                return worker
+    def worker_of(self, task: int | None) -> int | None:
+        """The worker that has the request for this task; for None, a worker that has any request."""
+        for number, worker in enumerate(self.workers):
+            if any(task in {None, request.task.number} for request in worker.requests):
+                return number
         return None
 
     def _replace(self, number: int) -> None:
@@ -133,35 +133,35 @@ class WorkerPool:
         dead.process.kill()
         code = dead.process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        task = dead.orders[0].task.number if dead.orders and dead.ready else _STARTING
+        task = dead.requests[0].task.number if dead.requests and dead.ready else _STARTING
         self._deaths[task] = self._deaths.get(task, 0) + 1
-        if self._deaths[task] >= DEATHS:
-            at = f"over batch {task}" if task >= 0 else "before it had begun"
+        if self._deaths[task] >= MAX_DEATHS:
+            when = f"while building batch {task}" if task >= 0 else "while starting"
             self._given_up = LoaderWorkerError(
-                f"worker {number} {how} {at}, the {DEATHS}rd time; "
-                "look for the system's memory limit (SIGKILL), a shard cut short meanwhile (SIGBUS), "
-                "or its own last words above"
+                f"worker {number} {how} {when}; this is death number {MAX_DEATHS}, so the loader gives up. "
+                "Possible causes: the system's memory limit (SIGKILL), a shard truncated while it was read "
+                "(SIGBUS), or an error that the worker printed above"
             )
             raise self._given_up
-        logger.warning("worker %d (pid %d) %s; another one takes over", number, dead.process.pid, how)
-        fresh = self.workers[number] = self._start(number)
-        fresh.orders.extend(dead.orders)
-        for order in fresh.orders:
-            _send(fresh, order)
+        logger.warning("worker %d (pid %d) %s; starting a replacement", number, dead.process.pid, how)
+        replacement = self.workers[number] = self._start(number)
+        replacement.requests.extend(dead.requests)
+        for request in replacement.requests:
+            _send(replacement, request)
 
     def close(self) -> None:
-        self._end()
+        self._kill_all()
 
 
-def _send(worker: _Worker, order: Order) -> None:
-    with suppress(OSError):  # it died; `listen` finds out, and sends the order to the next one
-        worker.pipe.send(order)
+def _send(worker: _Worker, request: BuildRequest) -> None:
+    with suppress(OSError):  # the worker died; `receive` notices that and sends the request to a replacement
+        worker.pipe.send(request)
 
 
-def _end(workers: list[_Worker], owner: int) -> None:
-    """They hold nothing that a kill could hurt: the shard cache survives it, slots have no names."""
+def _kill_all(workers: list[_Worker], owner: int) -> None:
+    """A kill cannot damage anything: the shard cache tolerates it, and buffers have no names."""
     if os.getpid() != owner:
-        return  # a fork of the trainer, which has a copy of this but not the workers
+        return  # a fork of the trainer has a copy of this list, but the workers are not its children
     for worker in workers:
         worker.pipe.close()
         worker.process.kill()

@@ -1,1 +1,1 @@
-"""What comes when: pure functions from (seed, epoch, manifest) and a position to a sample."""
+"""Which sample comes at which position of an epoch: pure functions of (seed, epoch, manifest)."""

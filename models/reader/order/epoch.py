@@ -1,9 +1,9 @@
-"""The order of one epoch: shards permuted, and samples shuffled inside windows that span several of them.
+"""The order of one epoch: shards are permuted, and samples are shuffled inside windows.
 
-Permuted shards are cut into pieces of PIECE_SAMPLES, the pieces of SPAN_SHARDS neighbouring shards are
-permuted, and what this gives is shuffled in windows. So a window draws from many shards and yet touches few,
-whether a shard holds a hundred samples or a million. Any window is computed alone: no position depends on
-what was read before it.
+The permuted shards are cut into pieces of PIECE_SAMPLES samples, and the pieces of each group of SPAN_SHARDS
+neighbouring shards are permuted. The result is shuffled in windows. So a window mixes samples of many shards
+but opens only a few, whether a shard holds a hundred samples or a million. Each window is computed
+independently: no position depends on earlier reads.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from mien.models.reader.order.rng import permutation, words
 Int64 = npt.NDArray[np.int64]
 
 VERSION = 1
-"""Of this algorithm: a state of another one cannot be continued."""
+"""Version of this algorithm. A state of another version cannot be continued."""
 PIECE_SAMPLES = 512
 SPAN_SHARDS = 8
-_REMEMBERED = 4
+_CACHED_WINDOWS = 4
 
 
 class EpochOrder:
-    """`counts` (shards,): how many samples each shard gives. `purpose`: all that the order depends on.
-    `window`: samples that are shuffled together; 0 leaves everything as it lies."""
+    """`counts` (shards,): samples read from each shard. `purpose`: everything that the order depends on.
+    `window`: samples that are shuffled together; 0 keeps the stored order."""
 
     def __init__(self, counts: Int64, window: int, *purpose: str | int) -> None:
         self._window, self._purpose = window, purpose
@@ -43,16 +43,17 @@ class EpochOrder:
             starts, lengths = starts[order], lengths[order]
         self._starts: Int64 = starts.astype(np.int64)
         self._ends: Int64 = np.cumsum(lengths).astype(np.int64)
-        """Positions at which each piece ends."""
+        """The position at which each piece ends."""
         self._recent: OrderedDict[int, Int64] = OrderedDict()
 
     def __len__(self) -> int:
         return self._count
 
     def ordinals(self, start: int, stop: int) -> Int64:
-        """(stop - start,) which sample, counted through the shards, is at each position in [start, stop)."""
+        """(stop - start,) the number of the sample at each position in [start, stop), counted over all
+        shards."""
         if not self._window:
-            return self._laid(start, stop)
+            return self._unshuffled(start, stop)
         parts = []
         while start < stop:
             number, offset = divmod(start, self._window)
@@ -66,14 +67,14 @@ class EpochOrder:
         found = self._recent.get(number)
         if found is None:
             start = number * self._window
-            laid = self._laid(start, min(start + self._window, self._count))
-            found = laid[permutation(len(laid), "window", number, *self._purpose)]
+            ordinals = self._unshuffled(start, min(start + self._window, self._count))
+            found = ordinals[permutation(len(ordinals), "window", number, *self._purpose)]
             self._recent[number] = found
-            while len(self._recent) > _REMEMBERED:
+            while len(self._recent) > _CACHED_WINDOWS:
                 self._recent.popitem(last=False)
         return found
 
-    def _laid(self, start: int, stop: int) -> Int64:
+    def _unshuffled(self, start: int, stop: int) -> Int64:
         """The same before windows are shuffled."""
         positions = np.arange(start, stop, dtype=np.int64)
         piece = np.searchsorted(self._ends, positions, side="right")

@@ -1,4 +1,4 @@
-"""Which sample of which corpus is at each position of each epoch."""
+"""Which sample of which corpus is at each position of each epoch, for unweighted and weighted corpora."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Chosen:
     """Samples in the order of their positions."""
 
     corpora: Int64
-    """(N,) which corpus"""
+    """(N,) numbers of the corpora"""
     ordinals: Int64
-    """(N,) the how-manieth of its kept samples"""
+    """(N,) numbers among the corpus' samples that pass the filter"""
     passes: Int64
-    """(N,) how often the corpus was gone through before: the sample's own epoch"""
+    """(N,) completed passes through the corpus: the sample's own epoch"""
 
 
 class Plan(Protocol):
@@ -31,12 +31,12 @@ class Plan(Protocol):
         ...
 
     def choose(self, epoch: int, start: int, stop: int) -> Chosen:
-        """The samples at the positions [start, stop) of `epoch`, in time that does not grow with `start`."""
+        """The samples at the positions [start, stop) of `epoch`. The time does not depend on `start`."""
         ...
 
 
 class Orders:
-    """The few epochs' orders that are in use, computed once each."""
+    """Caches the orders of the few epochs in use."""
 
     def __init__(self, counts: Int64, window: int, *purpose: str | int) -> None:
         self._counts, self._window, self._purpose = counts, window, purpose
@@ -52,10 +52,10 @@ class Orders:
 
 
 class WholePlan:
-    """Every sample of every corpus once an epoch, all of them shuffled as if they were one."""
+    """Every sample of every corpus once per epoch, shuffled as if all corpora were one."""
 
     def __init__(self, counts: Sequence[Int64], window: int, *purpose: str | int) -> None:
-        """`counts`: of each corpus, samples a shard."""
+        """`counts`: samples of each shard, for each corpus."""
         totals = np.array([counted.sum() for counted in counts], np.int64)
         self._first = np.concatenate([[0], np.cumsum(totals)]).astype(np.int64)
         self._orders = Orders(np.concatenate(counts).astype(np.int64), window, *purpose)
@@ -70,19 +70,19 @@ class WholePlan:
 
 
 BLOCK = 4096
-"""Positions in which every corpus has exactly its share; shares are rounded to 1 / BLOCK."""
+"""Number of positions in which every corpus gets exactly its share. Shares are rounded to 1 / BLOCK."""
 
-MOST_CORPORA = BLOCK // 16
+MAX_WEIGHTED = BLOCK // 16
 
 
 class MixedPlan:
     """Corpora by weight.
 
-    Each corpus is a stream of its own that never ends: pass after pass through all of its samples, each pass
-    in another order. Of every BLOCK positions a corpus has its share, in places that are shuffled. An epoch
-    is as many positions as the corpora have samples together; the next one goes on where it ended, in each
-    corpus too. So a small corpus with a great weight comes several times an epoch, a great one with a small
-    weight is gone through in several epochs, and either is always gone through evenly.
+    Each corpus is an endless stream: pass after pass through all of its samples, each pass in another order.
+    In every BLOCK positions each corpus gets its share, at shuffled positions. An epoch has as many positions
+    as the corpora have samples together, and the next epoch continues every stream where the last one
+    stopped. So a small corpus with a large weight is repeated several times per epoch, and a large corpus
+    with a small weight takes several epochs. Both are sampled evenly at all times.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class MixedPlan:
             pattern = self._pattern(block)
             upto = min(BLOCK, offset + end - position)
             part = pattern[offset:upto]
-            # The how-manieth of its corpus each place is: those before in the stream, and in the block.
+            # The position in its corpus' stream: samples in earlier blocks, then samples in this block.
             nth = block * self._shares[part]
             for corpus in range(len(self._shares)):
                 mine = part == corpus
@@ -123,7 +123,7 @@ class MixedPlan:
         for corpus, orders in enumerate(self._orders):
             mine = np.flatnonzero(corpora == corpus)
             for number in np.unique(passes[mine]):
-                these = mine[passes[mine] == number]  # of one pass, and there in one run
+                these = mine[passes[mine] == number]  # one pass, so these positions are consecutive
                 first, last = int(at[these[0]]), int(at[these[-1]])
                 ordinals[these] = orders.epoch(int(number)).ordinals(first, last + 1)
         return Chosen(corpora, ordinals, passes)
@@ -134,18 +134,18 @@ class MixedPlan:
             shuffled: Int64 = sorted_[permutation(BLOCK, "mixture", block, *self._purpose)]
             self._recent = block, shuffled
             return shuffled
-        remembered: Int64 = self._recent[1]
-        return remembered
+        cached: Int64 = self._recent[1]
+        return cached
 
 
 def _shares(weights: Sequence[float]) -> Int64:
-    """Places of each corpus in a block, at least one, BLOCK together: by largest remainder."""
+    """Positions of each corpus in a block: at least one each, BLOCK together, by largest remainder."""
     exact = np.asarray(weights, np.float64) / np.sum(weights) * BLOCK
     shares: Int64 = np.maximum(1, np.floor(exact)).astype(np.int64)
     by_need = np.argsort(-(exact - shares), kind="stable")
     missing = BLOCK - int(shares.sum())
     for turn in range(abs(missing)):
-        # Too many were given out only to corpora that were to have less than one place.
+        # Positions are missing below zero only if corpora with less than one position were rounded up.
         chosen = by_need[turn % len(by_need)] if missing > 0 else np.argmax(shares)
         shares[chosen] += 1 if missing > 0 else -1
     return shares

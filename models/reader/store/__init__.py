@@ -1,1 +1,1 @@
-"""Where a sample's bytes are: in a mapped file, in the cache of a distant store, or fetched one by one."""
+"""Reads a sample's bytes: from mapped local shards, from a cache of remote shards, or by ranged requests."""

@@ -1,11 +1,12 @@
-"""A bounded cache of shards from a distant store, shared by all processes of a machine.
+"""A bounded cache of shards from a remote store, shared by all processes of a machine.
 
-`<folder>/<name>@<version>` is whole and checked; the version is of what the index says the shard is, so that
-one that was replaced under its name is not taken for the one before. It has been renamed from `….part`, whose
-lock its downloader holds, so that one process fetches a shard while the others wait for it, and what a killed
-one left is known by its free lock. Who uses a file holds a shared lock on it: what is dropped to make room is
-what was used longest ago and is in nobody's use. Room is reserved by giving the growing file its final length
-at once.
+`<folder>/<name>@<version>` is a complete, verified shard. The version is derived from the shard's identity in
+the index, so a shard that was replaced under the same name is not confused with the earlier one.
+
+A download is written to `….part` and then renamed. The downloading process holds a lock on the part file, so
+the others wait for it, and a part file with a free lock was left by a killed process. A process that uses a
+shard holds a shared lock on it. To make room, the cache deletes the least recently used shards that nobody
+has locked. Room is reserved by giving the part file its final length at once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _CHUNK_BYTES = 16 << 20
 
 
 class DamagedDownloadError(StorageError):
-    """The bytes that came are not those of the index, as often as it was asked."""
+    """The downloaded bytes differ from the index, after all retries."""
 
 
 class TruncatedDownloadError(DamagedDownloadError):
@@ -40,7 +41,7 @@ class NoRoomError(StorageError):
 
 
 class ShardCache:
-    """Raises OSError from every method where the folder refuses."""
+    """Every method raises OSError if the folder cannot be read or written."""
 
     def __init__(
         self,
@@ -52,28 +53,28 @@ class ShardCache:
         secrets: tuple[str, ...] = (),
         release: Callable[[], None] = lambda: None,
     ) -> None:
-        """`secrets`: what no message may hold. `release`: lets go of what this process holds and can do
-        without, where room is short."""
+        """`secrets`: strings that messages must not contain. `release`: closes shards that this process holds
+        but can reopen; called if there is not enough room."""
         self._store, self._folder, self._max_bytes = store, folder, max_bytes
         self._timeout_seconds, self._secrets, self._release = timeout_seconds, secrets, release
 
     def open(self, name: str, *, size: int, sha256: str, version: str = "") -> tuple[int, Path]:
-        """A descriptor of the shard, fetched where it is not there; while it is open, the file is kept.
-        `version` tells apart what bears the same name.
+        """A descriptor of the shard, downloaded if it is not in the cache. The file is not deleted while the
+        descriptor is open. `version` distinguishes shards with the same name.
 
         Raises:
             StorageMissingError: the store has no such shard.
-            DamagedDownloadError: its bytes are others than the index says.
-            NoRoomError: the cache is too small for what is in use at once.
+            DamagedDownloadError: its bytes differ from the index.
+            NoRoomError: the cache is too small for the shards in use.
             StorageFullError: the disk is full.
-            StorageError: the store does not answer.
-            LoaderTimeoutError: another process fetches it, and does not come to an end.
+            StorageError: the store cannot be read.
+            LoaderTimeoutError: another process downloads the shard and does not finish.
         """
         path = self._path(name, version)
         while True:
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR)
-                # Dropped between the two, or of another version of the shard.
+                # Otherwise the file was deleted or replaced between opening and locking it.
                 if try_lock(descriptor, shared=True) and is_at(descriptor, path):
                     if os.fstat(descriptor).st_size == size or size < 0:
                         os.utime(descriptor)
@@ -85,30 +86,31 @@ class ShardCache:
                 return fetched, path
 
     def discard(self, name: str, *, version: str = "") -> None:
-        """Who reads it goes on with it; the next `open` fetches another copy."""
+        """Deletes the file. Processes that have it open keep reading it; the next `open` downloads a new
+        copy."""
         self._path(name, version).unlink(missing_ok=True)
 
     def _path(self, name: str, version: str) -> Path:
         return self._folder / (f"{name}@{version}" if version else name)
 
     def _fetch(self, name: str, path: Path, size: int, sha256: str) -> int | None:
-        """A descriptor of the file that was fetched; None where another process was faster."""
+        """A descriptor of the downloaded file; None if another process downloaded it first."""
         self._folder.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}{PART}")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             wait_lock(
                 descriptor,
-                f"fetches {self._store.uri}/{name}",
+                f"downloads {self._store.uri}/{name}",
                 timeout_seconds=self._timeout_seconds,
-                wanted=lambda: is_at(descriptor, part),  # renamed, it is its users' lock, and held for long
+                wanted=lambda: is_at(descriptor, part),  # after the rename, users hold this lock
             )
             if is_at(descriptor, part):
                 if not path.exists():
                     self._make_room(descriptor, max(size, 0))
                     retried(lambda: self._download(name, descriptor, size, sha256))
                     part.rename(path)
-                    try_lock(descriptor, shared=True)  # from the downloader's lock to a user's
+                    try_lock(descriptor, shared=True)  # turns the downloader's lock into a user's lock
                     return os.dup(descriptor)
                 part.unlink()
             return None
@@ -130,27 +132,28 @@ class ShardCache:
         os.ftruncate(descriptor, at)
         if 0 <= size != at:
             kind = TruncatedDownloadError if at < size else DamagedDownloadError
-            raise kind(f"{uri}: {at} bytes came, the index says {size}")
+            raise kind(f"{uri}: received {at} bytes, the index says {size}")
         if sha256 and hashed.hexdigest() != sha256:
             raise DamagedDownloadError(
-                f"{uri}: sha256 is {hashed.hexdigest()[:16]}…, committed was {sha256[:16]}…"
+                f"{uri}: sha256 is {hashed.hexdigest()[:16]}…, the index says {sha256[:16]}…"
             )
 
-    def _make_room(self, growing: int, wanted: int) -> None:
+    def _make_room(self, part: int, size: int) -> None:
         for last in (False, True):
             with locked(self._folder / ".room", "makes room", timeout_seconds=self._timeout_seconds):
-                if self._drop_until(self._max_bytes - wanted):
-                    os.ftruncate(growing, wanted)
+                if self._delete_until(self._max_bytes - size):
+                    os.ftruncate(part, size)
                     return
             if not last:
                 self._release()
         raise NoRoomError(
-            f"{self._folder}: {wanted >> 20} MB do not fit beside the shards in use into the "
-            f"{self._max_bytes >> 20} MB of the cache; a larger cache_bytes reads faster"
+            f"{self._folder}: {size >> 20} MB do not fit into the cache of {self._max_bytes >> 20} MB beside "
+            "the shards in use; increase cache_bytes to read faster"
         )
 
-    def _drop_until(self, limit: int) -> bool:
-        """Drops what is least used until at most `limit` bytes are there; False where that cannot be."""
+    def _delete_until(self, limit: int) -> bool:
+        """Deletes the least recently used shards until at most `limit` bytes remain; False if that is
+        impossible."""
         infos = []
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):
@@ -159,12 +162,12 @@ class ShardCache:
         for _, size, path in sorted(infos):
             if used <= limit:
                 break
-            if size and _drop(Path(path)):
+            if size and _delete_unused(Path(path)):
                 used -= size
         return used <= limit
 
 
-def _drop(path: Path) -> bool:
+def _delete_unused(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -179,7 +182,7 @@ def _drop(path: Path) -> bool:
 
 
 class CachedFiles:
-    """The tars of a distant store as files. See `mapped.Files`."""
+    """The tars of a remote store as local files. See `mapped.Files`."""
 
     def __init__(self, cache: ShardCache, index: Index) -> None:
         self._cache, self._index = cache, index
@@ -199,6 +202,6 @@ class CachedFiles:
 
     def _version(self, shard: int) -> str:
         index = self._index
-        # Of a stranger's tar also when the store got it: other bytes may lie in the same places.
-        told = index.sha256[shard] or f"{index.identities[shard]} {index.stamps[shard]}"
-        return hashlib.sha256(told.encode()).hexdigest()[:12]
+        # The identity of a foreign tar covers only its headers, so its modification time is included.
+        identity = index.sha256[shard] or f"{index.identities[shard]} {index.stamps[shard]}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:12]

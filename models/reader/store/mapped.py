@@ -1,4 +1,4 @@
-"""A tar on this machine's disk, mapped: reading a member copies nothing, the page cache is the buffer."""
+"""Memory-mapped tars on a local disk. Reading a member copies nothing: it is a view of the page cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Files(Protocol):
     """Tars as local files."""
 
     def open(self, shard: int) -> tuple[int, Path]:
-        """A descriptor for reading, which the caller closes, and the path for messages.
+        """A descriptor for reading, which the caller must close, and the path for messages.
 
         Raises FileNotFoundError, other OSErrors, StorageError.
         """
@@ -37,7 +37,7 @@ class MappedTar:
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor, self.path = descriptor, path
         try:
-            empty = os.fstat(descriptor).st_size == 0  # which mmap refuses
+            empty = os.fstat(descriptor).st_size == 0  # mmap rejects empty files
             self.view = memoryview(b"" if empty else mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
         except BaseException:
             os.close(descriptor)
@@ -45,7 +45,7 @@ class MappedTar:
 
     @property
     def size(self) -> int:
-        """Of the file as it is now: touching what was cut off since would kill the process (SIGBUS)."""
+        """The file's current size. Reading mapped bytes beyond it would kill the process (SIGBUS)."""
         return os.fstat(self._descriptor).st_size
 
     def __del__(self) -> None:
@@ -54,7 +54,7 @@ class MappedTar:
 
 
 class MappedTars:
-    """The tars used last. One that is put aside stays mapped while a view of it lives."""
+    """The most recently used tars. An evicted tar stays mapped while a view of it exists."""
 
     def __init__(self, files: Files, limit: int) -> None:
         self._files, self._limit = files, limit
@@ -72,7 +72,7 @@ class MappedTars:
         return tar
 
     def drop(self, shard: int) -> None:
-        """What is given out stays; who asks again gets the file that has this name by then."""
+        """Evicts one tar. Existing views stay valid; the next access opens the file with this name again."""
         self._open.pop(shard, None)
 
     def clear(self) -> None:

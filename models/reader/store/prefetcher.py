@@ -1,4 +1,4 @@
-"""Distant shards are fetched before their turn comes; and which of them are not worth fetching whole."""
+"""Downloads remote shards before they are needed, and finds the shards too sparse to download completely."""
 
 from __future__ import annotations
 
@@ -22,56 +22,58 @@ from mien.models.reader.store.shard_source import ShardSourceSpec
 
 THREADS = 4
 WINDOWS = 3
-"""As many windows' shards must fit the cache; in a smaller one this would drive out what is next."""
+"""The shards of this many shuffle windows must fit into the cache. In a smaller cache, prefetching would
+evict shards that are needed next."""
 
 
 def sparse_shards(corpus: Corpus, members: frozenset[str], below: float) -> npt.NDArray[np.bool_]:
-    """(shards,) True where less than `below` of the tar is wanted: those members of the kept samples."""
+    """(shards,) True if less than `below` of the tar is needed: these members of the selected samples."""
     index = corpus.index
-    kept = np.arange(len(index), dtype=np.int64) if corpus.kept is None else corpus.kept
-    wanted = np.zeros(len(kept), np.int64)
+    selected = np.arange(len(index), dtype=np.int64) if corpus.selected is None else corpus.selected
+    needed = np.zeros(len(selected), np.int64)
     for name in members & index.extensions:
         for batch, sizes in enumerate(index.numbers(f"size.{name}")):
-            mine = slice(*np.searchsorted(kept, [batch * BATCH_ROWS, (batch + 1) * BATCH_ROWS]))
-            wanted[mine] += np.maximum(sizes[kept[mine] - batch * BATCH_ROWS], 0)
-    by_shard = np.bincount(index.shards_of(kept), weights=wanted, minlength=len(index.names))
+            mine = slice(*np.searchsorted(selected, [batch * BATCH_ROWS, (batch + 1) * BATCH_ROWS]))
+            needed[mine] += np.maximum(sizes[selected[mine] - batch * BATCH_ROWS], 0)
+    by_shard = np.bincount(index.shards_of(selected), weights=needed, minlength=len(index.names))
     return np.asarray(by_shard < below * index.tar_bytes, np.bool_)
 
 
 class Prefetcher:
-    """Fetches shards of distant corpora into the cache, a few at once, in the order in which they are told.
+    """Downloads shards of remote corpora into the cache, a few at a time, in the announced order.
 
-    `specs`: None for a corpus that lies on this machine.
+    `specs`: None for a local corpus.
     """
 
     def __init__(self, specs: Sequence[ShardSourceSpec | None], corpora: Sequence[Corpus]) -> None:
         self._specs, self._corpora = specs, corpora
-        self._pool = ThreadPoolExecutor(THREADS, "mien-ahead")
+        self._pool = ThreadPoolExecutor(THREADS, "mien-prefetch")
         self._lock = threading.Lock()
-        self._asked: set[tuple[int, int]] = set()
+        self._announced: set[tuple[int, int]] = set()
         self._waiting: deque[tuple[int, int]] = deque()
-        """Not in the pool: an interpreter that ends waits for all that its pools were given."""
-        self._under_way = 0
+        """Kept outside the pool, because at exit the interpreter waits for everything submitted to a pool."""
+        self._in_progress = 0
         self._files = [
             None if spec is None else _files(spec, corpus)
             for spec, corpus in zip(specs, corpora, strict=True)
         ]
 
-    def tell(self, corpora: Int64, samples: Int64) -> None:
-        """These samples come next; what was told before, and has not begun, is forgotten."""
-        coming = dict.fromkeys(self._shards(corpora, samples))
+    def announce(self, corpora: Int64, samples: Int64) -> None:
+        """Declares the samples that come next. Downloads announced earlier and not yet started are
+        dropped."""
+        next_shards = dict.fromkeys(self._shards(corpora, samples))
         for number, spec in enumerate(self._specs):
             if spec is not None:
                 sizes = self._corpora[number].index.tar_bytes
-                needed = sum(int(sizes[shard]) for corpus, shard in coming if corpus == number)
+                needed = sum(int(sizes[shard]) for corpus, shard in next_shards if corpus == number)
                 if needed * WINDOWS > spec.cache_bytes:
                     return
         with self._lock:
-            known = self._asked.difference(self._waiting)  # fetched, or under way
-            self._waiting = deque(each for each in coming if each not in known)
-            self._asked = set(coming)
-            more = min(THREADS - self._under_way, len(self._waiting))
-            self._under_way += more
+            started = self._announced.difference(self._waiting)
+            self._waiting = deque(each for each in next_shards if each not in started)
+            self._announced = set(next_shards)
+            more = min(THREADS - self._in_progress, len(self._waiting))
+            self._in_progress += more
         for _ in range(more):
             self._submit()
 
@@ -87,14 +89,14 @@ class Prefetcher:
     def _submit(self) -> None:
         try:
             self._pool.submit(self._fetch_next)
-        except RuntimeError:  # closed, or the interpreter is about to end
+        except RuntimeError:  # the pool is closed, or the interpreter is shutting down
             with self._lock:
-                self._under_way -= 1
+                self._in_progress -= 1
 
     def _fetch_next(self) -> None:
         with self._lock:
             if not self._waiting:
-                self._under_way -= 1
+                self._in_progress -= 1
                 return
             corpus, shard = self._waiting.popleft()
         self._fetch(corpus, shard)
@@ -106,8 +108,8 @@ class Prefetcher:
             if files is not None:
                 os.close(files.open(shard)[0])
         except (MienError, OSError) as error:
-            # Whoever needs the shard meets the same, and says it as his settings want it.
-            logger.info("fetching ahead: %s", error)
+            # The process that needs the shard gets the same error and handles it as configured.
+            logger.info("prefetching: %s", error)
 
     def close(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""From a sample's number to its members, whole and checked, or to an error that names it."""
+"""Reads a sample's members by its number and verifies them, or raises an error that names the sample."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from mien.models.reader.store.cache import (
 from mien.models.reader.store.mapped import LocalFiles, MappedTar, MappedTars
 
 OPEN_LOCAL, OPEN_CACHED = 128, 16
-"""Tars that one process keeps mapped; of cached ones fewer, since what is mapped cannot make room."""
+"""Tars that one process keeps mapped. Fewer cached ones, because a mapped shard cannot be evicted."""
 RANGED_THREADS = 16
-ASK_AGAIN_SECONDS = 30.0
+RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
-    """A distant shard that could not be had."""
+class _Unavailable:
+    """A remote shard that could not be read, and when to try again."""
 
     kind: type[DamagedSampleError]
     why: str
@@ -58,7 +58,8 @@ class _Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSourceSpec:
-    """What a process needs to read one corpus. Travels to workers, and may hold credentials: not shown."""
+    """What a process needs to read one corpus. It is sent to workers. `options` may hold credentials, so it
+    is left out of the repr."""
 
     uri: str
     index: Path
@@ -67,14 +68,14 @@ class ShardSourceSpec:
     cache_bytes: int
     timeout_seconds: float
     ranged: npt.NDArray[np.bool_] | None
-    """(shards,) those of which single members are fetched; None: no shard."""
+    """(shards,) True for shards whose members are fetched one by one; None: no shard."""
 
 
 class ShardSource:
     """One corpus' samples.
 
-    `members`: extensions that are wanted, None for all. `checked`: (samples,) marks of what has been compared
-    with its CRC-32, which this one reads and sets; None: nothing is compared.
+    `members`: extensions to read, None for all. `checked`: (samples,) nonzero for samples already compared
+    with their CRC-32; the source reads and sets these marks. None: nothing is compared.
     """
 
     def __init__(
@@ -90,15 +91,15 @@ class ShardSource:
         self._spec, self._corpus, self.checked = spec, corpus, checked
         self._first_row: list[int] = self.index.first_row.tolist()
         self._tar_bytes: list[int] = self.index.tar_bytes.tolist()
-        wanted = sorted(self.index.extensions if members is None else members & self.index.extensions)
+        extensions = sorted(self.index.extensions if members is None else members & self.index.extensions)
         self._places = [
             (name, self.index.numbers(f"offset.{name}"), self.index.numbers(f"size.{name}"))
-            for name in wanted
+            for name in extensions
         ]
-        self._crcs = {name: self.index.numbers(f"crc32.{name}") for name in wanted}
+        self._crcs = {name: self.index.numbers(f"crc32.{name}") for name in extensions}
         self._store = open_store(spec.uri, **spec.options)
         self._cached: CachedFiles | None = None
-        self._spoilt: set[int] = set()
+        self._refetched_shards: set[int] = set()
         if isinstance(self._store, LocalStore):
             self._tars = MappedTars(LocalFiles(self._store.folder, self.index.names), OPEN_LOCAL)
         else:
@@ -108,19 +109,19 @@ class ShardSource:
                 max_bytes=spec.cache_bytes,
                 timeout_seconds=spec.timeout_seconds,
                 secrets=secrets_of(dict(spec.options)),
-                release=lambda: self._tars.clear(),  # noqa: PLW0108 - made below
+                release=lambda: self._tars.clear(),  # noqa: PLW0108 - set below
             )
             self._cached = CachedFiles(cache, self.index)
             self._tars = MappedTars(self._cached, OPEN_CACHED)
         self._pool: ThreadPoolExecutor | None = None
-        self._cramped = False
-        self._lost: dict[int, _Lost] = {}
+        self._warned_no_room = False
+        self._unavailable: dict[int, _Unavailable] = {}
 
     def shard_of(self, sample: int) -> int:
         return bisect_right(self._first_row, sample) - 1
 
     def read(self, sample: int, *, epoch: int, seed: int) -> RawSample:
-        """Raises DamagedSampleError (its subclasses tell why), StorageDeniedError, StorageFullError,
+        """Raises DamagedSampleError (the subclass is the reason), StorageDeniedError, StorageFullError,
         LoaderTimeoutError."""
         key = self.index.key(sample)
         shard = self.shard_of(sample)
@@ -135,7 +136,7 @@ class ShardSource:
             try:
                 self._check(key, shard, found, batch, row)
             except WrongBytesError:
-                if not self._refetched(shard):
+                if not self._discard_cached(shard):
                     raise
                 found = self._members(key, shard, places)
                 self._check(key, shard, found, batch, row)
@@ -151,7 +152,8 @@ class ShardSource:
     def read_many(
         self, samples: Sequence[int], epochs: Sequence[int], *, seed: int, tolerant: bool = True
     ) -> list[RawSample | DamagedSampleError]:
-        """In order; what cannot be read comes as its error, if `tolerant`. Raises what `read` raises else."""
+        """The samples in order. If `tolerant`, an unreadable sample is returned as its error; otherwise
+        raises like `read`."""
         read = self._read_or_error if tolerant else self._read
         ranged = [self._is_ranged(self.shard_of(sample)) for sample in samples]
         waiting: list[Future[RawSample | DamagedSampleError] | None] = [None] * len(samples)
@@ -183,93 +185,102 @@ class ShardSource:
         return self.read(sample, epoch=epoch, seed=seed)
 
     def _members(self, key: str, shard: int, places: dict[str, Place]) -> dict[str, memoryview]:
-        lost = self._lost.get(shard)
-        if lost is not None:
-            if time.monotonic() < lost.until:
-                raise lost.kind(key, lost.why)
-            self._lost.pop(shard, None)  # threads of one batch may all come here
+        failure = self._unavailable.get(shard)
+        if failure is not None:
+            if time.monotonic() < failure.until:
+                raise failure.kind(key, failure.why)
+            self._unavailable.pop(shard, None)  # several threads may get here at once
         name = f"{self._store.uri}/{self.index.names[shard]}"
         try:
-            return self._found(key, shard, places, name)
+            return self._read_places(key, shard, places, name)
         except (StorageDeniedError, StorageFullError):
-            raise  # of no sample's making, and every other would meet it, too
+            raise  # not specific to this sample: every other sample would fail as well
         except (OSError, StorageError) as error:
-            kind, why = _meaning(error, name)
+            kind, why = _sample_error(error, name)
             if not isinstance(self._store, LocalStore):
-                # A store that was asked for minutes in vain is not asked again for each sample of the shard.
-                self._lost[shard] = _Lost(kind, why, time.monotonic() + ASK_AGAIN_SECONDS)
+                # The retries may take minutes, so they are not repeated for each sample of the shard.
+                self._unavailable[shard] = _Unavailable(kind, why, time.monotonic() + RETRY_SECONDS)
             raise kind(key, why) from error
 
-    def _found(self, key: str, shard: int, places: dict[str, Place], name: str) -> dict[str, memoryview]:
+    def _read_places(
+        self, key: str, shard: int, places: dict[str, Place], name: str
+    ) -> dict[str, memoryview]:
         end = max((offset + size for offset, size in places.values()), default=0)
         tar = None if self._is_ranged(shard) else self._mapped(shard)
         if tar is None:
             found = read_members(self._store, self.index.names[shard], places)
             if any(len(found[member]) < size for member, (_, size) in places.items()):
-                raise TruncatedShardError(key, f"{name} ends before byte {end}; fetch or write it again")
+                raise TruncatedShardError(
+                    key, f"{name} is truncated before byte {end}; download or regenerate it"
+                )
             return found
-        have, committed = tar.size, self._tar_bytes[shard]
-        if min(have, len(tar.view)) < end:
+        size, committed = tar.size, self._tar_bytes[shard]
+        if min(size, len(tar.view)) < end:
             raise TruncatedShardError(
-                key, f"{name} has {have} bytes and ends before byte {end}; fetch or write it again"
+                key, f"{name} has {size} bytes and is truncated before byte {end}; download or regenerate it"
             )
-        if have > committed >= 0:
-            raise WrongBytesError(key, f"{name} has {have} bytes, committed were {committed}; fetch it again")
+        if size > committed >= 0:
+            raise WrongBytesError(
+                key, f"{name} has {size} bytes, the index says {committed}; download it again"
+            )
         view = tar.view
         return {member: view[offset : offset + size] for member, (offset, size) in places.items()}
 
     def _mapped(self, shard: int) -> MappedTar | None:
-        """None where a whole shard has no room: what its samples need is then fetched alone."""
+        """None if the cache has no room for the shard. Then only the members that are needed are fetched."""
         try:
             return self._tars[shard]
         except NoRoomError as error:
-            if not self._cramped:
+            if not self._warned_no_room:
                 logger.warning("%s", error)
-            self._cramped = True
+            self._warned_no_room = True
             return None
 
-    def _refetched(self, shard: int) -> bool:
-        """Whether another copy may be read: this machine's disk has spoilt the one that was checked when it
-        came. Once a shard and process: one that is wrong itself is not fetched for each sample."""
-        if self._cached is None or self._is_ranged(shard) or shard in self._spoilt:
+    def _discard_cached(self, shard: int) -> bool:
+        """Discards a cached copy that was verified when it was downloaded and is damaged now. Returns whether
+        the sample can be read again. Only once per shard and process, because the stored shard itself may be
+        damaged."""
+        if self._cached is None or self._is_ranged(shard) or shard in self._refetched_shards:
             return False
-        self._spoilt.add(shard)
-        logger.warning("%s in the cache is damaged; it is fetched again", self.index.names[shard])
+        self._refetched_shards.add(shard)
+        logger.warning("the cached copy of %s is damaged; downloading it again", self.index.names[shard])
         self._tars.drop(shard)
         self._cached.discard(shard)
         return True
 
     def _check(self, key: str, shard: int, members: Mapping[str, memoryview], batch: int, row: int) -> None:
         for name, data in members.items():
-            told = self._crcs[name]
-            if told and (crc := int(told[batch][row])) >= 0 and zlib.crc32(data) != crc:
+            crcs = self._crcs[name]
+            if crcs and (crc := int(crcs[batch][row])) >= 0 and zlib.crc32(data) != crc:
                 raise WrongBytesError(
                     key,
-                    f"{name} in {self._store.uri}/{self.index.names[shard]} is not what was committed "
-                    f"(CRC-32); fetch or write it again",
+                    f"{name} in {self._store.uri}/{self.index.names[shard]} differs from what was committed "
+                    f"(CRC-32); download or regenerate it",
                 )
 
 
-def _meaning(error: OSError | StorageError, name: str) -> tuple[type[DamagedSampleError], str]:
+def _sample_error(error: OSError | StorageError, name: str) -> tuple[type[DamagedSampleError], str]:
     if isinstance(error, FileNotFoundError | StorageMissingError):
-        return MissingShardError, f"{name} is not there any more; bring it back or skip it"
+        return MissingShardError, f"{name} is missing; restore it, or use on_error='skip'"
     if isinstance(error, TruncatedDownloadError):
-        return TruncatedShardError, f"{error}; write it again"
+        return TruncatedShardError, f"{error}; regenerate it"
     if isinstance(error, DamagedDownloadError):
-        return WrongBytesError, f"{error}; write it again"
+        return WrongBytesError, f"{error}; regenerate it"
     if isinstance(error, StorageError):
         return ShardUnavailableError, str(error)
-    return ShardUnavailableError, f"{name}: {error.strerror or error}; look at the disk"
+    return ShardUnavailableError, f"{name}: {error.strerror or error}; check the disk"
 
 
 GAP_BYTES = 64 << 10
-"""Less than this between two members is fetched along: another request would take longer."""
+"""A gap of at most this size between two members is fetched too, because another request would take
+longer."""
 
 Place = tuple[int, int]
 
 
 def read_members(store: Store, name: str, places: Mapping[str, Place]) -> dict[str, memoryview]:
-    """Extension to content; shorter than told where the tar ends before.
+    """Single members by ranged requests: extension to content. A content is shorter than its place if the tar
+    ends before.
 
     Raises StorageMissingError, StorageError.
     """

@@ -25,20 +25,20 @@ def sum_of(values: list[float]) -> tuple[list[float], int]:
 
 
 @given(values=terms, seed=st.integers(0, 1000))
-def test_the_order_of_the_terms_does_not_matter(values: list[float], seed: int) -> None:
+def test_sum_ignores_order_of_terms(values: list[float], seed: int) -> None:
     shuffled = random.Random(seed).sample(values, len(values))
     assert sum_of(shuffled) == sum_of(values)
 
 
 @given(values=terms)
-def test_the_sum_is_right_to_half_a_step_a_term(values: list[float]) -> None:
+def test_sum_error_is_half_a_step_per_term(values: list[float]) -> None:
     sums, count = sum_of(values)
     rounding = abs(sum(values)) * 1e-12
     assert abs(sums[0] - sum(values)) <= len(values) * 2.0**-STEP_BITS + rounding
     assert count == len(values)
 
 
-def test_floating_point_alone_would_not_do() -> None:
+def test_plain_float_sums_depend_on_order() -> None:
     """What the example is exact in spite of."""
     values = [0.1] * 10 + [1e4]
     assert sum(values) != sum(reversed(values))
@@ -46,12 +46,12 @@ def test_floating_point_alone_would_not_do() -> None:
 
 
 @pytest.mark.parametrize("value", [LIMIT, -LIMIT, float("nan"), float("inf")])
-def test_what_does_not_fit_is_refused(value: float) -> None:
+def test_rejects_values_beyond_limit(value: float) -> None:
     with pytest.raises(OverflowError, match="gradient"):
         sum_of([value])
 
 
-def test_as_many_of_the_largest_fit_as_are_promised() -> None:
+def test_max_terms_of_max_size_fit() -> None:
     largest = LIMIT - 1.0
     sums, _ = sum_of([largest] * MOST_TERMS)
     assert sums == [largest * MOST_TERMS]

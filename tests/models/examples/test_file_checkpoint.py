@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from mien.models.examples.checkpoint import FileCheckpoint  # noqa: E402
 
 
-def test_what_was_saved_comes_back_on_every_rank(tmp_path: Path) -> None:
+def test_every_rank_loads_saved_state(tmp_path: Path) -> None:
     state = {"model": {"weight": torch.arange(3.0)}, "loader": {"seed": 7, "hash": "ab"}, "step": 4}
     FileCheckpoint(tmp_path / "new", rank=0).save(state, {})
     found = FileCheckpoint(tmp_path / "new", rank=1).load()
@@ -24,13 +24,13 @@ def test_what_was_saved_comes_back_on_every_rank(tmp_path: Path) -> None:
     assert (found["loader"], found["step"]) == (state["loader"], 4)
 
 
-def test_only_the_first_rank_writes(tmp_path: Path) -> None:
+def test_only_rank_0_writes(tmp_path: Path) -> None:
     files = FileCheckpoint(tmp_path, rank=1)
     files.save({"step": 1}, {})
     assert files.load() is None
 
 
-def test_a_writer_that_dies_leaves_the_one_before(tmp_path: Path) -> None:
+def test_killed_writer_leaves_last_checkpoint(tmp_path: Path) -> None:
     files = FileCheckpoint(tmp_path, rank=0)
     files.save({"step": 1}, {})
     pid = os.fork()
@@ -54,7 +54,7 @@ class Command:
         return os.system, ("touch ran",)
 
 
-def test_a_file_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"step": Command()}, tmp_path / "checkpoint.pt")
     with pytest.raises(pickle.UnpicklingError):
@@ -62,7 +62,7 @@ def test_a_file_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path: Path) -> None:
+def test_names_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"^writing .*/checkpoint\.pt: "):
         FileCheckpoint(tmp_path / "file", rank=0).save({"step": 1}, {})

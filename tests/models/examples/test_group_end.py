@@ -42,7 +42,7 @@ print(gloo())
 """
 
 
-def test_no_thread_of_the_group_is_left() -> None:
+def test_process_group_leaves_no_threads() -> None:
     alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     root = Path(__file__).resolve().parents[3]
     done = subprocess.run(

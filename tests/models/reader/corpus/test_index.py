@@ -19,7 +19,7 @@ from mien.ingest.storage import Store, open_store
 from mien.models.reader.corpus import build
 from mien.models.reader.corpus.corpus import Corpus, open_corpus
 from mien.models.reader.corpus.index import Index
-from mien.models.reader.corpus.index_cache import KEPT
+from mien.models.reader.corpus.index_cache import STORED_INDEXES
 from mien.models.reader.corpus.listing import ShardListing, list_shards
 from mien.models.reader.corpus.sidecar import read_rows
 from mien.pipelines.data import SCHEMA_VERSION
@@ -44,7 +44,7 @@ def keys(index: Index) -> list[str]:
     return [index.key(n) for n in range(len(index))]
 
 
-def test_every_row_of_every_sidecar_is_there(folder: Path, cache: Path) -> None:
+def test_index_has_every_sidecar_row(folder: Path, cache: Path) -> None:
     write_corpus(folder, [3, 5, 2])
     index = opened(folder, cache).index
 
@@ -63,9 +63,7 @@ def test_every_row_of_every_sidecar_is_there(folder: Path, cache: Path) -> None:
         assert (index.sha256[shard], index.tar_bytes[shard]) == (facts["sha256"], facts["bytes"])
 
 
-def test_batches_of_rows_are_full_whatever_the_shards_are(
-    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_row_batches_are_full(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place of a sample is arithmetic; rows of a shard may lie in several batches, and the columns of
     shards may differ."""
     for module in (build, __import__("mien.models.reader.corpus.index", fromlist=["x"])):
@@ -85,7 +83,7 @@ def test_batches_of_rows_are_full_whatever_the_shards_are(
     assert [index.row(n)["mood"] for n in (22, 23, 24)] == [None, "calm", None]
 
 
-def test_it_is_made_once_and_then_grown(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reuses_rows_of_older_index(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def reading(store: Store, shard: ShardListing) -> Any:
@@ -108,15 +106,15 @@ def test_it_is_made_once_and_then_grown(folder: Path, cache: Path, monkeypatch: 
     assert asked[3:] == ["shard-001.tar"], "it may have been replaced"
 
 
-def test_old_indexes_go_and_those_in_use_stay(folder: Path, cache: Path) -> None:
+def test_deletes_old_indexes_not_in_use(folder: Path, cache: Path) -> None:
     write_corpus(folder, [2])
     first = opened(folder, cache)
-    for n in range(KEPT + 2):
+    for n in range(STORED_INDEXES + 2):
         write_corpus(folder, [1], first=10 + n, name=f"more-{n}")
         opened(folder, cache)
 
     there = [path for path in (cache / "index").glob("*/*") if path.is_dir()]
-    assert len(there) <= KEPT + 1
+    assert len(there) <= STORED_INDEXES + 1
     assert first.index.folder in there
     assert keys(Index(first.index.folder)) == [key_of(0), key_of(1)]
 
@@ -126,7 +124,7 @@ def _open_in_child(folder: Path, cache: Path, results: Any) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_come_together_make_one(folder: Path, cache: Path) -> None:
+def test_concurrent_processes_build_one_index(folder: Path, cache: Path) -> None:
     write_corpus(folder, [5] * 20)
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
@@ -139,14 +137,14 @@ def test_processes_that_come_together_make_one(folder: Path, cache: Path) -> Non
     assert len([path for path in (cache / "index").glob("*/*") if path.is_dir()]) == 1
 
 
-def test_only_what_is_committed_counts(folder: Path, cache: Path) -> None:
+def test_ignores_uncommitted_shards(folder: Path, cache: Path) -> None:
     write_corpus(folder, [3])
     write_shard(folder, "uncommitted", range(50, 60))
     (folder / "uncommitted.tar.parquet").unlink()
     assert keys(opened(folder, cache).index) == [key_of(n) for n in range(3)]
 
 
-def test_a_run_without_a_commit_is_no_strangers_corpus(folder: Path, cache: Path) -> None:
+def test_uncommitted_run_is_not_a_foreign_corpus(folder: Path, cache: Path) -> None:
     tar = write_shard(folder, "01abcdefgh1234-abc123-00000", range(3))
     tar.with_name(f"{tar.name}.parquet").unlink()
 
@@ -154,7 +152,7 @@ def test_a_run_without_a_commit_is_no_strangers_corpus(folder: Path, cache: Path
         opened(folder, cache)
 
 
-def test_a_strangers_tars_get_an_index(folder: Path, cache: Path) -> None:
+def test_indexes_foreign_tars(folder: Path, cache: Path) -> None:
     write_corpus(folder, [3, 4])
     for sidecar in folder.glob("*.parquet"):
         sidecar.unlink()
@@ -168,7 +166,7 @@ def test_a_strangers_tars_get_an_index(folder: Path, cache: Path) -> None:
     assert corpus.index.numbers("offset.bin")[0][3:].tolist() == expected
 
 
-def test_a_strangers_tar_is_another_one_when_it_was_rewritten(folder: Path, cache: Path) -> None:
+def test_rewritten_foreign_tar_is_reindexed(folder: Path, cache: Path) -> None:
     """Of the same name and size, so that no position in the one is gone on with in the other."""
     found: list[tuple[int, list[tuple[str, str]]]] = []
     for first in (100, 200, 100):
@@ -187,7 +185,7 @@ def test_a_strangers_tar_is_another_one_when_it_was_rewritten(folder: Path, cach
 
 @pytest.mark.parametrize("name", ["samples.arrow", "shards.arrow"])
 @pytest.mark.parametrize("content", [b"", bytes(20_000)])
-def test_an_index_that_is_damaged_is_made_anew(folder: Path, cache: Path, name: str, content: bytes) -> None:
+def test_rebuilds_damaged_index(folder: Path, cache: Path, name: str, content: bytes) -> None:
     """As a machine leaves it that went down before its disk had everything."""
     write_corpus(folder, [3, 2])
     made = opened(folder, cache).index.folder
@@ -198,15 +196,15 @@ def test_an_index_that_is_damaged_is_made_anew(folder: Path, cache: Path, name: 
     assert [path for path in made.parent.iterdir() if path.is_dir()] == [made]
 
 
-def test_a_strangers_damaged_tar_is_named(folder: Path, cache: Path) -> None:
+def test_names_damaged_foreign_tar(folder: Path, cache: Path) -> None:
     write_corpus(folder, [3])
     (folder / "shard-000.tar.parquet").unlink()
     os.truncate(folder / "shard-000.tar", 2000)
-    with pytest.raises(SidecarError, match=r"shard-000\.tar: cut short"):
+    with pytest.raises(SidecarError, match=r"shard-000\.tar: truncated"):
         opened(folder, cache)
 
 
-def test_a_sidecar_of_another_version_is_named(folder: Path, cache: Path) -> None:
+def test_names_sidecar_of_other_version(folder: Path, cache: Path) -> None:
     write_corpus(folder, [3, 3])
     path = folder / "shard-001.tar.parquet"
     table = pq.read_table(path)
@@ -219,7 +217,7 @@ def test_a_sidecar_of_another_version_is_named(folder: Path, cache: Path) -> Non
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 rubbish PAR1", None])
-def test_a_damaged_sidecar_is_named(folder: Path, cache: Path, damage: bytes | None) -> None:
+def test_names_damaged_sidecar(folder: Path, cache: Path, damage: bytes | None) -> None:
     write_corpus(folder, [3, 3])
     path = folder / "shard-000.tar.parquet"
     path.write_bytes(path.read_bytes()[:-20] if damage is None else damage)
@@ -229,7 +227,7 @@ def test_a_damaged_sidecar_is_named(folder: Path, cache: Path, damage: bytes | N
     assert "\n" not in str(caught.value)
 
 
-def test_sidecars_that_contradict_each_other_are_named(folder: Path, cache: Path) -> None:
+def test_names_corpus_with_conflicting_sidecars(folder: Path, cache: Path) -> None:
     write_corpus(folder, [3, 3])
     path = folder / "shard-001.tar.parquet"
     table = pq.read_table(path)
@@ -237,19 +235,19 @@ def test_sidecars_that_contradict_each_other_are_named(folder: Path, cache: Path
     odd = table.set_column(at, "rows", pa.array([[1], [2], [3]], pa.list_(pa.int64())))
     pq.write_table(odd, path)
 
-    with pytest.raises(SidecarError, match=r"do not agree.*rows"):
+    with pytest.raises(SidecarError, match=r"incompatible columns.*rows"):
         opened(folder, cache)
 
 
-def test_nothing_to_read_is_said(folder: Path, cache: Path) -> None:
-    with pytest.raises(NoSamplesError, match=r"no \.tar is there"):
+def test_reports_empty_corpus(folder: Path, cache: Path) -> None:
+    with pytest.raises(NoSamplesError, match=r"there is no \.tar"):
         opened(folder, cache)
     write_corpus(folder, [3])
     with pytest.raises(NoSamplesError, match="none of 3 samples passes"):
         opened(folder, cache, "rows > 1000")
 
 
-def test_a_filter_and_a_choice_of_shards_keep_what_they_say(folder: Path, cache: Path) -> None:
+def test_filter_and_shard_selection_combine(folder: Path, cache: Path) -> None:
     write_corpus(folder, [10, 10, 10])
     kept = opened(folder, cache, "rows >= 5")
     assert kept.counts.tolist() == [5, 10, 10]
@@ -264,7 +262,7 @@ def test_a_filter_and_a_choice_of_shards_keep_what_they_say(folder: Path, cache:
     )
 
 
-def test_a_shard_whose_tar_is_gone_is_still_listed(folder: Path) -> None:
+def test_lists_shard_without_tar(folder: Path) -> None:
     write_corpus(folder, [3, 3])
     (folder / "shard-000.tar").unlink()
 

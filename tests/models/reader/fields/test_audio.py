@@ -22,7 +22,7 @@ def flac_of(values: np.ndarray, hz: int) -> bytes:
     return out.getvalue()
 
 
-def test_whole_clips_are_padded_with_silence() -> None:
+def test_pads_clips_with_silence() -> None:
     batch = Collator(["audio"]).batch([sample(30), sample(50)], allocate)
     expected = sound(50).astype(np.float32) / 32768
     np.testing.assert_array_equal(batch["audio_length"], [30 * 640, 50 * 640])
@@ -33,7 +33,7 @@ def test_whole_clips_are_padded_with_silence() -> None:
     assert batch["audio"].dtype == np.float32
 
 
-def test_as_it_was_stored() -> None:
+def test_int16_is_as_stored() -> None:
     one = Collator([AudioField(dtype="int16")]).one(sample(30))
     np.testing.assert_array_equal(one["audio"], sound(30))
     assert one["audio"].dtype == np.int16
@@ -41,7 +41,7 @@ def test_as_it_was_stored() -> None:
 
 @settings(max_examples=examples(25))
 @given(st.integers(20, 60), st.integers(1, 30_000), st.integers(0, 2**64 - 1))
-def test_a_window_is_that_stretch(rows: int, length: int, seed: int) -> None:
+def test_window_is_a_slice(rows: int, length: int, seed: int) -> None:
     window = Window.of_samples(length)
     batch = Collator([AudioField(dtype="int16")], window).batch([sample(rows, seed=seed)], allocate)
     first = int(batch["window_row"][0]) * 640
@@ -51,7 +51,7 @@ def test_a_window_is_that_stretch(rows: int, length: int, seed: int) -> None:
     assert not batch["audio"][0, kept:].any()
 
 
-def test_every_flipped_bit_is_noticed() -> None:
+def test_flipped_bits_raise() -> None:
     """FLAC has a CRC in each frame."""
     good = members(40)["flac"]
     rng = np.random.default_rng(0)
@@ -63,25 +63,25 @@ def test_every_flipped_bit_is_noticed() -> None:
         assert caught.value.key == "made-40-1"
 
 
-def test_cut_short() -> None:
+def test_truncated_member_raises() -> None:
     good = members(40)["flac"]
     with pytest.raises(DamagedSampleError, match="flac is damaged"):
         Collator(["audio"]).one(sample(40, flac=good[: len(good) // 2]))
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF....WAVE", members(5)["flac"][:30]])
-def test_no_flac(data: bytes) -> None:
+def test_not_flac_raises(data: bytes) -> None:
     with pytest.raises(DamagedSampleError, match="not FLAC"):
         Collator(["audio"]).one(sample(40, flac=data))
 
 
-def test_other_rates_and_channels_are_named() -> None:
+def test_names_other_rates_and_channels() -> None:
     with pytest.raises(UsageError, match="44100 Hz and 1 channels"):
         Collator(["audio"]).one(sample(5, flac=flac_of(sound(5), 44_100)))
     with pytest.raises(UsageError, match="16000 Hz and 2 channels"):
         Collator(["audio"]).one(sample(5, flac=flac_of(np.stack([sound(5)] * 2, 1), 16_000)))
 
 
-def test_a_silent_clip_has_none() -> None:
+def test_clip_without_sound_raises() -> None:
     with pytest.raises(MissingMemberError, match=r"written without flac, and has faces\.jpg, json"):
         Collator(["audio"]).one(sample(5, flac=None))

@@ -26,7 +26,7 @@ def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
         np.testing.assert_equal(values, other[name], err_msg=name)
 
 
-def test_whole_clips() -> None:
+def test_collates_whole_clips() -> None:
     batch = Collator(EVERYTHING).batch([sample(20, seed=5), sample(33, seed=6)], allocate)
     shapes = {name: values.shape for name, values in batch.items() if isinstance(values, np.ndarray)}
     assert shapes == {
@@ -47,7 +47,7 @@ def test_whole_clips() -> None:
     assert batch["json"][1]["rows"] == 33
 
 
-def test_one_is_a_batch_of_one() -> None:
+def test_one_equals_batch_of_one() -> None:
     collator = Collator(EVERYTHING, Window.of_frames(8))
     batch = collator.batch([sample(20)], allocate)
     one = collator.one(sample(20))
@@ -60,7 +60,7 @@ def test_one_is_a_batch_of_one() -> None:
     st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2**64 - 1)), min_size=1, max_size=4),
     st.integers(1, 45),
 )
-def test_a_window_shows_the_same_stretch_in_every_field(clips: list[tuple[int, int]], length: int) -> None:
+def test_window_is_the_same_in_every_field(clips: list[tuple[int, int]], length: int) -> None:
     samples = [sample(rows, seed=seed) for rows, seed in clips]
     whole = Collator(EVERYTHING).batch(samples, allocate)
     batch = Collator(EVERYTHING, Window.of_frames(length)).batch(samples, allocate)
@@ -88,7 +88,7 @@ def test_a_window_shows_the_same_stretch_in_every_field(clips: list[tuple[int, i
         assert all(0 <= w.start < w.end <= kept / 25 + 1e-9 for w in batch["words"][number])
 
 
-def test_the_same_samples_give_the_same_batch_in_any_process_and_memory() -> None:
+def test_batch_does_not_depend_on_process() -> None:
     samples = [sample(25, seed=seed) for seed in range(3)]
     collator = Collator(EVERYTHING, Window.of_seconds(0.5))
     first = collator.batch(samples, allocate)
@@ -100,7 +100,7 @@ def test_the_same_samples_give_the_same_batch_in_any_process_and_memory() -> Non
     np.testing.assert_array_equal(alone["faces"][0], first["faces"][1])
 
 
-def test_bridged_rows_are_told_in_the_mask() -> None:
+def test_bridged_rows_are_masked() -> None:
     batch = Collator(["faces", "landmarks", "times"]).batch([sample(12, bridged=(0, 5, 6))], allocate)
     expected = [row not in (0, 5, 6) for row in range(12)]
     for name in ("faces", "landmarks", "times"):
@@ -110,7 +110,7 @@ def test_bridged_rows_are_told_in_the_mask() -> None:
     assert not batch["times"][0, [0, 5, 6]].any()
 
 
-def test_unknown_values_stay_nan_where_that_is_wished() -> None:
+def test_fill_nan_keeps_unknown_values() -> None:
     field = TrackField("landmarks", fill=float("nan"))
     batch = Collator([field]).batch([sample(6, bridged=(2,)), sample(4)], allocate)
     assert np.isnan(batch["landmarks"][0, 2]).all()
@@ -118,7 +118,7 @@ def test_unknown_values_stay_nan_where_that_is_wished() -> None:
     assert np.isnan(batch["landmarks"]).sum() == 30
 
 
-def test_a_window_may_lie_on_bridged_rows() -> None:
+def test_window_may_cover_bridged_rows() -> None:
     window = Window.of_frames(4)
     batch = Collator(["faces"], window).batch(
         [sample(12, seed=seed, bridged=(5,)) for seed in range(9)], allocate
@@ -127,7 +127,7 @@ def test_a_window_may_lie_on_bridged_rows() -> None:
         assert mask.tolist() == [row != 5 for row in range(first, first + 4)]
 
 
-def test_members_are_what_is_read() -> None:
+def test_reads_only_declared_members() -> None:
     class Watched(dict[str, Any]):
         def __init__(self, *values: Any) -> None:
             super().__init__(*values)
@@ -148,7 +148,7 @@ def test_members_are_what_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(FIELDS) - {"image"}))
-def test_every_field_takes_whole_clips_and_windows(name: str) -> None:
+def test_every_field_collates_clips_and_windows(name: str) -> None:
     """Contract: written to the last byte, the batch's size first, refused by name without its member."""
     samples = [sample(9), sample(7)]
     for windows in (None, Window.of_frames(8)):
@@ -160,20 +160,20 @@ def test_every_field_takes_whole_clips_and_windows(name: str) -> None:
             collator.one(RawSample(key="bare", corpus=0, members={}, row={"rows": 9}, seed=1))
 
 
-def test_clips_shorter_than_the_window_may_be_refused() -> None:
+def test_rejects_clips_shorter_than_window() -> None:
     window = Window.of_frames(10, short="refuse")
     Collator(["faces"], window).one(sample(10))
     with pytest.raises(ShortClipError, match="sample made-9-1: 9 rows where the window has 10"):
         Collator(["faces"], window).one(sample(9))
 
 
-def test_fields_that_disagree_about_the_clip_have_no_common_window() -> None:
+def test_rejects_window_over_unequal_extents() -> None:
     short = encode_npy(np.zeros((5, 10), np.float32))
     with pytest.raises(DamagedSampleError, match="cover 5, 12 rows"):
         Collator(["faces", "landmarks"], Window.of_frames(4)).one(sample(12, landmarks_npy=short))
 
 
-def test_tracks_of_another_width_do_not_share_a_batch() -> None:
+def test_rejects_tracks_of_different_width() -> None:
     other = encode_npy(np.zeros((9, 3), np.float32))
     with pytest.raises(DamagedSampleError, match=r"landmarks.npy is damaged, its rows are float32 \(3,\)"):
         Collator(["landmarks"]).batch([sample(9), sample(9, landmarks_npy=other)], allocate)
@@ -188,7 +188,7 @@ def test_tracks_of_another_width_do_not_share_a_batch() -> None:
         ("times_npy", b"\x93NUMPY", "times.npy is damaged"),
     ],
 )
-def test_damaged_faces_are_never_grey(member: str, data: bytes, message: str) -> None:
+def test_damaged_faces_raise(member: str, data: bytes, message: str) -> None:
     damaged: dict[str, Any] = {member: data}
     with pytest.raises(DamagedSampleError, match=message) as caught:
         Collator(["faces"]).batch([sample(9), sample(9, seed=2, **damaged)], allocate)
@@ -209,28 +209,28 @@ def a_word(text: str, start: str) -> bytes:
     ],
     ids=range(11),
 )  # fmt: skip
-def test_damaged_json(data: bytes) -> None:
+def test_damaged_json_raises(data: bytes) -> None:
     with pytest.raises(DamagedSampleError, match="json is damaged"):
         Collator(["words"]).one(sample(9, json=data))
 
 
-def test_sizes_that_cannot_be_had_are_named() -> None:
+def test_names_impossible_face_size() -> None:
     with pytest.raises(UsageError, match=r"of 128 pixels cannot be decoded to 50: .* 16, 32, 48, 64, 80"):
         Collator([FacesField(size=50)]).one(sample(3))
 
 
 @pytest.mark.parametrize("fields", [[], ["faces", "faces"], ["faces", FacesField(size=48)]])
-def test_refuses_fields(fields: list[Any]) -> None:
+def test_rejects_invalid_fields(fields: list[Any]) -> None:
     with pytest.raises(UsageError, match="named once each"):
         Collator(fields)
 
 
-def test_a_track_cannot_take_the_name_of_something_else() -> None:
+def test_rejects_reserved_track_names() -> None:
     with pytest.raises(UsageError, match="calls something else seed"):
         Collator(["faces", "seed"])
 
 
-def test_a_window_needs_something_in_time() -> None:
+def test_window_needs_field_with_extent() -> None:
     with pytest.raises(UsageError, match="extent in time"):
         Collator(["json"], Window.of_frames(3)).one(
             RawSample(key="k", corpus=0, members=members(9), row={}, seed=1)

@@ -43,7 +43,7 @@ def assert_same_but_for_the_border(window: Frames, frames: Frames) -> None:
 
 @settings(max_examples=examples(80))
 @given(st.integers(1, 45), st.data())
-def test_a_window_is_those_frames(total: int, data: st.DataObject) -> None:
+def test_window_equals_frames(total: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, total - 1))
     count = data.draw(st.integers(1, total - first))
     jpeg = strip(total)
@@ -52,14 +52,14 @@ def test_a_window_is_those_frames(total: int, data: st.DataObject) -> None:
 
 @settings(max_examples=examples(80))
 @given(st.integers(1, 45), st.data())
-def test_its_bits_are_those_of_a_strip_of_those_crops_alone(total: int, data: st.DataObject) -> None:
+def test_cut_equals_strip_of_same_crops(total: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, total - 1))
     count = data.draw(st.integers(1, total - first))
     jpeg = strip(total)
     assert cut_frames(jpeg, read_header(jpeg), first=first, count=count) == strip(count, first)
 
 
-def test_markers_are_found_across_the_chunks_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finds_markers_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     jpeg = strip(4)
     for chunk in (1, 2, 3, 4097):
         monkeypatch.setattr(film_strip, "_CHUNK_BYTES", chunk)
@@ -87,7 +87,7 @@ SAMPLING_444 = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACT
     ],
 )
 @pytest.mark.parametrize(("first", "count"), [(0, 3), (3, 5), (9, 4), (12, 1)])
-def test_strips_of_others(parameters: tuple[int, ...], intervals: int, first: int, count: int) -> None:
+def test_decodes_foreign_strips(parameters: tuple[int, ...], intervals: int, first: int, count: int) -> None:
     """Other intervals and sampling are cut as well; without usable markers all is decoded, then cut."""
     jpeg = others(13, *parameters)
     assert read_header(jpeg).intervals_per_frame() == intervals
@@ -96,7 +96,7 @@ def test_strips_of_others(parameters: tuple[int, ...], intervals: int, first: in
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [16, 32, 48, 64, 80, 96, 112])
-def test_smaller_is_what_the_mean_of_the_pixels_gives(size: int, channels: int) -> None:
+def test_smaller_size_is_near_area_mean(size: int, channels: int) -> None:
     """libjpeg shrinks in the DCT, which is not quite the mean: luma is within 2 of 256 levels on average, and
     16 anywhere, though the noise alone is 6 in each pixel. Colour, which these pictures have at its limits,
     where it is cut off, is within 4. (Of real faces: 0.4 and 0.7 at 48 pixels.)"""
@@ -114,7 +114,7 @@ def test_smaller_is_what_the_mean_of_the_pixels_gives(size: int, channels: int) 
 
 
 @pytest.mark.parametrize("size", [16, 48, 128])
-def test_a_grey_window_is_that_of_the_whole(size: int) -> None:
+def test_grey_window_equals_slice(size: int) -> None:
     """Luma is not interpolated: without colour the cut is exact to the last row."""
     jpeg = strip(20)
     np.testing.assert_array_equal(
@@ -122,11 +122,11 @@ def test_a_grey_window_is_that_of_the_whole(size: int) -> None:
     )
 
 
-def test_sizes() -> None:
+def test_lists_possible_sizes() -> None:
     assert sizes_of(read_header(strip(1))) == (16, 32, 48, 64, 80, 96, 112, 128)
 
 
-def test_a_lost_interval_is_noticed() -> None:
+def test_lost_interval_raises() -> None:
     jpeg = strip(20)
     second = jpeg.index(b"\xff\xd1")
     third = jpeg.index(b"\xff\xd2")
@@ -136,27 +136,27 @@ def test_a_lost_interval_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 20), (4, 3), (15, 5)])
-def test_cut_short(first: int, count: int) -> None:
+def test_truncated_member_raises(first: int, count: int) -> None:
     jpeg = strip(20)
     third = jpeg.index(b"\xff\xd3")
     with pytest.raises(StripDamagedError):
         decoded(jpeg[:third], first, count)
 
 
-def test_what_lies_before_the_damage_can_be_had() -> None:
+def test_frames_before_damage_decode() -> None:
     jpeg = strip(20)
     cut_off = jpeg[: jpeg.index(b"\xff\xd6")]
     assert_same_but_for_the_border(decoded(cut_off, 1, 4), whole(jpeg)[1:5])
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"GIF89a", strip(3)[:100], strip(3)[:3], b"\xff\xd8\xff\xd9"])
-def test_no_jpeg(data: bytes) -> None:
+def test_not_jpeg_raises(data: bytes) -> None:
     with pytest.raises(NotJpegError):
         read_header(data)
 
 
 @pytest.mark.parametrize(("offset", "count"), [(2, 2), (6, 1)], ids=["no width", "no sampling"])
-def test_a_header_that_nothing_can_be_divided_by_is_damaged(offset: int, count: int) -> None:
+def test_header_with_zero_sampling_raises(offset: int, count: int) -> None:
     jpeg = bytearray(strip(2))
     at = read_header(bytes(jpeg)).height_at + offset
     for component in range(3 if count == 1 else 1):
@@ -167,7 +167,7 @@ def test_a_header_that_nothing_can_be_divided_by_is_damaged(offset: int, count: 
 
 @settings(max_examples=examples(200))
 @given(st.binary(max_size=40), st.integers(2, 620))
-def test_no_header_breaks_the_walk(junk: bytes, at: int) -> None:
+def test_random_headers_never_crash(junk: bytes, at: int) -> None:
     """Whatever stands there, it is a header or it is refused."""
     jpeg = strip(2)
     try:

@@ -33,12 +33,12 @@ NARROW: list[list[float]] = [
         (MfccField(coefficients=4, hop_samples=160, fft_samples=512, mels=40), NARROW),
     ],
 )
-def test_the_numbers_that_librosa_gave(field: MfccField, expected: list[list[float]]) -> None:
+def test_matches_recorded_librosa_values(field: MfccField, expected: list[list[float]]) -> None:
     np.testing.assert_allclose(field.of(CHIRP)[[0, 7, -1]], expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("options", [{}, {"hop_samples": 160, "fft_samples": 400, "mels": 64}])
-def test_the_numbers_that_librosa_gives(options: dict[str, Any]) -> None:
+def test_matches_librosa(options: dict[str, Any]) -> None:
     librosa = pytest.importorskip("librosa", reason="librosa is not installed; its numbers are kept above")
     field = MfccField(**options)
     expected = librosa.feature.mfcc(
@@ -52,7 +52,7 @@ def test_the_numbers_that_librosa_gives(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(field.of(CHIRP), expected.T, atol=2e-3)
 
 
-def test_forty_steps() -> None:
+def test_window_of_steps() -> None:
     field = MfccField()
     batch = Collator([field, "faces"], field.window(40)).batch([sample(50), sample(20)], allocate)
     assert batch["mfcc"].shape == (2, 40, 20)
@@ -62,13 +62,13 @@ def test_forty_steps() -> None:
     assert not batch["mfcc"][1, 26:].any()
 
 
-def test_they_are_those_of_the_windows_sound() -> None:
+def test_window_uses_only_its_sound() -> None:
     field = MfccField()
     batch = Collator([field, "audio"], field.window(10)).batch([sample(50)], allocate)
     np.testing.assert_array_equal(batch["mfcc"][0], field.of(batch["audio"][0]))
 
 
-def test_silence_has_numbers_too() -> None:
+def test_silence_is_finite() -> None:
     assert np.isfinite(MfccField().of(np.zeros(5, np.float32))).all()
 
 

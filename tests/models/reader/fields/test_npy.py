@@ -22,7 +22,7 @@ PLAIN = st.one_of(
 
 
 @given(hnp.arrays(PLAIN, hnp.array_shapes(min_dims=0, min_side=0)), st.booleans())
-def test_reads_what_numpy_writes(values: np.ndarray, fortran: bool) -> None:
+def test_reads_arrays_saved_by_numpy(values: np.ndarray, fortran: bool) -> None:
     out = io.BytesIO()
     np.save(out, np.asfortranarray(values) if fortran else values, allow_pickle=False)
     got = read_npy(memoryview(out.getvalue()))
@@ -33,7 +33,7 @@ def test_reads_what_numpy_writes(values: np.ndarray, fortran: bool) -> None:
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_versions(version: tuple[int, int]) -> None:
+def test_reads_npy_versions(version: tuple[int, int]) -> None:
     out = io.BytesIO()
     np.lib.format.write_array(out, np.arange(6.0).reshape(2, 3), version=version)
     np.testing.assert_array_equal(read_npy(out.getvalue()), np.arange(6.0).reshape(2, 3))

@@ -14,7 +14,7 @@ from mien.models.reader.fields.window import Cut, place
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**64 - 1))
-def test_lies_inside_the_clip_and_depends_on_the_seed_alone(length: int, rows: int, seed: int) -> None:
+def test_window_is_inside_and_depends_on_seed(length: int, rows: int, seed: int) -> None:
     window = Window.of_frames(length)
     cut = place(window, seed=seed, rows=rows)
     assert cut.first_row >= 0
@@ -23,14 +23,14 @@ def test_lies_inside_the_clip_and_depends_on_the_seed_alone(length: int, rows: i
     assert place(window, seed=seed, rows=rows) == cut
 
 
-def test_reaches_each_place_as_often() -> None:
+def test_window_positions_are_uniform() -> None:
     window = Window.of_frames(16)
     found = Counter(place(window, seed=seed, rows=25).first_row for seed in range(10_000))
     assert sorted(found) == list(range(10))
     assert max(found.values()) < 1.15 * min(found.values())
 
 
-def test_a_clip_as_long_as_the_window_has_one_place() -> None:
+def test_clip_of_window_length_has_one_position() -> None:
     assert place(Window.of_frames(16), seed=9, rows=16) == Cut(0, 16)
 
 
@@ -44,7 +44,7 @@ def test_a_clip_as_long_as_the_window_has_one_place() -> None:
         (MfccField(hop_samples=640).window(1), 1, 1),
     ],
 )
-def test_lengths(window: Window, rows: int, samples: int) -> None:
+def test_window_lengths(window: Window, rows: int, samples: int) -> None:
     assert (window.rows, window.samples) == (rows, samples)
     assert window.seconds == rows / 25
 

@@ -27,13 +27,13 @@ def made(pool: BufferPool, number: int, fill: int) -> EncodedBatch:
     allocator = BufferAllocator(BufferSlot(pool.slots[number].descriptor))
     array = allocator.allocate("x", (1000,), np.dtype(np.int64))
     array[:] = fill
-    rest = allocator.describe(np.frombuffer(pickle.dumps({"key": [str(fill)]}), np.uint8))
-    arrays = {"x": allocator.describe(array)}
+    rest = allocator.locate(np.frombuffer(pickle.dumps({"key": [str(fill)]}), np.uint8))
+    arrays = {"x": allocator.locate(array)}
     return EncodedBatch(
         number=0,
         used=allocator.used,
         arrays=arrays,
-        rest=(rest.offset, rest.shape[0]),
+        pickled=(rest.offset, rest.shape[0]),
         order=("key", "x"),
         skipped=(),
     )
@@ -44,7 +44,7 @@ def pool() -> BufferPool:
     return BufferPool(HELD + 2)
 
 
-def test_another_view_of_the_slot_shows_what_was_carved(pool: BufferPool) -> None:
+def test_other_views_see_allocated_arrays(pool: BufferPool) -> None:
     mine, theirs = BufferAllocator(BufferSlot(pool.slots[0].descriptor)), pool.slots[0]
     arrays = [
         mine.allocate(str(n), shape, np.dtype(kind))
@@ -64,27 +64,27 @@ def test_another_view_of_the_slot_shows_what_was_carved(pool: BufferPool) -> Non
     cut = pool.lease(0, mine.used)
 
     for array in arrays:
-        shown = cut(mine.describe(array))
+        shown = cut(mine.locate(array))
         assert shown.dtype == array.dtype
         assert np.array_equal(shown, array), "also what was carved before the slot had to grow"
     assert mine.used <= os.fstat(theirs.descriptor).st_size
 
 
-def test_what_was_made_elsewhere_is_copied_in(pool: BufferPool) -> None:
+def test_copies_arrays_from_elsewhere(pool: BufferPool) -> None:
     allocator = BufferAllocator(pool.slots[0])
     own = allocator.allocate("x", (4, 6), np.dtype(np.int32))
     own[...] = np.arange(24).reshape(4, 6)
     cut = pool.lease(0, 1 << 20)
 
     for array in (np.arange(5.0), own[:, ::2], own[1:3], np.zeros((0, 3), np.int8)):
-        assert np.array_equal(cut(allocator.describe(array)), array)
-    assert allocator.describe(own[1:3]) == ArrayLocation(24, (2, 6), "<i4"), (
+        assert np.array_equal(cut(allocator.locate(array)), array)
+    assert allocator.locate(own[1:3]) == ArrayLocation(24, (2, 6), "<i4"), (
         "a contiguous part lies where it lay"
     )
 
 
-def test_a_slot_is_free_when_the_last_view_is_gone(pool: BufferPool) -> None:
-    slot = pool.take()
+def test_buffer_is_free_after_last_view(pool: BufferPool) -> None:
+    slot = pool.acquire()
     batch = to_batch(pool, slot, made(pool, slot, 5), copy=False, tensors=True)
     assert batch["key"] == ["5"]
     assert isinstance(batch["x"], torch.Tensor)
@@ -99,11 +99,11 @@ def test_a_slot_is_free_when_the_last_view_is_gone(pool: BufferPool) -> None:
     assert (pool.leased, len(pool)) == (0, HELD + 2)
 
 
-def test_who_keeps_many_batches_gets_copies(pool: BufferPool) -> None:
+def test_retaining_many_batches_gives_copies(pool: BufferPool) -> None:
     """Or decoding would wait for him, and he for decoding."""
     kept = []
     for number in range(20):
-        slot = pool.take()
+        slot = pool.acquire()
         kept.append(to_batch(pool, slot, made(pool, slot, number), copy=False, tensors=False))
         gc.collect()
         assert pool.leased <= HELD
@@ -112,8 +112,8 @@ def test_who_keeps_many_batches_gets_copies(pool: BufferPool) -> None:
     assert [int(batch["x"][7]) for batch in kept] == list(range(20))
 
 
-def test_copies_hold_no_slot(pool: BufferPool) -> None:
-    slot = pool.take()
+def test_copies_release_buffer(pool: BufferPool) -> None:
+    slot = pool.acquire()
     batch = to_batch(pool, slot, made(pool, slot, 3), copy=True, tensors=False)
     gc.collect()
 
@@ -121,7 +121,7 @@ def test_copies_hold_no_slot(pool: BufferPool) -> None:
     assert int(batch["x"].sum()) == 3000
 
 
-def test_slots_have_no_name_and_leave_nothing() -> None:
+def test_buffers_are_anonymous_files() -> None:
     before = held()
     pool = BufferPool(4)
     array = BufferAllocator(pool.slots[0]).allocate("x", (100,), np.dtype(np.float32))
@@ -135,9 +135,9 @@ def test_slots_have_no_name_and_leave_nothing() -> None:
     assert held().since(before) == NOTHING
 
 
-def test_memory_is_used_again_and_not_more_of_it(pool: BufferPool) -> None:
+def test_reuses_memory(pool: BufferPool) -> None:
     for _ in range(50):
-        slot = pool.take()
+        slot = pool.acquire()
         to_batch(pool, slot, made(pool, slot, 1), copy=False, tensors=False)
     sizes = [os.fstat(slot.descriptor).st_size for slot in pool.slots]
 

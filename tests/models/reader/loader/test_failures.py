@@ -19,7 +19,7 @@ from mien.ingest.errors import (
     UsageError,
 )
 from mien.models.reader.loader.loader import Loader
-from mien.models.reader.loader.worker_pool import DEATHS
+from mien.models.reader.loader.worker_pool import MAX_DEATHS
 from mien.models.reader.shard_reader import ShardReader
 from tests.models.corpora import Numbers, check_content, key_of, numbers_of, write_corpus
 from tests.models.process_resources import NOTHING, held
@@ -42,16 +42,16 @@ def all_of(loader: Loader) -> list[int]:
     return [number for batch in loader for number in numbers_of(batch)]
 
 
-def crew_pids(loader: Loader) -> list[int]:
+def worker_pids(loader: Loader) -> list[int]:
     return loader._queue.pids  # type: ignore[attr-defined,no-any-return]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_missing_shard_is_raised_and_the_state_stays(folder: Path, workers: int) -> None:
+def test_missing_shard_raises_and_keeps_state(folder: Path, workers: int) -> None:
     (folder / "shard-001.tar").rename(folder / "elsewhere")
     with made(folder).loader(global_batch=5, workers=workers) as loader:
         batches = 0
-        with pytest.raises(MissingShardError, match=r"shard-001\.tar is not there") as caught:
+        with pytest.raises(MissingShardError, match=r"shard-001\.tar is missing") as caught:
             for _ in loader:
                 batches += 1
         assert caught.value.key in {key_of(n) for n in range(10, 20)}
@@ -59,15 +59,13 @@ def test_a_missing_shard_is_raised_and_the_state_stays(folder: Path, workers: in
         with pytest.raises(MissingShardError):
             next(iter(loader))
         (folder / "elsewhere").rename(folder / "shard-001.tar")
-        assert len(all_of(loader)) == TOTAL - batches * 5, "mended, it goes on"
+        assert len(all_of(loader)) == TOTAL - batches * 5, "it continues after the repair"
 
 
 @pytest.mark.parametrize(
     ("workers", "world"), [(0, 1), (0, 3), (2, 1), pytest.param(2, 3, marks=pytest.mark.slow)]
 )
-def test_what_is_skipped_is_counted_and_every_rank_keeps_its_steps(
-    folder: Path, workers: int, world: int
-) -> None:
+def test_skips_are_counted_and_steps_stay_equal(folder: Path, workers: int, world: int) -> None:
     (folder / "shard-001.tar").unlink()
     collate = Numbers(damages=4)
     seen: list[int] = []
@@ -102,17 +100,17 @@ def test_skipping_keeps_order_and_resume(folder: Path) -> None:
         assert first + [batch["number"].tolist() for batch in loader] == expected
 
 
-def test_where_nothing_is_left_to_fill_a_batch_it_is_raised(folder: Path) -> None:
+def test_raises_if_no_sample_is_readable(folder: Path) -> None:
     for tar in folder.glob("*.tar"):
         tar.unlink()
     with (
         made(folder, on_error="skip").loader(global_batch=5, workers=1) as loader,
-        pytest.raises(ReadError, match="none of 5 samples of a batch can be read"),
+        pytest.raises(ReadError, match="none of the 5 samples of a batch can be read"),
     ):
         next(iter(loader))
 
 
-def test_a_damaged_sample_is_named_by_its_key(folder: Path) -> None:
+def test_names_damaged_sample(folder: Path) -> None:
     with (
         made(folder, Numbers(damages=4)).loader(global_batch=5, workers=1) as loader,
         pytest.raises(DamagedSampleError, match=f"sample {key_of(4)}: made to be so"),
@@ -120,9 +118,7 @@ def test_a_damaged_sample_is_named_by_its_key(folder: Path) -> None:
         all_of(loader)
 
 
-def test_any_other_error_in_a_worker_is_told_with_its_trace(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_worker_errors_include_traceback(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with (
         made(folder, Numbers(breaks=4)).loader(global_batch=5, workers=1) as loader,
         pytest.raises(LoaderWorkerError, match="RuntimeError: no good number: 4"),
@@ -133,7 +129,7 @@ def test_any_other_error_in_a_worker_is_told_with_its_trace(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
-def test_killed_workers_are_replaced_and_nothing_changes(folder: Path, workers: int) -> None:
+def test_replaces_killed_workers(folder: Path, workers: int) -> None:
     with made(folder).loader(global_batch=5) as loader:
         expected = [batch["number"].tolist() for _ in range(2) for batch in loader]
     found = []
@@ -142,14 +138,14 @@ def test_killed_workers_are_replaced_and_nothing_changes(folder: Path, workers: 
             for batch in loader:
                 found.append(batch["number"].tolist())
                 if len(found) % 3 == 1:
-                    for pid in crew_pids(loader):
+                    for pid in worker_pids(loader):
                         os.kill(pid, signal.SIGKILL)
 
     assert found == expected
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_once_over_a_sample_costs_nothing(folder: Path, tmp_path: Path) -> None:
+def test_single_worker_death_loses_nothing(folder: Path, tmp_path: Path) -> None:
     collate = Numbers(kills=13, marker=str(tmp_path / "died"))
     with made(folder, collate).loader(global_batch=5, workers=2) as loader:
         assert sorted(all_of(loader)) == list(range(TOTAL))
@@ -157,26 +153,28 @@ def test_a_worker_that_dies_once_over_a_sample_costs_nothing(folder: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_deaths_now_and_then_are_no_reason_to_give_up(folder: Path) -> None:
+def test_occasional_deaths_do_not_accumulate(folder: Path) -> None:
     """Of a worker that had nothing to do, as the system's memory limit picks one in a training of weeks."""
     with made(folder).loader(global_batch=5, workers=1) as loader:
-        for _ in range(DEATHS + 1):
+        for _ in range(MAX_DEATHS + 1):
             assert sorted(all_of(loader)) == list(range(TOTAL))
-            os.kill(crew_pids(loader)[0], signal.SIGKILL)
+            os.kill(worker_pids(loader)[0], signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_a_batch_that_always_kills_is_given_up_and_named(folder: Path) -> None:
+def test_gives_up_on_batch_that_always_kills(folder: Path) -> None:
     with (
         made(folder, Numbers(kills=13)).loader(global_batch=5, workers=2) as loader,
-        pytest.raises(LoaderWorkerError, match=rf"was killed by SIGKILL over batch \d+, .*{DEATHS}") as first,
+        pytest.raises(
+            LoaderWorkerError, match=rf"was killed by SIGKILL while building batch \d+, .*{MAX_DEATHS}"
+        ) as first,
     ):
         try:
             all_of(loader)
         finally:
-            with pytest.raises(LoaderWorkerError, match="over batch") as again:
+            with pytest.raises(LoaderWorkerError, match="while building batch") as second:
                 all_of(loader)
-    assert again.value is first.value
+    assert second.value is first.value
     assert not held().workers
 
 
@@ -187,7 +185,7 @@ def hurry(loader: Loader) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path, tmp_path: Path) -> None:
+def test_hung_worker_times_out(folder: Path, tmp_path: Path) -> None:
     with made(folder).loader(global_batch=5) as loader:
         batches_before = [13 in numbers_of(batch) for batch in loader].index(True)
     hanging = tmp_path / "hanging"
@@ -204,7 +202,7 @@ def test_a_worker_that_hangs_is_waited_for_so_long_and_told_about(folder: Path, 
 
 
 @pytest.mark.slow
-def test_it_is_said_while_it_is_waited_for(
+def test_reports_long_waits(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mien.models.reader.loader.batch_queue.REPORT_SECONDS", 0.0)
@@ -215,29 +213,29 @@ def test_it_is_said_while_it_is_waited_for(
 
 
 @pytest.mark.slow
-def test_a_stopped_worker_is_no_hang_either(folder: Path) -> None:
+def test_stopped_worker_times_out(folder: Path) -> None:
     with made(folder, timeout_seconds=250.0).loader(global_batch=5, workers=1) as loader:
         next(iter(loader))
-        os.kill(crew_pids(loader)[0], signal.SIGSTOP)
+        os.kill(worker_pids(loader)[0], signal.SIGSTOP)
         hurry(loader)
-        with pytest.raises(LoaderTimeoutError, match=r"waited \d+ s for a batch, worker 0 \(pid \d+\) "):
+        with pytest.raises(LoaderTimeoutError, match=r"no batch after \d+ s: worker 0 \(pid \d+\) "):
             for _ in range(10):
                 all_of(loader)
     assert not held().workers
 
 
-def test_a_collator_that_cannot_travel_is_refused_at_once(folder: Path) -> None:
+def test_rejects_collator_that_cannot_be_pickled(folder: Path) -> None:
     class Local(Numbers):
         pass
 
     reader = made(folder, Local())
     before = held()
-    with pytest.raises(UsageError, match="define it in a module, or use workers=0"):
+    with pytest.raises(UsageError, match="define its class in a module, or use workers=0"):
         reader.loader(global_batch=5, workers=1)
     assert held().since(before) == NOTHING
 
 
-def test_an_index_that_went_is_said_by_the_worker(folder: Path) -> None:
+def test_worker_reports_missing_index(folder: Path) -> None:
     reader = made(folder)
     (reader.corpora[0].index.folder / "samples.arrow").unlink()
     with (

@@ -54,7 +54,7 @@ def drawn(loader: Loader, count: int) -> list[tuple[list[int], list[bool], list[
     "workers", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("tail", ["drop", "pad", "carry"])
-def test_workers_change_nothing(reader: ShardReader, tail: Tail, workers: int) -> None:
+def test_batches_do_not_depend_on_workers(reader: ShardReader, tail: Tail, workers: int) -> None:
     told = []
     for number in (0, workers):
         with reader.loader(global_batch=8, workers=number, tail=tail) as loader:
@@ -72,7 +72,7 @@ def test_workers_change_nothing(reader: ShardReader, tail: Tail, workers: int) -
         *(pytest.param(2, at, marks=pytest.mark.slow) for at in (0, 1, 6, 8, 12)),
     ],
 )
-def test_resumed_anywhere_on_another_world_it_goes_on_bit_for_bit(
+def test_resumes_exactly_on_another_world(
     reader: ShardReader, folder: Path, tmp_path: Path, workers: int, at: int
 ) -> None:
     """44 samples by 8, padded: an epoch is 6 batches; 6 and 12 are exactly at its end."""
@@ -95,7 +95,7 @@ def test_resumed_anywhere_on_another_world_it_goes_on_bit_for_bit(
     assert joined == expected[at:]
 
 
-def test_a_state_taken_while_batches_are_read_ahead_is_of_those_handed_out(reader: ShardReader) -> None:
+def test_state_ignores_prefetched_batches(reader: ShardReader) -> None:
     with reader.loader(global_batch=8, workers=2, prefetch=3) as loader:
         assert loader.state_dict()["samples_consumed"] == 0
         states = [loader.state_dict()["samples_consumed"] for _ in loader]
@@ -103,7 +103,7 @@ def test_a_state_taken_while_batches_are_read_ahead_is_of_those_handed_out(reade
     assert states == [8, 16, 24, 32, 40, 0]
 
 
-def test_a_loader_goes_back_with_what_it_had_read_ahead(reader: ShardReader) -> None:
+def test_rewinds_with_prefetched_batches(reader: ShardReader) -> None:
     with reader.loader(global_batch=8, workers=2) as loader:
         begin = loader.state_dict()
         first = drawn(loader, 9)
@@ -112,7 +112,7 @@ def test_a_loader_goes_back_with_what_it_had_read_ahead(reader: ShardReader) -> 
             assert drawn(loader, 9) == first
 
 
-def test_breaking_off_and_iterating_again_loses_nothing(reader: ShardReader) -> None:
+def test_interrupted_iteration_loses_nothing(reader: ShardReader) -> None:
     with reader.loader(global_batch=8, workers=2) as loader:
         seen = numbers_of(next(iter(loader)))
         for batch in loader:
@@ -122,7 +122,7 @@ def test_breaking_off_and_iterating_again_loses_nothing(reader: ShardReader) -> 
     assert loader.epoch == 1
 
 
-def test_epochs_differ_and_each_is_whole(reader: ShardReader) -> None:
+def test_epochs_differ_and_are_complete(reader: ShardReader) -> None:
     with reader.loader(global_batch=8, workers=2) as loader:
         epochs = [[number for batch in loader for number in numbers_of(batch)] for _ in range(3)]
 
@@ -132,7 +132,7 @@ def test_epochs_differ_and_each_is_whole(reader: ShardReader) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_kept_batches_keep_their_content(reader: ShardReader, workers: int) -> None:
+def test_retained_batches_keep_their_content(reader: ShardReader, workers: int) -> None:
     with reader.loader(global_batch=4, workers=workers) as loader:
         kept = list(loader)
     for batch in kept:
@@ -141,7 +141,7 @@ def test_kept_batches_keep_their_content(reader: ShardReader, workers: int) -> N
     assert sorted(number for batch in kept for number in numbers_of(batch)) == list(range(TOTAL))
 
 
-def test_tensors_where_torch_is_and_arrays_where_they_are_asked_for(reader: ShardReader) -> None:
+def test_returns_tensors_or_arrays(reader: ShardReader) -> None:
     for tensors, kind in ((None, torch.Tensor), (False, np.ndarray)):
         with reader.loader(global_batch=8, tensors=tensors) as loader:
             batch = next(iter(loader))
@@ -150,7 +150,7 @@ def test_tensors_where_torch_is_and_arrays_where_they_are_asked_for(reader: Shar
             batch["number"][0] = 3  # a batch is the trainer's own
 
 
-def test_closing_leaves_no_process_descriptor_or_memory(reader: ShardReader) -> None:
+def test_close_releases_everything(reader: ShardReader) -> None:
     drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
     gc.collect()  # what the tests before left would be collected meanwhile
     before = held()
@@ -166,7 +166,7 @@ def test_closing_leaves_no_process_descriptor_or_memory(reader: ShardReader) -> 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_loader_that_nobody_has_leaves_nothing(reader: ShardReader, workers: int) -> None:
+def test_garbage_collected_loader_releases_everything(reader: ShardReader, workers: int) -> None:
     drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
     gc.collect()
     before = held()
@@ -178,7 +178,7 @@ def test_a_loader_that_nobody_has_leaves_nothing(reader: ShardReader, workers: i
     assert held().since(before) == NOTHING
 
 
-def test_a_filter_reads_what_it_keeps(folder: Path, tmp_path: Path) -> None:
+def test_filter_reads_only_passing_samples(folder: Path, tmp_path: Path) -> None:
     filtered = made(folder, tmp_path, where="rows >= 20 and language == 'en'")
     with filtered.loader(global_batch=4, workers=1) as loader:
         seen = [number for batch in loader for number in numbers_of(batch)]
@@ -187,14 +187,14 @@ def test_a_filter_reads_what_it_keeps(folder: Path, tmp_path: Path) -> None:
     assert len(filtered) == len(seen)
 
 
-def test_a_state_of_another_order_is_refused(reader: ShardReader, folder: Path, tmp_path: Path) -> None:
+def test_rejects_state_of_another_order(reader: ShardReader, folder: Path, tmp_path: Path) -> None:
     state = reader.loader(global_batch=8).state_dict()
     for options in ({"where": "rows > 3"}, {"shuffle_window": 17}):
         with pytest.raises(ReaderStateError, match="another where, weights"):
             made(folder, tmp_path, **options).loader(global_batch=8).load_state_dict(state)
 
 
-def test_a_shard_added_since_waits_for_a_loader_without_a_state(tmp_path: Path) -> None:
+def test_new_shards_wait_for_fresh_loader(tmp_path: Path) -> None:
     folder, cache = tmp_path / "corpus", tmp_path / "cache"
     write_corpus(folder, [10, 10])
     with made(folder, cache).loader(global_batch=4) as loader:
@@ -220,7 +220,7 @@ def test_a_shard_added_since_waits_for_a_loader_without_a_state(tmp_path: Path) 
         assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
 
 
-def test_shards_that_cannot_be_had_any_more_are_said(tmp_path: Path) -> None:
+def test_names_shards_missing_from_state(tmp_path: Path) -> None:
     folder, cache = tmp_path / "corpus", tmp_path / "cache"
     write_corpus(folder, [10, 10])
     state = made(folder, cache).loader(global_batch=4).state_dict()
@@ -232,13 +232,13 @@ def test_shards_that_cannot_be_had_any_more_are_said(tmp_path: Path) -> None:
         (folder / f"shard-001{suffix}").unlink()
     loader = made(folder, cache).loader(global_batch=4)
     before = loader.state_dict()
-    with pytest.raises(ManifestChangedError, match=r"1 of its 2 shards are gone.*shard-001\.tar"):
+    with pytest.raises(ManifestChangedError, match=r"1 of its 2 shards are missing.*shard-001\.tar"):
         loader.load_state_dict(state)
     assert loader.state_dict() == before, "nothing was changed"
 
 
 @pytest.mark.slow
-def test_weighted_corpora_through_workers(folder: Path, tmp_path: Path) -> None:
+def test_workers_read_weighted_corpora(folder: Path, tmp_path: Path) -> None:
     other = write_corpus(tmp_path / "other", [6], first=500)
     mixed = ShardReader(
         {str(folder): 1.0, str(other): 1.0}, collate=Numbers(), cache_dir=tmp_path / "cache", seed=7
@@ -258,7 +258,7 @@ def test_weighted_corpora_through_workers(folder: Path, tmp_path: Path) -> None:
     assert {small.count(n) for n in range(500, 506)} <= {len(small) // 6, len(small) // 6 + 1}
 
 
-def test_a_loader_needs_fields_and_fitting_sizes(folder: Path, tmp_path: Path) -> None:
+def test_loader_rejects_invalid_arguments(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs fields"):
         ShardReader(folder, cache_dir=tmp_path).loader(global_batch=4)
     fields = made(folder, tmp_path)

@@ -20,11 +20,11 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_alone_it_is_the_only_one() -> None:
+def test_single_process_is_rank_0_of_1() -> None:
     assert find_rank(None, None) == (0, 1)
 
 
-def test_given_numbers_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_override_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "3")
 
@@ -33,12 +33,12 @@ def test_given_numbers_win_over_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("rank", "world"), [(0, None), (None, 2)])
-def test_one_of_the_two_alone_is_refused(rank: int | None, world: int | None) -> None:
+def test_rejects_rank_without_world(rank: int | None, world: int | None) -> None:
     with pytest.raises(UsageError, match="together"):
         find_rank(rank, world)
 
 
-def test_an_environment_of_no_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_non_numeric_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "first")
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="RANK='first'"):
@@ -91,7 +91,7 @@ def run(tmp_path: Path, gone: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_shard_that_one_rank_alone_saw_is_read_by_none(tmp_path: Path) -> None:
+def test_ranks_agree_on_shards_of_rank_0(tmp_path: Path) -> None:
     first, second = run(tmp_path, "there")
 
     assert first.startswith("18 3 [")
@@ -101,7 +101,7 @@ def test_a_shard_that_one_rank_alone_saw_is_read_by_none(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_ranks_that_cannot_read_the_same_all_say_so(tmp_path: Path) -> None:
+def test_every_rank_raises_if_ranks_disagree(tmp_path: Path) -> None:
     for told in run(tmp_path, "gone"):
         assert told.startswith("ManifestChangedError rank 0 lists other shards than this one")
         assert "shard-001.tar" in told

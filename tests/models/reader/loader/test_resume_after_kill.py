@@ -35,7 +35,7 @@ while True:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [1, 9, 14])
-def test_killed_at_any_batch_it_goes_on_elsewhere(tmp_path: Path, kill_after: int) -> None:
+def test_resumes_after_kill(tmp_path: Path, kill_after: int) -> None:
     """41 samples by 5: 9 batches an epoch."""
     folder = write_corpus(tmp_path / "corpus", SIZES)
     trainer = subprocess.Popen(

@@ -14,7 +14,7 @@ from mien.models.reader.order.steps import Cursor
 STATE = {"seed": 7, "epoch": 2, "samples_consumed": 512, "manifest_hash": "ab", "order_hash": "cd"}
 
 
-def test_it_goes_through_json_unchanged() -> None:
+def test_state_survives_json() -> None:
     state = LoaderState.from_dict(json.loads(json.dumps(STATE)))
 
     assert state == LoaderState(seed=7, cursor=Cursor(2, 512), manifest_hash="ab", order_hash="cd")
@@ -33,6 +33,6 @@ def test_it_goes_through_json_unchanged() -> None:
         None,
     ],
 )
-def test_anything_else_is_no_state(told: Any) -> None:
+def test_rejects_invalid_states(told: Any) -> None:
     with pytest.raises(ReaderStateError):
         LoaderState.from_dict(told)

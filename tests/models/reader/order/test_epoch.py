@@ -22,7 +22,7 @@ def order(counts: list[int], window: int, *purpose: str | int) -> EpochOrder:
 
 
 @given(COUNTS, WINDOWS, st.integers(0, 3))
-def test_every_sample_comes_exactly_once(counts: list[int], window: int, epoch: int) -> None:
+def test_every_sample_comes_once(counts: list[int], window: int, epoch: int) -> None:
     made = order(counts, window, epoch, "seed")
 
     assert len(made) == sum(counts)
@@ -30,9 +30,7 @@ def test_every_sample_comes_exactly_once(counts: list[int], window: int, epoch: 
 
 
 @given(COUNTS, WINDOWS, st.data())
-def test_any_part_is_the_same_when_it_is_computed_alone(
-    counts: list[int], window: int, data: st.DataObject
-) -> None:
+def test_slices_agree_with_whole_order(counts: list[int], window: int, data: st.DataObject) -> None:
     whole = order(counts, window, "x").ordinals(0, sum(counts))
     start = data.draw(st.integers(0, sum(counts)))
     stop = data.draw(st.integers(start, sum(counts)))
@@ -40,7 +38,7 @@ def test_any_part_is_the_same_when_it_is_computed_alone(
     assert order(counts, window, "x").ordinals(start, stop).tolist() == whole[start:stop].tolist()
 
 
-def test_another_epoch_seed_or_manifest_is_another_order() -> None:
+def test_order_depends_on_epoch_seed_manifest() -> None:
     orders = [
         order([40] * 10, 100, *purpose).ordinals(0, 400).tolist()
         for purpose in [(0, 1, "m"), (1, 1, "m"), (0, 2, "m"), (0, 1, "n"), (0, 1, "m")]
@@ -50,13 +48,13 @@ def test_another_epoch_seed_or_manifest_is_another_order() -> None:
     assert orders[0] == orders[-1]
 
 
-def test_without_a_window_samples_come_as_they_lie() -> None:
+def test_no_window_keeps_stored_order() -> None:
     assert order([3, 0, PIECE_SAMPLES + 5], 0).ordinals(0, PIECE_SAMPLES + 8).tolist() == list(
         range(PIECE_SAMPLES + 8)
     )
 
 
-def test_a_window_draws_from_several_shards_and_touches_few() -> None:
+def test_window_mixes_few_shards() -> None:
     """However large a shard is: a window from one shard alone would hardly be shuffled."""
     size, shards, window = 16 * PIECE_SAMPLES, 64, 4096
     made = order([size] * shards, window, "seed")
@@ -66,7 +64,7 @@ def test_a_window_draws_from_several_shards_and_touches_few() -> None:
         assert 3 <= len(touched) <= SPAN_SHARDS * 2
 
 
-def test_the_order_of_this_version_is_pinned() -> None:
+def test_order_of_this_version_is_pinned() -> None:
     """A change here makes every state that is out there worthless: raise `epoch.VERSION` then."""
     drawn = order([100, 700, 3, 0, 50] * 9, 256, 7, "manifest").ordinals(0, 7677)
 

@@ -25,7 +25,7 @@ def rows(chosen: Chosen) -> list[tuple[int, int, int]]:
 
 @settings(max_examples=examples(50))
 @given(SIZES, st.data())
-def test_each_corpus_is_gone_through_pass_after_pass(sizes: list[list[int]], data: st.DataObject) -> None:
+def test_each_corpus_is_read_in_passes(sizes: list[list[int]], data: st.DataObject) -> None:
     weights = [data.draw(st.floats(0.05, 20)) for _ in sizes]
     plan = mixed(sizes, weights)
     told = [row for epoch in range(4) for row in rows(plan.choose(epoch, 0, len(plan)))]
@@ -41,7 +41,7 @@ def test_each_corpus_is_gone_through_pass_after_pass(sizes: list[list[int]], dat
 
 @settings(max_examples=examples(50))
 @given(SIZES, st.data())
-def test_any_part_is_the_same_when_it_is_computed_alone(sizes: list[list[int]], data: st.DataObject) -> None:
+def test_slices_agree_with_whole_order(sizes: list[list[int]], data: st.DataObject) -> None:
     weights = [data.draw(st.floats(0.05, 20)) for _ in sizes]
     length = sum(map(sum, sizes))
     epoch = data.draw(st.integers(0, 5))
@@ -54,7 +54,7 @@ def test_any_part_is_the_same_when_it_is_computed_alone(sizes: list[list[int]], 
     assert alone == rows(mixed(sizes, weights).choose(epoch, 0, length))[start:stop]
 
 
-def test_shares_are_those_of_the_weights() -> None:
+def test_shares_follow_weights() -> None:
     plan = mixed([[5000], [20_000], [300]], [3.0, 1.0, 0.0001])
     drawn = Counter(plan.choose(0, 0, 4 * BLOCK).corpora.tolist())
 
@@ -62,7 +62,7 @@ def test_shares_are_those_of_the_weights() -> None:
     assert drawn[0] == pytest.approx(3 * BLOCK, abs=8)
 
 
-def test_several_corpora_without_weights_are_one() -> None:
+def test_unweighted_corpora_act_as_one() -> None:
     plan = WholePlan([np.array([30, 4]), np.array([0]), np.array([7])], 8, 1, "m")
     told = rows(plan.choose(2, 0, len(plan)))
 

@@ -29,7 +29,7 @@ class Case:
     def walk(self, world: int, cursor: Cursor, count: int) -> list[list[Step]]:
         """`count` global steps from there on, each as what every rank takes of it."""
         ranks = [self.steps(rank, world) for rank in range(world)]
-        cursor = ranks[0].settle(cursor)
+        cursor = ranks[0].normalize(cursor)
         walked = []
         for _ in range(count):
             walked.append([rank.step(cursor) for rank in ranks])
@@ -65,7 +65,7 @@ def order(case: Case, epoch: int) -> list[tuple[int, int]]:
 
 
 @given(cases(), WORLDS)
-def test_every_epoch_has_every_sample_once_or_as_the_tail_says(case: Case, world: int) -> None:
+def test_epochs_follow_tail_policy(case: Case, world: int) -> None:
     length, batch = len(case.plan), case.batch
     walked = case.walk(world, START, 3 * (length // batch + 1))
     by_epoch: dict[int, list[tuple[int, int]]] = {}
@@ -83,7 +83,7 @@ def test_every_epoch_has_every_sample_once_or_as_the_tail_says(case: Case, world
 
 
 @given(cases(), WORLDS)
-def test_ranks_take_their_shares_of_one_global_order(case: Case, world: int) -> None:
+def test_ranks_partition_global_order(case: Case, world: int) -> None:
     count = 2 * (len(case.plan) // case.batch + 1)
 
     for alone, shared in zip(case.walk(1, START, count), case.walk(world, START, count), strict=True):
@@ -95,9 +95,7 @@ def test_ranks_take_their_shares_of_one_global_order(case: Case, world: int) -> 
 
 
 @given(cases(), WORLDS, WORLDS, st.data())
-def test_any_other_world_goes_on_from_any_step(
-    case: Case, before: int, after: int, data: st.DataObject
-) -> None:
+def test_any_world_resumes_at_any_step(case: Case, before: int, after: int, data: st.DataObject) -> None:
     count = 3 * (len(case.plan) // case.batch + 1)
     undisturbed = [taken(steps) for steps in case.walk(1, START, count)]
     at = data.draw(st.integers(0, count - 1))
@@ -107,9 +105,9 @@ def test_any_other_world_goes_on_from_any_step(
 
 
 @given(cases())
-def test_the_count_of_steps_is_what_is_walked(case: Case) -> None:
+def test_step_count_is_exact(case: Case) -> None:
     steps = case.steps(0, 1)
-    cursor = steps.settle(START)
+    cursor = steps.normalize(START)
     walked = 0
     while cursor.epoch == 0:
         cursor = steps.step(cursor).after
@@ -119,21 +117,19 @@ def test_the_count_of_steps_is_what_is_walked(case: Case) -> None:
 
 
 @given(cases())
-def test_an_epochs_end_is_the_next_ones_beginning(case: Case) -> None:
+def test_epoch_end_is_next_epoch_start(case: Case) -> None:
     steps = case.steps(0, 1)
     end = Cursor(4, len(case.plan))
 
-    assert steps.settle(end) == (5, 0)
-    assert steps.settle(steps.settle(end)) == steps.settle(end)
+    assert steps.normalize(end) == (5, 0)
+    assert steps.normalize(steps.normalize(end)) == steps.normalize(end)
 
 
 @pytest.mark.parametrize(
     ("batch", "rank", "world", "tail"),
     [(2, 0, 3, "pad"), (5, 3, 3, "pad"), (50, 0, 1, "drop"), (5, 0, 1, "x")],
 )
-def test_sizes_that_leave_a_rank_without_samples_are_refused(
-    batch: int, rank: int, world: int, tail: Tail
-) -> None:
+def test_rejects_ranks_without_samples(batch: int, rank: int, world: int, tail: Tail) -> None:
     plan = WholePlan([np.array([40])], 16, 7)
     with pytest.raises(UsageError):
         Steps(plan=plan, global_batch=batch, rank=rank, world=world, tail=tail)

@@ -32,17 +32,17 @@ class Slow:
         raise OSError("not there")
 
 folder, cache = sys.argv[1], Path(sys.argv[2])
-ahead._files = lambda spec, corpus: Slow()
+prefetcher._files = lambda spec, corpus: Slow()
 corpus = open_corpus(folder, where=None, cache=cache, options={})
 spec = ShardSourceSpec(uri=folder, index=corpus.index.folder, options={}, cache=cache, cache_bytes=1 << 40,
                   timeout_seconds=9.0, ranged=None)
-fetching = ahead.Ahead([spec], [corpus])
+fetching = prefetcher.Prefetcher([spec], [corpus])
 samples = np.arange(len(corpus))
 for _ in range(int(sys.argv[3])):
-    fetching.tell(np.zeros_like(samples), samples)
+    fetching.announce(np.zeros_like(samples), samples)
 if sys.argv[4] == "waits":
     over = True
-    while fetching._under_way:
+    while fetching._in_progress:
         time.sleep(0.01)
 """
 
@@ -63,11 +63,11 @@ def fetched(tmp_path: Path, how_often: int, what_then: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_each_shard_is_fetched_once_however_often_it_is_told(tmp_path: Path) -> None:
+def test_downloads_announced_shards_once(tmp_path: Path) -> None:
     assert sorted(fetched(tmp_path, 3, "waits")) == list(range(SHARDS))
 
 
 @pytest.mark.slow
-def test_a_program_that_ends_does_not_fetch_what_it_was_told(tmp_path: Path) -> None:
+def test_exit_does_not_wait_for_announced_shards(tmp_path: Path) -> None:
     """Whoever did not close the loader, or was interrupted, waits for what is under way alone."""
     assert len(fetched(tmp_path, 1, "ends")) <= THREADS

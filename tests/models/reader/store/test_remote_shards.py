@@ -83,9 +83,7 @@ def drawn(reader: ShardReader, workers: int = 0) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_those_of_the_folder_and_each_shard_is_fetched_once(
-    distant: Distant, workers: int
-) -> None:
+def test_remote_batches_equal_local_ones(distant: Distant, workers: int) -> None:
     assert drawn(distant.reader(), workers) == near(distant)
     assert drawn(distant.reader(), workers) == near(distant)
 
@@ -94,7 +92,7 @@ def test_batches_are_those_of_the_folder_and_each_shard_is_fetched_once(
     assert distant.names() == sorted(fetched)
 
 
-def test_shards_are_there_before_their_turn(distant: Distant) -> None:
+def test_prefetches_shards(distant: Distant) -> None:
     """In the order as it lies, the first batch is of the first shard alone."""
     reader = distant.reader(shuffle_window=0)
     with reader.loader(global_batch=8) as loader:
@@ -106,9 +104,7 @@ def test_shards_are_there_before_their_turn(distant: Distant) -> None:
 
 
 @pytest.mark.parametrize(("shards", "workers"), [(0, 0), (2, 0), (1, 2), (3, 2)])
-def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
-    distant: Distant, shards: int, workers: int
-) -> None:
+def test_small_cache_stays_within_limit(distant: Distant, shards: int, workers: int) -> None:
     largest = max(path.stat().st_size for path in distant.folder.glob("*.tar"))
     reader = distant.reader(cache_bytes=shards * largest)
 
@@ -118,7 +114,7 @@ def test_a_cache_too_small_for_a_batch_is_kept_to_and_only_slower(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_only_the_members_of_what_is_kept_are_asked_for(distant: Distant, workers: int) -> None:
+def test_ranged_reads_only_needed_members(distant: Distant, workers: int) -> None:
     collate = Numbers(members=frozenset({"json"}), noiseless=True)
     reader = distant.reader(collate, where="rows in (3, 30)", ranged_below=0.5)
     with reader.loader(global_batch=2, workers=workers) as loader:
@@ -130,7 +126,7 @@ def test_only_the_members_of_what_is_kept_are_asked_for(distant: Distant, worker
 
 
 @pytest.mark.parametrize("ranged_below", [0.0, 2.0])
-def test_throttling_is_sat_out(distant: Distant, ranged_below: float) -> None:
+def test_waits_out_throttling(distant: Distant, ranged_below: float) -> None:
     reader = distant.reader(ranged_below=ranged_below)
     distant.gate.refuse = 5
 
@@ -139,7 +135,7 @@ def test_throttling_is_sat_out(distant: Distant, ranged_below: float) -> None:
 
 
 @pytest.mark.parametrize("ranged_below", [0.0, 2.0])
-def test_a_body_cut_short_is_asked_again(distant: Distant, ranged_below: float) -> None:
+def test_retries_truncated_download(distant: Distant, ranged_below: float) -> None:
     reader = distant.reader(ranged_below=ranged_below)
     distant.gate.cut = 3
 
@@ -148,9 +144,7 @@ def test_a_body_cut_short_is_asked_again(distant: Distant, ranged_below: float) 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_store_that_does_not_answer_is_named_and_asked_again_by_the_next(
-    distant: Distant, workers: int
-) -> None:
+def test_names_unavailable_store_and_recovers(distant: Distant, workers: int) -> None:
     # Ours are the attempts that count here; Amazon's own library would make three of each, seconds apart.
     once = {"retry_strategy": AwsStandardS3RetryStrategy(max_attempts=1)}
     reader = replace(distant, options=distant.options | once).reader()
@@ -169,7 +163,7 @@ def test_a_store_that_does_not_answer_is_named_and_asked_again_by_the_next(
     assert drawn(reader, workers) == near(distant)
 
 
-def test_a_shard_that_went_is_named(distant: Distant) -> None:
+def test_names_deleted_shard(distant: Distant) -> None:
     reader = distant.reader()
     distant.store.delete("shard-001.tar")
     with pytest.raises(MissingShardError, match=r"shard-001\.tar"):
@@ -182,7 +176,7 @@ def test_a_shard_that_went_is_named(distant: Distant) -> None:
     assert loader.skipped == {"MissingShardError": 9}
 
 
-def test_other_bytes_than_were_committed_are_not_kept(distant: Distant) -> None:
+def test_rejects_wrong_bytes(distant: Distant) -> None:
     data = bytearray((distant.folder / "shard-001.tar").read_bytes())
     data[700] ^= 1
     distant.store.delete("shard-001.tar")
@@ -193,7 +187,7 @@ def test_other_bytes_than_were_committed_are_not_kept(distant: Distant) -> None:
     assert "shard-001.tar" not in distant.names()
 
 
-def test_a_file_in_the_cache_that_was_cut_is_fetched_again(distant: Distant) -> None:
+def test_refetches_truncated_cached_shard(distant: Distant) -> None:
     drawn(distant.reader())
     victim = distant.files()[0]
     victim.write_bytes(victim.read_bytes()[:100])
@@ -204,7 +198,7 @@ def test_a_file_in_the_cache_that_was_cut_is_fetched_again(distant: Distant) -> 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_in_the_cache_that_was_spoilt_is_fetched_again(distant: Distant, workers: int) -> None:
+def test_refetches_damaged_cached_shard(distant: Distant, workers: int) -> None:
     drawn(distant.reader())
     victim = distant.files()[0]
     data = bytearray(victim.read_bytes())
@@ -214,7 +208,7 @@ def test_a_file_in_the_cache_that_was_spoilt_is_fetched_again(distant: Distant, 
     assert drawn(distant.reader(), workers) == near(distant)
 
 
-def test_a_strangers_shard_that_was_replaced_is_not_taken_from_the_cache(distant: Distant) -> None:
+def test_replaced_foreign_shard_is_refetched(distant: Distant) -> None:
     """Tars are padded to 10 kB: another one of the same size is what is to be expected."""
     for path in distant.folder.glob("*.parquet"):
         distant.store.delete(path.name)
@@ -234,7 +228,7 @@ def test_a_strangers_shard_that_was_replaced_is_not_taken_from_the_cache(distant
     assert reader.manifest_hash != state
 
 
-def test_nothing_stays_behind(distant: Distant) -> None:
+def test_leaves_no_resources(distant: Distant) -> None:
     reader = distant.reader()
     before = held()
     drawn(reader, workers=2)

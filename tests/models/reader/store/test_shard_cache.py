@@ -41,7 +41,7 @@ def names(store: Store) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
-def test_what_was_used_longest_ago_goes_first(store: Store) -> None:
+def test_evicts_least_recently_used(store: Store) -> None:
     made = cache(store)
     for number in (0, 1, 0, 2):
         os.close(held(made, number))
@@ -49,7 +49,7 @@ def test_what_was_used_longest_ago_goes_first(store: Store) -> None:
     assert names(store) == {"0.tar", "2.tar"}
 
 
-def test_what_is_in_use_stays_and_who_comes_is_told(store: Store) -> None:
+def test_never_evicts_shards_in_use(store: Store) -> None:
     made, other = cache(store), cache(store)
     first, second = held(made, 0), held(made, 1)
     with pytest.raises(NoRoomError, match="cache_bytes"):
@@ -62,7 +62,7 @@ def test_what_is_in_use_stays_and_who_comes_is_told(store: Store) -> None:
     os.close(second)
 
 
-def test_a_process_lets_go_of_its_own_first(store: Store) -> None:
+def test_releases_own_shards_for_room(store: Store) -> None:
     kept: list[int] = []
 
     def release() -> None:
@@ -76,7 +76,7 @@ def test_a_process_lets_go_of_its_own_first(store: Store) -> None:
     assert kept == []
 
 
-def test_what_a_killed_downloader_left_is_taken_over_or_dropped(store: Store) -> None:
+def test_takes_over_after_killed_downloader(store: Store) -> None:
     folder = Path(store.uri).parent / "cache"
     folder.mkdir()
     (folder / "0.tar.part").write_bytes(b"x" * SIZE)
@@ -88,16 +88,16 @@ def test_what_a_killed_downloader_left_is_taken_over_or_dropped(store: Store) ->
     assert names(store) == {"0.tar", "2.tar"}
 
 
-def test_a_downloader_that_does_not_end_is_waited_for_so_long(store: Store) -> None:
+def test_waiting_for_downloader_times_out(store: Store) -> None:
     folder = Path(store.uri).parent / "cache"
     folder.mkdir()
     with (folder / "0.tar.part").open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(LoaderTimeoutError, match=r"another process that fetches .*/0\.tar"):
+        with pytest.raises(LoaderTimeoutError, match=r"another process that downloads .*/0\.tar"):
             held(cache(store, timeout_seconds=0.2), 0)
 
 
-def test_a_shard_that_is_not_there_leaves_nothing(store: Store) -> None:
+def test_missing_shard_leaves_no_file(store: Store) -> None:
     with pytest.raises(StorageMissingError):
         cache(store).open("7.tar", size=SIZE, sha256="")
     assert names(store) == set()
@@ -116,7 +116,7 @@ def _read_all(store_uri: str, results: Any, seed: int) -> None:
         results.put(number)
 
 
-def test_many_processes_share_it_within_its_bounds(store: Store) -> None:
+def test_processes_share_cache_within_limit(store: Store) -> None:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     readers = [context.Process(target=_read_all, args=(store.uri, results, seed)) for seed in (1, 2, 3)]

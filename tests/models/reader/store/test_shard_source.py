@@ -73,7 +73,7 @@ def make(
     return ShardSource(spec, corpus=0, members=members, checked=marks)
 
 
-def test_the_bytes_are_those_that_were_written_and_are_not_copied(source: ShardSource) -> None:
+def test_reads_written_bytes_without_copy(source: ShardSource) -> None:
     for number in range(8):
         read = source.read(number, epoch=0, seed=7)
         assert {name: bytes(data) for name, data in read.members.items()} == sample(number).members
@@ -85,7 +85,7 @@ def test_the_bytes_are_those_that_were_written_and_are_not_copied(source: ShardS
     assert one.obj is other.obj, "views of one mapping"
 
 
-def test_a_sample_outlives_its_source_and_its_tar(folder: Path, source: ShardSource) -> None:
+def test_sample_outlives_source_and_tar(folder: Path, source: ShardSource) -> None:
     read = source.read(0, epoch=0, seed=7)
     source.close()
     (folder / "shard-000.tar").unlink()
@@ -93,7 +93,7 @@ def test_a_sample_outlives_its_source_and_its_tar(folder: Path, source: ShardSou
     assert bytes(read.members["bin"]) == sample(0).members["bin"]
 
 
-def test_the_seed_is_of_reader_epoch_and_key_alone(source: ShardSource) -> None:
+def test_seed_depends_on_reader_epoch_key(source: ShardSource) -> None:
     seeds = [
         source.read(n, epoch=epoch, seed=seed).seed for n in (0, 1) for epoch in (0, 1) for seed in (7, 8)
     ]
@@ -102,13 +102,13 @@ def test_the_seed_is_of_reader_epoch_and_key_alone(source: ShardSource) -> None:
     assert source.read(0, epoch=0, seed=7).seed == seeds[0]
 
 
-def test_only_what_is_asked_for_is_there(folder: Path, tmp_path: Path) -> None:
+def test_reads_only_requested_members(folder: Path, tmp_path: Path) -> None:
     asked = make(folder, tmp_path, members=frozenset({"json", "flac"}))
 
     assert list(asked.read(3, epoch=0, seed=7).members) == ["json"]
 
 
-def test_few_tars_are_open_at_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_open_tars(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.models.reader.store.shard_source.OPEN_LOCAL", 1)
     assert OPEN_LOCAL > 1
     alternating = make(folder, tmp_path)
@@ -158,7 +158,7 @@ DAMAGES: list[tuple[Callable[[Path], None], type[DamagedSampleError], set[int]]]
 
 
 @pytest.mark.parametrize(("damage", "kind", "lost"), DAMAGES, ids=[d[0].__name__ for d in DAMAGES])
-def test_damage_is_named_and_the_rest_is_read(
+def test_names_damage_and_reads_the_rest(
     folder: Path,
     source: ShardSource,
     damage: Callable[[Path], None],
@@ -178,7 +178,7 @@ def test_damage_is_named_and_the_rest_is_read(
         assert "\n" not in str(error)
 
 
-def test_a_tar_cut_while_it_is_mapped_does_not_kill_the_process(folder: Path, source: ShardSource) -> None:
+def test_truncating_mapped_tar_does_not_kill(folder: Path, source: ShardSource) -> None:
     assert source.read(0, epoch=0, seed=7).key == key_of(0)
     os.truncate(folder / "shard-000.tar", 600)
 
@@ -186,7 +186,7 @@ def test_a_tar_cut_while_it_is_mapped_does_not_kill_the_process(folder: Path, so
         source.read(3, epoch=0, seed=7)
 
 
-def test_a_checksum_is_compared_once_and_not_where_nobody_asked(folder: Path, tmp_path: Path) -> None:
+def test_verifies_checksums_once(folder: Path, tmp_path: Path) -> None:
     first, trusting = make(folder, tmp_path), make(folder, tmp_path, verify=False)
     first.read(2, epoch=0, seed=7)
     inode = (folder / "shard-000.tar").stat().st_ino
@@ -202,7 +202,7 @@ def test_a_checksum_is_compared_once_and_not_where_nobody_asked(folder: Path, tm
         make(folder, tmp_path).read(2, epoch=0, seed=7)
 
 
-def test_row_and_members_need_no_decoding(source: ShardSource) -> None:
+def test_row_and_members_are_not_decoded(source: ShardSource) -> None:
     read = source.read(5, epoch=0, seed=7)
 
     assert json.loads(bytes(read.members["json"])) == {"number": 5}
