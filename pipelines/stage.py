@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from mien.pipelines.decode.local import InPlaceMedia, LocalMedia
+from mien.pipelines.local_media import InPlaceMedia, LocalMedia
 from mien.pipelines.ranges import Positive
 
 

@@ -16,7 +16,7 @@ import pytest
 from mien.cluster.cli.main import COMMANDS
 from mien.cluster.config import load
 from mien.pipelines.data import DROP_REASONS
-from mien.pipelines.weights.local import cache_folder
+from mien.pipelines.weights.cache import cache_folder
 from tests.demo_media import demo_clip, needs_weights
 from tests.webdataset_samples import read_shards
 from tests.youtube import Video, YouTubeDouble

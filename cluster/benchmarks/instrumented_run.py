@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mien.pipelines.data import FaceTrack, Segment, Span
-from mien.pipelines.faces.rows import merge_spans
+from mien.pipelines.faces.grid_frames import merge_spans
 
 KEEP_EVERY = 8
 MIN_SEEK_SECONDS = 2.0
@@ -57,7 +57,7 @@ def run_instrumented(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Ke
     from mien.cluster.benchmarks.recorded_run import run_pipeline
     from mien.pipelines.align.stage import Align
     from mien.pipelines.faces.detect import Scrfd
-    from mien.pipelines.faces.identity import Identity
+    from mien.pipelines.faces.embedder import FaceEmbedder
     from mien.pipelines.faces.stage import Faces
     from mien.pipelines.fetch import FetchStage
     from mien.pipelines.shards.write import WriteShards
@@ -83,7 +83,7 @@ def run_instrumented(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Ke
     replace(WriteShards, "flush", _timed(WriteShards.flush, inputs.stage_seconds, "shards", None))
 
     track = Faces.__call__
-    find, features, transcribe = Scrfd.find, Identity.features, BatchedInferencePipeline.transcribe
+    find, features, transcribe = Scrfd.find, FaceEmbedder.embed, BatchedInferencePipeline.transcribe
 
     def recording_find(self: Any, picture: Any) -> Any:
         if inputs.picture_count % KEEP_EVERY == 0:
@@ -106,7 +106,7 @@ def run_instrumented(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Ke
 
     replace(Faces, "__call__", recording_track)
     replace(Scrfd, "find", recording_find)
-    replace(Identity, "features", recording_features)
+    replace(FaceEmbedder, "embed", recording_features)
     replace(BatchedInferencePipeline, "transcribe", recording_transcribe)
     try:
         before = cpu_seconds()

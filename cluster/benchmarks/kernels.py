@@ -72,7 +72,7 @@ def ffmpeg_null(film: Path) -> Kernel:
 def detect(inputs: KernelInputs) -> Kernel:
     from insightface.model_zoo.scrfd import SCRFD
 
-    from mien.pipelines.faces.sessions import open_session
+    from mien.pipelines.faces.onnx_session import open_session
 
     path = locate("scrfd_500m")
     model = SCRFD(str(path), session=open_session(path, "cpu", 1), static_shape_sessions=False)
@@ -90,7 +90,7 @@ def embed(inputs: KernelInputs) -> Kernel:
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
     from mien.pipelines.faces.geometry import ARCFACE
-    from mien.pipelines.faces.sessions import open_session
+    from mien.pipelines.faces.onnx_session import open_session
 
     path = locate("arcface_w600k_mbf")
     model = ArcFaceONNX(str(path), session=open_session(path, "cpu", 1))

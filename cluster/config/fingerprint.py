@@ -13,8 +13,8 @@ from mien.pipelines.data import SCHEMA_VERSION
 from mien.pipelines.stage import Stage
 from mien.pipelines.talking_face import talking_face
 from mien.pipelines.weights import WEIGHTS, check_licence, sha256_of
+from mien.pipelines.weights.cache import FOLDER_VARIABLE
 from mien.pipelines.weights.licences import PROFILE_VARIABLE
-from mien.pipelines.weights.local import FOLDER_VARIABLE
 
 
 def fingerprint(settings: Settings) -> str:

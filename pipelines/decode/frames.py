@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import dropwhile
@@ -19,7 +19,6 @@ from mien.ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedM
 from mien.ingest.media import MediaFile
 from mien.ingest.probe.opening import open_media, shown
 from mien.ingest.probe.packets import seconds_of
-from mien.pipelines.decode.clock import PresentationClock
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 # Without an index nobody knows where the next key frame is; decoding this far costs less than a seek.
 _WORTH_A_SEEK_SECONDS = 2.0
 _EARLY_END_SECONDS = 1.0
+_MAX_UNTIMED_FRAMES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class FrameReader:
 
         recent: deque[float] = deque(maxlen=max(1, self._threads or 16))
         begun, damage, last = False, math.inf, -math.inf
-        clock = PresentationClock(self._seconds, self._interval, self._video.start_seconds)
+        clock = _PresentationClock(self._seconds, self._interval, self._video.start_seconds)
         for packet in self._packets(sought=sought):
             ticks = packet.pts if packet.pts is not None else packet.dts
             if packet.size:
@@ -283,3 +283,40 @@ class FrameReader:
                     yield _Decoded(seconds, timed, seconds >= damage)
         for seconds, timed in clock.rest():
             yield _Decoded(seconds, timed, seconds >= damage)
+
+
+class _PresentationClock:
+    """Gives every picture a time that never goes back; those without one get theirs from their neighbours."""
+
+    def __init__(self, seconds_of_ticks: Callable[[int], float], interval: float, start: float) -> None:
+        self._seconds = seconds_of_ticks
+        self._interval = interval
+        self._start = start
+        self._last: float | None = None
+        self._waiting: list[VideoFrame] = []
+
+    def timed(self, picture: VideoFrame) -> Iterator[tuple[float, VideoFrame]]:
+        ticks = picture.pts if picture.pts is not None else picture.dts
+        if ticks is not None:
+            seconds = self._seconds(ticks)
+            yield from self._release(seconds - len(self._waiting) * self._interval)
+            self._last = seconds if self._last is None else max(seconds, self._last)
+            yield self._last, picture
+        elif self._last is not None:
+            self._last += self._interval
+            yield self._last, picture
+        else:
+            self._waiting.append(picture)
+            if len(self._waiting) >= _MAX_UNTIMED_FRAMES:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Those that still wait, when no time is to be hoped for."""
+        yield from self._release(self._start)
+
+    def _release(self, seconds: float) -> Iterator[tuple[float, VideoFrame]]:
+        waiting, self._waiting = self._waiting, []
+        for picture in waiting:
+            yield seconds, picture
+            self._last = seconds
+            seconds += self._interval

@@ -19,7 +19,6 @@ from mien.ingest.media import MediaFile
 from mien.ingest.probe.opening import open_media, shown
 from mien.ingest.probe.packets import seconds_of
 from mien.pipelines.data import SOUND_HZ, Int16
-from mien.pipelines.decode.audio_timeline import AudioTimeline
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -56,12 +55,12 @@ class SoundStream:
         self._block_samples = max(1, round(block_seconds * SOUND_HZ))
 
     def __iter__(self) -> Iterator[Int16]:
-        tape = AudioTimeline(
+        timeline = AudioTimeline(
             total_samples=round(self._media.duration_seconds * SOUND_HZ), block_samples=self._block_samples
         )
         for position, samples in self._pieces():
-            yield from tape.put(position, samples)
-        yield from tape.finish()
+            yield from timeline.put(position, samples)
+        yield from timeline.finish()
 
     def _pieces(self) -> Iterator[tuple[int, Int16]]:
         """Resampled sound, and the sample of the file's clock at which it begins."""
@@ -200,3 +199,45 @@ def _mixable(frame: AudioFrame) -> AudioFrame:
     result = Mixed.from_ndarray(mixed.astype(np.float32)[None], format="fltp", layout="mono")
     result.sample_rate = frame.sample_rate
     return result
+
+
+class AudioTimeline:
+    """Silence where nothing was put; what comes first stays; nothing before 0 or after the end."""
+
+    def __init__(self, *, total_samples: int, block_samples: int) -> None:
+        self._total = total_samples
+        self._block_samples = block_samples
+        self._block = self._silence(0)
+        self._block_start = 0
+        self._filled = 0
+
+    def put(self, position: int, samples: Int16) -> Iterator[Int16]:
+        """Lays `samples` (N,) at `position`, and yields the blocks that are complete."""
+        samples = samples[max(0, self._filled - position) :]
+        position = max(position, self._filled)
+        samples = samples[: max(0, self._total - position)]
+        while len(samples):
+            at = position - self._block_start
+            room = len(self._block) - at
+            if room <= 0:
+                yield self._next_block()
+                continue
+            taken = min(room, len(samples))
+            self._block[at : at + taken] = samples[:taken]
+            position += taken
+            self._filled = position
+            samples = samples[taken:]
+
+    def finish(self) -> Iterator[Int16]:
+        """The rest, silence up to the end."""
+        while len(self._block):
+            yield self._next_block()
+
+    def _next_block(self) -> Int16:
+        block = self._block
+        self._block_start += len(block)
+        self._block = self._silence(self._block_start)
+        return block
+
+    def _silence(self, start: int) -> Int16:
+        return np.zeros(min(self._block_samples, self._total - start), dtype=np.int16)

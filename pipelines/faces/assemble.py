@@ -1,4 +1,4 @@
-"""From trails to the FaceTrack that travels."""
+"""Building FaceTracks from tracklets."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ import numpy as np
 
 from mien.pipelines.annotators.speaking import mouth_motion
 from mien.pipelines.data import FaceTrack, Float32
-from mien.pipelines.faces.identity import unit
-from mien.pipelines.faces.tracks import Tracklet
+from mien.pipelines.faces.embedder import normalize
+from mien.pipelines.faces.tracker import Tracklet
 
 
 def face_track(
-    index: int, trails: Sequence[Tracklet], embeddings: Sequence[Float32 | None] | None
+    index: int, tracklets: Sequence[Tracklet], embeddings: Sequence[Float32 | None] | None
 ) -> FaceTrack:
-    """One track of one person's trails (in order of time, never overlapping), on the grid.
+    """The track of one person's tracklets (in order of time, without overlap), on the grid.
 
-    Each trail is a shot of its own, also where two touch: there is a cut between them.
+    Each tracklet is a shot of its own, even if two touch: there is a cut between them.
     """
-    first = trails[0].shown[0].start
-    count = trails[-1].shown[-1].stop - first
-    places = np.full((count, 15), np.nan, np.float32)
+    first = tracklets[0].rows[0].start
+    count = tracklets[-1].rows[-1].stop - first
+    faces = np.full((count, 15), np.nan, np.float32)
     seconds = np.full(count, np.nan)
     motion, blur = np.full((2, count), np.nan, np.float32)
     crops = [b""] * count
     shots = np.full(count, -1, np.int16)
-    for shot, trail in enumerate(trails):
-        moved = mouth_motion(np.stack([look.luma for look in trail.looks]), np.array(trail.seconds))
-        for number, rows in enumerate(trail.shown):
+    for shot, tracklet in enumerate(tracklets):
+        shot_motion = mouth_motion(
+            np.stack([crop.luma for crop in tracklet.crops]), np.array(tracklet.seconds)
+        )
+        for number, rows in enumerate(tracklet.rows):
             here = slice(rows.start - first, rows.stop - first)
-            places[here], seconds[here] = trail.places[number], trail.seconds[number]
-            motion[here], blur[here] = moved[number], trail.looks[number].blur
-            crops[here] = [trail.looks[number].jpeg] * len(rows)
+            faces[here], seconds[here] = tracklet.faces[number], tracklet.seconds[number]
+            motion[here], blur[here] = shot_motion[number], tracklet.crops[number].blur
+            crops[here] = [tracklet.crops[number].jpeg] * len(rows)
             shots[here] = shot
     visible = np.array([bool(crop) for crop in crops])
     embedding = None
     known = [one for one in embeddings or () if one is not None]
-    if known:  # all, or there is one trail alone and nothing that it could be joined with
-        weights = [len(trail.seconds) for trail in trails]
-        embedding = unit(np.average(np.stack(known), axis=0, weights=weights).astype(np.float32))
+    if known:  # then all are known, or there is only one tracklet and nothing to join it with
+        weights = [len(tracklet.seconds) for tracklet in tracklets]
+        embedding = normalize(np.average(np.stack(known), axis=0, weights=weights).astype(np.float32))
     return FaceTrack(
         index=index,
         first_row=first,
         visible=visible,
         shots=shots,
-        boxes=places[:, :4],
-        landmarks=places[:, 4:14].reshape(count, 5, 2),
-        scores=places[:, 14],
+        boxes=faces[:, :4],
+        landmarks=faces[:, 4:14].reshape(count, 5, 2),
+        scores=faces[:, 14],
         source_seconds=seconds,
         crops=tuple(crops),
         motion=motion,

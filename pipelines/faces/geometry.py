@@ -1,4 +1,4 @@
-"""Plane geometry of faces: alignment, upright and stored pictures, overlap. Pure functions, NumPy alone."""
+"""Plane geometry of faces: alignment, rotation of stored frames, box overlap. Pure functions, NumPy only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mien.pipelines.data import Float32, Float64
 TEMPLATE: Float64 = np.array(
     [[46.2946, 51.6963], [81.5318, 51.5014], [64.0252, 71.7366], [49.5493, 92.3655], [78.7299, 92.2041]]
 )
-"""(5, 2) where the landmarks lie in a crop of CROP_PIXELS (128): ArcFace's template, as insightface has it in
-utils/face_align.py, moved 8 pixels to the right, as insightface does for 128.
-So ARCFACE is ArcFace's own crop."""
+"""(5, 2) positions of the landmarks in a crop of CROP_PIXELS (128): ArcFace's template of insightface's
+utils/face_align.py, moved 8 pixels to the right, as insightface does for 128. The region ARCFACE of a crop is
+therefore exactly ArcFace's own crop."""
 
 ARCFACE = (slice(0, 112), slice(8, 120))
-"""Rows and columns of a crop that ArcFace takes."""
+"""Rows and columns of a crop that ArcFace uses."""
 
 
 _MIDDLE = TEMPLATE.mean(0)
@@ -29,33 +29,34 @@ _SUMS: Float64 = np.stack(
         np.tile([0.0, 0.2], 5),
     ]
 )
-"""(4, 10) what the least squares need of the flat landmarks: two products with the template, two means."""
+"""(4, 10) the sums over flattened landmarks that least squares needs: two products with the template and
+two means."""
 
 
 def similarity(landmarks: Float32 | Float64) -> Float64:
-    """(2, 3) rotation, scale and shift that bring `landmarks` (5, 2) nearest to TEMPLATE.
+    """(2, 3) rotation, scale and shift that map `landmarks` (5, 2) closest to TEMPLATE.
 
-    Closed form of the least squares over similarities without reflection (Umeyama 1991; in the plane it is
-    a linear problem in a + ib): two dot products instead of a singular value decomposition.
+    Closed form of least squares over similarities without reflection (Umeyama 1991). In the plane it is a
+    linear problem in a + ib, which needs two dot products instead of a singular value decomposition.
     """
     flat = np.asarray(landmarks, np.float64).ravel()
     along, across, x, y = (_SUMS @ flat).tolist()
     norm = float(flat @ flat) - 5 * (x * x + y * y)
-    if norm < 1e-9:  # all five in one place: no scale can be told
+    if norm < 1e-9:  # all five points coincide: the scale is undefined
         norm = 1.0
     a, b = along / norm, across / norm
     return np.array([[a, -b, _MIDDLE[0] - a * x + b * y], [b, a, _MIDDLE[1] - b * x - a * y]])
 
 
 def compose(outer: Float64, inner: Float64) -> Float64:
-    """(2, 3) map that does `inner` first, then `outer`."""
+    """(2, 3) map that applies `inner` first, then `outer`."""
     result: Float64 = outer[:, :2] @ inner
     result[:, 2] += outer[:, 2]
     return result
 
 
 def inverse(transform: Float64) -> Float64:
-    """(2, 3) map that undoes `transform`."""
+    """(2, 3) inverse of `transform`."""
     (a, b, x), (c, d, y) = transform.tolist()
     scale = 1.0 / (a * d - b * c)
     a, b, c, d = d * scale, -b * scale, -c * scale, a * scale
@@ -64,9 +65,10 @@ def inverse(transform: Float64) -> Float64:
 
 @lru_cache(maxsize=16)
 def upright_from_stored(rotation_degrees: int, width_pixels: int, height_pixels: int) -> Float64:
-    """(2, 3) map from pixels of the stored picture (of that width and height) to pixels of the upright one.
+    """(2, 3) map from pixels of the stored frame to pixels of the upright frame.
 
-    `rotation_degrees` is the clockwise turn that makes the stored picture upright: 0, 90, 180 or 270.
+    Width and height are those of the stored frame. `rotation_degrees` is the clockwise rotation that makes it
+    upright: 0, 90, 180 or 270.
     """
     right, bottom = width_pixels - 1.0, height_pixels - 1.0
     upright: Float64 = {
@@ -75,7 +77,7 @@ def upright_from_stored(rotation_degrees: int, width_pixels: int, height_pixels:
         180: np.array([[-1.0, 0.0, right], [0.0, -1.0, bottom]]),
         270: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, right]]),
     }[rotation_degrees % 360]
-    upright.setflags(write=False)  # kept, and given to all
+    upright.setflags(write=False)  # cached and shared by all callers
     return upright
 
 

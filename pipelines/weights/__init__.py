@@ -1,7 +1,7 @@
 """The model files: registered in code, believed by hash alone, and never chosen by where they came from."""
 
+from mien.pipelines.weights.cache import cache_folder, find, locate, sha256_of
 from mien.pipelines.weights.licences import check_licence, profile_allows
-from mien.pipelines.weights.local import cache_folder, find, locate, sha256_of
 from mien.pipelines.weights.pull import pull
 from mien.pipelines.weights.registry import DEMO_CLIPS, WEIGHTS, Weights
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.ingest.errors import StorageError, WeightsError
-from mien.pipelines.weights import mirror, official
+from mien.pipelines.weights import download, package_index
 from mien.pipelines.weights.archive import copy_member
+from mien.pipelines.weights.cache import file_sha256, find_problem, folder_of, intact, locate
 from mien.pipelines.weights.licences import check_licence
-from mien.pipelines.weights.local import file_sha256, find_problem, folder_of, intact, locate
 from mien.pipelines.weights.registry import Address, Part, WeightFile, Weights, entry
 
 Origin = Address | tuple[Part, ...]
@@ -121,10 +121,12 @@ class _Bench:
 
     def _from_address(self, address: Address, file: WeightFile, target: Path) -> None:
         if address.member is None:
-            official.download(address.url, target, max_bytes=file.bytes, progress=self.progress)
+            download.download(address.url, target, max_bytes=file.bytes, progress=self.progress)
             return
         archive = self.folder / "official-archive"
-        official.download(address.url, archive, max_bytes=mirror.MAX_ARCHIVE_BYTES, progress=self.progress)
+        download.download(
+            address.url, archive, max_bytes=package_index.MAX_ARCHIVE_BYTES, progress=self.progress
+        )
         with target.open("wb") as stream:
             copy_member(archive, address.member, stream, max_bytes=file.bytes)
 
@@ -133,7 +135,7 @@ class _Bench:
             for part in parts:
                 key = (part.package, part.version, part.source)
                 if key not in self.archives:
-                    self.archives[key] = mirror.fetch(
+                    self.archives[key] = package_index.fetch(
                         part.package, part.version, self.folder, source=part.source, progress=self.progress
                     )
                 copy_member(self.archives[key], part.path, stream, max_bytes=file.bytes)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.pipelines.weights.local import FOLDER_VARIABLE, cache_folder
+from mien.pipelines.weights.cache import FOLDER_VARIABLE, cache_folder
 from tests.demo_media import needs_weights
 from tests.ingest.fetch.server import LoopbackServer, Reply
 from tests.sync_films import make_sync_film

@@ -15,7 +15,7 @@ from mien.pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Segment, SegmentDon
 from mien.pipelines.shards.verify import check_sample
 from mien.pipelines.stage import ClipSettings, StageContext
 from tests.hypothesis_examples import examples
-from tests.pipelines.made import blank_crop, media_file
+from tests.pipelines.builders import blank_crop, media_file
 
 
 def track(

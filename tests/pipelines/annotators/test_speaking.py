@@ -10,7 +10,7 @@ from mien.pipelines.annotators import ANNOTATORS
 from mien.pipelines.annotators.speaking import SPEAKING_THRESHOLD, mouth_motion, speaking_score
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.stage import ClipSettings, StageContext
-from tests.pipelines.faces.clips import clip, segment_of, weights
+from tests.pipelines.faces.real_clips import clip, segment_of, weights
 from tests.pipelines.faces.test_stage import still_and_moving, write
 
 

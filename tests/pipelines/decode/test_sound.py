@@ -18,8 +18,7 @@ from mien.ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedM
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
 from mien.pipelines.data import SOUND_HZ, Int16
-from mien.pipelines.decode.audio_timeline import AudioTimeline
-from mien.pipelines.decode.sound import SoundStream
+from mien.pipelines.decode.sound import AudioTimeline, SoundStream
 from tests.noise_films import write_noise
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))

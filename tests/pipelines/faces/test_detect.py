@@ -1,4 +1,4 @@
-"""Every detector of the registry keeps the contract."""
+"""The contract of every registered detector, and the small picture that they receive."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from mien.ingest.errors import ProviderError
 from mien.pipelines.data import UInt8
-from mien.pipelines.faces.detect import DETECTORS, Detector, detection_size
+from mien.pipelines.faces.detect import DETECTORS, Detector, detection_size, small_picture
 from mien.pipelines.weights import locate
-from tests.pipelines.faces.clips import clip, weights
+from tests.pipelines.faces.real_clips import clip, weights
 
 
-def detector(name: str, device: str = "cpu") -> Detector:
+def open_detector(name: str, device: str = "cpu") -> Detector:
     weights(name)
     return DETECTORS[name](name, locate(name), device=device, threads=1, threshold=0.5)
 
@@ -29,16 +29,16 @@ def frame_of(name: str, number: int = 20) -> UInt8:
 
 @pytest.mark.parametrize("name", DETECTORS)
 class TestContract:
-    def test_finds_nothing_in_nothing(self, name: str) -> None:
-        found = detector(name).find(np.zeros((180, 320, 3), np.uint8))
+    def test_finds_nothing_in_black_picture(self, name: str) -> None:
+        found = open_detector(name).find(np.zeros((180, 320, 3), np.uint8))
         assert (found.boxes.shape, found.landmarks.shape, found.scores.shape) == ((0, 4), (0, 5, 2), (0,))
 
     @pytest.mark.parametrize("film", ["grid_bbaf2n.mpg", "interview_512.mp4", "german_speaker.mp4"])
-    def test_one_face(self, name: str, film: str) -> None:
+    def test_finds_one_face(self, name: str, film: str) -> None:
         picture = frame_of(film)
         size = detection_size(picture.shape[1], picture.shape[0], 40)
         small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-        found = detector(name).find(small)
+        found = open_detector(name).find(small)
         assert found.boxes.shape == (1, 4)
         assert found.boxes.dtype == found.landmarks.dtype == found.scores.dtype == np.float32
         x0, y0, x1, y1 = found.boxes[0]
@@ -49,32 +49,32 @@ class TestContract:
         assert y0 < left_eye[1] < nose[1] < left_mouth[1] < y1
         assert left_eye[0] < nose[0] < right_eye[0]
 
-    def test_a_mirrored_face_has_mirrored_landmarks(self, name: str) -> None:
-        picture, one = frame_of("grid_lbax4n.mpg"), detector(name)
-        found, mirrored = one.find(picture), one.find(np.ascontiguousarray(picture[:, ::-1]))
+    def test_mirrored_face_has_mirrored_landmarks(self, name: str) -> None:
+        picture, detector = frame_of("grid_lbax4n.mpg"), open_detector(name)
+        found, mirrored = detector.find(picture), detector.find(np.ascontiguousarray(picture[:, ::-1]))
         back = mirrored.landmarks[0][[1, 0, 2, 4, 3]] * (-1, 1) + (picture.shape[1], 0)
         apart = np.linalg.norm(found.landmarks[0] - back, axis=-1)
         assert apart.max() < 0.2 * np.linalg.norm(found.landmarks[0][0] - found.landmarks[0][1])
 
-    def test_sizes_that_are_no_multiple_of_anything(self, name: str) -> None:
-        one = detector(name)
+    def test_accepts_any_picture_size(self, name: str) -> None:
+        detector = open_detector(name)
         for width, height in ((331, 187), (187, 331), (320, 320), (640, 360)):
             picture = np.asarray(cv2.resize(frame_of("grid_bbaf2n.mpg"), (width, height)), np.uint8)
-            assert len(one.find(picture).scores) == 1
+            assert len(detector.find(picture).scores) == 1
 
-    def test_says_what_it_is(self, name: str) -> None:
-        use = detector(name).use
+    def test_reports_name_hash_and_provider(self, name: str) -> None:
+        use = open_detector(name).use
         assert use.name == name
         assert len(use.sha256) == 64
         assert use.provider in ("CPUExecutionProvider", "OpenCVDNN")
 
-    def test_does_not_fall_back_from_cuda_in_silence(self, name: str) -> None:
+    def test_never_falls_back_from_cuda_silently(self, name: str) -> None:
         import onnxruntime
 
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             pytest.skip("needs an onnxruntime without CUDA")
         with pytest.raises(ProviderError, match=r"device is cuda|got device cuda"):
-            detector(name, "cuda")
+            open_detector(name, "cuda")
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,26 @@ class TestContract:
 )
 def test_detection_size(width: int, height: int, min_face: float, size: tuple[int, int]) -> None:
     assert detection_size(width, height, min_face) == size
+
+
+def synthetic_frame(width: int, height: int, layout: str) -> av.VideoFrame:
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(30, 220, (9, 16, 3), np.uint8)
+    rgb = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=layout)
+
+
+@pytest.mark.parametrize("layout", ["yuv420p", "yuv444p", "nv12", "yuv420p10le", "rgb24", "gray"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (640, 358), (322, 182), (160, 120), (90, 160)])
+def test_small_picture_matches_swscale(layout: str, width: int, height: int) -> None:
+    frame = synthetic_frame(width, height, layout)
+    small = small_picture(frame, 320, 181)
+    assert small.shape in {(180, 320, 3), (181, 320, 3)} and small.dtype == np.uint8
+    expected = frame.reformat(
+        small.shape[1], small.shape[0], format="bgr24", interpolation="AREA"
+    ).to_ndarray()
+    assert np.abs(small.astype(int) - expected).mean() < 4.0
+
+
+def test_small_picture_of_one_pixel() -> None:
+    assert small_picture(synthetic_frame(16, 16, "yuv420p"), 1, 1).shape == (2, 2, 3)

@@ -18,7 +18,7 @@ from mien.pipelines.data import FaceTrack, Segment
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.faces.strip import assemble_strip
 from mien.pipelines.stage import ClipSettings, StageContext
-from tests.pipelines.faces.clips import clip, segment_of, weights
+from tests.pipelines.faces.real_clips import clip, segment_of, weights
 
 PERMISSIVE: dict[str, Any] = {"detector": "yunet_2023mar", "identity": False}
 

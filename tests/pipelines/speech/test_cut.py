@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.pipelines.data import ROW_HZ, SOUND_HZ
-from mien.pipelines.speech.cut import choose_cut
+from mien.pipelines.speech.split import choose_cut
 from mien.pipelines.speech.vad import WINDOW_SECONDS, speech_spans
 
 SILENCE = np.zeros(77 * SOUND_HZ, np.int16)

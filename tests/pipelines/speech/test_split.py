@@ -18,7 +18,7 @@ from mien.pipelines.decode.sound import SoundStream
 from mien.pipelines.speech.split import Split
 from mien.pipelines.stage import ClipSettings, StageContext
 from tests.demo_media import demo_clip, needs_weights
-from tests.pipelines.made import media_file
+from tests.pipelines.builders import media_file
 
 
 def talk() -> Int16:

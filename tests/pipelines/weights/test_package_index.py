@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mien.ingest.errors import ConfigError
-from mien.pipelines.weights import pip_settings
+from mien.pipelines.weights.package_index import read_pip_settings
 
 
 @pytest.fixture
@@ -19,12 +19,12 @@ def test_file_then_variables(home: Path) -> None:
         "[global]\nindex-url = https://a.example/simple\nextra-index-url =\n    https://b.example/simple\n"
         "    file:///c/simple\ntrusted-host = a.example\n[download]\nno_index = no\n[install]\nindex-url = https://x\n"
     )
-    found = pip_settings.read({"XDG_CONFIG_DIRS": "/nonexistent"})
+    found = read_pip_settings({"XDG_CONFIG_DIRS": "/nonexistent"})
     assert found.index_url == "https://a.example/simple"
     assert found.extra_index_urls == ("https://b.example/simple", "file:///c/simple")
     assert found.trusted_hosts == ("a.example",)
     assert not found.no_index
-    over = pip_settings.read({"PIP_INDEX_URL": "https://d.example/simple", "PIP_FIND_LINKS": "/w /v"})
+    over = read_pip_settings({"PIP_INDEX_URL": "https://d.example/simple", "PIP_FIND_LINKS": "/w /v"})
     assert over.index_url == "https://d.example/simple"
     assert over.find_links == ("/w", "/v")
 
@@ -33,19 +33,19 @@ def test_config_file_variable(home: Path, tmp_path: Path) -> None:
     (home / ".config" / "pip" / "pip.conf").write_text("[global]\nindex-url = https://a.example\n")
     other = tmp_path / "other.conf"
     other.write_text("[global]\nindex-url = https://o.example\nno-index = true\n")
-    assert pip_settings.read({"PIP_CONFIG_FILE": str(other)}).index_url == "https://o.example"
-    assert pip_settings.read({"PIP_CONFIG_FILE": str(other)}).no_index
-    assert pip_settings.read({"PIP_CONFIG_FILE": "/dev/null"}).index_url is None
+    assert read_pip_settings({"PIP_CONFIG_FILE": str(other)}).index_url == "https://o.example"
+    assert read_pip_settings({"PIP_CONFIG_FILE": str(other)}).no_index
+    assert read_pip_settings({"PIP_CONFIG_FILE": "/dev/null"}).index_url is None
 
 
 def test_percent_signs_are_kept(home: Path) -> None:
     (home / ".config" / "pip" / "pip.conf").write_text("[global]\nindex-url = https://me:p%40ss@a.example\n")
-    assert pip_settings.read({}).index_url == "https://me:p%40ss@a.example"
+    assert read_pip_settings({}).index_url == "https://me:p%40ss@a.example"
 
 
 def test_broken_file_is_named(home: Path) -> None:
     path = home / ".config" / "pip" / "pip.conf"
     path.write_text("index-url = https://a.example\n")
     with pytest.raises(ConfigError, match=r"pip\.conf cannot be read") as caught:
-        pip_settings.read({})
+        read_pip_settings({})
     assert "\n" not in str(caught.value)

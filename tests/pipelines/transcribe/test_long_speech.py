@@ -16,7 +16,7 @@ from mien.pipelines.stage import ClipSettings, StageContext
 from mien.pipelines.transcribe.stage import Transcribe
 from mien.pipelines.weights import locate
 from tests.demo_media import demo_clip, needs_weights
-from tests.pipelines.made import media_file
+from tests.pipelines.builders import media_file
 
 REPEATS = 6
 

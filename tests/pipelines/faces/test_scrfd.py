@@ -4,7 +4,7 @@ import av
 import numpy as np
 
 from mien.pipelines.data import UInt8
-from mien.pipelines.faces.sessions import open_session
+from mien.pipelines.faces.onnx_session import open_session
 from mien.pipelines.weights import locate
 from tests.demo_media import demo_clip, needs_weights
 
@@ -13,12 +13,12 @@ def test_the_same_faces_as_insightface() -> None:
     needs_weights()
     from insightface.model_zoo.scrfd import SCRFD
 
-    from mien.pipelines.faces.lean_scrfd import LeanScrfd
+    from mien.pipelines.faces.scrfd import SparseScrfd
 
     path = locate("scrfd_500m")
     session = open_session(path, "cpu", 1)
     ours, theirs = (
-        kind(str(path), session=session, static_shape_sessions=False) for kind in (LeanScrfd, SCRFD)
+        kind(str(path), session=session, static_shape_sessions=False) for kind in (SparseScrfd, SCRFD)
     )
     pictures: list[UInt8] = [np.zeros((180, 320, 3), np.uint8)]
     for name in ("talks.mp4", "no_face.mp4"):

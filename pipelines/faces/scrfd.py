@@ -1,7 +1,7 @@
-"""insightface's SCRFD, less what it computes of anchors that hold no face.
+"""insightface's SCRFD, which decodes only the anchors above the score threshold.
 
-Of 2,520 anchors (320 x 192) a handful pass the threshold; insightface decodes the box and the landmarks of
-all of them first. To the last bit the same faces come out, for 4 % less CPU (1.59 ms a picture, not 1.66).
+For a 320 x 192 input a handful of 2,520 anchors pass the threshold. insightface decodes boxes and landmarks
+of all anchors first. The results are bit-identical and need 4 % less CPU time (1.59 instead of 1.66 ms).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from insightface.model_zoo.scrfd import SCRFD
 from mien.pipelines.data import Float32, UInt8
 
 
-class LeanScrfd(SCRFD):  # type: ignore[misc]
+class SparseScrfd(SCRFD):  # type: ignore[misc]
     def forward(self, img: UInt8, threshold: float) -> tuple[list[Float32], list[Float32], list[Float32]]:
-        """For each stride the scores (N, 1), boxes (N, 4) and landmarks (N, 5, 2), in pixels of `img`."""
+        """Scores (N, 1), boxes (N, 4) and landmarks (N, 5, 2) for each stride, in pixels of `img`."""
         height, width = img.shape[:2]
         blob = self._prepare_input_blob(img, (width, height))
         session: Any = self._session_for_input_size((width, height))
@@ -26,12 +26,12 @@ class LeanScrfd(SCRFD):  # type: ignore[misc]
             outputs = [output[0] for output in outputs]
         scores, boxes, landmarks = [], [], []
         for level, stride in enumerate(self._feat_stride_fpn):
-            found = outputs[level]
-            at = np.flatnonzero(found >= threshold)
+            level_scores = outputs[level]
+            at = np.flatnonzero(level_scores >= threshold)
             points = _anchors(height // stride, width // stride, stride, self._num_anchors)[at]
             sides = outputs[level + self.fmc][at] * stride
             offsets = outputs[level + 2 * self.fmc][at] * stride
-            scores.append(found[at])
+            scores.append(level_scores[at])
             boxes.append(np.hstack([points - sides[:, :2], points + sides[:, 2:]]))
             landmarks.append(points[:, None] + offsets.reshape(len(at), offsets.shape[1] // 2, 2))
         return scores, boxes, landmarks

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mien.ingest.errors import ConfigError, WeightsError
-from mien.pipelines.weights import find, local, locate
+from mien.pipelines.weights import cache, find, locate
 from mien.pipelines.weights.registry import Weights
 from tests.pipelines.weights.conftest import Outside, weight_file
 
@@ -15,7 +15,7 @@ Register = Callable[..., Weights]
 @pytest.fixture
 def toy(outside: Outside, register: Register) -> Path:
     register(weight_file("net.onnx", b"right"))
-    folder = local.cache_folder() / "toy"
+    folder = cache.cache_folder() / "toy"
     folder.mkdir(parents=True)
     return folder / "net.onnx"
 
@@ -23,7 +23,7 @@ def toy(outside: Outside, register: Register) -> Path:
 def test_placed_by_hand_is_verified_and_remembered(toy: Path) -> None:
     toy.write_bytes(b"right")
     assert locate("toy") == toy
-    assert (toy.parent / local.MARKER).exists()
+    assert (toy.parent / cache.MARKER).exists()
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_marker_spares_hashing_until_the_file_changes(toy: Path, monkeypatch: py
     toy.write_bytes(b"right")
     assert find("toy") == toy
     hashed: list[Path] = []
-    real = local.file_sha256
+    real = cache.file_sha256
 
     def hashing(path: Path) -> str:
         hashed.append(path)
         return real(path)
 
-    monkeypatch.setattr(local, "file_sha256", hashing)
+    monkeypatch.setattr(cache, "file_sha256", hashing)
     assert find("toy") == toy
     assert hashed == []
     toy.write_bytes(b"wrong")
@@ -60,14 +60,14 @@ def test_marker_spares_hashing_until_the_file_changes(toy: Path, monkeypatch: py
 
 def test_marker_that_is_not_ours_is_ignored(toy: Path) -> None:
     toy.write_bytes(b"right")
-    (toy.parent / local.MARKER).write_text("[1, 2")
+    (toy.parent / cache.MARKER).write_text("[1, 2")
     assert locate("toy") == toy
 
 
 def test_bundled_weights_are_the_registered_bytes() -> None:
     path = locate("silero_vad_v6")
     assert path.name == "silero_vad_v6.onnx"
-    assert not (path.parent / local.MARKER).exists(), "nothing is written into an installed package"
+    assert not (path.parent / cache.MARKER).exists(), "nothing is written into an installed package"
 
 
 def test_unknown_name_and_profile(monkeypatch: pytest.MonkeyPatch) -> None:
