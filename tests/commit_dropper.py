@@ -1,4 +1,4 @@
-"""A way to a PostgreSQL on which one COMMIT is lost: on its way there, or its answer on the way back."""
+"""A proxy in front of PostgreSQL that loses one COMMIT: either the request or the server's reply."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import suppress
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-LostMessage = Literal["question", "answer"]
+LostMessage = Literal["request", "reply"]
 
 
 class CommitDropper:
-    """Passes on what comes, until `cut`: then the next COMMIT ends its connection."""
+    """Forwards all traffic. If `drop` is set, the next COMMIT closes its connection and resets `drop`."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._to = (str(parts.hostname), int(parts.port or 5432))
+        self._target = (str(parts.hostname), int(parts.port or 5432))
         self._server = socket.create_server(("127.0.0.1", 0))
         port = self._server.getsockname()[1]
         self.url = url.replace(f":{parts.port}/", f":{port}/")
-        self.cut: LostMessage | None = None
-        self.cuts = 0
+        self.drop: LostMessage | None = None
+        self.dropped = 0
         self._open: list[socket.socket] = []
 
     def __enter__(self) -> Self:
@@ -36,29 +36,33 @@ class CommitDropper:
         with suppress(OSError):
             while True:
                 client, _ = self._server.accept()
-                server = socket.create_connection(self._to)
+                server = socket.create_connection(self._target)
                 self._open += [client, server]
-                answers_lost = threading.Event()
-                for work in (self._ask, self._answer):
-                    threading.Thread(target=work, args=(client, server, answers_lost), daemon=True).start()
+                drop_reply = threading.Event()
+                for forward in (self._forward_requests, self._forward_replies):
+                    threading.Thread(target=forward, args=(client, server, drop_reply), daemon=True).start()
 
-    def _ask(self, client: socket.socket, server: socket.socket, answers_lost: threading.Event) -> None:
+    def _forward_requests(
+        self, client: socket.socket, server: socket.socket, drop_reply: threading.Event
+    ) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
-                if b"COMMIT" in data and self.cut is not None:
-                    lost, self.cut = self.cut, None
-                    self.cuts += 1
-                    if lost == "question":
+                if b"COMMIT" in data and self.drop is not None:
+                    lost, self.drop = self.drop, None
+                    self.dropped += 1
+                    if lost == "request":
                         break
-                    answers_lost.set()
+                    drop_reply.set()
                 server.sendall(data)
         for each in (client, server):
             _close(each)
 
-    def _answer(self, client: socket.socket, server: socket.socket, answers_lost: threading.Event) -> None:
+    def _forward_replies(
+        self, client: socket.socket, server: socket.socket, drop_reply: threading.Event
+    ) -> None:
         with suppress(OSError):
             while data := server.recv(65536):
-                if answers_lost.is_set():  # it has been done, as it has been answered
+                if drop_reply.is_set():  # the server has replied, so it has committed
                     break
                 client.sendall(data)
         for each in (client, server):

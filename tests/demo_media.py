@@ -1,4 +1,4 @@
-"""The real films that tests may use: three from the package index, and a shared folder where it is."""
+"""Real films for tests: three from the package index, and a shared folder if there is one."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def _folder() -> Path | str:
 
 
 def demo_clip(name: str) -> Path:
-    """`talks.mp4`, `silent.mp4` or `no_face.mp4`; the test is skipped where they cannot be had."""
+    """`talks.mp4`, `silent.mp4` or `no_face.mp4`. Skips the test if they cannot be downloaded."""
     folder = _folder()
     if isinstance(folder, str):
-        pytest.skip(f"the demo clips cannot be had: {folder}")
+        pytest.skip(f"cannot download the demo clips: {folder}")
     return folder / name
 
 
 def shared_media() -> Path:
-    """The folder of development clips; the test is skipped on a machine without it."""
+    """The folder of development clips. Skips the test if it does not exist."""
     if not SHARED_MEDIA.is_dir():
-        pytest.skip(f"no folder of development clips at {SHARED_MEDIA}")
+        pytest.skip(f"the folder of development clips, {SHARED_MEDIA}, does not exist")
     return SHARED_MEDIA
 
 
 @cache
 def needs_weights() -> None:
-    """Skips the test where the model files are absent and cannot be pulled."""
+    """Skips the test if the model files are missing and cannot be downloaded."""
     for name in ("whisper-base", "scrfd_500m", "arcface_w600k_mbf", "silero_vad_v6"):
         try:
             pull(name)
         except MienError as error:
-            pytest.skip(f"weights cannot be had: {error}")
+            pytest.skip(f"cannot download the weights: {error}")

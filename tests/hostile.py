@@ -1,7 +1,7 @@
-"""Makes the files that break ingesters: each with the one outcome it must have.
+"""Makes files that break video ingestion, each with its required outcome.
 
-RECIPES is the registry: a name, what the file is called, the outcome ("ok" or the name of an error class),
-and what makes it. A file that this libav cannot make is listed with the reason.
+RECIPES is the registry: a name, the file name, the outcome ("ok" or the name of an error class), and a
+function that makes the file. If this machine's libav cannot make a file, the reason is recorded.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Hostile:
     name: str
     path: Path
     outcome: str
-    """"ok", or the name of the error class that probing or decoding all of it must raise."""
+    """"ok", or the name of the error class that probing or decoding the whole file must raise."""
     skip: str = ""
-    """Why it could not be made here."""
+    """Why the file could not be made on this machine, or ""."""
 
 
 def make_hostile(folder: Path, talking: Path | None = None) -> list[Hostile]:
-    """Every file of RECIPES, in `folder`; `talking`: an mp4 that is cut and damaged as well."""
+    """Makes every file of RECIPES in `folder`. `talking` is an mp4 that is also truncated."""
     return [make_one(recipe, folder) for recipe in (*RECIPES, *(talking_cut(talking) if talking else ()))]
 
 
@@ -47,12 +47,12 @@ def make_one(recipe: Recipe, folder: Path) -> Hostile:
     try:
         recipe.make(path)
     except (av.FFmpegError, ValueError, OSError) as error:
-        skip = f"cannot be made here: {error}"
+        skip = f"cannot be made on this machine: {error}"
     return Hostile(recipe.name, path, recipe.outcome, skip)
 
 
 def talking_cut(talking: Path) -> list[Recipe]:
-    """An mp4 that is cut at several places."""
+    """The mp4 truncated at several places."""
     cuts = {share: _bytes(_cut(talking.read_bytes(), share)) for share in (10, 50, 95)}
     return [Recipe(f"talking cut at {n} %", f"talking_{n}.mp4", TRUNCATED, make) for n, make in cuts.items()]
 
@@ -95,21 +95,21 @@ def _truncated(percent: float, **how: Any) -> Make:
 
 
 def _damaged(stream: str, **how: Any) -> Make:
-    """Overwrites the packets in the middle of one stream, and nothing of the container."""
+    """Overwrites packets in the middle of one stream, but not the container's structure."""
 
     def make(path: Path) -> None:
         write_noise(path, **how)
         data = bytearray(path.read_bytes())
-        chance = random.Random(5)
+        rng = random.Random(5)
         with av.open(str(path)) as container:
             packets = [packet for packet in container.demux(**{stream: 0}) if packet.size]
             for packet in packets[len(packets) // 3 : 2 * len(packets) // 3]:
                 assert packet.pos is not None
                 inside = range(packet.pos + 8, packet.pos + packet.size)
-                for at in chance.sample(inside, len(inside) // 2):
+                for at in rng.sample(inside, len(inside) // 2):
                     if how.get("format") == "mpegts" and at % 188 < 24:
-                        continue  # the container's own header
-                    data[at] ^= chance.randrange(1, 256)
+                        continue  # the header of the transport stream packet
+                    data[at] ^= rng.randrange(1, 256)
         path.write_bytes(data)
 
     return make
@@ -213,7 +213,7 @@ def _recipes() -> Iterator[Recipe]:
     yield one("concat script", "concat.mp4", NOT_MEDIA, _playlist("ffconcat version 1.0\nfile '{name}'\n"))
     yield one("SDP", "sdp.mp4", NOT_MEDIA, _bytes(SDP))
     yield one("image sequence pattern", "frame%03d.png", STILL, _picture("png", "rgb24"))
-    # not there, not a file, not ours
+    # missing, not a file, not readable
     yield one("missing", "missing.mp4", MISSING, lambda path: None)
     yield one("dead link", "dead.mp4", MISSING, _link("nowhere.mp4"))
     yield one("link to itself", "loop.mp4", MISSING, _link("loop.mp4"))
@@ -221,7 +221,7 @@ def _recipes() -> Iterator[Recipe]:
     yield one("FIFO", "fifo.mp4", NOT_A_FILE, _fresh(os.mkfifo))
     yield one("device", "device.mp4", NOT_A_FILE, _link("/dev/zero"))
     yield one("no permission", "locked.mp4", OK if os.geteuid() == 0 else "AccessDeniedError", _locked)
-    # cut off
+    # truncated
     for percent in (0.3, 20, 60, 99):
         yield one(f"mp4 cut at {percent} %", f"cut{percent}.mp4", TRUNCATED, _truncated(percent))
         front = _truncated(percent, options=FRONT)
@@ -248,7 +248,7 @@ def _recipes() -> Iterator[Recipe]:
     yield one("damaged sound, MP3", "bad_audio.mov", CORRUPT, _damaged("audio", audio="libmp3lame"))
     yield one("scrambled header", "scrambled.mp4", CORRUPT, _scrambled_header)
     yield one("unknown codec", "codec.mp4", "UnsupportedMediaError", _replaced(b"avc1", b"zzz1", audio=None))
-    # stills, nothing, half of it
+    # still images, empty streams, one stream only
     yield one("png", "png.mp4", STILL, _picture("png", "rgb24"))
     yield one("jpeg", "jpeg.mp4", STILL, _picture("mjpeg", "yuvj420p"))
     gif = {"format": "gif", "video": "gif", "pixels": "rgb8", "audio": None}
@@ -265,7 +265,7 @@ def _recipes() -> Iterator[Recipe]:
     yield one("sound after 5 s", "late.mp4", OK, _film(frames=200, late=5.0))
     mpg_late = _film(format="mpeg", frames=200, late=5.5, **mpeg)
     yield one("sound after 5 s, no header", "late.mpg", OK, mpg_late)
-    # odd, but good
+    # unusual but valid
     yield one("8K", "8k.mp4", OK, _film(size=(7680, 4320), frames=3, black=True, audio=None))
     yield one("1 fps", "slow.mp4", OK, _film(fps=1, frames=8, seconds=8.0))
     yield one("120 fps", "fast.mp4", OK, _film(fps=120, frames=240))
@@ -288,7 +288,7 @@ def _recipes() -> Iterator[Recipe]:
     yield one("live mkv", "live.mkv", OK, _film(format="matroska", options={"live": "1"}))
     sync = partial(make_sync_film, container="mp4", vfr=True, bframes=True, video_offset=0.4, seconds=4.0)
     yield one("variable frame rate", "vfr.mp4", OK, sync)
-    # odd names
+    # unusual names
     yield one("wrong ending", "matroska.mp4", OK, _film(format="matroska"))
     for name, file in {
         "spaces": "a b  c .mp4", "newline": "a\nb.mp4", "leading dash": "-i.mp4", "emoji": "😀é.mp4",

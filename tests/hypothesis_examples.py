@@ -1,13 +1,13 @@
-"""How many examples hypothesis tries of a test that names its own number."""
+"""The number of hypothesis examples for tests that set their own number."""
 
 from __future__ import annotations
 
 from hypothesis import settings
 
-BY_DEFAULT = 100
-"""Of hypothesis."""
+DEFAULT_EXAMPLES = 100
+"""hypothesis' default."""
 
 
 def examples(count: int) -> int:
-    """`count`; of the profile of `make test-fast` as small a share as of the tests that name none."""
-    return max(1, count * settings().max_examples // BY_DEFAULT)
+    """`count`, scaled down by the same factor as other tests if `make test-fast` selects its profile."""
+    return max(1, count * settings().max_examples // DEFAULT_EXAMPLES)

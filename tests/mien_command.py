@@ -1,4 +1,4 @@
-"""Whole runs in a folder of their own, as the command line makes them."""
+"""Runs mien in a folder of its own: through its functions, in this process, or in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from mien.cluster.runner.adding import add
 from mien.cluster.runner.run import RunResult, run
 
 MIEN = [sys.executable, "-c", "from mien.cluster.cli import main; main()"]
+SOURCE_FOLDER = Path(__file__).resolve().parents[1] / "src"
 
 
 def settings_in(folder: Path, *flags: str) -> Settings:
-    """The defaults, with everything stored below `folder`."""
+    """The default settings, with everything stored in `folder`."""
     return load(flags=(f"store.root={folder}", *flags), environment={}).settings
 
 
-def add_and_run(folder: Path, *what: Path, flags: tuple[str, ...] = (), local: bool = True) -> RunResult:
+def add_and_run(folder: Path, *paths: Path, flags: tuple[str, ...] = (), local: bool = True) -> RunResult:
     settings = settings_in(folder, *flags)
-    add(settings, [str(path) for path in what])
+    add(settings, [str(path) for path in paths])
     return run(settings, local=local)
 
 
 def mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, to its end."""
+    """Runs the command in a process of its own and waits for its end."""
     options = _options(folder, environment)
     return subprocess.run(
         [*MIEN, *map(str, arguments)], check=False, capture_output=True, timeout=900, **options
@@ -38,14 +39,14 @@ def mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess
 
 
 def mien_in_process(*arguments: str | Path, folder: Path) -> Result:
-    """The command line in this process, for the many small questions; it leaves no variable behind."""
+    """Runs the command in this process, which is faster. It leaves no environment variable behind."""
     own: dict[str, str | None] = {"MIEN_STORE__ROOT": str(folder / "store")}
     own |= {name: os.environ.get(name) for name in ("MIEN_WEIGHTS_LICENCE", "MIEN_WEIGHTS_DIR")}
     return CliRunner().invoke(cli, [*map(str, arguments)], env=own)
 
 
 def start_mien(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """The command line in a process of its own, under way."""
+    """Starts the command in a process of its own and does not wait."""
     options = _options(folder, environment)
     return subprocess.Popen(
         [*MIEN, *map(str, arguments)],
@@ -59,9 +60,5 @@ def start_mien(*arguments: str | Path, folder: Path, **environment: str) -> subp
 def _options(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     own = {name: value for name, value in os.environ.items() if not name.startswith("MIEN_STORE")}
-    root = Path(__file__).resolve().parents[1]
-    return {
-        "cwd": folder,
-        "env": {**own, "PYTHONPATH": str(root), "MIEN_STORE__ROOT": str(folder / "store"), **environment},
-        "text": True,
-    }
+    own |= {"PYTHONPATH": str(SOURCE_FOLDER), "MIEN_STORE__ROOT": str(folder / "store")}
+    return {"cwd": folder, "env": {**own, **environment}, "text": True}

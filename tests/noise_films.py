@@ -1,4 +1,4 @@
-"""Writes small films of noise in any format libav can write: the raw material of tests/hostile.py."""
+"""Writes small films of noise in any format that libav can write. tests/hostile.py uses them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def write_noise(
     late: float = 0.0,
     options: dict[str, str] | None = None,
 ) -> None:
-    """`first`: number of the first picture; `late`: second at which the sound begins; `cover`: cover art too.
+    """`first`: number of the first picture; `late`: start of the sound in seconds; `cover`: add cover art.
 
-    A stream with 0 frames or 0 seconds is declared, and stays empty.
+    A stream with 0 frames or 0 seconds is declared but empty.
     """
     with av.open(str(path), "w", format=format, options=options or {}) as output:
         sources: list[tuple[Any, Iterator[Any]]] = []
@@ -49,7 +49,7 @@ def write_noise(
             picture: Any = output.add_stream(video, rate=fps)
             picture.width, picture.height, picture.pix_fmt = *size, pixels
             picture.codec_context.gop_size = 12
-            picture.codec_context.thread_count = 1  # libvpx waits for its threads by spinning
+            picture.codec_context.thread_count = 1  # libvpx busy-waits for its threads
             if video.startswith("libx26"):
                 picture.options = {"preset": "ultrafast", "x265-params": "log-level=none"}
             elif video == "libvpx":

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: started on loopback in a temporary folder, gone afterwards."""
+"""A real PostgreSQL server for tests, on loopback and in a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 
 USER = "mien"
-PASSWORD = "swordfish-7391"  # noqa: S105 (of a server that lives for one test run)
+PASSWORD = "swordfish-7391"  # noqa: S105 (the server exists for one test run only)
 START_SECONDS = 180
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
 
 
 class Server:
-    """One that may be stopped, and started again where it was."""
+    """A server that can be stopped and restarted on the same port and data."""
 
     def __init__(self, command: list[str | Path], port: int, folder: Path, account: str | None) -> None:
         self.url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
@@ -40,7 +40,7 @@ class Server:
         _wait(self._process, self._port, log)
 
     def stop(self) -> None:
-        """At once: connections are cut in whatever they do, and what was committed stays."""
+        """Stops at once and closes all connections. Committed data is kept."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)  # "fast shutdown"
@@ -54,7 +54,7 @@ class Server:
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """The URL of an empty database with password authentication; skips where there is none."""
+    """Yields the URL of an empty database with password authentication. Skips if PostgreSQL is missing."""
     with postgres_server() as server:
         yield server.url
 
@@ -63,7 +63,7 @@ def running_postgres() -> Iterator[str]:
 def postgres_server() -> Iterator[Server]:
     programs = _programs()
     account = _account()
-    # Not pytest's tmp_path: its parents are closed to other accounts.
+    # Other accounts cannot read the parents of pytest's tmp_path.
     folder = Path(tempfile.mkdtemp(prefix="mien-postgres-"))
     try:
         data, password = folder / "data", folder / "password"
@@ -112,17 +112,19 @@ def _account() -> str | None:
             return pwd.getpwnam(name).pw_name
         except KeyError:
             continue
-    pytest.skip("PostgreSQL does not run as root, and there is no account postgres or nobody")
+    pytest.skip("PostgreSQL does not run as root, and neither account postgres nor nobody exists")
 
 
 def _free_port() -> int:
-    """Below those that Linux gives out by itself (from 32768): it goes to nobody before the server has begun,
-    nor while it is stopped."""
+    """A free port below the range that Linux assigns by itself (from 32768).
+
+    Therefore no other program gets it before the server has started, or while it is stopped.
+    """
     for port in random.Random().sample(range(20_000, 32_000), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise RuntimeError("of a hundred ports none is free")
+    raise RuntimeError("none of 100 random ports between 20000 and 32000 is free")
 
 
 def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

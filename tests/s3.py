@@ -1,4 +1,4 @@
-"""A server that really speaks S3, on loopback: moto's, in a thread of this process.
+"""A real S3 server on loopback: moto's, in a thread of this process.
 
 from tests.s3 import s3_server  # the fixture
 
@@ -18,8 +18,8 @@ import pytest
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
 SECRET_KEY = "not-a-secret-of-anyone"  # noqa: S105
-_HOW: Any = {"trust_env": False, "timeout": 120.0}
-"""The first answer waits for moto to import what S3 takes."""
+_OPTIONS: Any = {"trust_env": False, "timeout": 120.0}
+"""The timeout is long because moto imports its S3 code at the first request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same for a process that is started."""
+        """The same settings as environment variables for another process."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -48,15 +48,15 @@ class S3Server:
         }
 
     def create_bucket(self, name: str) -> None:
-        httpx.put(f"{self.endpoint}/{name}", **_HOW).raise_for_status()
+        httpx.put(f"{self.endpoint}/{name}", **_OPTIONS).raise_for_status()
 
     def keys(self, bucket: str) -> str:
-        """The raw XML listing of a bucket, for assertions past our own code."""
-        return httpx.get(f"{self.endpoint}/{bucket}", **_HOW).raise_for_status().text
+        """The raw XML listing of a bucket, for assertions that do not use our own code."""
+        return httpx.get(f"{self.endpoint}/{bucket}", **_OPTIONS).raise_for_status().text
 
     def uploads(self, bucket: str) -> str:
-        """The raw XML listing of the multipart uploads begun and not completed."""
-        return httpx.get(f"{self.endpoint}/{bucket}?uploads", **_HOW).raise_for_status().text
+        """The raw XML listing of incomplete multipart uploads."""
+        return httpx.get(f"{self.endpoint}/{bucket}?uploads", **_OPTIONS).raise_for_status().text
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`mien shards` asked in this process, as a program and as a person ask it."""
+"""Runs `mien shards` in this process, with JSON or text output."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from tests.mien_command import mien_in_process
 
 
 def shards_json(*arguments: str | Path, folder: Path) -> Any:
-    """What the command says with --json."""
+    """The parsed output of the command with --json."""
     done = mien_in_process("shards", *arguments, "--json", folder=folder)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
 def shards_text(*arguments: str | Path, folder: Path) -> str:
+    """The text output of the command."""
     done: Result = mien_in_process("shards", *arguments, folder=folder)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 def shards_error(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit code, and the one line."""
+    """Expects the command to fail. Returns the exit code and the one-line error message."""
     with pytest.raises(SystemExit) as ended:
         main(["shards", *map(str, arguments)])
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
     assert isinstance(ended.value.code, int)
-    return ended.value.code, said
+    return ended.value.code, message
 
 
 def corrupt_member(tar: Path, key: str, extension: str) -> None:

@@ -1,7 +1,7 @@
-"""Makes films whose truth is known: flashes and beeps at given times, in any container.
+"""Makes films with known ground truth: flashes and beeps at given times, in any container.
 
-Every packet's time is set here, on one clock in seconds, so that a film may have a variable frame rate, late
-streams and B-frames, and still nothing about it is guessed.
+The time of every packet is set here, on one clock in seconds. The ground truth is therefore exact even with a
+variable frame rate, late streams and B-frames.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ _FPS = 25
 
 
 @dataclass(frozen=True, slots=True)
-class _Recipe:
+class _Format:
     format: str
     video: str
     audio: str
     sound_hz: int
     pixels: str = "yuv420p"
     shows_priming: bool = False
-    """The silence that an encoder puts first is presented: the container cannot say to drop it."""
+    """Whether the encoder's priming silence is played, because the container cannot mark it as skipped."""
 
 
-CONTAINERS: dict[str, _Recipe] = {
-    "mp4": _Recipe("mp4", "libx264", "aac", 44_100),
-    "mov": _Recipe("mov", "libx264", "aac", 44_100),
-    "mkv": _Recipe("matroska", "libx264", "aac", 44_100),
-    "webm": _Recipe("webm", "libvpx", "libopus", 48_000),
-    "ts": _Recipe("mpegts", "libx264", "aac", 48_000, shows_priming=True),
-    "mpg": _Recipe("mpeg", "mpeg2video", "mp2", 44_100, shows_priming=True),
-    "avi": _Recipe("avi", "mpeg4", "pcm_s16le", 44_100),
+CONTAINERS: dict[str, _Format] = {
+    "mp4": _Format("mp4", "libx264", "aac", 44_100),
+    "mov": _Format("mov", "libx264", "aac", 44_100),
+    "mkv": _Format("matroska", "libx264", "aac", 44_100),
+    "webm": _Format("webm", "libvpx", "libopus", 48_000),
+    "ts": _Format("mpegts", "libx264", "aac", 48_000, shows_priming=True),
+    "mpg": _Format("mpeg", "mpeg2video", "mp2", 44_100, shows_priming=True),
+    "avi": _Format("avi", "mpeg4", "pcm_s16le", 44_100),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """All times on the file's clock: its 0 is the first thing presented."""
+    """All times are on the file's clock. It is 0 at the first frame or sample that is presented."""
 
     flash_seconds: tuple[float, ...]
     """When the first frame of each flash is presented."""
@@ -74,9 +74,9 @@ def make_sync_film(
     height: int = 120,
     seed: int = 7,
 ) -> Truth:
-    """A grey picture that flashes and a silence that beeps. `container`: a key of CONTAINERS.
+    """Writes a grey picture with flashes and silence with beeps. `container` is a key of CONTAINERS.
 
-    AVI has no timestamps: no offsets, no variable frame rate, no B-frames (ValueError).
+    AVI has no timestamps, so offsets, a variable frame rate and B-frames raise ValueError.
     """
     grey: Picture = np.full((height, width, 3), 60, np.uint8)
     grey += np.linspace(0, 30, width, dtype=np.uint8)[None, :, None]
@@ -107,18 +107,22 @@ def make_face_film(
     seconds: float | None = None,
     seed: int = 7,
 ) -> Truth:
-    """`face_image` (H, W, 3) RGB all along, with whitish flashes of FLASH_FRAMES frames; `speech` (N,) int16
-    at 16 kHz, begun at `audio_offset`, with beeps of BEEP_HZ mixed in. `seconds`: the speech's, or 8."""
-    recipe = CONTAINERS[container]
+    """Writes a still face with speech, flashes and beeps.
+
+    `face_image` (H, W, 3) RGB is shown all the time, with white flashes of FLASH_FRAMES frames. `speech` (N,)
+    int16 at 16 kHz starts at `audio_offset`; beeps of BEEP_HZ are mixed in. `seconds` defaults to the length
+    of the speech, or 8.
+    """
+    codecs = CONTAINERS[container]
     if container == "avi" and (vfr or video_offset or audio_offset or bframes):
-        raise ValueError("AVI has no timestamps: make it without vfr, offsets and B-frames")
+        raise ValueError("AVI has no timestamps; make it without vfr, offsets and B-frames")
     if seconds is None:
         seconds = 8.0 if speech is None else len(speech) / 16_000
     rng = np.random.default_rng(seed)
     times = video_offset + _frame_times(seconds, vfr, rng)
-    hz = recipe.sound_hz if speech is None else 16_000
+    hz = codecs.sound_hz if speech is None else 16_000
     if speech is not None and container == "webm":
-        hz = 16_000  # Opus takes it as it is
+        hz = 16_000  # Opus supports 16 kHz
     sound = np.zeros(round(seconds * hz), np.int16) if speech is None else speech[: round(seconds * hz)]
     sound, beeps = _with_beeps(sound, hz, rng)
     flashes = _flash_frames(times, rng)
@@ -128,7 +132,7 @@ def make_face_film(
     lit = {frame + extra for frame in flashes for extra in range(FLASH_FRAMES)}
     priming = _write(
         Path(path),
-        recipe,
+        codecs,
         times=times,
         picture=lambda count: white if count in lit else plain,
         sound=sound,
@@ -136,7 +140,7 @@ def make_face_film(
         audio_offset=audio_offset,
         bframes=bframes,
     )
-    sound_start = audio_offset - (priming if recipe.shows_priming else 0.0)
+    sound_start = audio_offset - (priming if codecs.shows_priming else 0.0)
     zero = min(float(times[0]), sound_start)
     return Truth(
         flash_seconds=tuple(float(times[frame]) - zero for frame in flashes),
@@ -176,7 +180,7 @@ def _with_beeps(sound: Sound, hz: int, rng: np.random.Generator) -> tuple[Sound,
 
 def _write(
     path: Path,
-    recipe: _Recipe,
+    codecs: _Format,
     *,
     times: npt.NDArray[np.float64],
     picture: Callable[[int], Picture],
@@ -185,50 +189,53 @@ def _write(
     audio_offset: float,
     bframes: bool,
 ) -> float:
-    """Writes the film; returns the seconds of silence that the sound's encoder put first."""
+    """Writes the film. Returns the length of the priming silence that the audio encoder adds, in seconds."""
     height, width = picture(0).shape[:2]
-    with av.open(str(path), "w", format=recipe.format) as output:
-        video: Any = output.add_stream(recipe.video, rate=_FPS)
-        video.width, video.height, video.pix_fmt = width, height, recipe.pixels
+    with av.open(str(path), "w", format=codecs.format) as output:
+        video: Any = output.add_stream(codecs.video, rate=_FPS)
+        video.width, video.height, video.pix_fmt = width, height, codecs.pixels
         video.codec_context.time_base = Fraction(1, _FPS)
         video.codec_context.gop_size = 50
-        video.codec_context.thread_count = 1  # libvpx waits for its threads by spinning
-        if recipe.video != "libvpx":
+        video.codec_context.thread_count = 1  # libvpx busy-waits for its threads
+        if codecs.video != "libvpx":
             video.codec_context.max_b_frames = 2 if bframes else 0
         video.options = {"preset": "veryfast", "deadline": "realtime", "cpu-used": "8", "sc_threshold": "0"}
-        if recipe.video not in ("libx264", "libvpx"):
+        if codecs.video not in ("libx264", "libvpx"):
             video.options = {"qscale": "4", "sc_threshold": "1000000000"}
         video.bit_rate = 1_500_000
-        audio: Any = output.add_stream(recipe.audio, rate=hz)
+        audio: Any = output.add_stream(codecs.audio, rate=hz)
         audio.layout = "mono"
         audio.bit_rate = 96_000
         packets = [*_video_packets(video, times, picture)]
         sounds = [*_audio_packets(audio, sound, hz, audio_offset)]
         priming = max(0.0, audio_offset - float(sounds[0].pts * sounds[0].time_base)) if sounds else 0.0
-        if recipe.format == "mpeg":
-            packets = [_stuffed(packet) for packet in packets]
+        if codecs.format == "mpeg":
+            packets = [_padded(packet) for packet in packets]
         for packet in sorted(packets + sounds, key=lambda one: one.dts * one.time_base):
             output.mux(packet)
     return priming
 
 
-def _stuffed(packet: Any) -> Any:
-    """A program stream times only the first frame that begins in one of its 2 kB packets. Zero bytes, which
-    MPEG-2 allows before a start code (ISO/IEC 13818-2, next_start_code), give each frame its own."""
-    stuffed: Any = av.Packet(bytes(packet) + bytes(max(0, 2_400 - packet.size)))
-    stuffed.stream, stuffed.time_base = packet.stream, packet.time_base
-    stuffed.pts, stuffed.dts, stuffed.duration = packet.pts, packet.dts, packet.duration
-    stuffed.is_keyframe = packet.is_keyframe
-    return stuffed
+def _padded(packet: Any) -> Any:
+    """Pads a frame so that it gets a timestamp of its own.
+
+    A program stream has one timestamp per 2 kB packet, for the first frame that starts in it. MPEG-2 allows
+    zero bytes before a start code (ISO/IEC 13818-2, next_start_code).
+    """
+    padded: Any = av.Packet(bytes(packet) + bytes(max(0, 2_400 - packet.size)))
+    padded.stream, padded.time_base = packet.stream, packet.time_base
+    padded.pts, padded.dts, padded.duration = packet.pts, packet.dts, packet.duration
+    padded.is_keyframe = packet.is_keyframe
+    return padded
 
 
 def _video_packets(
     stream: Any, times: npt.NDArray[np.float64], picture: Callable[[int], Picture]
 ) -> Iterator[Any]:
-    """Encoded on a clock that counts frames, then given the true times."""
+    """Encodes on a clock that counts frames, and then sets the real times."""
 
     def ticks(count: int) -> int:
-        if count < 0:  # decoding of B-frames begins before presentation
+        if count < 0:  # with B-frames, decoding starts before presentation
             return round(float(times[0] + count / _FPS) * _CLOCK)
         return round(float(times[min(count, len(times) - 1)]) * _CLOCK)
 

@@ -1,4 +1,4 @@
-"""The README is run: every command of its code blocks, in order, and its tables are held against the code."""
+"""Runs every command in the README's code blocks, in order, and compares its tables with the code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.cli.main import COMMANDS
+from mien.cluster.cli.main import COMMANDS, EXIT_DEFECT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from mien.cluster.config import load
+from mien.ingest import errors
+from mien.ingest.errors import Policy
 from mien.pipelines.data import DROP_REASONS
 from mien.pipelines.weights.cache import cache_folder
 from tests.demo_media import demo_clip, needs_weights
@@ -30,25 +32,32 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def lines_of(*some: str) -> list[str]:
+def command_lines(*code_blocks: str) -> list[str]:
+    """The lines without comments and blank lines."""
     return [
         line.partition(" #")[0].strip()
-        for block in some
+        for block in code_blocks
         for line in block.splitlines()
         if line.strip() and not line.startswith("#")
     ]
 
 
-SEARCH = lines_of(*(block for block in blocks("sh") if "mien search" in block))
-"""Those that need a platform."""
-OTHERS = lines_of(*(block for block in blocks("sh") if "mien search" not in block))
+def table(heading: str) -> list[list[str]]:
+    """The cells of each row of the table with this heading line."""
+    (rows,) = re.findall(rf"^{re.escape(heading)}\n\|[-|]+\|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines()]
+
+
+SEARCH = command_lines(*(block for block in blocks("sh") if "mien search" in block))
+"""The commands of the block that needs a video platform."""
+OTHERS = command_lines(*(block for block in blocks("sh") if "mien search" not in block))
 LINES = OTHERS + SEARCH
 MAKE = [line for line in LINES if line.startswith("make ")]
 MIEN = [line for line in OTHERS if line.startswith("mien ")]
 GROUPS = {"shards"}
 
 
-def test_every_line_is_of_a_kind_that_is_tested() -> None:
+def test_every_command_line_is_tested() -> None:
     assert set(LINES) == {*MAKE, *MIEN, *SEARCH, "source .venv/bin/activate"}
     assert "BIN := .venv/bin\n" in (ROOT / "Makefile").read_text()
     assert len(MAKE) >= 6
@@ -56,7 +65,7 @@ def test_every_line_is_of_a_kind_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize("line", MAKE)
-def test_make_knows_what_to_do(line: str) -> None:
+def test_make_targets_exist(line: str) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     done = subprocess.run(
@@ -67,25 +76,25 @@ def test_make_knows_what_to_do(line: str) -> None:
 
 
 def environment_of(folder: Path) -> dict[str, str]:
-    """A person's, at home in `folder`/home."""
+    """The environment of a user whose home is `folder`/home."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("MIEN_")},
         "HOME": str(folder / "home"),
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(ROOT / "src"),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "MIEN_WEIGHTS_DIR": str(cache_folder()),
     }
 
 
-def said_by(lines: list[str], folder: Path) -> dict[str, str]:
-    """What each command says last, run as a person does it in `folder`/work; of a group, each of its own."""
+def run_lines(lines: list[str], folder: Path) -> dict[str, str]:
+    """Runs the lines with bash in `folder`/work. Returns the last output of each command, by its name."""
     programs = folder / "bin"
     programs.mkdir()
     program = programs / "mien"
     program.write_text(f"#!{sys.executable}\nfrom mien.cluster.cli import main\nmain()\n")
     program.chmod(0o755)
-    said = {}
+    output = {}
     for line in lines:
         done = subprocess.run(
             ["bash", "-c", line],
@@ -97,12 +106,12 @@ def said_by(lines: list[str], folder: Path) -> dict[str, str]:
         )
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         words = line.split()
-        said[" ".join(words[1 : 3 if words[1] in GROUPS else 2])] = done.stdout
-    return said
+        output[" ".join(words[1 : 3 if words[1] in GROUPS else 2])] = done.stdout
+    return output
 
 
 @pytest.mark.slow
-def test_a_sentence_becomes_shards_as_it_is_told(tmp_path: Path) -> None:
+def test_search_section_runs(tmp_path: Path) -> None:
     needs_weights()
     home, work = tmp_path / "home", tmp_path / "work"
     films = [make_talk(work, number) for number in range(4)]
@@ -122,9 +131,9 @@ def test_a_sentence_becomes_shards_as_it_is_told(tmp_path: Path) -> None:
             proxy = "{youtube.proxy}"
             """
         )
-        said = said_by(SEARCH, tmp_path)
-    assert "4 done" in said["status"]
-    assert "identity  home: " in said["status"]
+        output = run_lines(SEARCH, tmp_path)
+    assert "4 done" in output["status"]
+    assert "identity  home: " in output["status"]
     samples = {
         sample.meta["video"]["id"]: sample.meta["video"] for sample in read_shards(work / "mien-store/shards")
     }
@@ -136,38 +145,35 @@ def test_a_sentence_becomes_shards_as_it_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_work_in_the_order_in_which_they_are_told(tmp_path: Path) -> None:
+def test_own_videos_section_runs(tmp_path: Path) -> None:
     needs_weights()
     home, work = tmp_path / "home", tmp_path / "work"
     for folder in (home / "talks", work):
         folder.mkdir(parents=True)
     shutil.copy(demo_clip("no_face.mp4"), home / "talks" / "landscape.mp4")
     shutil.copy(demo_clip("talks.mp4"), work / "interview.mp4")
-    said = said_by(MIEN, tmp_path)
-    assert said["add"].startswith("2 new, 0 known")
-    assert '"samples": 2' in said["run"]
-    assert "2 done" in said["status"]
-    assert "interview.mp4" in said["explain"]
-    assert "2 samples: all as committed" in said["verify"]
-    assert "1 shard, 2 samples" in said["shards ls"]
-    assert said["shards stats"].startswith("2 samples of 1 video, ")
-    kinds = [Path(line).suffix for line in said["shards show"].splitlines()]
+    output = run_lines(MIEN, tmp_path)
+    assert output["add"].startswith("2 new, 0 known")
+    assert '"samples": 2' in output["run"]
+    assert "2 done" in output["status"]
+    assert "interview.mp4" in output["explain"]
+    assert "2 samples: all as committed" in output["verify"]
+    assert "1 shard, 2 samples" in output["shards ls"]
+    assert output["shards stats"].startswith("2 samples of 1 video, ")
+    kinds = [Path(line).suffix for line in output["shards show"].splitlines()]
     assert kinds == [".mp4", ".srt", ".wav", ".png", ".json"]
     assert len(list((work / "clean").glob("*.wav"))) == 2
-    check_the_reader(tmp_path)
-    (described,) = re.findall(
-        r"^\| member \| content \|\n\|---\|---\|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL
-    )
-    members = set(re.findall(r"^\| `([^`]+)` ", described, re.MULTILINE))
+    check_reader_example(tmp_path)
+    members = {row[0].strip("`") for row in table("| member | content |")}
     for sample in read_shards(work / "mien-store" / "shards"):
         assert sample.members == members
 
 
-def check_the_reader(folder: Path) -> None:
+def check_reader_example(folder: Path) -> None:
     (program,) = blocks("python")
-    told = "print(epoch, tuple(batch['faces'].shape), state['samples_consumed'], len(batch['text']))"
+    printed = "print(epoch, tuple(batch['faces'].shape), state['samples_consumed'], len(batch['text']))"
     done = subprocess.run(
-        [sys.executable, "-c", f"{program}{told}\n"],
+        [sys.executable, "-c", f"{program}{printed}\n"],
         cwd=folder / "work",
         env=environment_of(folder),
         capture_output=True,
@@ -178,14 +184,14 @@ def check_the_reader(folder: Path) -> None:
     assert done.stdout == "1 (2, 16, 128, 128, 3) 0 2\n"
 
 
-def test_the_programs_in_the_text_exist() -> None:
+def test_named_modules_exist() -> None:
     named = re.findall(r"`(?:torchrun[^`]*|python) -m ([\w.]+)", README)
     assert len(named) >= 2
     for name in named:
         assert (ROOT / "src" / f"{name.replace('.', '/')}.py").is_file()
 
 
-def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
+def test_configuration_blocks_load(tmp_path: Path) -> None:
     block = "\n".join(blocks("toml"))
     everything = re.sub(r"^# (\w+ = )", r"\1", block, flags=re.MULTILINE)
     for text in (block, everything):
@@ -199,16 +205,37 @@ def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
     assert loaded.settings.faces.detector == "yunet_2023mar"
 
 
-def test_commands_in_the_text_exist() -> None:
+def test_named_commands_exist() -> None:
     inline = re.findall(r"`mien ([a-z]+)", README)
     assert set(inline) <= set(COMMANDS)
     for key, value in re.findall(r"`(?:mien \w+ )?--set (\w+\.\w+)=([^`…]+)", README):
         load(flags=[f"{key}={value}"], environment={})
 
 
-def test_the_reasons_are_those_that_are_counted() -> None:
-    (table,) = re.findall(
-        r"^\| reason \| these seconds \|\n\|---\|---\|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL
-    )
-    told = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
-    assert sorted(told) == sorted(DROP_REASONS)
+def test_drop_reasons_match_the_code() -> None:
+    rows = table("| reason | meaning |")
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(DROP_REASONS)
+
+
+def test_error_policies_match_the_code() -> None:
+    expected = {"permanent": Policy.PERMANENT, "temporary": Policy.RETRY, "too early": Policy.RETRY}
+    rows = table("| policy | examples | what mien does |")
+    assert [row[0] for row in rows] == [*expected, "identity"]
+    for policy, examples, _ in rows:
+        for name in re.findall(r"`(\w+Error)`", examples):
+            error = getattr(errors, name)
+            assert error.circuit == (policy == "identity"), name
+            assert error.policy == expected.get(policy, Policy.RETRY), name
+
+
+def test_exit_codes_match_the_code() -> None:
+    codes = {int(code) for row in table("| exit code | meaning |") for code in row[0].split(",")}
+    assert codes >= {0, EXIT_FAILED, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED}
+
+
+def test_named_paths_exist() -> None:
+    inline = re.findall(r"`([\w./-]+(?:/|\.py))`", README)
+    layout = re.findall(r"^([\w/]+/) +\w", README.partition("## Development")[2], re.MULTILINE)
+    assert len(layout) == 6
+    assert not [path for path in inline + layout if not (ROOT / path).exists()]

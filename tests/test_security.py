@@ -1,4 +1,4 @@
-"""What comes from outside stays data: no shell, no path, no way into the own network, and no secret out."""
+"""Untrusted input never reaches a shell, a path or the internal network, and secrets never leak."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(
     path for name in ("ingest", "pipelines", "models", "cluster") for path in (ROOT / name).rglob("*.py")
 )
-# Each either starts a shell, or runs what it reads.
+# These start a shell or execute data.
 FORBIDDEN = frozenset(
     {
         "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "eval", "exec",
@@ -41,7 +41,7 @@ EVIL = "$(touch pwned); touch pwned | `touch pwned` & touch pwned"
 PASSWORD = "hunter2!+pass"  # noqa: S105
 
 
-def faults(tree: ast.AST) -> list[str]:
+def forbidden_calls(tree: ast.AST) -> list[str]:
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -57,30 +57,30 @@ def faults(tree: ast.AST) -> list[str]:
     return found
 
 
-def test_nothing_starts_a_shell_or_runs_what_it_reads() -> None:
+def test_no_shell_and_no_execution_of_data() -> None:
     assert len(SOURCES) > 100
-    found = {str(path.relative_to(ROOT)): faults(ast.parse(path.read_text())) for path in SOURCES}
-    # A loader and its own workers, and a driver and its own, over descriptors that only they have.
-    between = {
+    found = {str(path.relative_to(ROOT)): forbidden_calls(ast.parse(path.read_text())) for path in SOURCES}
+    # A loader or driver and its own workers, over file descriptors that no other process has.
+    allowed = {
         "cluster/engine/actor.py": {"pickle.loads"},
         "cluster/engine/backends/on_processes.py": {"pickle.loads"},
         "cluster/engine/backends/serving.py": {"pickle.loads"},
         "models/reader/loader/batch_builder.py": {"pickle.loads"},
         "models/reader/loader/worker.py": {"pickle.loads"},
     }
-    assert {path: set(names) for path, names in found.items() if names} == between
+    assert {path: set(names) for path, names in found.items() if names} == allowed
 
 
 @pytest.mark.parametrize(
     "code", ["subprocess.run(x, shell=True)", "os.system(title)", "eval(x)", "run(['sh', '-c', url])"]
 )
-def test_that_would_be_noticed(code: str) -> None:
-    assert faults(ast.parse(code))
+def test_detects_forbidden_calls(code: str) -> None:
+    assert forbidden_calls(ast.parse(code))
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    needs_weights()  # their hashes are part of what a run is
+    needs_weights()  # a run needs their hashes for its fingerprint
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     make_sync_film(path, container="mp4", seconds=2.0)
     return path.read_bytes()
@@ -92,13 +92,11 @@ def server() -> Iterator[LoopbackServer]:
         yield running
 
 
-def below(folder: Path) -> list[str]:
+def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_file_names_come_from_ids_and_never_from_an_address(
-    film: bytes, server: LoopbackServer, tmp_path: Path
-) -> None:
+def test_file_names_come_from_ids_not_from_urls(film: bytes, server: LoopbackServer, tmp_path: Path) -> None:
     named = {"Content-Disposition": f'attachment; filename="../../{EVIL}.mp4"'}
     address = "/" + quote(f"../../..//{EVIL}", safe="") + ".mp4"
     server.pages[address] = [Reply(body=film, headers=named)]
@@ -118,7 +116,7 @@ def test_file_names_come_from_ids_and_never_from_an_address(
 
 
 @pytest.mark.slow
-def test_a_name_that_is_a_command_is_a_title_and_nothing_else(tmp_path: Path) -> None:
+def test_file_name_with_shell_command_is_only_a_title(tmp_path: Path) -> None:
     needs_weights()
     films = tmp_path / "films"
     films.mkdir()
@@ -127,7 +125,7 @@ def test_a_name_that_is_a_command_is_a_title_and_nothing_else(tmp_path: Path) ->
     assert mien("add", films, folder=tmp_path / "here").returncode == 0
     done = mien("run", "--local", "--json", *flags, folder=tmp_path / "here")
     assert done.returncode == 0, done.stderr
-    assert not [name for name in below(tmp_path) if Path(name).name.startswith("pwned")]
+    assert not [name for name in files_below(tmp_path) if Path(name).name.startswith("pwned")]
     shards = list((tmp_path / "here" / "store" / "shards").glob("*.tar"))
     assert shards
     for shard in shards:
@@ -138,15 +136,13 @@ def test_a_name_that_is_a_command_is_a_title_and_nothing_else(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["named", "in a list", "in a table"])
-def test_a_private_address_is_refused_wherever_it_is_from(
-    how: str, film: bytes, server: LoopbackServer, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("how", ["argument", "list", "table"])
+def test_private_address_is_rejected(how: str, film: bytes, server: LoopbackServer, tmp_path: Path) -> None:
     server.pages["/a.mp4"] = [Reply(body=film)]
     address = what = server.url("/a.mp4")
-    if how != "named":
-        what = "list.txt" if how == "in a list" else "table.csv"
-        (tmp_path / what).write_text(("" if how == "in a list" else "url\n") + address + "\n")
+    if how != "argument":
+        what = "list.txt" if how == "list" else "table.csv"
+        (tmp_path / what).write_text(("" if how == "list" else "url\n") + address + "\n")
     assert mien("add", what, folder=tmp_path).returncode == 0
     done = mien("run", "--only", "fetch", "--local", "--json", folder=tmp_path)
     assert json.loads(done.stdout)["video_errors"] == {"PrivateAddressError": 1}
@@ -171,15 +167,15 @@ COMMANDS = (
 
 
 def in_process(*arguments: str, **environment: str) -> str:
-    """All that a command says, its error as well."""
+    """Runs a command in this process. Returns all its output, including its error."""
     done = CliRunner().invoke(cli, list(arguments), env=environment)
     assert done.exception is None or isinstance(done.exception, SystemExit | MienError), done.exception
     return f"{done.output}{done.exception}"
 
 
-@pytest.mark.parametrize("outcome", ["through", "refused", "dead"])
-@pytest.mark.parametrize("given", ["in the file", "in the environment"])
-def test_a_proxys_password_is_nowhere_afterwards(
+@pytest.mark.parametrize("outcome", ["accepted", "rejected", "unreachable"])
+@pytest.mark.parametrize("given", ["file", "environment"])
+def test_proxy_password_does_not_leak(
     given: str,
     outcome: str,
     film: bytes,
@@ -187,40 +183,38 @@ def test_a_proxys_password_is_nowhere_afterwards(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither below the store (catalog, cache, logs) nor in what any command prints."""
+    """Neither into the store (catalog, cache, logs) nor into the output of any command."""
     address = "http://films.example/a.mp4"
-    status = 200 if outcome == "through" else 407
+    status = 200 if outcome == "accepted" else 407
     server.pages[address] = [Reply(status=status, body=film, headers={"Server": "a proxy"})]
-    port = closed_port() if outcome == "dead" else server.port
+    port = closed_port() if outcome == "unreachable" else server.port
     proxy = f"http://someone:{quote(PASSWORD)}@127.0.0.1:{port}"
     settings = "[fetch]\nattempts = 1\ntimeout_seconds = 5\n"
     environment = {}
-    if given == "in the file":
+    if given == "file":
         settings += f'[[acquire.identities]]\nname = "out"\nproxy = "{proxy}"\n'
     else:
         environment = {"http_proxy": proxy, "no_proxy": ""}
     (tmp_path / "mien.toml").write_text(settings)
     own = {"MIEN_CONFIG": str(tmp_path / "mien.toml"), "MIEN_STORE__ROOT": str(tmp_path / "store")}
     printed = [in_process("add", address, **own)]
-    monkeypatch.setattr(
-        "mien.cluster.runner.observer.WAIT_FOR_RETRY_SECONDS", 0.0
-    )  # it need not wait for another try
+    monkeypatch.setattr("mien.cluster.runner.observer.WAIT_FOR_RETRY_SECONDS", 0.0)  # do not wait for a retry
     printed.append(in_process("run", "--only", "fetch", "--local", "--json", **own, **environment))
     asked = [(*arguments, *([address] if "explain" in arguments else [])) for arguments in COMMANDS]
     printed += [in_process(*arguments, **own) for arguments in asked]
-    if outcome == "dead":  # which is found out before anything is asked
+    if outcome == "unreachable":  # found before any request
         assert f"127.0.0.1:{port} does not serve" in printed[1]
         facts = {}
     else:
         facts = json.loads(printed[1][printed[1].index("{") : printed[1].rindex("}") + 1])
-    if outcome == "through":
+    if outcome == "accepted":
         assert facts["media_seconds"] > 1.0
         shown = base64.b64encode(f"someone:{PASSWORD}".encode()).decode()
         assert server.requests[0].headers["proxy-authorization"] == f"Basic {shown}"
-    elif outcome == "refused":
+    elif outcome == "rejected":
         (kind,) = facts["video_errors"]
         assert kind in {"ProxyError", "IncompleteTransferError"}
-        assert facts["videos"]["waiting"] == 1  # it may be had once the proxy is right
+        assert facts["videos"]["waiting"] == 1  # it can succeed when the proxy is fixed
     secrets = [PASSWORD, quote(PASSWORD), quote(PASSWORD, safe=""), PASSWORD[:7]]
     secrets.append(base64.b64encode(f"someone:{PASSWORD}".encode()).decode())
     for secret in secrets:

@@ -1,4 +1,4 @@
-"""Shards as a stranger reads them: by webdataset, decoded by common libraries."""
+"""Reads shards without mien: with webdataset, decoded by common libraries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReadSample:
 
 
 def read_shards(folder: Path) -> Iterator[ReadSample]:
-    """Every sample of every shard in the folder, in order."""
+    """Yields every sample of every shard in the folder, in order."""
     tars = sorted(str(tar) for tar in folder.glob("*.tar"))
     if not tars:
         return

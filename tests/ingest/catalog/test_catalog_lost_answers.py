@@ -50,9 +50,9 @@ LOST = pytest.mark.parametrize("lost", get_args(LostMessage))
 
 
 def cutting(way: CommitDropper, lost: LostMessage | None, work: Callable[[], Any]) -> Any:
-    before, way.cut = way.cuts, lost
+    before, way.drop = way.dropped, lost
     found = work()
-    assert way.cuts == before + (lost is not None), "nothing was lost: this tries nothing"
+    assert way.dropped == before + (lost is not None), "nothing was lost: this tries nothing"
     return found
 
 
@@ -141,7 +141,7 @@ def test_a_probe_that_is_refused_is_one_strike_more(
     cutting(way, lost, lambda: catalog.settle(run_id, two.key, refused))
     assert [state.strikes for state in catalog.egress([A])] == [2]
     after_the_pause()
-    given = cutting(way, "question", lambda: catalog.grant_page(A, is_first=False))
+    given = cutting(way, "request", lambda: catalog.grant_page(A, is_first=False))
     clock.sleep(2.0)
     cutting(way, lost, lambda: catalog.settle_page(given.number, A, refused))
     assert [state.strikes for state in catalog.egress([A])] == [3]
@@ -154,7 +154,7 @@ def test_a_page_is_granted_once_or_charged_twice(
     given = cutting(way, lost, lambda: catalog.grant_page(A, is_first=False))
     [state] = catalog.egress([A])
     assert given.number is not None
-    assert state.requests == 1 + (lost == "answer"), "never less than what may be asked"
+    assert state.requests == 1 + (lost == "reply"), "never less than what may be asked"
 
 
 @LOST
