@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.option("--id", "needle", help="One video, by whatever `mien explain` finds it by.")
 @click.option("--all", "everything", is_flag=True, help="Everything that failed.")
 @click.option("--identity", help="End the pause of an egress identity, once its cause is gone.")
+@click.option("--platform", help="With --identity: only its pause on this platform.")
 @with_config
 @json_option
 def command(
@@ -25,12 +26,15 @@ def command(
     needle: str | None,
     everything: bool,
     identity: str | None,
+    platform: str | None,
     loaded: Loaded,
     as_json: bool,
 ) -> None:
     """Puts failed videos and segments back into the queue, by class of failure, for the next `mien run`."""
     from mien.ingest.errors import UsageError
 
+    if platform and not identity:
+        raise UsageError("--platform needs --identity NAME")
     chooses = bool(error_class or needle or everything)
     if not (chooses or identity):
         raise UsageError("say what to retry: --class NAME, --id ID, --identity NAME or --all")
@@ -42,15 +46,20 @@ def command(
         story = catalog.explain(needle) if needle else None
         if needle and story is None:
             raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")
-        if identity and not catalog.reopen(identity):
-            raise UsageError(f"no identity {identity} is paused; `mien status` names those that are")
+        reopened = catalog.reopen(identity, platform) if identity else []
+        if identity and not reopened:
+            where = f" on {platform}" if platform else ""
+            raise UsageError(f"identity {identity} is not paused{where}; `mien status` shows the paused ones")
         if chooses:
             count = catalog.retry(error_class=error_class, key=story.video.key if story else None)
     if as_json:
-        echo_json({"videos_waiting_again": count, "identity_reopened": identity, "failed_before": failed})
+        echo_json(
+            {"videos_waiting_again": count, "identity_reopened": identity}
+            | {"platforms_reopened": reopened, "failed_before": failed}
+        )
         return
     if identity:
-        click.echo(f"identity {identity} may be asked through again")
+        click.echo(f"ended the pause of identity {identity} on {', '.join(reopened)}")
     if chooses:
         click.echo(f"{count} video{' is' if count == 1 else 's are'} waiting again")
     if chooses and not count:

@@ -52,7 +52,7 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
     only_fetch = only == "fetch"
     with Progress(only_fetch=only_fetch) as progress:
         result = run(settings, local=local, only_fetch=only_fetch, show=progress.show, say=progress.say)
-    asked = (result.room, settings.acquire.identities, result.egress, time.time())
+    asked = (result.room, result.egress, time.time())
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),
@@ -70,6 +70,6 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
     if result.signal is not None:
         raise SystemExit(EXIT_BY_SIGNAL + result.signal)
     # Fetched and not cut yet is all that was asked for.
-    waits = 0 if only_fetch else result.status.governed
+    waits = 0 if only_fetch else sum(result.status.rate_limited.values())
     if result.status.video_errors or result.status.segment_errors or waits:
         raise SystemExit(EXIT_WITH_FAILURES)

@@ -24,7 +24,7 @@ def command(loaded: Loaded, as_json: bool) -> None:
 
     store, identities = loaded.settings.store, loaded.settings.acquire.identities
     with existing_catalog(loaded) as catalog:
-        asked = (catalog.media_room(with_waiting=True), identities, catalog.egress(identities), time.time())
+        asked = (catalog.media_room(with_waiting=True), catalog.egress_everywhere(identities), time.time())
         status = catalog.status()
     if as_json:
         facts = {"acquisition": acquisition_facts(status, *asked)}

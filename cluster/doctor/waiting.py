@@ -17,7 +17,7 @@ def videos_wait(settings: Settings) -> bool:
     printed, identities = fingerprint(settings), settings.acquire.identities
     return _asked(
         settings,
-        lambda catalog: catalog.governed_at(fingerprint=printed, identities=identities) != (None, None),
+        lambda catalog: catalog.rate_limited_at(fingerprint=printed, identities=identities) != (None, None),
         otherwise=False,
     )
 

@@ -1,4 +1,4 @@
-"""What was asked of platforms, through whom, within which budget, and how long the rest takes."""
+"""Fetched media, the budget of each identity on each platform, and how long the remaining videos take."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from mien.cluster.report.funnel import clock
 from mien.cluster.report.sizes import size
-from mien.ingest.rate.identity import Identity
 
 if TYPE_CHECKING:
     from mien.ingest.catalog import EgressStatus, MediaRoom, Status
 
 
 def acquisition_facts(
-    status: Status,
-    room: MediaRoom,
-    identities: Sequence[Identity],
-    egress: Sequence[EgressStatus],
-    now: float,
+    status: Status, room: MediaRoom, egress: Sequence[EgressStatus], now: float
 ) -> dict[str, Any]:
-    """`egress` are the states of `identities`, in the same order; `room` with what waits."""
-    asking = max(0, status.governed - room.waiting_governed)
+    """`egress` has a status per platform and identity; `room` includes the waiting media."""
+    remaining = _remaining(status, room)
     return {
         "found": sum(status.videos.values()),
         "fetched": status.fetched,
@@ -30,21 +25,29 @@ def acquisition_facts(
         "kept": status.kept,
         "kept_bytes": status.kept_bytes,
         "waiting": {
-            "for_a_platform": asking,
+            "for_a_platform": sum(remaining.values()),
+            "by_platform": remaining,
             "fetched_bytes": room.waiting_bytes,
             "put_off": status.put_off,
             "until": status.next_try_at,
         },
-        "identities": [
-            _identity_facts(identity, state) for identity, state in zip(identities, egress, strict=True)
-        ],
-        "hours_left": _rounded(hours_left(asking, identities, egress, now)),
+        "identities": [_identity_facts(state) for state in egress],
+        "hours_left": _rounded(_hours_left_everywhere(remaining, egress, now)),
     }
 
 
-def _identity_facts(identity: Identity, state: EgressStatus) -> dict[str, Any]:
+def _remaining(status: Status, room: MediaRoom) -> dict[str, int]:
+    """Videos still to be fetched, by platform."""
+    return {
+        platform: max(0, count - room.waiting_videos.get(platform, 0))
+        for platform, count in status.rate_limited.items()
+    }
+
+
+def _identity_facts(state: EgressStatus) -> dict[str, Any]:
     return {
         "name": state.name,
+        "platform": state.platform,
         "last_hour": {
             "videos": state.videos,
             "lists": state.lists,
@@ -52,11 +55,11 @@ def _identity_facts(identity: Identity, state: EgressStatus) -> dict[str, Any]:
             "bytes": state.bytes,
         },
         "limits_per_hour": {
-            "videos": identity.videos_per_hour or None,
-            "requests": identity.requests_per_hour or None,
-            "bytes": identity.bytes_per_hour or None,
+            "videos": state.limits.videos or None,
+            "requests": state.limits.requests or None,
+            "bytes": state.limits.bytes or None,
         },
-        "under_way": state.under_way,
+        "under_way": state.in_progress,
         "may_ask_at": state.room_at,
         "paused_until": state.paused_until,
         "strikes": state.strikes,
@@ -66,45 +69,45 @@ def _identity_facts(identity: Identity, state: EgressStatus) -> dict[str, Any]:
 
 
 def acquisition_lines(
-    status: Status,
-    room: MediaRoom,
-    identities: Sequence[Identity],
-    egress: Sequence[EgressStatus],
-    now: float,
+    status: Status, room: MediaRoom, egress: Sequence[EgressStatus], now: float
 ) -> list[str]:
-    """Nothing where nothing was fetched or is to be asked for; of identities, where no platform ever was."""
-    is_asking = status.governed > 0 or any(state.videos or state.paused_until for state in egress)
-    if not status.fetched and not is_asking:
+    """Empty if nothing was or will be fetched. Identities appear once a platform is used."""
+    used = [
+        state
+        for state in egress
+        if state.platform in status.rate_limited or state.videos or state.paused_until
+    ]
+    if not status.fetched and not used:
         return []
     kept = f", {status.kept} kept ({size(status.kept_bytes)})" if status.kept else ""
     found = sum(status.videos.values())
     lines = [f"fetched   {status.fetched} of {found} found, {size(status.fetched_bytes)}{kept}"]
-    for identity, state in zip(identities, egress, strict=True) if is_asking else ():
-        lines.append(
-            f"identity  {state.name}: {_rates(identity, state)} in the last hour{_pause(state, now)}"
-        )
+    lines += [
+        f"identity  {state.name} on {state.platform}: {_rates(state)} in the last hour{_pause(state, now)}"
+        for state in used
+    ]
     if room.waiting_bytes:
         lines.append(f"cached    {size(room.waiting_bytes)} of fetched media waits for `mien run`")
-    if asking := max(0, status.governed - room.waiting_governed):
-        left = hours_left(asking, identities, egress, now)
-        forecast = f", about {left:,.1f} h at this budget" if left is not None else ""
-        if status.put_off >= status.governed:
-            forecast = ", when its time has come" if asking == 1 else ", when their time has come"
-        videos = "1 video is" if asking == 1 else f"{asking} videos are"
-        lines.append(f"asking    {videos} still to be asked for{forecast}")
+    remaining = _remaining(status, room)
+    if count := sum(remaining.values()):
+        hours = _hours_left_everywhere(remaining, egress, now)
+        forecast = f", about {hours:,.1f} h at this budget" if hours is not None else ""
+        if status.put_off >= sum(status.rate_limited.values()):
+            forecast = ", when it is due" if count == 1 else ", when they are due"
+        lines.append(f"asking    {_counted(count, 0, 'video')} still to be fetched from platforms{forecast}")
     return lines
 
 
-def _rates(identity: Identity, state: EgressStatus) -> str:
-    told = [_counted(state.videos, identity.videos_per_hour, "video")]
+def _rates(state: EgressStatus) -> str:
+    parts = [_counted(state.videos, state.limits.videos, "video")]
     if state.lists:
-        told.append(f"{state.lists} of these for lists")
+        parts.append(f"{state.lists} of these for lists")
     if state.requests:
-        told.append(_counted(state.requests, identity.requests_per_hour, "request"))
+        parts.append(_counted(state.requests, state.limits.requests, "request"))
     if state.bytes:
-        limit = f" of {size(identity.bytes_per_hour)}" if identity.bytes_per_hour else ""
-        told.append(f"{size(state.bytes)}{limit}")
-    return ", ".join(told)
+        limit = f" of {size(state.limits.bytes)}" if state.limits.bytes else ""
+        parts.append(f"{size(state.bytes)}{limit}")
+    return ", ".join(parts)
 
 
 def _counted(count: int, limit: int, noun: str) -> str:
@@ -116,22 +119,32 @@ def _pause(state: EgressStatus, now: float) -> str:
     if state.paused_until is None:
         return ""
     if state.paused_until <= now:
-        return f"; one probe finds out whether {state.error_class} is over"
+        return f"; the next video probes whether {state.error_class} is over"
     until = time.strftime("%Y-%m-%d %H:%M", time.localtime(state.paused_until))
     return f"; paused until {until} ({clock(state.paused_until - now)}): {state.error_class}"
 
 
-def hours_left(
-    videos: int, identities: Sequence[Identity], egress: Sequence[EgressStatus], now: float
+def _hours_left_everywhere(
+    remaining: dict[str, int], egress: Sequence[EgressStatus], now: float
 ) -> float | None:
-    """Until `videos` more are asked for, each identity at its budget's pace once it may ask again; one
-    without limits as in the last hour. None where no pace is known."""
+    """Platforms are asked in parallel, so the slowest one counts."""
+    hours = [
+        hours_left(count, [state for state in egress if state.platform == platform], now)
+        for platform, count in remaining.items()
+    ]
+    known = [each for each in hours if each is not None]
+    return max(known, default=0.0) if len(known) == len(hours) else None
+
+
+def hours_left(videos: int, egress: Sequence[EgressStatus], now: float) -> float | None:
+    """Hours until `videos` more are fetched from one platform.
+
+    Each identity proceeds at the pace of its budget once it may ask again; one without limits proceeds as in
+    the last hour. None if no pace is known.
+    """
     if not videos:
         return 0.0
-    paces = [
-        (max(0.0, (state.paused_until or now) - now) / 3600, _pace(identity, state))
-        for identity, state in zip(identities, egress, strict=True)
-    ]
+    paces = [(max(0.0, (state.paused_until or now) - now) / 3600, _pace(state)) for state in egress]
     hours = total = 0.0
     left = float(videos)
     for begins, pace in sorted(each for each in paces if each[1]):
@@ -142,15 +155,15 @@ def hours_left(
     return hours + left / total if total else None
 
 
-def _pace(identity: Identity, state: EgressStatus) -> float:
+def _pace(state: EgressStatus) -> float:
     """Videos per hour."""
     paces = []
-    if identity.videos_per_hour:
-        paces.append(float(identity.videos_per_hour))
-    if identity.requests_per_hour:
-        paces.append(identity.requests_per_hour / max(1.0, state.mean_requests))
-    if identity.bytes_per_hour:
-        paces.append(identity.bytes_per_hour / max(1.0, state.mean_bytes))
+    if state.limits.videos:
+        paces.append(float(state.limits.videos))
+    if state.limits.requests:
+        paces.append(state.limits.requests / max(1.0, state.mean_requests))
+    if state.limits.bytes:
+        paces.append(state.limits.bytes / max(1.0, state.mean_bytes))
     return min(paces, default=float(state.videos - state.lists))
 
 

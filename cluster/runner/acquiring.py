@@ -157,7 +157,8 @@ class Acquisition:
             return self._cache_is_full(error)
         if paused is None:
             return None
-        self._tell(f"identity {paused.identity} is paused until {_when(paused.until)}: {error.text}")
+        paused_where = f"{paused.identity} is paused on {paused.platform}"
+        self._tell(f"identity {paused_where} until {_when(paused.until)}: {error.text}")
         return self._refusals.try_again_at(job.key, paused)
 
     def _cache_is_full(self, error: ErrorInfo) -> float:
@@ -183,7 +184,7 @@ class Acquisition:
         return self._catalog.settle(self._run_id, job.key, usage)
 
     def _next_times(self) -> tuple[float | None, float | None]:
-        return self._catalog.governed_at(fingerprint=self._fingerprint, identities=self._identities)
+        return self._catalog.rate_limited_at(fingerprint=self._fingerprint, identities=self._identities)
 
     def _is_full(self) -> bool:
         if not self._budget_bytes:

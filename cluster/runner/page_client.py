@@ -23,13 +23,15 @@ class BudgetedPageClient:
     def __init__(
         self,
         catalog: Catalog,
+        platform: str,
         *,
         wait: bool,
         say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.catalog, self.wait, self.clock, self.sleep = catalog, wait, clock, sleep
+        self.catalog, self.platform = catalog, platform
+        self.wait, self.clock, self.sleep = wait, clock, sleep
         self._say, self._said_at = say, -math.inf
 
     def say(self, line: str) -> None:
@@ -41,7 +43,7 @@ class BudgetedPageClient:
 
     def first(self, identities: Sequence[Identity]) -> Identity:
         now = self.clock()
-        states = zip(self.catalog.egress(identities), identities, strict=True)
+        states = zip(self.catalog.egress(identities, self.platform), identities, strict=True)
 
         def rank(state: EgressStatus) -> tuple[bool, bool, bool]:
             pause = state.paused_until
@@ -66,7 +68,9 @@ class BudgetedTurn:
         """Raises RateLimitedError where the identity is paused, or its budget is not waited for."""
         self.after(size)
         while True:
-            given = self._leave.catalog.grant_page(self._identity, is_first=self._is_first)
+            given = self._leave.catalog.grant_page(
+                self._identity, self._leave.platform, is_first=self._is_first
+            )
             if given.number is not None:
                 self._grant, self._is_first = given.number, False
                 return

@@ -29,6 +29,6 @@ class Refusals:
         if before is not None and paused.succeeded_at > before:
             return None
         others = [identity for identity in self._identities if identity.name != paused.identity]
-        if any(state.paused_until is None for state in self._catalog.egress(others)):
+        if any(state.paused_until is None for state in self._catalog.egress(others, paused.platform)):
             return now
         return paused.until + ANOTHER_FIRST_SECONDS

@@ -47,7 +47,7 @@ class RunResult:
     status: Status
     room: MediaRoom
     egress: list[EgressStatus]
-    """Of the identities, in their order."""
+    """Per platform and identity."""
     elsewhere: int
     """Videos that were begun under another configuration, and left alone."""
     signal: int | None = None
@@ -123,7 +123,7 @@ def run(
             seconds=time.monotonic() - began,
             status=catalog.status(),
             room=catalog.media_room(with_waiting=True),
-            egress=catalog.egress(settings.acquire.identities),
+            egress=catalog.egress_everywhere(settings.acquire.identities),
             elsewhere=catalog.other_fingerprint_count(hashed),
             signal=stopping.signal,
         )
@@ -174,7 +174,7 @@ def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str, *, lo
     identities = settings.acquire.identities
     from mien.cluster.doctor.acquire import check_acquisition
 
-    if catalog.governed_at(fingerprint=fingerprint, identities=identities) != (None, None):
+    if catalog.rate_limited_at(fingerprint=fingerprint, identities=identities) != (None, None):
         check_acquisition(settings, PLATFORMS, local=local)
     if catalog.has_waiting("http"):
         check_acquisition(settings, {"http"})
@@ -197,7 +197,10 @@ def _drive(
     options, acquire = settings.engine, settings.acquire
     stages = build_stages(settings)
     context = build_context(settings, run_id=run_id, fingerprint=fingerprint)
-    is_asking = catalog.governed_at(fingerprint=fingerprint, identities=acquire.identities) != (None, None)
+    is_asking = catalog.rate_limited_at(fingerprint=fingerprint, identities=acquire.identities) != (
+        None,
+        None,
+    )
     downloads = min(MAX_DOWNLOADS, DOWNLOADS_PER_IDENTITY * len(acquire.identities)) if is_asking else 0
     if downloads < PLAIN_DOWNLOADS and catalog.has_waiting("http", "object"):
         downloads = PLAIN_DOWNLOADS

@@ -102,7 +102,7 @@ def lister_of(settings: Settings, catalog: Catalog, say: Callable[[str], None]) 
         identities=acquire.identities,
         ytdlp_options=acquire.ytdlp_options,
         timeout_seconds=settings.fetch.timeout_seconds,
-        leave=BudgetedPageClient(catalog, wait=acquire.wait, say=say),
+        leave=BudgetedPageClient(catalog, "youtube", wait=acquire.wait, say=say),
     )
 
 

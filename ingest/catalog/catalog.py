@@ -147,28 +147,30 @@ class Catalog:
         settle = partial(settlement.settle, now=now, run_id=run_id, video_key=video_key, usage=usage)
         return self._database.once(lambda connection, doubt: settle(connection, in_doubt=doubt), durable=True)
 
-    def grant_page(self, identity: Identity, *, is_first: bool) -> PageGrant:
-        """Leave to ask for a page of a list (`is_first`: its first one), or when that may be."""
+    def grant_page(self, identity: Identity, platform: str, *, is_first: bool) -> PageGrant:
+        """A grant for a page of a list (`is_first`: its first one), or the time at which one is possible."""
         now = self._clock()
         return self._database.repeat(
-            lambda connection: listings.grant_page(connection, now, identity, is_first=is_first), durable=True
+            lambda connection: listings.grant_page(connection, now, identity, platform, is_first=is_first),
+            durable=True,
         )
 
     def settle_page(self, number: int, identity: Identity, usage: Usage) -> None:
-        """Debits what the page took; where the identity was refused, its circuit opens."""
+        """Debits the usage of the page; a refusal opens the circuit of the identity on the platform."""
         now = self._clock()
         self._database.repeat(
-            lambda connection: listings.settle_page(connection, now, number, identity, usage), durable=True
+            lambda connection: listings.settle_page(connection, now, number, identity, usage),
+            durable=True,
         )
 
-    def governed_at(
+    def rate_limited_at(
         self, *, fingerprint: str, identities: Sequence[Identity]
     ) -> tuple[float | None, float | None]:
         """When a run of `fingerprint` may get another video from a platform: of those that are due, once an
         identity has room (as far as that is known), and of those that are put off. None: there are none."""
         now = self._clock()
         return self._database.read(
-            lambda connection: claims.governed_at(connection, now, fingerprint, identities)
+            lambda connection: claims.rate_limited_at(connection, now, fingerprint, identities)
         )
 
     def has_waiting(self, *sources: str) -> bool:
@@ -179,14 +181,25 @@ class Catalog:
         """Scheme and host of the addresses of `source` that wait. Reads all that wait."""
         return self._database.read(lambda connection: queue.waiting_hosts(connection, source))
 
-    def egress(self, identities: Sequence[Identity]) -> list[EgressStatus]:
-        """How each identity stands, in the order given."""
+    def egress(self, identities: Sequence[Identity], platform: str) -> list[EgressStatus]:
+        """The budget and circuit of each identity on the platform, in the order given."""
         now = self._clock()
-        return self._database.read(lambda connection: egress.states(connection, now, identities))
+        return self._database.read(
+            lambda connection: egress.statuses(connection, now, identities, [platform])
+        )
 
-    def reopen(self, identity: str) -> bool:
-        """Ends an identity's pause: a person knows better. False where there is none."""
-        return self._database.write(lambda connection: settlement.reopen(connection, identity))
+    def egress_everywhere(self, identities: Sequence[Identity]) -> list[EgressStatus]:
+        """The same for each platform that was used or has videos waiting, ordered by platform."""
+        now = self._clock()
+        return self._database.read(
+            lambda connection: egress.statuses(
+                connection, now, identities, egress.platforms_in_use(connection)
+            )
+        )
+
+    def reopen(self, identity: str, platform: str | None = None) -> list[str]:
+        """Ends the pauses of an identity, on one platform or on all; returns the platforms concerned."""
+        return self._database.write(lambda connection: settlement.reopen(connection, identity, platform))
 
     def record_kept(self, run_id: str, video_key: str, uri: str) -> None:
         """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""

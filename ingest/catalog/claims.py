@@ -1,7 +1,8 @@
-"""Which videos a run gets next: those that need nobody's leave, and those that an identity is granted.
+"""Which videos a run gets next: those without a budget, and those for which an identity is granted.
 
-What must be had from a platform is claimed together with a grant, and in turns: one video of each query
-after the other, the oldest of it first, so that a search for 10,000 does not starve one for ten.
+A video of a rate-limited source is claimed together with a grant, round robin over the queries: one video of
+each query at a time, the oldest first. So a search for 10,000 videos does not starve a search for ten.
+Platforms share nothing: each has its own queue, and the account that has waited longest asks next.
 """
 
 from __future__ import annotations
@@ -9,24 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, false, select, true
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mien.ingest.catalog import egress, runs
-from mien.ingest.catalog.queue import CANDIDATE_COLUMNS, REMOTE_SOURCES, take, taken_at
-from mien.ingest.catalog.schema import GOVERNED, LANE, NO_FINGERPRINT, PUT_OFF, WAITING, cursors, videos
+from mien.ingest.catalog.egress import Account
+from mien.ingest.catalog.queue import (
+    CANDIDATE_COLUMNS,
+    RATE_LIMITED_SOURCES,
+    REMOTE_SOURCES,
+    take,
+    taken_at,
+)
+from mien.ingest.catalog.schema import (
+    IS_RATE_LIMITED,
+    NO_FINGERPRINT,
+    PUT_OFF,
+    QUEUE_KEY,
+    WAITING,
+    round_robin,
+    videos,
+)
 from mien.ingest.media import Job
 from mien.ingest.rate.identity import Identity
 
-TURN = "governed"
-
 _FREE = select(*CANDIDATE_COLUMNS).where(
     videos.c.state == WAITING,
-    videos.c.governed == false(),
+    videos.c.rate_limited_source == "",
     videos.c.fingerprint == bindparam("fingerprint"),
 )
-# What was begun comes first, then what was put off and is due, then what is new; each in order of age. Every
-# query is one range of the index, and locks no more than it takes: another run never sees a false end.
+# Started videos come first, then postponed videos that are due, then new ones; each oldest first. Every
+# statement reads one range of the index and locks no more than it takes, so another run never mistakes the
+# queue for empty.
 _FRESH = (
     _FREE.where(videos.c.next_try_at == 0.0)
     .order_by(videos.c.seq)
@@ -41,41 +56,48 @@ _DUE = (
 )
 _LOCAL = videos.c.source.not_in(sorted(REMOTE_SOURCES))
 _FRESH_LOCAL, _DUE_LOCAL = _FRESH.where(_LOCAL), _DUE.where(_LOCAL)
-_OURS = videos.c.fingerprint.in_([bindparam("fingerprint"), NO_FINGERPRINT])
-_MAY = (GOVERNED, LANE >= "", _OURS, videos.c.next_try_at <= bindparam("now"))
+_CLAIMABLE = videos.c.fingerprint.in_([bindparam("fingerprint"), NO_FINGERPRINT])
+_OF_PLATFORM = videos.c.rate_limited_source == bindparam("of_platform")
+_IS_DUE = (
+    IS_RATE_LIMITED,
+    _OF_PLATFORM,
+    QUEUE_KEY >= "",
+    _CLAIMABLE,
+    videos.c.next_try_at <= bindparam("now"),
+)
 _FIRST = (
-    select(*CANDIDATE_COLUMNS, LANE.label("lane"))
-    .where(*_MAY)
-    .order_by(LANE, videos.c.seq)
+    select(*CANDIDATE_COLUMNS, QUEUE_KEY.label("queue_key"))
+    .where(*_IS_DUE)
+    .order_by(QUEUE_KEY, videos.c.seq)
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-_AFTER = _FIRST.where(bindparam("lane") < LANE)
+_AFTER = _FIRST.where(bindparam("last_queue_key") < QUEUE_KEY)
 _ANY = (
     select(videos.c.seq)
-    .where(videos.c.state == WAITING, videos.c.governed == true(), _OURS)
+    .where(videos.c.state == WAITING, _OF_PLATFORM, _CLAIMABLE)
     .where(videos.c.next_try_at <= bindparam("now"))
     .limit(1)
 )
-_TURN = select(cursors.c.value).where(cursors.c.name == TURN)
-# In words that no index of all that waits fits: the next is the first of those that are put off.
+_LAST_QUEUE_KEY = select(round_robin.c.queue_key).where(round_robin.c.platform == bindparam("of_platform"))
+# Written so that the index of postponed videos is used: its first entry is the answer.
 _PUT_OFF = (
     select(videos.c.next_try_at)
-    .where(PUT_OFF, videos.c.next_try_at > bindparam("now"), videos.c.governed == true())
-    .where(videos.c.state == WAITING, _OURS)
+    .where(PUT_OFF, videos.c.next_try_at > bindparam("now"), videos.c.rate_limited_source != "")
+    .where(videos.c.state == WAITING, _CLAIMABLE)
     .order_by(videos.c.next_try_at)
     .limit(1)
 )
 
 
-def _putting(insert: Any) -> Any:
-    statement = insert(cursors)
+def _upsert(insert: Any) -> Any:
+    statement = insert(round_robin)
     return statement.on_conflict_do_update(
-        index_elements=[cursors.c.name], set_={"value": statement.excluded.value}
+        index_elements=[round_robin.c.platform], set_={"queue_key": statement.excluded.queue_key}
     )
 
 
-_PUT_TURN = {"sqlite": _putting(sqlite.insert), "postgresql": _putting(postgresql.insert)}
+_PUT_QUEUE_KEY = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
 
 
 def claim(
@@ -89,7 +111,7 @@ def claim(
     only_local: bool = False,
     in_doubt: bool = False,
 ) -> list[Job]:
-    """`in_doubt`: this claim, made at `now`, may have been committed already; then it is what it was."""
+    """`in_doubt`: this claim, made at `now`, may be committed already; then its result is returned again."""
     own = runs.require_alive(connection, now, run_id)
     if in_doubt and (before := taken_at(connection, now, run_id)):
         return before
@@ -118,36 +140,52 @@ def _granted(
     limit: int,
     identities: Sequence[Identity],
 ) -> Iterator[tuple[Row[Any], str]]:
-    """Videos with the identity that each was granted. The caller takes each before it asks for another."""
+    """Yields videos with the granted identity. The caller takes each before it asks for the next one."""
     if limit < 1 or not identities:
         return
     values = {"fingerprint": own, "now": now}
-    if connection.execute(_ANY, values).one_or_none() is None:
-        return
-    accounts = egress.accounts(connection, now, identities)
-    lane = before = connection.scalar(_TURN) or ""
-    for _ in range(limit):
-        account = egress.with_room(accounts, now)
-        if account is None:
-            break
-        row: Any = connection.execute(_AFTER, {**values, "lane": lane}).one_or_none()
-        row = row or connection.execute(_FIRST, values).one_or_none()
+    accounts: list[Account] = []
+    for platform in sorted(RATE_LIMITED_SOURCES):
+        if _has_due(connection, values, platform):
+            accounts += egress.locked_accounts(connection, now, identities, platform)
+    before = {
+        platform: connection.scalar(_LAST_QUEUE_KEY, {"of_platform": platform}) or ""
+        for platform in {account.platform for account in accounts}
+    }
+    last = dict(before)
+    while limit > 0 and (account := egress.with_room(accounts, now)) is not None:
+        platform = account.platform
+        scope = {**values, "of_platform": platform}
+        row: Any = connection.execute(_AFTER, {**scope, "last_queue_key": last[platform]}).one_or_none()
+        row = row or connection.execute(_FIRST, scope).one_or_none()
         if row is None:
-            break
-        lane = row.lane
+            accounts = [other for other in accounts if other.platform != platform]
+            continue
+        last[platform] = row.queue_key
         egress.grant(connection, now, run_id, account, row.key)
+        limit -= 1
         yield row, account.identity.name
-    if lane != before:
-        connection.execute(_PUT_TURN[connection.dialect.name], {"name": TURN, "value": lane})
+    for platform, queue_key in last.items():
+        if queue_key != before[platform]:
+            connection.execute(
+                _PUT_QUEUE_KEY[connection.dialect.name], {"platform": platform, "queue_key": queue_key}
+            )
 
 
-def governed_at(
+def _has_due(connection: Connection, values: dict[str, Any], platform: str) -> bool:
+    return connection.execute(_ANY, {**values, "of_platform": platform}).one_or_none() is not None
+
+
+def rate_limited_at(
     connection: Connection, now: float, fingerprint: str, identities: Sequence[Identity]
 ) -> tuple[float | None, float | None]:
-    """When a run of `fingerprint` may get another video from a platform: of those that are due, once an
-    identity has room, and of those that are put off. None: there are none."""
+    """When a run of `fingerprint` may get another video from a platform: one that is due, as soon as an
+    identity has room for it, and one that is postponed. None: there is no such video."""
     values = {"fingerprint": fingerprint, "now": now}
-    due = None
-    if identities and connection.execute(_ANY, values).one_or_none() is not None:
-        due = min(egress.room_at(connection, now, each) for each in egress.seen(connection, now, identities))
-    return due, connection.scalar(_PUT_OFF, values)
+    times = [
+        egress.room_at(connection, now, account)
+        for platform in sorted(RATE_LIMITED_SOURCES)
+        if identities and _has_due(connection, values, platform)
+        for account in egress.accounts(connection, now, identities, platform)
+    ]
+    return min(times, default=None), connection.scalar(_PUT_OFF, values)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mien.ingest.catalog.schema import tallies
+from mien.ingest.catalog.schema import run_counters
 
 FATE = "fate:"
 MEDIA_SECONDS = "media_seconds"
@@ -26,15 +26,15 @@ NOBODY = ""
 
 
 def _adding(insert: Any) -> Any:
-    statement = insert(tallies)
+    statement = insert(run_counters)
     return statement.on_conflict_do_update(
-        index_elements=[tallies.c.run_id, tallies.c.name],
-        set_={"value": tallies.c.value + statement.excluded.value},
+        index_elements=[run_counters.c.run_id, run_counters.c.name],
+        set_={"value": run_counters.c.value + statement.excluded.value},
     )
 
 
 _ADD = {"sqlite": _adding(sqlite.insert), "postgresql": _adding(postgresql.insert)}
-_SUMS = select(tallies.c.name, func.sum(tallies.c.value)).group_by(tallies.c.name)
+_SUMS = select(run_counters.c.name, func.sum(run_counters.c.value)).group_by(run_counters.c.name)
 
 
 def add(connection: Connection, run_id: str, deltas: Mapping[str, float]) -> None:

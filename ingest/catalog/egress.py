@@ -1,7 +1,8 @@
-"""Grants of egress identities, within the transaction that claims the videos they are for.
+"""Grants of egress identities, inside the transaction that claims the videos they are for.
 
-Every change first locks the identity's row, so that drivers that share a catalog decide one after the other.
-The order of locks is the same everywhere: run, grants, identities by name, videos.
+Budgets and circuits are kept per identity and platform. Every change first locks the row of the identity on
+that platform, so drivers that share a catalog decide one after the other. Locks are always taken in the same
+order: run, grants, egress rows by platform and identity, videos.
 """
 
 from __future__ import annotations
@@ -11,39 +12,46 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, or_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mien.ingest.catalog.records import EgressStatus
-from mien.ingest.catalog.schema import UNSETTLED, egress, grants
+from mien.ingest.catalog.schema import UNSETTLED, WAITING, egress, grants, videos
 from mien.ingest.rate import governor
 from mien.ingest.rate.egress_state import EgressState
 from mien.ingest.rate.governor import WINDOW_SECONDS, Charge
 from mien.ingest.rate.identity import Identity
 
 KEEP_SECONDS = 24 * 3600.0
-"""For late news of a video; the governor looks back an hour."""
-ASK_AGAIN_SECONDS = 5.0
-"""While all depends on videos under way, which may be another driver's."""
+"""Grants are kept this long for late reports of a video; the governor looks back one hour."""
+POLL_SECONDS = 5.0
+"""Retry interval while everything depends on videos in progress, which may belong to another driver."""
 NO_RUN, NO_VIDEO = "", ""
 FIRST_PAGE = "a list"
-"""Of grants for pages of lists, instead of a run and a video's key. No run has them, and only the first page
-of a list counts as a video: so searches have a pace, too."""
+"""Grants for list pages have these values instead of a run and a video key. Only the first page of a list
+counts as a video, so searches are paced too."""
 
 _COLUMNS = tuple(EgressState.__dataclass_fields__)
-_STANDING = select(*(egress.c[name] for name in _COLUMNS)).where(egress.c.name == bindparam("identity"))
-LOCKED = _STANDING.with_for_update()
-_FIRST = {
+_KEY = ("name", "platform")
+_IS_THIS = (egress.c.name == bindparam("identity"), egress.c.platform == bindparam("of_platform"))
+_STATE = select(*(egress.c[name] for name in _COLUMNS)).where(*_IS_THIS)
+_LOCKED_STATE = _STATE.with_for_update()
+_LOCKED_STATES = select(*(egress.c[name] for name in _COLUMNS)).where(egress.c.name == bindparam("identity"))
+_INSERT = {
     "sqlite": sqlite.insert(egress).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(egress).on_conflict_do_nothing(),
 }
-_PUT = (
+_UPDATE = (
     update(egress)
-    .where(egress.c.name == bindparam("identity"))
-    .values({name: bindparam(f"new_{name}") for name in _COLUMNS if name != "name"})
+    .where(*_IS_THIS)
+    .values({name: bindparam(f"new_{name}") for name in _COLUMNS if name not in _KEY})
 )
-_IN_WINDOW = (grants.c.identity == bindparam("identity"), grants.c.settled_at > bindparam("since"))
-_GOING = or_(
+_IN_WINDOW = (
+    grants.c.identity == bindparam("identity"),
+    grants.c.platform == bindparam("of_platform"),
+    grants.c.settled_at > bindparam("since"),
+)
+_IN_PROGRESS = or_(
     grants.c.settled_at == UNSETTLED, (grants.c.run_id == NO_RUN) & (grants.c.settled_at > bindparam("now"))
 )
 _SPENT = select(
@@ -51,8 +59,8 @@ _SPENT = select(
     func.coalesce(func.sum(case((grants.c.video_key == FIRST_PAGE, 1), else_=0)), 0).label("lists"),
     func.coalesce(func.sum(grants.c.requests), 0).label("requests"),
     func.coalesce(func.sum(grants.c.bytes), 0).label("bytes"),
-    func.coalesce(func.sum(case((_GOING, 1), else_=0)), 0).label("under_way"),
-    func.coalesce(func.sum(case((grants.c.probe & _GOING, 1), else_=0)), 0).label("probes"),
+    func.coalesce(func.sum(case((_IN_PROGRESS, 1), else_=0)), 0).label("in_progress"),
+    func.coalesce(func.sum(case((grants.c.probe & _IN_PROGRESS, 1), else_=0)), 0).label("probes"),
 ).where(*_IN_WINDOW)
 _LEAVING = (
     select(grants.c.settled_at, grants.c.video_key, grants.c.requests, grants.c.bytes)
@@ -60,70 +68,105 @@ _LEAVING = (
     .order_by(grants.c.settled_at)
 )
 _FORGET = delete(grants).where(
-    grants.c.identity == bindparam("identity"), grants.c.settled_at < bindparam("before")
+    grants.c.identity == bindparam("identity"),
+    grants.c.platform == bindparam("of_platform"),
+    grants.c.settled_at < bindparam("before"),
 )
 
 
 @dataclass(slots=True)
 class Account:
-    """One identity while a claim decides: what it has spent in the window, and how it stands."""
+    """One identity on one platform during a claim: its state, and what it spent in the window."""
 
     identity: Identity
-    standing: EgressState
+    state: EgressState
     spent: Charge
-    under_way: int
-    probing: bool
+    in_progress: int
+    is_probing: bool
     lists: int = 0
-    """Of the videos that were spent, those that stand for a list."""
+    """How many of the spent videos stand for a list."""
 
-    def wanted(self) -> Charge:
-        return governor.reserve(self.identity, self.standing)
+    @property
+    def platform(self) -> str:
+        return self.state.platform
+
+    @property
+    def key(self) -> dict[str, str]:
+        return {"identity": self.identity.name, "of_platform": self.platform}
+
+    def reserve(self) -> Charge:
+        return governor.reserve(self.identity, self.state)
 
     def time(self, now: float) -> float:
-        return max(now, self.standing.granted_at)
+        return max(now, self.state.granted_at)
 
-    def may_ask(self, at: float, wanted: Charge | None = None) -> bool:
-        wanted = wanted or self.wanted()
-        if self.standing.is_open and (at < self.standing.paused_until or self.probing):
+    def may_ask(self, at: float, charge: Charge | None = None) -> bool:
+        charge = charge or self.reserve()
+        if self.state.is_open and (at < self.state.paused_until or self.is_probing):
             return False
-        paced = governor.paced_at(self.identity, self.standing, wanted) <= at
-        return paced and governor.has_room(self.identity, self.spent, wanted)
+        is_paced = governor.paced_at(self.identity, self.state, charge) <= at
+        return is_paced and governor.has_room(self.identity, self.spent, charge)
 
 
-def accounts(connection: Connection, now: float, identities: Sequence[Identity]) -> list[Account]:
-    """Of all `identities`, their rows locked."""
+def locked_accounts(
+    connection: Connection, now: float, identities: Sequence[Identity], platform: str
+) -> list[Account]:
+    """The accounts of all `identities` on `platform`, with their rows locked."""
     found = []
     for identity in sorted(identities, key=lambda identity: identity.name):
-        row = connection.execute(LOCKED, {"identity": identity.name}).one_or_none()
+        row = locked_row(connection, identity.name, platform)
         if row is None:
-            connection.execute(_FIRST[connection.dialect.name], [asdict(EgressState(name=identity.name))])
-            row = connection.execute(LOCKED, {"identity": identity.name}).one()
-        found.append(_account(connection, now, identity, row))
+            state = EgressState(name=identity.name, platform=platform)
+            connection.execute(_INSERT[connection.dialect.name], [asdict(state)])
+            row = locked_row(connection, identity.name, platform)
+        found.append(_account(connection, now, identity, platform, row))
     return found
 
 
-def seen(connection: Connection, now: float, identities: Sequence[Identity]) -> list[Account]:
-    """The same without locks and without a trace: for those who only look."""
+def accounts(
+    connection: Connection, now: float, identities: Sequence[Identity], platform: str
+) -> list[Account]:
+    """The same without locking or creating rows, for readers."""
     found = []
     for identity in identities:
-        row = connection.execute(_STANDING, {"identity": identity.name}).one_or_none()
-        found.append(_account(connection, now, identity, row))
+        row = connection.execute(_STATE, {"identity": identity.name, "of_platform": platform}).one_or_none()
+        found.append(_account(connection, now, identity, platform, row))
     return found
 
 
-def _account(connection: Connection, now: float, identity: Identity, row: Row[Any] | None) -> Account:
-    standing = EgressState(name=identity.name) if row is None else EgressState(**row._mapping)
-    at = max(now, standing.granted_at)
-    values = {"identity": identity.name, "since": at - WINDOW_SECONDS, "now": at}
+def _account(
+    connection: Connection, now: float, identity: Identity, platform: str, row: Row[Any] | None
+) -> Account:
+    state = EgressState(name=identity.name, platform=platform) if row is None else state_of(row)
+    at = max(now, state.granted_at)
+    values = {
+        "identity": identity.name,
+        "of_platform": platform,
+        "since": at - WINDOW_SECONDS,
+        "now": at,
+    }
     spent = connection.execute(_SPENT, values).one()
     charge = Charge(videos=int(spent.videos), requests=int(spent.requests), bytes=int(spent.bytes))
-    return Account(identity, standing, charge, int(spent.under_way), bool(spent.probes), int(spent.lists))
+    return Account(identity, state, charge, int(spent.in_progress), bool(spent.probes), int(spent.lists))
+
+
+def locked_row(connection: Connection, identity: str, platform: str) -> Row[Any] | None:
+    return connection.execute(_LOCKED_STATE, {"identity": identity, "of_platform": platform}).one_or_none()
+
+
+def states_of(connection: Connection, identity: str) -> list[EgressState]:
+    """The state of the identity on each platform that it has used."""
+    return [state_of(row) for row in connection.execute(_LOCKED_STATES, {"identity": identity})]
+
+
+def state_of(row: Row[Any]) -> EgressState:
+    return EgressState(**row._mapping)
 
 
 def with_room(candidates: Sequence[Account], now: float) -> Account | None:
-    """Of those that may ask now the one that has waited longest."""
+    """Of the accounts that may ask now, the one that has waited longest."""
     able = [account for account in candidates if account.may_ask(account.time(now))]
-    return min(able, key=lambda account: account.standing.even_at, default=None)
+    return min(able, key=lambda account: account.state.even_at, default=None)
 
 
 def grant(
@@ -133,71 +176,85 @@ def grant(
     account: Account,
     video_key: str,
     *,
-    wanted: Charge | None = None,
+    charge: Charge | None = None,
     settled_at: float = UNSETTLED,
 ) -> int:
-    """The number of the grant. `wanted`: what is charged, if it is no video's reserve."""
-    at, wanted = account.time(now), wanted or account.wanted()
+    """Returns the number of the grant. `charge` replaces the reserve of a video."""
+    at, charge = account.time(now), charge or account.reserve()
     row = {
         "identity": account.identity.name,
+        "platform": account.platform,
         "run_id": run_id,
         "video_key": video_key,
         "granted_at": at,
         "settled_at": settled_at,
-        "requests": wanted.requests,
-        "bytes": wanted.bytes,
-        "probe": account.standing.is_open,
+        "requests": charge.requests,
+        "bytes": charge.bytes,
+        "probe": account.state.is_open,
     }
     number = int(connection.execute(insert(grants).returning(grants.c.seq), row).scalar_one())
-    account.standing = governor.granted(account.identity, account.standing, wanted, at)
-    account.spent += wanted
-    account.under_way += 1
-    account.probing = account.probing or account.standing.is_open
-    put(connection, account.standing)
-    connection.execute(_FORGET, {"identity": account.identity.name, "before": at - KEEP_SECONDS})
+    account.state = governor.granted(account.identity, account.state, charge, at)
+    account.spent += charge
+    account.in_progress += 1
+    account.is_probing = account.is_probing or account.state.is_open
+    put(connection, account.state)
+    connection.execute(_FORGET, {**account.key, "before": at - KEEP_SECONDS})
     return number
 
 
-def room_at(connection: Connection, now: float, account: Account, wanted: Charge | None = None) -> float:
-    """The earliest time at which the identity may ask again, as far as that is known."""
-    at, wanted = account.time(now), wanted or account.wanted()
-    if account.standing.is_open and at < account.standing.paused_until:
-        return account.standing.paused_until
-    if account.standing.is_open and account.probing:
-        return at + ASK_AGAIN_SECONDS
-    paced = governor.paced_at(account.identity, account.standing, wanted)
-    room = governor.room_after(account.identity, account.spent, wanted, _leaving(connection, at, account))
-    return max(at, paced, at + ASK_AGAIN_SECONDS if math.isinf(room) else room)
+def room_at(connection: Connection, now: float, account: Account, charge: Charge | None = None) -> float:
+    """The earliest known time at which the identity may ask the platform again."""
+    at, charge = account.time(now), charge or account.reserve()
+    if account.state.is_open and at < account.state.paused_until:
+        return account.state.paused_until
+    if account.state.is_open and account.is_probing:
+        return at + POLL_SECONDS
+    paced = governor.paced_at(account.identity, account.state, charge)
+    room = governor.room_after(account.identity, account.spent, charge, _leaving(connection, at, account))
+    return max(at, paced, at + POLL_SECONDS if math.isinf(room) else room)
 
 
 def _leaving(connection: Connection, at: float, account: Account) -> Iterator[tuple[float, Charge]]:
-    rows = connection.execute(_LEAVING, {"identity": account.identity.name, "since": at - WINDOW_SECONDS})
-    for row in rows:
+    for row in connection.execute(_LEAVING, {**account.key, "since": at - WINDOW_SECONDS}):
         videos = int(row.video_key != NO_VIDEO)
         yield row.settled_at + WINDOW_SECONDS, Charge(videos=videos, requests=row.requests, bytes=row.bytes)
 
 
-def states(connection: Connection, now: float, identities: Sequence[Identity]) -> list[EgressStatus]:
+def statuses(
+    connection: Connection, now: float, identities: Sequence[Identity], platforms: Sequence[str]
+) -> list[EgressStatus]:
+    """Ordered by platform, then by identity, as given."""
     return [
         EgressStatus(
             name=account.identity.name,
+            platform=platform,
             videos=account.spent.videos,
             lists=account.lists,
             requests=account.spent.requests,
             bytes=account.spent.bytes,
-            under_way=account.under_way,
+            limits=governor.budget(account.identity),
+            in_progress=account.in_progress,
             room_at=room_at(connection, now, account),
-            paused_until=account.standing.paused_until or None,
-            strikes=account.standing.strikes,
-            mean_requests=account.standing.mean_requests,
-            mean_bytes=account.standing.mean_bytes,
-            error_class=account.standing.error_class,
-            error_text=account.standing.error_text,
+            paused_until=account.state.paused_until or None,
+            strikes=account.state.strikes,
+            mean_requests=account.state.mean_requests,
+            mean_bytes=account.state.mean_bytes,
+            error_class=account.state.error_class,
+            error_text=account.state.error_text,
         )
-        for account in seen(connection, now, identities)
+        for platform in platforms
+        for account in accounts(connection, now, identities, platform)
     ]
 
 
-def put(connection: Connection, standing: EgressState) -> None:
-    values = {f"new_{name}": value for name, value in asdict(standing).items() if name != "name"}
-    connection.execute(_PUT, {"identity": standing.name, **values})
+def platforms_in_use(connection: Connection) -> list[str]:
+    """The platforms that were asked before, or have videos waiting."""
+    waiting = select(videos.c.rate_limited_source).where(
+        videos.c.state == WAITING, videos.c.rate_limited_source != ""
+    )
+    return sorted(connection.scalars(union(select(egress.c.platform), waiting)))
+
+
+def put(connection: Connection, state: EgressState) -> None:
+    values = {f"new_{name}": value for name, value in asdict(state).items() if name not in _KEY}
+    connection.execute(_UPDATE, {"identity": state.name, "of_platform": state.platform, **values})

@@ -16,7 +16,7 @@ from mien.ingest.media import SearchFilter, VideoRef
 
 NOTHING = "[]"
 
-_WIDEN = update(videos).where(videos.c.key == bindparam("video")).values(wanted_json=bindparam("wishes"))
+_UPDATE = update(videos).where(videos.c.key == bindparam("video")).values(filters_json=bindparam("filters"))
 
 
 def union(some: tuple[SearchFilter, ...], others: tuple[SearchFilter, ...]) -> tuple[SearchFilter, ...]:
@@ -42,12 +42,12 @@ def relax(
     """Known videos, found again: those that were refused and may be wanted now wait again."""
     wider, refused = [], []
     for row in sorted(stored, key=lambda row: str(row.key)):
-        wishes = written(union(read(row.wanted_json), found[row.key].wanted))
-        if wishes != row.wanted_json:
-            wider.append({"video": row.key, "wishes": wishes})
+        filters = written(union(read(row.filters_json), found[row.key].wanted))
+        if filters != row.filters_json:
+            wider.append({"video": row.key, "filters": filters})
             if row.error_class == FilteredOutError.__name__:
                 refused.append(row.key)
     if wider:
-        connection.execute(_WIDEN, wider)
+        connection.execute(_UPDATE, wider)
     for key in refused:
         retries.retry(connection, now, FilteredOutError.__name__, key)

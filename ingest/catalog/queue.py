@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Row, bindparam, exists, false, func, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mien.ingest.catalog import filters, merge_metadata
@@ -32,9 +32,9 @@ from mien.ingest.catalog.schema import (
 from mien.ingest.media import Job, VideoRef
 
 ADD_BATCH = 500
-GOVERNED_SOURCES = frozenset({"youtube"})
-"""What is had from these is asked for within the budgets of egress identities."""
-REMOTE_SOURCES = GOVERNED_SOURCES | {"http", "object"}
+RATE_LIMITED_SOURCES = frozenset({"youtube"})
+"""Sources whose videos are fetched within the budgets of egress identities."""
+REMOTE_SOURCES = RATE_LIMITED_SOURCES | {"http", "object"}
 """What of these is at work lies in a media cache."""
 _ROWS_AT_ONCE = 10_000
 KEYS_PER_STATEMENT = 5000
@@ -52,7 +52,7 @@ _KNOWN = select(
     videos.c.key,
     videos.c.state,
     videos.c.query,
-    videos.c.wanted_json,
+    videos.c.filters_json,
     videos.c.error_class,
     videos.c.title,
     videos.c.channel,
@@ -70,7 +70,7 @@ REF_COLUMNS = (
     videos.c.query,
     videos.c.declared_seconds,
     videos.c.labels_json,
-    videos.c.wanted_json,
+    videos.c.filters_json,
 )
 CANDIDATE_COLUMNS = (
     videos.c.seq,
@@ -213,7 +213,7 @@ def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> 
         # Only a video that waits is put off, and only these words let SQLite use the index of those.
         statement = statement.where(PUT_OFF, videos.c.next_try_at > now)
     else:
-        statement = statement.where(videos.c.state == WAITING, videos.c.governed == false())
+        statement = statement.where(videos.c.state == WAITING, videos.c.rate_limited_source == "")
         statement = statement.where(videos.c.next_try_at > 0)
         statement = statement.where(videos.c.fingerprint.in_([NO_FINGERPRINT, fingerprint]))
     earliest: float | None = connection.scalar(statement)
@@ -258,7 +258,7 @@ def ref(row: Row[Any]) -> VideoRef:
         query=row.query,
         duration_seconds=row.declared_seconds,
         labels=json.loads(row.labels_json) if row.labels_json != "{}" else {},
-        wanted=filters.read(row.wanted_json),
+        wanted=filters.read(row.filters_json),
     )
 
 
@@ -274,7 +274,7 @@ def _ref_row(video: VideoRef, now: float) -> dict[str, Any]:
         "query": video.query,
         "declared_seconds": video.duration_seconds,
         "labels_json": json.dumps(video.labels) if video.labels else "{}",
-        "wanted_json": filters.written(video.wanted),
+        "filters_json": filters.written(video.wanted),
         "added_at": now,
-        "governed": video.source in GOVERNED_SOURCES,
+        "rate_limited_source": video.source if video.source in RATE_LIMITED_SOURCES else "",
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mien.ingest.errors import Policy
+from mien.ingest.rate.governor import Charge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,34 +134,38 @@ class PageGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressStatus:
-    """How an egress identity stands, for people and for who waits for it."""
+    """The budget and the circuit of an egress identity on one platform."""
 
     name: str
+    platform: str
     videos: int
     requests: int
     bytes: int
-    """That count in the window of the last hour."""
+    """Counted in the window of the last hour."""
     lists: int
-    """Of the videos, those that stand for a search or another list."""
-    under_way: int
+    """How many of the videos stand for a search or another list."""
+    limits: Charge
+    """Per hour; 0 is no limit."""
+    in_progress: int
     room_at: float
-    """When it may ask again, as far as that is known; not in the future: now."""
+    """The earliest known time at which it may ask again; not in the future: now."""
     paused_until: float | None
-    """Its circuit is open until then; past: one probe may ask."""
+    """The circuit is open until then; in the past: one probe may ask."""
     strikes: int
     mean_requests: float
     mean_bytes: float
-    """Of a video."""
+    """Per video."""
     error_class: str
     error_text: str
-    """Of the last refusal."""
+    """The last refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """The circuit of an egress identity is open."""
+    """The circuit of an egress identity on a platform is open."""
 
     identity: str
+    platform: str
     until: float
     succeeded_at: float
-    """When a video was last had through it; 0: never."""
+    """When a video was last fetched through it; 0: never."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from mien.ingest.catalog import counters, runs
 from mien.ingest.catalog.events import append_events
-from mien.ingest.catalog.queue import GOVERNED_SOURCES, KEYS_PER_STATEMENT, REMOTE_SOURCES
+from mien.ingest.catalog.queue import KEYS_PER_STATEMENT, RATE_LIMITED_SOURCES, REMOTE_SOURCES
 from mien.ingest.catalog.schema import UNSETTLED, WAITING, egress, grants, media, videos
 
 _KNOWN = (
@@ -20,7 +20,7 @@ _KNOWN = (
 _PUT = (
     update(videos)
     .where(videos.c.key == bindparam("video"))
-    .values(media_uri=bindparam("copy_uri"), governed=bindparam("is_governed"))
+    .values(media_uri=bindparam("copy_uri"), rate_limited_source=bindparam("limited_by"))
 )
 _STATES = select(videos.c.key, videos.c.state).where(videos.c.key.in_(bindparam("keys", expanding=True)))
 _UNDER_WAY = (
@@ -31,16 +31,20 @@ _UNDER_WAY = (
 )
 _FETCHED_BEFORE = (
     select(
+        videos.c.rate_limited_source.label("platform"),
         func.coalesce(func.sum(media.c.bytes), 0).label("size"),
-        func.coalesce(func.sum(case((videos.c.governed, 1), else_=0)), 0).label("governed"),
+        func.count().label("videos"),
     )
     .join_from(media, videos, media.c.video_key == videos.c.key)
     .where(videos.c.state == WAITING, videos.c.media_uri.is_(None))
     .where(videos.c.source.in_(sorted(REMOTE_SOURCES)))
+    .group_by(videos.c.rate_limited_source)
 )
 _COMING = (
     select(func.coalesce(func.sum(egress.c.mean_bytes), 0))
-    .join_from(grants, egress, egress.c.name == grants.c.identity)
+    .join_from(
+        grants, egress, (egress.c.name == grants.c.identity) & (egress.c.platform == grants.c.platform)
+    )
     .where(grants.c.settled_at == UNSETTLED)
 )
 
@@ -54,8 +58,8 @@ class MediaRoom:
     with a mean one's."""
     waiting_bytes: int = 0
     """Of those that were fetched, and wait in a cache for a run that goes on with them; if asked for."""
-    waiting_governed: int = 0
-    """How many of these are a platform's, which need not be asked again."""
+    waiting_videos: dict[str, int] = field(default_factory=dict)
+    """How many of these belong to each platform, and need not be fetched from it again."""
 
     @property
     def bytes(self) -> int:
@@ -67,7 +71,7 @@ def record(connection: Connection, now: float, run_id: str, key: str, uri: str) 
     known = connection.execute(_KNOWN, {"key": key}).one_or_none()
     if known is None or known.media_uri == uri:
         return
-    connection.execute(_PUT, {"video": key, "copy_uri": uri, "is_governed": False})
+    connection.execute(_PUT, {"video": key, "copy_uri": uri, "limited_by": ""})
     if known.media_uri is None:
         counters.add(connection, run_id, {counters.KEPT: 1.0, counters.KEPT_BYTES: float(known.bytes or 0)})
     append_events(connection, now, run_id, [(key, "kept", uri)])
@@ -78,9 +82,8 @@ def forget(connection: Connection, now: float, run_id: str, key: str) -> None:
     known = connection.execute(_KNOWN, {"key": key}).one_or_none()
     if known is None or known.media_uri is None:
         return
-    connection.execute(
-        _PUT, {"video": key, "copy_uri": None, "is_governed": known.source in GOVERNED_SOURCES}
-    )
+    limited_by = known.source if known.source in RATE_LIMITED_SOURCES else ""
+    connection.execute(_PUT, {"video": key, "copy_uri": None, "limited_by": limited_by})
     counters.add(connection, run_id, {counters.KEPT: -1.0, counters.KEPT_BYTES: -float(known.bytes or 0)})
     append_events(connection, now, run_id, [(key, "kept copy lost", known.media_uri)])
 
@@ -97,10 +100,10 @@ def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
 def media_room(connection: Connection, *, with_waiting: bool) -> MediaRoom:
     sums = counters.sums(connection)
     under_way = int(connection.scalar(_UNDER_WAY) or 0) + int(connection.scalar(_COMING) or 0)
-    before = connection.execute(_FETCHED_BEFORE).one() if with_waiting else None
+    before = connection.execute(_FETCHED_BEFORE).all() if with_waiting else []
     return MediaRoom(
         kept_bytes=max(0, round(sums.get(counters.KEPT_BYTES, 0.0))),
         under_way_bytes=under_way,
-        waiting_bytes=int(before.size) if before else 0,
-        waiting_governed=int(before.governed) if before else 0,
+        waiting_bytes=sum(int(row.size) for row in before),
+        waiting_videos={row.platform: int(row.videos) for row in before if row.platform},
     )

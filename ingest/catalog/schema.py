@@ -1,19 +1,19 @@
 """The tables.
 
-    runs        one row per run, and its lease; a video is leased for as long as the lease of its run lives
-    videos      what was asked for, and its state
-    queries     further queries that found a video which another query had found before
-    media       what the stored file's content showed
-    segments    one row per segment that has ended, and how
-    shards      one row per committed tar
-    tallies     running sums per run, so that nobody has to add up millions of segments to see the yield
-    events      the story of each video
-    egress      the standing of each egress identity: its pace, its circuit
-    grants      what each identity was granted, and what it took: the log that the governor counts over
-    cursors     whose turn it is
+    runs          one row per run, with its lease; a run holds its videos for as long as its lease lives
+    videos        the videos that were added, and the state of each
+    queries       further queries that found a video that an earlier query had already found
+    media         facts from probing the content of the stored file
+    segments      one row per finished segment, with its result
+    shards        one row per committed tar
+    run_counters  running sums per run, so that the yield is known without adding up millions of segments
+    events        the history of each video
+    egress        the pace and the circuit of each egress identity on each platform
+    grants        what each identity was granted on each platform, and what it used: the governor's log
+    round_robin   the query whose video was claimed last, per platform
 
-There are no foreign keys: the only writers are the transactions of this package, and on PostgreSQL each
-inserted segment would lock its video's row for nothing.
+There are no foreign keys. The only writers are the transactions of this package, and on PostgreSQL every
+inserted segment would lock the row of its video without any benefit.
 """
 
 from __future__ import annotations
@@ -35,23 +35,22 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    false,
     literal_column,
     text,
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 2
+VERSION = 3
 
 WAITING, RUNNING, DONE, PARTIAL, FAILED = "waiting", "running", "done", "partial", "failed"
 VIDEO_STATES = (WAITING, RUNNING, DONE, PARTIAL, FAILED)
 
 NO_FINGERPRINT = ""
-"""Nothing of it has ended: any configuration may take it. (An IS NULL would not share the index.)"""
+"""No part of the video is finished, so any configuration may take it. (NULL could not share the index.)"""
 
 
 class CleanText(TypeDecorator[str]):
-    """Text from the outside, which has NULs (PostgreSQL refuses them) and lone surrogates (UTF-8 does)."""
+    """External text. Replaces NULs (PostgreSQL refuses them) and lone surrogates (UTF-8 cannot hold them)."""
 
     impl = Text
     cache_ok = True
@@ -63,7 +62,7 @@ class CleanText(TypeDecorator[str]):
 
 
 class PathText(TypeDecorator[str]):
-    """A path or URI that must come back exactly, even if it is not UTF-8 (Python: lone surrogates)."""
+    """A path or URI that must be read back exactly, even if it is not UTF-8 (lone surrogates in Python)."""
 
     impl = Text
     cache_ok = True
@@ -89,7 +88,7 @@ def _is_utf8(value: str) -> bool:
     return True
 
 
-# Byte order on both databases, so that prefixes are ranges and names sort alike.
+# Both databases compare keys by bytes, so prefixes are ranges and names sort the same way.
 Key = String().with_variant(String(collation="C"), "postgresql")
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -127,47 +126,57 @@ videos = Table(
     Column("query", CleanText, nullable=False),
     Column("declared_seconds", Float),
     Column("labels_json", Text, nullable=False),
-    # What each search that found it asks of it; []: nothing.
-    Column("wanted_json", Text, nullable=False, server_default="[]"),
+    # The filters of each search that found it; []: none.
+    Column("filters_json", Text, nullable=False, server_default="[]"),
     Column("added_at", Float, nullable=False),
     Column("state", Key, nullable=False, default=WAITING),
-    Column("run_id", Key),  # only while a run holds it
+    Column("run_id", Key),  # set while a run holds it
     Column("fingerprint", Key, nullable=False, default=NO_FINGERPRINT),
     Column("attempts", Integer, nullable=False, default=0),
-    Column("next_try_at", Float, nullable=False, default=0.0),  # 0: not put off (only what waits is)
-    Column("segment_count", Integer),  # NULL until the run that holds it has cut it
-    Column("failed_seconds", Float, nullable=False, default=0.0),  # counted in tallies as lost with the video
-    # Of a video that failed or waits for another try; the events keep what was before.
+    Column("next_try_at", Float, nullable=False, default=0.0),  # 0: not postponed (only waiting videos are)
+    Column("segment_count", Integer),  # NULL until the run that holds it has split it
+    Column(
+        "failed_seconds", Float, nullable=False, default=0.0
+    ),  # counted in run_counters as lost with the video
+    # The last error of a video that failed or waits for another try; the events keep earlier ones.
     Column("stage", CleanText),
     Column("error_class", CleanText),
     Column("error_text", CleanText),
-    # Set while it can only be had from a platform, within an egress identity's budget.
-    Column("governed", Boolean, nullable=False, default=False, server_default=false()),
-    Column("media_uri", PathText),  # of the copy that is kept of it, if one is
+    # The platform whose budgets apply while the video must be fetched from it; "": no budget applies.
+    Column("rate_limited_source", Key, nullable=False, default="", server_default=""),
+    Column("media_uri", PathText),  # the retained copy, if there is one
 )
-# `claim` reads this index only as far as it takes; `status` counts over it without touching the rows.
+# `claim` reads only as many entries of this index as it takes; `status` counts entries without reading rows.
 Index(
-    "videos_turn",
+    "videos_claim",
     videos.c.state,
-    videos.c.governed,
+    videos.c.rate_limited_source,
     videos.c.fingerprint,
     videos.c.next_try_at,
     videos.c.seq,
 )
-# In the words of the index, which SQLite uses only where a query has the same. The state is within the
-# expression, since beside it the planner prefers `videos_turn`, and sorts all that waits.
-GOVERNED = text("governed")
-LANE: ColumnElement[str] = literal_column(
+# SQLite uses a partial index only if the query repeats the condition of the index literally. The state is
+# part of the expression: as a column of its own, it makes the planner choose `videos_claim` and sort all
+# waiting rows.
+IS_RATE_LIMITED = text("rate_limited_source <> ''")
+QUEUE_KEY: ColumnElement[str] = literal_column(
     "(CASE WHEN state = 'waiting' THEN substr(query, 1, 200) END)", Text
 )
-"""Whose turn comes round: a query, as far as an index of PostgreSQL can hold it. NULL: it does not wait."""
-Index("videos_governed", LANE, videos.c.seq, sqlite_where=GOVERNED, postgresql_where=GOVERNED)
+"""The query of a waiting video, cut to what an index of PostgreSQL can hold; NULL: not waiting."""
+Index(
+    "videos_rate_limited",
+    videos.c.rate_limited_source,
+    QUEUE_KEY,
+    videos.c.seq,
+    sqlite_where=IS_RATE_LIMITED,
+    postgresql_where=IS_RATE_LIMITED,
+)
 _held = text("run_id IS NOT NULL")
 Index("videos_held", videos.c.run_id, sqlite_where=_held, postgresql_where=_held)
 PUT_OFF = text("next_try_at > 0")
 Index("videos_put_off", videos.c.next_try_at, sqlite_where=PUT_OFF, postgresql_where=PUT_OFF)
-_ailing = text("error_class IS NOT NULL")
-Index("videos_errors", videos.c.error_class, sqlite_where=_ailing, postgresql_where=_ailing)
+_has_error = text("error_class IS NOT NULL")
+Index("videos_errors", videos.c.error_class, sqlite_where=_has_error, postgresql_where=_has_error)
 Index("videos_id", videos.c.id)
 Index("videos_uri", videos.c.uri)
 
@@ -210,8 +219,8 @@ Index(
     "segments_errors",
     segments.c.error_class,
     segments.c.video_key,
-    sqlite_where=_ailing,
-    postgresql_where=_ailing,
+    sqlite_where=_has_error,
+    postgresql_where=_has_error,
 )
 
 shards = Table(
@@ -227,10 +236,10 @@ shards = Table(
     Column("at", Float, nullable=False),
 )
 
-tallies = Table(
-    "tallies",
+run_counters = Table(
+    "run_counters",
     metadata,
-    # A row is written by its own run alone ("": by people), so drivers never wait for each other here.
+    # Only the run itself writes its rows ("": commands of people), so drivers never block each other here.
     Column("run_id", Key, nullable=False),
     Column("name", Key, nullable=False),
     Column("value", Float, nullable=False),
@@ -249,46 +258,49 @@ events = Table(
 )
 Index("events_video", events.c.video_key, events.c.seq)
 
-_never = text("0")
+_zero = text("0")
 egress = Table(
     "egress",
     metadata,
-    Column("name", Key, primary_key=True),
+    Column("name", Key, nullable=False),
+    Column("platform", Key, nullable=False),
     *(
-        Column(name, Float, nullable=False, server_default=_never)
+        Column(name, Float, nullable=False, server_default=_zero)
         for name in ("granted_at", "even_at", "paused_until", "cooldown_seconds", "closed_at", "succeeded_at")
     ),
-    Column("strikes", Integer, nullable=False, server_default=_never),
+    Column("strikes", Integer, nullable=False, server_default=_zero),
     Column("mean_requests", Float, nullable=False),
     Column("mean_bytes", Float, nullable=False),
     Column("error_class", CleanText, nullable=False, server_default=""),
     Column("error_text", CleanText, nullable=False, server_default=""),
+    PrimaryKeyConstraint("name", "platform"),
 )
 
 UNSETTLED = 1e18
-"""`settled_at` while the video is under way: it is in every window. (A NULL would not be in the range.)"""
+"""`settled_at` of a grant in use: it counts in every window. (A NULL would not be in the range.)"""
 
 grants = Table(
     "grants",
     metadata,
     Column("seq", Serial, primary_key=True),
     Column("identity", Key, nullable=False),
+    Column("platform", Key, nullable=False),
     Column("run_id", Key, nullable=False),
     Column("video_key", Key, nullable=False),
     Column("granted_at", Float, nullable=False),
     Column("settled_at", Float, nullable=False),
-    Column("requests", BigInteger, nullable=False),  # reserved; once it is settled, what it took
+    Column("requests", BigInteger, nullable=False),  # the reserve; the actual usage once settled
     Column("bytes", BigInteger, nullable=False),
     Column("probe", Boolean, nullable=False),
 )
-Index("grants_window", grants.c.identity, grants.c.settled_at)
+Index("grants_in_window", grants.c.identity, grants.c.platform, grants.c.settled_at)
 Index("grants_video", grants.c.video_key, grants.c.seq)
 _unsettled = text("settled_at = 1e18")
 Index("grants_unsettled", grants.c.run_id, sqlite_where=_unsettled, postgresql_where=_unsettled)
 
-cursors = Table(
-    "cursors",
+round_robin = Table(
+    "round_robin",
     metadata,
-    Column("name", Key, primary_key=True),
-    Column("value", CleanText, nullable=False),
+    Column("platform", Key, primary_key=True),
+    Column("queue_key", CleanText, nullable=False),
 )

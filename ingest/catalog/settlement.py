@@ -1,4 +1,4 @@
-"""What became of grants: debits, and the circuits that open and close with them."""
+"""Settling grants: debiting the actual usage, and opening or closing circuits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, bindparam, case, delete, func, select, true, update
+from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
-from mien.ingest.catalog.egress import LOCKED, put
+from mien.ingest.catalog.egress import locked_row, put, state_of, states_of
 from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.records import Outcome, Paused, Usage
 from mien.ingest.catalog.schema import PUT_OFF, UNSETTLED, WAITING, grants, videos
@@ -16,7 +16,14 @@ from mien.ingest.rate import circuit, governor
 from mien.ingest.rate.egress_state import EgressState
 
 _LAST = (
-    select(grants.c.seq, grants.c.identity, grants.c.granted_at, grants.c.settled_at, grants.c.probe)
+    select(
+        grants.c.seq,
+        grants.c.identity,
+        grants.c.platform,
+        grants.c.granted_at,
+        grants.c.settled_at,
+        grants.c.probe,
+    )
     .where(grants.c.video_key == bindparam("key"), grants.c.run_id == bindparam("run"))
     .order_by(grants.c.seq.desc())
     .limit(1)
@@ -33,14 +40,14 @@ _SETTLE = (
 )
 _DUE_NOW = (
     update(videos)
-    .where(PUT_OFF, videos.c.state == WAITING, videos.c.governed == true())
+    .where(PUT_OFF, videos.c.state == WAITING, videos.c.rate_limited_source == bindparam("of_platform"))
     .where(videos.c.error_class == bindparam("class"))
     .values(next_try_at=0.0)
 )
 _ABANDON = (
     update(grants)
     .where(grants.c.run_id == bindparam("run"), grants.c.settled_at == UNSETTLED)
-    # A clock that was set back must not let it leave the window early.
+    # A clock that was set back must not let the grant leave the window early.
     .values(
         settled_at=case((grants.c.granted_at > bindparam("now"), grants.c.granted_at), else_=bindparam("now"))
     )
@@ -50,15 +57,15 @@ _ABANDON = (
 def settle(
     connection: Connection, now: float, run_id: str, video_key: str, usage: Usage, *, in_doubt: bool = False
 ) -> Paused | None:
-    """Debits what the run's last grant for the video took; its identity's pause, if that was refused.
+    """Debits the usage of the run's last grant for the video. Returns the pause if the identity was refused.
 
-    `in_doubt`: it may have been committed already, and is then not done again.
+    `in_doubt`: the change may have been committed already; then it is not repeated.
     """
     row = connection.execute(_LAST, {"key": video_key, "run": run_id}).one_or_none()
     if row is None:
         return None
     if in_doubt and row.settled_at != UNSETTLED:
-        return _pause(connection, row.identity) if usage.outcome is Outcome.REFUSED else None
+        return _pause(connection, row.identity, row.platform) if usage.outcome is Outcome.REFUSED else None
     at = max(now, row.granted_at)
     known = usage.requests > 0 or usage.bytes > 0
     values = {
@@ -68,36 +75,36 @@ def settle(
         "took_bytes": usage.bytes if known else None,
     }
     connection.execute(_SETTLE, values)
-    found = connection.execute(LOCKED, {"identity": row.identity}).one_or_none()
+    found = locked_row(connection, row.identity, row.platform)
     if found is None:
         return None
-    before = standing = EgressState(**found._mapping)
+    before = state = state_of(found)
     if usage.outcome is Outcome.UNASKED:
         connection.execute(delete(grants).where(grants.c.seq == row.seq))
-        standing = replace(standing, even_at=min(standing.even_at, at))
+        state = replace(state, even_at=min(state.even_at, at))
     elif usage.outcome is Outcome.SUCCEEDED:
-        standing = circuit.succeeded(standing, at, probe=row.probe)
+        state = circuit.succeeded(state, at, probe=row.probe)
         if known:
-            standing = governor.learned(standing, usage.requests, usage.bytes)
+            state = governor.learned(state, usage.requests, usage.bytes)
     elif usage.outcome is Outcome.REFUSED:
-        standing = refused(standing, at, usage, probe=row.probe)
-    if standing != before:
-        put(connection, standing)
-        if said := _said_of_circuit(before, standing):
-            append_events(connection, now, run_id, [(video_key, *said)])
-    return _pause(connection, row.identity) if usage.outcome is Outcome.REFUSED else None
+        state = refused(state, at, usage, probe=row.probe)
+    if state != before:
+        put(connection, state)
+        if event := _circuit_event(before, state):
+            append_events(connection, now, run_id, [(video_key, *event)])
+    return _pause(connection, row.identity, row.platform) if usage.outcome is Outcome.REFUSED else None
 
 
-def _pause(connection: Connection, identity: str) -> Paused | None:
-    row = connection.execute(LOCKED, {"identity": identity}).one_or_none()
+def _pause(connection: Connection, identity: str, platform: str) -> Paused | None:
+    row = locked_row(connection, identity, platform)
     if row is None:
         return None
-    return Paused(identity=identity, until=row.paused_until, succeeded_at=row.succeeded_at)
+    return Paused(identity=identity, platform=platform, until=row.paused_until, succeeded_at=row.succeeded_at)
 
 
-def refused(standing: EgressState, at: float, usage: Usage, *, probe: bool) -> EgressState:
+def refused(state: EgressState, at: float, usage: Usage, *, probe: bool) -> EgressState:
     after = circuit.refused(
-        standing,
+        state,
         at,
         probe=probe,
         retry_after_seconds=usage.retry_after_seconds,
@@ -106,26 +113,31 @@ def refused(standing: EgressState, at: float, usage: Usage, *, probe: bool) -> E
     return replace(after, error_class=usage.error_class, error_text=usage.error_text[:500])
 
 
-def _said_of_circuit(before: EgressState, after: EgressState) -> tuple[str, str] | None:
-    """An event of the video that found out."""
+def _circuit_event(before: EgressState, after: EgressState) -> tuple[str, str] | None:
+    """The event for the video whose result changed the circuit."""
     if after.paused_until > before.paused_until:
         until = datetime.fromtimestamp(after.paused_until, UTC).isoformat(timespec="seconds")
-        return "paused", f"{after.name} until {until}: {after.error_class}"
+        return "paused", f"{after.name} on {after.platform} until {until}: {after.error_class}"
     if before.is_open and not after.is_open:
-        return "resumed", f"{after.name} is asked again"
+        return "resumed", f"{after.name} on {after.platform}"
     return None
 
 
 def abandon(connection: Connection, now: float, run_id: str) -> None:
-    """The run is over, and with it what it had under way: that was asked for until now at most."""
+    """Ends the grants of a run that is over: its videos were being fetched until now at the latest."""
     connection.execute(_ABANDON, {"run": run_id, "now": now})
 
 
-def reopen(connection: Connection, identity: str) -> bool:
-    """Ends the pause; what was put off with it is due at once."""
-    found = connection.execute(LOCKED, {"identity": identity}).one_or_none()
-    if found is None or not found.paused_until:
-        return False
-    put(connection, replace(EgressState(**found._mapping), paused_until=0.0, strikes=0, cooldown_seconds=0.0))
-    connection.execute(_DUE_NOW, {"class": found.error_class})
-    return True
+def reopen(connection: Connection, identity: str, platform: str | None) -> list[str]:
+    """Ends the pauses of the identity (on one platform, or on all), and makes the postponed videos due now.
+
+    Returns the platforms on which the identity was paused.
+    """
+    reopened = []
+    for state in states_of(connection, identity):
+        if not state.paused_until or platform not in (None, state.platform):
+            continue
+        put(connection, replace(state, paused_until=0.0, strikes=0, cooldown_seconds=0.0))
+        connection.execute(_DUE_NOW, {"class": state.error_class, "of_platform": state.platform})
+        reopened.append(state.platform)
+    return sorted(reopened)

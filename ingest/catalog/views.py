@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select, true
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from mien.ingest.catalog import counters, duplicates, queue, retries, runs
 from mien.ingest.catalog.records import MediaRecord
@@ -31,8 +31,10 @@ from mien.ingest.sources.naming import path_uri
 
 _CANDIDATES_SHOWN = 5
 _LAST_CHARACTER = "\U0010ffff"
-_GOVERNED = (
-    select(func.count()).select_from(videos).where(videos.c.state == WAITING, videos.c.governed == true())
+_RATE_LIMITED = (
+    select(videos.c.rate_limited_source.label("platform"), func.count().label("videos"))
+    .where(videos.c.state == WAITING, videos.c.rate_limited_source != "")
+    .group_by(videos.c.rate_limited_source)
 )
 _PUT_OFF = select(func.count()).select_from(videos).where(PUT_OFF, videos.c.next_try_at > bindparam("now"))
 _SEGMENT_OR_SAMPLE = re.compile(r"(?P<video>.+)-\d{9}(-\d{2})?")
@@ -69,7 +71,7 @@ class Status:
     kept: int
     """Of which a copy is kept in the media store."""
     kept_bytes: int
-    governed: int
+    rate_limited: dict[str, int]
     """Videos that wait, and can only be had from a platform within a budget."""
     put_off: int
     """Videos that wait for a time of their own."""
@@ -162,7 +164,7 @@ def status(connection: Connection, now: float) -> Status:
         fetched_bytes=_count(sums, counters.FETCHED_BYTES),
         kept=_count(sums, counters.KEPT),
         kept_bytes=_count(sums, counters.KEPT_BYTES),
-        governed=connection.scalar(_GOVERNED) or 0,
+        rate_limited={row.platform: row.videos for row in connection.execute(_RATE_LIMITED)},
         put_off=connection.scalar(_PUT_OFF, {"now": now}) or 0,
     )
 

@@ -63,7 +63,6 @@ def test_old_catalog_keeps_its_states(folder: Path) -> None:
     assert before["videos"]["waiting"] + before["videos"]["running"] == 10
 
 
-@pytest.mark.xfail(strict=True, reason="circuits are not kept per platform yet")
 def test_old_pause_belongs_to_youtube(folder: Path) -> None:
     status(folder)  # opening the catalog migrates it
     catalog = sqlite3.connect(folder / "store" / "catalog.sqlite")

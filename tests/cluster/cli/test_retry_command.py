@@ -46,15 +46,17 @@ def retry(*arguments: str) -> Result:
 def test_what_a_program_reads(store: Path) -> None:
     told = json.loads(retry("--all", "--identity", FREE.name, "--json").stdout)
     failed = told.pop("failed_before")
+    assert told.pop("platforms_reopened") == ["youtube"]
     assert told == {"videos_waiting_again": 2, "identity_reopened": FREE.name}
     assert list(failed.values()) == [2]
     assert waiting(store) == 3
     told = json.loads(retry("--all", "--json").stdout)
+    assert told.pop("platforms_reopened") == []
     assert told == {"videos_waiting_again": 0, "identity_reopened": None, "failed_before": {}}
 
 
 def test_what_a_person_reads(store: Path) -> None:
-    assert retry("--identity", FREE.name).stdout == f"identity {FREE.name} may be asked through again\n"
+    assert retry("--identity", FREE.name).stdout == f"ended the pause of identity {FREE.name} on youtube\n"
     assert waiting(store) == 1
     assert retry("--all").stdout == "2 videos are waiting again\n"
     assert retry("--all").stdout == "0 videos are waiting again\nwhat failed: nothing\n"

@@ -149,7 +149,7 @@ def test_a_refusal_opens_the_circuit_for_everybody(youtube: YouTubeDouble, tmp_p
     assert "identity north is paused until " in done.stderr
     assert len(youtube.requests) == asked
     with catalog(tmp_path) as known:
-        (state,) = known.egress((Identity("north"),))
+        (state,) = known.egress((Identity("north"),), "youtube")
         assert (state.error_class, state.requests) == ("RateLimitedError", asked)
 
 

@@ -10,6 +10,7 @@ import pytest
 from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
 from mien.ingest.catalog import Catalog, EgressStatus, MediaRecord, MediaRoom
 from mien.ingest.media import VideoRef
+from mien.ingest.rate.governor import budget
 from mien.ingest.rate.identity import Identity
 from tests.ingest.catalog.makers import Clock, begin
 from tests.ingest.catalog.platforms import HAD, REFUSED, ask, tubes
@@ -19,11 +20,13 @@ ROOM = MediaRoom(kept_bytes=0, under_way_bytes=0)
 A, B = Identity("a", videos_per_hour=300), Identity("b", videos_per_hour=100)
 IDLE = EgressStatus(
     name="a",
+    platform="youtube",
     videos=0,
     lists=0,
     requests=0,
     bytes=0,
-    under_way=0,
+    limits=budget(A),
+    in_progress=0,
     room_at=NOW,
     paused_until=None,
     strikes=0,
@@ -54,25 +57,28 @@ IDLE = EgressStatus(
 def test_the_forecast_is_the_budgets_pace(
     videos: int, identities: list[Identity], states: list[EgressStatus], hours: float | None
 ) -> None:
-    assert hours_left(videos, identities, states, NOW) == (None if hours is None else pytest.approx(hours))
+    limited = [
+        replace(state, limits=budget(identity)) for identity, state in zip(identities, states, strict=True)
+    ]
+    assert hours_left(videos, limited, NOW) == (None if hours is None else pytest.approx(hours))
 
 
 def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
-        assert acquisition_lines(catalog.status(), ROOM, [A], catalog.egress([A]), clock.now) == []
+        assert acquisition_lines(catalog.status(), ROOM, catalog.egress([A], "youtube"), clock.now) == []
         catalog.add(tubes(40))
         run_id = begin(catalog)
         one, two = ask(catalog, run_id, [A], limit=2)
         catalog.settle(run_id, one.key, HAD)
         catalog.settle(run_id, two.key, REFUSED)
-        status, egress = catalog.status(), catalog.egress([A])
-        lines = "\n".join(acquisition_lines(status, ROOM, [A], egress, clock.now))
-        facts = acquisition_facts(status, ROOM, [A], egress, clock.now)
-    assert "a: 2/300 videos" in lines
+        status, egress = catalog.status(), catalog.egress([A], "youtube")
+        lines = "\n".join(acquisition_lines(status, ROOM, egress, clock.now))
+        facts = acquisition_facts(status, ROOM, egress, clock.now)
+    assert "a on youtube: 2/300 videos" in lines
     assert "paused until" in lines
     assert "BotWallError" in lines
-    assert "38 videos are still to be asked for, about" in lines
+    assert "38 videos still to be fetched from platforms, about" in lines
     assert facts["waiting"]["for_a_platform"] == 38
     [identity] = facts["identities"]
     assert identity["last_hour"]["videos"] == 2
@@ -89,8 +95,8 @@ def test_plain_files_that_were_fetched_are_told_without_a_platform(tmp_path: Pat
             info = MediaRecord(sha256=job.key, bytes=700, duration_seconds=1.0)
             catalog.record_media(run_id, job.key, info)
         catalog.end_run(run_id, "finished")
-        room, egress = catalog.media_room(with_waiting=True), catalog.egress([A])
-        lines = acquisition_lines(catalog.status(), room, [A], egress, clock.now)
+        room, egress = catalog.media_room(with_waiting=True), catalog.egress([A], "youtube")
+        lines = acquisition_lines(catalog.status(), room, egress, clock.now)
     assert lines == [
         "fetched   2 of 3 found, 1.40 kB",
         "cached    1.40 kB of fetched media waits for `mien run`",
@@ -108,11 +114,17 @@ def test_what_is_fetched_and_waits_is_not_still_to_be_asked_for(tmp_path: Path) 
                 run_id, job.key, MediaRecord(sha256=job.key, bytes=700, duration_seconds=1.0)
             )
         catalog.end_run(run_id, "finished")
-        assert catalog.grant_page(A, is_first=True).number is not None
-        asked = (catalog.media_room(with_waiting=True), [A], catalog.egress([A]), clock.now)
+        assert catalog.grant_page(A, "youtube", is_first=True).number is not None
+        asked = (catalog.media_room(with_waiting=True), catalog.egress([A], "youtube"), clock.now)
         lines = acquisition_lines(catalog.status(), *asked)
         facts = acquisition_facts(catalog.status(), *asked)
     assert "cached    1.40 kB of fetched media waits for `mien run`" in lines
-    assert any("1 video is still to be asked for" in line for line in lines)
+    assert any("1 video still to be fetched from platforms" in line for line in lines)
     assert any("3/300 videos, 1 of these for lists" in line for line in lines)
-    assert facts["waiting"] == {"for_a_platform": 1, "fetched_bytes": 1400, "put_off": 0, "until": None}
+    assert facts["waiting"] == {
+        "for_a_platform": 1,
+        "by_platform": {"youtube": 1},
+        "fetched_bytes": 1400,
+        "put_off": 0,
+        "until": None,
+    }

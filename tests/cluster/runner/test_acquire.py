@@ -64,7 +64,7 @@ def test_a_refused_identity_rests_and_local_work_goes_on(
     end = clock.now + FIRST_COOLDOWN_SECONDS - 30
     while clock.now < end:
         assert run.next() == []
-    [state] = catalog.egress([A])
+    [state] = catalog.egress([A], "youtube")
     assert state.paused_until is not None
     clock.sleep(state.paused_until - clock.now + 1)
     [probe] = jobs_of(run.next())
@@ -93,7 +93,7 @@ def test_a_video_that_alone_is_refused_is_charged(start: Callable[..., Run], clo
     [poison] = jobs_of(run.next())
     run.fail(poison, wall())
     for _ in range(50):
-        clock.now = max(clock.now, run.catalog.egress([A])[0].paused_until or 0.0)
+        clock.now = max(clock.now, run.catalog.egress([A], "youtube")[0].paused_until or 0.0)
         for job in jobs_of(run.next()):
             if job.key == poison.key:
                 run.fail(job, wall())
@@ -111,7 +111,7 @@ def test_a_server_that_says_when_is_asked_then(start: Callable[..., Run], clock:
     [job] = jobs_of(run.next())
     began = clock.now
     run.fail(job, wall(retry_after=10_000))
-    [state] = run.catalog.egress([A])
+    [state] = run.catalog.egress([A], "youtube")
     assert state.paused_until == began + 10_000
 
 
@@ -249,7 +249,7 @@ def test_what_was_in_the_cache_costs_nothing(start: Callable[..., Run], catalog:
     for _ in range(5):
         [job] = jobs_of(run.next())
         run.had(job, requests=0, size=0)
-    assert catalog.egress([identity])[0].videos == 0
+    assert catalog.egress([identity], "youtube")[0].videos == 0
 
 
 def test_network_facts_of_an_error_reach_the_driver() -> None:

@@ -73,7 +73,9 @@ def test_a_wall_stops_all_actors_but_for_what_is_under_way(youtube: YouTubeDoubl
     path = configure(tmp_path, youtube, "home")
     youtube.fault(Fault.BOT_WALL)
     identities = settings_of(path).acquire.identities
-    with running(path, 3, lambda catalog: catalog.egress(identities)[0].paused_until is not None) as catalog:
+    with running(
+        path, 3, lambda catalog: catalog.egress(identities, "youtube")[0].paused_until is not None
+    ) as catalog:
         assert len(asked_videos(youtube)) <= 3
         assert catalog.status().videos["failed"] == 0
-        assert catalog.egress(identities)[0].strikes == 1
+        assert catalog.egress(identities, "youtube")[0].strikes == 1

@@ -94,7 +94,9 @@ def test_a_bot_wall_pauses_one_identity_and_another_does_the_work(
     result = fetch_all(settings)
     assert result.status.fetched == 4
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
-        paused = [state for state in catalog.egress(settings.acquire.identities) if state.paused_until]
+        paused = [
+            state for state in catalog.egress(settings.acquire.identities, "youtube") if state.paused_until
+        ]
     assert len(paused) == 1
     assert paused[0].error_class == "BotWallError"
     (refused,) = {request.identity for request in youtube.asked("/player")[:1]}
@@ -197,7 +199,7 @@ def test_a_run_that_waits_keeps_its_lease_and_ends_in_order_at_a_signal(
             "--set", f"engine.lease_seconds={LEASE_SECONDS}", folder=tmp_path,
         )  # fmt: skip
         deadline = time.monotonic() + 120
-        while not catalog.egress(settings.acquire.identities)[0].paused_until:
+        while not catalog.egress(settings.acquire.identities, "youtube")[0].paused_until:
             assert time.monotonic() < deadline
             assert waiting.poll() is None
             time.sleep(0.1)

@@ -49,7 +49,9 @@ class Person:
         self.said: list[str] = []
         self.times: list[float] = []
         """When each request was made."""
-        leave = BudgetedPageClient(catalog, wait=wait, say=self.said.append, clock=clock, sleep=self.sleep)
+        leave = BudgetedPageClient(
+            catalog, "youtube", wait=wait, say=self.said.append, clock=clock, sleep=self.sleep
+        )
         options = {"nocheckcertificate": True}
         self.lister = Lister(identities=identities, ytdlp_options=options, leave=leave)
 
@@ -119,7 +121,7 @@ def test_who_does_not_wait_is_told_until_when_and_nothing_is_asked(
     with pytest.raises(RateLimitedError):
         Person(catalog, clock, youtube, *person.lister.identities, wait=False).finds("other words")
     assert len(youtube.requests) == asked
-    [state] = catalog.egress(person.lister.identities)
+    [state] = catalog.egress(person.lister.identities, "youtube")
     assert (state.paused_until, state.requests) == (None, asked), "its own patience is no refusal"
 
 
@@ -141,7 +143,7 @@ def test_two_lists_in_turns_do_not_wait_for_each_other(
     youtube.fault(Fault.RATE_LIMITED, times=1)
     with pytest.raises(RateLimitedError):
         person.finds("people talking")
-    [state] = catalog.egress([home])
+    [state] = catalog.egress([home], "youtube")
     assert state.paused_until is not None
     clock.now = state.paused_until
     again = Person(catalog, clock, youtube, home)
@@ -150,13 +152,13 @@ def test_two_lists_in_turns_do_not_wait_for_each_other(
         for stream in streams:
             next(stream)
     assert clock.now == state.paused_until
-    assert catalog.egress([home])[0].paused_until is None, "a page came: the limit is over"
+    assert catalog.egress([home], "youtube")[0].paused_until is None, "a page came: the limit is over"
 
 
 def test_who_was_killed_holds_no_probe_for_ever(catalog: Catalog, clock: Clock) -> None:
     home = Identity("home", requests_per_hour=1)
-    assert catalog.grant_page(home, is_first=True).number is not None  # and never settled
-    given = catalog.grant_page(home, is_first=True)
+    assert catalog.grant_page(home, "youtube", is_first=True).number is not None  # and never settled
+    given = catalog.grant_page(home, "youtube", is_first=True)
     assert given.number is None
     clock.now = given.room_at
-    assert catalog.grant_page(home, is_first=True).number is not None
+    assert catalog.grant_page(home, "youtube", is_first=True).number is not None

@@ -40,7 +40,7 @@ def until_asked(
     while clock.now < end:
         if jobs := ask(catalog, run_id, identities, limit=1):
             return jobs
-        due, _ = catalog.governed_at(fingerprint="f1", identities=identities)
+        due, _ = catalog.rate_limited_at(fingerprint="f1", identities=identities)
         assert due is not None
         clock.sleep(max(0.001, due - clock.now))
         catalog.heartbeat(run_id)

@@ -91,7 +91,7 @@ class World:
     def list_page(self, which: int, is_first: bool) -> None:
         """One page more of a list, by somebody who is no run."""
         identity = self.identities[which % len(self.identities)]
-        given = self.catalog.grant_page(identity, is_first=is_first)
+        given = self.catalog.grant_page(identity, "youtube", is_first=is_first)
         pause = self.pauses.get(identity.name)
         if given.number is None:
             assert given.room_at > self.clock.now
@@ -114,7 +114,7 @@ class World:
         """As a search does: asks again when it is told to."""
         for number in range(count):
             identity = self.identities[which % len(self.identities)]
-            given = self.catalog.egress([identity])[0]
+            given = self.catalog.egress([identity], "youtube")[0]
             if given.room_at > self.clock.now + 2 * WINDOW_SECONDS:
                 return
             self.sleep(max(0.0, given.room_at - self.clock.now))
@@ -132,7 +132,7 @@ class World:
         page.bytes = size
         usage = Usage(outcome=outcome, requests=1, bytes=size, error_class="RateLimitedError")
         self.catalog.settle_page(page.page, identity, usage)
-        [state] = self.catalog.egress([identity])
+        [state] = self.catalog.egress([identity], "youtube")
         if state.paused_until is None:
             self.pauses.pop(identity.name, None)
         else:
@@ -141,7 +141,7 @@ class World:
     def fill(self, run: int, count: int) -> None:
         """As a run does: asks again when it is told to."""
         for _ in range(count):
-            due, _ = self.catalog.governed_at(fingerprint="f1", identities=self.identities)
+            due, _ = self.catalog.rate_limited_at(fingerprint="f1", identities=self.identities)
             if due is None or due > self.clock.now + 2 * WINDOW_SECONDS:
                 return
             self.sleep(max(0.0, due - self.clock.now))
@@ -149,7 +149,9 @@ class World:
 
     def check_charges(self, granted: set[str]) -> None:
         """What is charged is no less than what was reported, and within the budget at a grant."""
-        for identity, state in zip(self.identities, self.catalog.egress(self.identities), strict=True):
+        for identity, state in zip(
+            self.identities, self.catalog.egress(self.identities, "youtube"), strict=True
+        ):
             since = self.clock.now - WINDOW_SECONDS
             known = [one for one in self.of(identity) if one.is_known and one.ended > since]
             assert state.requests >= sum(one.requests for one in known)

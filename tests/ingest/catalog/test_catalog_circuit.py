@@ -24,9 +24,9 @@ def test_a_refusal_pauses_the_identity_and_leaves_the_video_uncharged(catalog: C
     assert (story.state, story.attempts) == ("waiting", 0)
     catalog.settle(run_id, two.key, HAD)  # was under way: closes nothing
     assert ask(catalog, run_id, [A]) == []
-    assert catalog.governed_at(fingerprint="f1", identities=[A]) == (paused.until, None)
+    assert catalog.rate_limited_at(fingerprint="f1", identities=[A]) == (paused.until, None)
     assert [job.identity for job in ask(catalog, run_id, [A, B], limit=1)] == ["b"]
-    [state] = catalog.egress([A])
+    [state] = catalog.egress([A], "youtube")
     assert (state.paused_until, state.error_class, state.strikes) == (paused.until, "BotWallError", 1)
 
 
@@ -49,7 +49,7 @@ def test_after_the_pause_one_probe_finds_out(catalog: Catalog, clock: Clock) -> 
     catalog.settle(run_id, probe.key, Usage(outcome=Outcome.FAILED))  # says nothing: another one asks
     [probe] = ask(catalog, run_id, [A])
     catalog.settle(run_id, probe.key, HAD)
-    assert catalog.egress([A])[0].paused_until is None
+    assert catalog.egress([A], "youtube")[0].paused_until is None
     assert len(ask(catalog, run_id, [A])) > 1
 
 

@@ -74,7 +74,7 @@ def test_what_a_video_took_beyond_its_reserve_is_paid_back(catalog: Catalog, clo
     [job] = until_asked(catalog, clock, run_id, [identity])
     settled_at = clock.now
     catalog.settle(run_id, job.key, Usage(outcome=Outcome.SUCCEEDED, **{what: 3 * most}))  # type: ignore[arg-type]
-    [state] = catalog.egress([identity])
+    [state] = catalog.egress([identity], "youtube")
     assert getattr(state, what) == 3 * most
     assert until_asked(catalog, clock, run_id, [identity])
     assert clock.now >= settled_at + WINDOW_SECONDS
@@ -123,7 +123,7 @@ def test_what_is_put_off_waits_its_time(catalog: Catalog, clock: Clock) -> None:
     later = clock.now + 30
     catalog.record_video_failure(run_id, put_off(job, later, policy=Policy.RETRY))
     assert ask(catalog, run_id, [FREE]) == []
-    assert catalog.governed_at(fingerprint="f1", identities=[FREE]) == (None, later)
+    assert catalog.rate_limited_at(fingerprint="f1", identities=[FREE]) == (None, later)
     assert catalog.next_try_at(fingerprint="f1") is None
     clock.now = later
     assert [again.key for again in ask(catalog, run_id, [FREE])] == [job.key]
@@ -164,9 +164,9 @@ def test_a_clock_that_is_set_back_opens_no_window(catalog: Catalog, clock: Clock
 
 
 def test_looking_changes_nothing(catalog: Catalog) -> None:
-    [state] = catalog.egress([A])
-    assert (state.videos, state.paused_until, state.under_way) == (0, None, 0)
-    assert catalog.governed_at(fingerprint="f1", identities=[A]) == (None, None)
+    [state] = catalog.egress([A], "youtube")
+    assert (state.videos, state.paused_until, state.in_progress) == (0, None, 0)
+    assert catalog.rate_limited_at(fingerprint="f1", identities=[A]) == (None, None)
 
 
 @pytest.mark.parametrize("query", ["", "q" * 5000, "ش" * 300, "🎬" * 300])

@@ -76,7 +76,7 @@ def test_a_claim_is_what_it_was(
     assert {job.key: job.done_starts_ms for job in jobs}[begun.key] == frozenset({60_000})
     states = catalog.status().videos
     assert (states["running"], states["waiting"]) == (5, 1), "none is held that the run does not know of"
-    assert [each.under_way for each in catalog.egress([A, B])] == [1, 1], "each is granted once"
+    assert [each.in_progress for each in catalog.egress([A, B], "youtube")] == [1, 1], "each is granted once"
     clock.sleep(1.0)
     assert len(cutting(way, lost, lambda: catalog.claim(run_id, limit=10, identities=[A, B]))) == 1
     clock.sleep(1.0)
@@ -108,11 +108,11 @@ def test_a_grant_is_settled_once(
         again = next(each for each in ask(on, run_id, [A], asking=1) if each.key == job.key)
         clock.sleep(1.0)
         paused = cutting(way, broken, lambda: on.settle(run_id, again.key, usage))
-        [state] = on.egress([A])
+        [state] = on.egress([A], "youtube")
         assert (paused is not None) == (usage is REFUSED)
         if paused is not None:
             assert paused.until == state.paused_until
-        return state.videos, state.requests, state.bytes, state.strikes, state.under_way, state.mean_bytes
+        return state.videos, state.requests, state.bytes, state.strikes, state.in_progress, state.mean_bytes
 
     with Catalog.open(new_url(), clock=clock) as whole:
         expected = settled(whole, None)
@@ -127,7 +127,7 @@ def test_a_probe_that_is_refused_is_one_strike_more(
     refused = replace(REFUSED, requests=1, bytes=10)
 
     def after_the_pause() -> None:
-        [state] = catalog.egress([A])
+        [state] = catalog.egress([A], "youtube")
         assert state.paused_until is not None
         clock.sleep(state.paused_until - clock.now + 1.0)
         catalog.heartbeat(run_id)
@@ -139,20 +139,20 @@ def test_a_probe_that_is_refused_is_one_strike_more(
     after_the_pause()
     [two] = ask(catalog, run_id, [A], asking=1)
     cutting(way, lost, lambda: catalog.settle(run_id, two.key, refused))
-    assert [state.strikes for state in catalog.egress([A])] == [2]
+    assert [state.strikes for state in catalog.egress([A], "youtube")] == [2]
     after_the_pause()
-    given = cutting(way, "request", lambda: catalog.grant_page(A, is_first=False))
+    given = cutting(way, "request", lambda: catalog.grant_page(A, "youtube", is_first=False))
     clock.sleep(2.0)
     cutting(way, lost, lambda: catalog.settle_page(given.number, A, refused))
-    assert [state.strikes for state in catalog.egress([A])] == [3]
+    assert [state.strikes for state in catalog.egress([A], "youtube")] == [3]
 
 
 @LOST
 def test_a_page_is_granted_once_or_charged_twice(
     way: CommitDropper, catalog: Catalog, lost: LostMessage
 ) -> None:
-    given = cutting(way, lost, lambda: catalog.grant_page(A, is_first=False))
-    [state] = catalog.egress([A])
+    given = cutting(way, lost, lambda: catalog.grant_page(A, "youtube", is_first=False))
+    [state] = catalog.egress([A], "youtube")
     assert given.number is not None
     assert state.requests == 1 + (lost == "reply"), "never less than what may be asked"
 

@@ -12,9 +12,9 @@ from mien.ingest.errors import CatalogError
 from tests.ingest.catalog.makers import begin, ref
 from tests.ingest.catalog.platforms import A, ask, tubes
 
-NEW_TABLES = ("egress", "grants", "cursors", "contents")
-NEW_INDEXES = ("videos_turn", "videos_governed")
-NEW_COLUMNS = ("governed", "media_uri", "wanted_json")
+NEW_TABLES = ("egress", "grants", "round_robin", "contents")
+NEW_INDEXES = ("videos_claim", "videos_rate_limited")
+NEW_COLUMNS = ("rate_limited_source", "media_uri", "filters_json")
 
 
 @pytest.fixture
@@ -40,7 +40,11 @@ def as_version_1() -> str:
     statements += [f"DROP INDEX {index}" for index in NEW_INDEXES]
     statements += [f"ALTER TABLE videos DROP COLUMN {column}" for column in NEW_COLUMNS]
     statements += ["CREATE INDEX videos_queue ON videos (state, fingerprint, next_try_at, seq)"]
-    statements += ["DELETE FROM tallies WHERE name LIKE 'fetched%'", "UPDATE mien_schema SET version = 1"]
+    statements += [
+        "ALTER TABLE run_counters RENAME TO tallies",
+        "DELETE FROM tallies WHERE name LIKE 'fetched%'",
+        "UPDATE mien_schema SET version = 1",
+    ]
     return ";\n".join(statements) + ";\n"
 
 

@@ -29,7 +29,7 @@ def refuse(
 
 
 def test_cooldowns_double_with_each_probe_that_is_refused_up_to_a_day() -> None:
-    standing, at, seen = EgressState(name="a"), NOW, []
+    standing, at, seen = EgressState(name="a", platform="youtube"), NOW, []
     for _ in range(12):
         standing = refuse(standing, at, probe=standing.is_open)
         seen.append(standing.paused_until - at)
@@ -41,24 +41,30 @@ def test_cooldowns_double_with_each_probe_that_is_refused_up_to_a_day() -> None:
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
 def test_jitter_only_lengthens(chance: float) -> None:
-    pause = refuse(EgressState(name="a"), chance=chance).paused_until - NOW
+    pause = refuse(EgressState(name="a", platform="youtube"), chance=chance).paused_until - NOW
     assert FIRST_COOLDOWN_SECONDS <= pause <= FIRST_COOLDOWN_SECONDS * (1 + JITTER)
 
 
 def test_those_under_way_do_not_make_it_worse_but_may_ask_for_longer() -> None:
-    first = refuse(EgressState(name="a"))
+    first = refuse(EgressState(name="a", platform="youtube"))
     assert refuse(first, NOW + 1) == first
     assert refuse(first, NOW + 1, retry_after=7200).paused_until == NOW + 7201
 
 
 def test_a_server_that_asks_for_longer_is_given_longer_within_reason() -> None:
-    assert refuse(EgressState(name="a"), retry_after=5000).paused_until == NOW + 5000
-    assert refuse(EgressState(name="a"), retry_after=1).paused_until == NOW + FIRST_COOLDOWN_SECONDS
-    assert refuse(EgressState(name="a"), retry_after=1e12).paused_until == NOW + MAX_RETRY_AFTER_SECONDS
+    assert refuse(EgressState(name="a", platform="youtube"), retry_after=5000).paused_until == NOW + 5000
+    assert (
+        refuse(EgressState(name="a", platform="youtube"), retry_after=1).paused_until
+        == NOW + FIRST_COOLDOWN_SECONDS
+    )
+    assert (
+        refuse(EgressState(name="a", platform="youtube"), retry_after=1e12).paused_until
+        == NOW + MAX_RETRY_AFTER_SECONDS
+    )
 
 
 def test_only_a_probe_closes() -> None:
-    paused = refuse(EgressState(name="a"))
+    paused = refuse(EgressState(name="a", platform="youtube"))
     assert succeeded(paused, NOW + 1, probe=False).is_open
     closed = succeeded(paused, NOW + 1000, probe=True)
     assert not closed.is_open
@@ -66,7 +72,7 @@ def test_only_a_probe_closes() -> None:
 
 
 def test_a_wall_that_comes_back_soon_goes_on_where_it_stopped_and_later_starts_anew() -> None:
-    closed = succeeded(refuse(EgressState(name="a")), NOW + 1000, probe=True)
+    closed = succeeded(refuse(EgressState(name="a", platform="youtube")), NOW + 1000, probe=True)
     soon = refuse(closed, NOW + 1100)
     assert soon.paused_until - (NOW + 1100) == 2 * FIRST_COOLDOWN_SECONDS
     late = refuse(closed, NOW + 1000 + FIRST_COOLDOWN_SECONDS + 1)

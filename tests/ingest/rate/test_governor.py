@@ -37,7 +37,7 @@ def test_an_empty_window_has_room_for_any_video(
     videos: int, requests: int, size: int, mean_requests: float, mean_bytes: float
 ) -> None:
     identity = Identity("a", videos_per_hour=videos, requests_per_hour=requests, bytes_per_hour=size)
-    standing = EgressState(name="a", mean_requests=mean_requests, mean_bytes=mean_bytes)
+    standing = EgressState(name="a", platform="youtube", mean_requests=mean_requests, mean_bytes=mean_bytes)
     assert has_room(identity, Charge(), reserve(identity, standing))
 
 
@@ -59,7 +59,7 @@ def test_room_comes_with_the_first_that_leaves_enough(
 @given(st.integers(1, 2000), st.lists(st.floats(0, 100), max_size=200))
 def test_the_pace_is_even_but_for_a_small_burst(videos: int, pauses: list[float]) -> None:
     """In any stretch no more than its share of the hour, the burst, and one."""
-    identity, standing = Identity("a", videos_per_hour=videos), EgressState(name="a")
+    identity, standing = Identity("a", videos_per_hour=videos), EgressState(name="a", platform="youtube")
     now, times = 1e6, []
     for pause in pauses:
         now += pause
@@ -76,7 +76,7 @@ def test_the_pace_is_even_but_for_a_small_burst(videos: int, pauses: list[float]
 
 def test_no_limit_is_no_pace() -> None:
     identity = Identity("a", videos_per_hour=0)
-    assert share_seconds(identity, reserve(identity, EgressState(name="a"))) == 0
+    assert share_seconds(identity, reserve(identity, EgressState(name="a", platform="youtube"))) == 0
     assert room_after(identity, Charge(videos=10**9), Charge(videos=1), []) == 0.0
 
 
@@ -86,7 +86,7 @@ def test_what_depends_on_videos_under_way_is_not_known() -> None:
 
 
 def test_means_follow_what_was_seen() -> None:
-    standing = EgressState(name="a")
+    standing = EgressState(name="a", platform="youtube")
     for _ in range(100):
         standing = learned(standing, 3, 1_000_000)
     assert round(standing.mean_requests) == 3
