@@ -57,7 +57,6 @@ IDENTIFIERS = {
     "either": "union",
     "relief": "stragglers",
     "settling": "settlement",
-    "tell": "append_events",
     "withdrawn": "revoked",
 }
 # Old module name: new module name. Test modules and folders count as well.
