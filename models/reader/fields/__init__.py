@@ -1,4 +1,7 @@
-"""Fields: what is decoded of a sample, how much of it, and how samples become a batch."""
+"""Fields: which part of a sample is decoded, and how the parts of several samples become a batch.
+
+To add a field, write a subclass of `Field` in a file here and add it to FIELDS in registry.py.
+"""
 
 from mien.models.reader.fields.audio import AudioField
 from mien.models.reader.fields.collate import Collator

@@ -26,23 +26,23 @@ class Sound:
 
 
 def open_sound(sample: RawSample, member: str) -> Sound:
-    """From FLAC's STREAMINFO (RFC 9639, section 8.2), which stands first; nothing is decoded.
+    """Reads FLAC's STREAMINFO (RFC 9639, section 8.2), which comes first. Decodes nothing.
 
     Raises DamagedSampleError, MissingMemberError, UsageError.
     """
     sound = content(sample, member)
     data = sound.data
     if len(data) < _STREAMINFO_END or bytes(data[:4]) != b"fLaC" or data[4] & 0x7F:
-        raise sound.damaged(f"not FLAC: it begins {bytes(data[:5]).hex() or 'with nothing'}")
+        raise sound.damaged(f"not FLAC: it begins with {bytes(data[:5]).hex() or 'nothing'}")
     facts = int.from_bytes(data[18:26], "big")
     hz, channels, samples = facts >> 44, (facts >> 41 & 7) + 1, facts & (1 << 36) - 1
     if hz != SOUND_HZ or channels != 1:
         raise UsageError(
-            f"sample {sample.key}: {member} has {hz} Hz and {channels} channels, where mien reads "
-            f"{SOUND_HZ} Hz mono: convert the corpus"
+            f"sample {sample.key}: {member} has {hz} Hz and {channels} channels, but mien reads only "
+            f"{SOUND_HZ} Hz mono; convert the corpus"
         )
     if not samples:
-        raise sound.damaged("it does not say how long it is")
+        raise sound.damaged("its header does not give its length")
     return Sound(sound, samples)
 
 
@@ -61,11 +61,11 @@ def decode_sound(sound: Sound, out: npt.NDArray[Any], *, first: int) -> None:
     except soundfile.LibsndfileError as error:
         raise sound.content.damaged(error) from error
     if got < len(out):
-        raise sound.content.damaged(f"samples end at {first + got} of {sound.samples}")
+        raise sound.content.damaged(f"it ends at sample {first + got} of {sound.samples}")
 
 
 class AudioBasedField(Field[Sound]):
-    """What is made of the clip's FLAC: the sound itself, or what is computed from it."""
+    """Base of the fields that read the clip's FLAC: the sound itself, or features computed from it."""
 
     member: str
 
@@ -113,7 +113,7 @@ class AudioField(AudioBasedField):
 def sample_spans(
     parts: Sequence[Sound], cuts: Sequence[Cut] | None, window: Window | None
 ) -> list[tuple[int, int]]:
-    """(first, count) of the samples of each part that are wanted."""
+    """(first, count) of the samples to read from each part."""
     if cuts is None or window is None:
         return [(0, part.samples) for part in parts]
     return [

@@ -1,4 +1,4 @@
-"""Samples to a batch: opened, cut, padded, masked, and decoded straight into the batch's memory."""
+"""Collates samples into a batch: opens, cuts, pads and masks them, and decodes into the batch's memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mien.models.reader.fields.registry import field_of
 from mien.models.reader.fields.window import Cut, Window, place
 
 RESERVED = frozenset({"key", "corpus", "seed", "window_row", "valid"})
-"""What a batch has besides its fields (`valid` is the loader's)."""
+"""Keys of a batch besides its fields. The loader adds `valid`."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Collator:
-    """`fields` of each sample, whole or as far as `windows` shows them. It may be pickled.
+    """Collates `fields` of each sample, whole or in `windows`. It can be pickled.
 
-    Raises UsageError where no field or one field twice is asked for.
+    Raises UsageError if there is no field, or one field twice.
     """
 
     fields: tuple[Field[Any], ...]
@@ -34,26 +34,26 @@ class Collator:
         names = [field.name for field in found]
         if taken := RESERVED & set(names):
             raise UsageError(
-                f"a batch calls something else {', '.join(sorted(taken))}: such a field cannot be had"
+                f"{', '.join(sorted(taken))}: reserved keys of a batch, which no field can use as its name"
             )
         if not names or len(set(names)) < len(names):
-            raise UsageError(f"fields are to be named once each, and one at least, got {', '.join(names)}")
+            raise UsageError(f"give at least one field, and each field once; got {', '.join(names)}")
         object.__setattr__(self, "fields", found)
         object.__setattr__(self, "windows", windows)
 
     @property
     def members(self) -> frozenset[str]:
-        """Extensions that `batch` reads. A sample may lack some: the field that needs one says so."""
+        """Extensions that `batch` reads. A sample may lack some; a field that needs one raises."""
         return frozenset().union(*(field.members(windowed=self.windows is not None) for field in self.fields))
 
     def batch(self, samples: Sequence[RawSample], allocate: Allocate) -> dict[str, Any]:
-        """What the fields' docstrings tell, and `key` (list), `corpus` and `seed` (B,); with a window
-        `window_row` (B,) int64, the row of the clip at which it begins.
+        """The entries described by the fields, and `key` (list), `corpus` and `seed` (B,). With a window also
+        `window_row` (B,) int64, the row of the clip at which the window begins.
 
         Raises DamagedSampleError (MissingMemberError, ShortClipError), UsageError.
         """
         if not samples:
-            raise UsageError("a batch needs a sample, got none")
+            raise UsageError("a batch needs at least one sample")
         windowed = self.windows is not None
         parts = [[field.open(sample, windowed=windowed) for sample in samples] for field in self.fields]
         cuts = None if self.windows is None else self._cuts(self.windows, samples, parts)
@@ -67,7 +67,8 @@ class Collator:
         return batch
 
     def one(self, sample: RawSample) -> dict[str, Any]:
-        """`batch` of this sample alone, without the axis of the batch: nothing is padded but a short clip."""
+        """`batch` of this one sample, without the batch axis. Only a clip shorter than the window is
+        padded."""
         batch = self.batch([sample], lambda name, shape, dtype: np.empty(shape, dtype))
         return {name: values[0] for name, values in batch.items()}
 
@@ -79,21 +80,21 @@ class Collator:
                 for field, opened in zip(self.fields, parts, strict=True)
                 if (rows := field.rows(opened[number])) is not None
             ]
-            if not extents and (told := sample.row.get("rows")) is not None:
-                extents = [int(told)]
+            if not extents and (indexed := sample.row.get("rows")) is not None:
+                extents = [int(indexed)]
             if not extents:
                 raise UsageError("a window needs a field with an extent in time, such as faces or audio")
             rows = min(extents)
-            if max(extents) > rows + 1:  # a last row may be cut short by the end of the sound
+            if max(extents) > rows + 1:  # the sound may end within the last row
                 raise DamagedSampleError(
                     sample.key,
-                    f"its fields cover {', '.join(map(str, sorted(set(extents))))} rows of one clip, "
-                    "so that no window shows the same in all: ask for fields on the clip's clock alone",
+                    f"its fields have {', '.join(map(str, sorted(set(extents))))} rows, so they share no "
+                    "window; use only fields on the clip's 25 Hz clock",
                 )
             if rows < window.rows and window.short == "refuse":
                 raise ShortClipError(
                     sample.key,
-                    f"{rows} rows where the window has {window.rows}: filter with `where`, or pad",
+                    f"it has {rows} rows, the window has {window.rows}; filter with `where`, or pad it",
                 )
             cuts.append(place(window, seed=sample.seed, rows=rows))
         return cuts

@@ -1,4 +1,4 @@
-"""`faces`: the film strip as frames."""
+"""`faces`: the frames of the film strip."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class _Strip:
     content: Content
     header: JpegHeader
     frames: int
-    seen: Bool | None
-    """(T,) whether the row shows the face; None where nothing tells."""
+    visible: Bool | None
+    """(T,) whether the row shows the face; None if the sample has no times."""
 
 
 @dataclass(frozen=True, slots=True)
 class FacesField(Field[_Strip]):
     """`faces` (B, T, size, size, 3 or 1) uint8, RGB or luma; `faces_length` (B,) int64, rows;
-    `faces_mask` (B, T) bool, False in padding and in rows without a face (bridged: mid-grey, no time).
+    `faces_mask` (B, T) bool, False in padding and in rows without a face (bridged rows: mid-grey, time NaN).
 
-    `size` is some eighths of the stored width: libjpeg-turbo then shrinks inside its inverse DCT, for less
-    than decoding all. With `grey` the colour is not decoded.
+    `size` must be a multiple of one eighth of the stored width: libjpeg-turbo shrinks inside its inverse DCT,
+    which costs less than decoding the full size. With `grey` the colour is not decoded.
     """
 
     size: int = CROP_PIXELS
@@ -66,14 +66,14 @@ class FacesField(Field[_Strip]):
         frames, rest = divmod(header.height_pixels, header.width_pixels)
         if rest or not frames:
             raise strip.damaged(
-                f"{header.width_pixels} × {header.height_pixels} pixels are no strip of square frames"
+                f"{header.width_pixels} × {header.height_pixels} pixels are not a strip of square frames"
             )
         if self.size not in sizes_of(header):
             raise UsageError(
-                f"faces of {header.width_pixels} pixels cannot be decoded to {self.size}: "
-                f"ask for FacesField(size=…) of {', '.join(map(str, sizes_of(header)))}"
+                f"faces of {header.width_pixels} pixels cannot be decoded to {self.size}; "
+                f"use FacesField(size=…) with one of {', '.join(map(str, sizes_of(header)))}"
             )
-        return _Strip(strip, header, frames, _seen(sample, frames))
+        return _Strip(strip, header, frames, _visible(sample, frames))
 
     def rows(self, part: _Strip) -> int | None:
         return part.frames
@@ -90,7 +90,7 @@ class FacesField(Field[_Strip]):
         for number, (part, cut) in enumerate(zip(parts, places, strict=True)):
             lengths[number] = cut.rows
             mask[number, : cut.rows] = (
-                True if part.seen is None else part.seen[cut.first_row : cut.first_row + cut.rows]
+                True if part.visible is None else part.visible[cut.first_row : cut.first_row + cut.rows]
             )
             mask[number, cut.rows :] = False
             frames[number, cut.rows :] = 0
@@ -101,7 +101,7 @@ class FacesField(Field[_Strip]):
         return {"faces": frames, "faces_mask": mask, "faces_length": lengths}
 
 
-def _seen(sample: RawSample, frames: int) -> Bool | None:
+def _visible(sample: RawSample, frames: int) -> Bool | None:
     if _TIMES not in sample.members:
         return None
     times = content(sample, _TIMES)

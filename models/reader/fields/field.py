@@ -1,4 +1,4 @@
-"""What a field is: a part of the sample that is decoded, and collated into a batch."""
+"""The base class of all fields: decodes one part of each sample and collates the parts into a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A member, and how to speak of it."""
+    """The content of a member, with its name for messages."""
 
     key: str
     member: str
@@ -24,7 +24,7 @@ class Content:
 
     def damaged(self, why: object) -> DamagedSampleError:
         return DamagedSampleError(
-            self.key, f"{self.member} is damaged, {why}: `mien verify` tells whether its shard is"
+            self.key, f"{self.member} is damaged: {why} (`mien verify` checks the shard)"
         )
 
 
@@ -35,29 +35,29 @@ def content(sample: RawSample, member: str) -> Content:
     except KeyError:
         raise MissingMemberError(
             sample.key,
-            f"it was written without {member}, and has {', '.join(sorted(sample.members)) or 'nothing'}: "
-            "filter such samples out with `where`, or leave the field out",
+            f"it has no {member} (it has {', '.join(sorted(sample.members)) or 'no member'}); "
+            "exclude such samples with `where`, or leave the field out",
         ) from None
 
 
 class Field(ABC, Generic[P]):
-    """Decodes one thing. It holds its own options alone, so that it may be pickled and shared."""
+    """Decodes one part of a sample. It holds only its own options, because it is pickled and shared."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The batch's key for it, and what its other keys begin with."""
+        """The field's key in the batch, and the prefix of its other keys."""
 
     @abstractmethod
     def members(self, *, windowed: bool) -> frozenset[str]:
-        """Extensions of the members that it reads, where the sample has them."""
+        """Extensions of the members that it reads if the sample has them."""
 
     @abstractmethod
     def open(self, sample: RawSample, *, windowed: bool) -> P:
-        """Reads headers; decodes nothing that costs. Raises DamagedSampleError, MissingMemberError."""
+        """Reads headers and does no expensive decoding. Raises DamagedSampleError, MissingMemberError."""
 
     def rows(self, part: P) -> int | None:
-        """Rows of the clip's 25 Hz clock that it covers; None where it has no extent in time."""
+        """The number of rows of the clip's 25 Hz clock that it covers; None if it has no extent in time."""
         del part
         return None
 
@@ -65,8 +65,8 @@ class Field(ABC, Generic[P]):
     def collate(
         self, parts: Sequence[P], cuts: Sequence[Cut] | None, window: Window | None, allocate: Allocate
     ) -> dict[str, Any]:
-        """Its entries of the batch: of the whole clips, or of `cuts` (given with `window`), one a part.
+        """The field's entries of the batch: of whole clips, or of `cuts` (one per part, given with `window`).
 
-        Arrays come from `allocate`, uninitialised; every element of them is written.
+        Arrays come uninitialised from `allocate`, so every element must be written.
         Raises DamagedSampleError.
         """

@@ -1,4 +1,9 @@
-"""What the header of a JPEG says (ITU-T T.81, annex B), as far as cutting a strip asks."""
+"""Decodes JPEG film strips: reads the header, cuts out a window of frames, and decodes into given memory.
+
+A restart marker resets the predictors and is byte-aligned (ITU-T T.81, F.1.1.5.1), so the intervals between
+markers can be cut out and joined without decoding. Only the numbers of the markers, which count modulo 8, and
+the height in the frame header must be adjusted.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,13 @@ from mien.pipelines.data import UInt8
 _SOI = b"\xff\xd8"
 _DRI, _SOS, _DAC = 0xDD, 0xDA, 0xCC
 _NO_PAYLOAD = frozenset({0x01, *range(0xD0, 0xD8)})
-# Start of frame, less DHT, JPG and DAC, which lie among them.
+# Start-of-frame markers without DHT, JPG and DAC, whose codes are in the same range.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, _DAC}
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
 
 
 class NotJpegError(ValueError):
-    """The bytes are no JPEG, or end inside its header."""
+    """The bytes are not a JPEG, or end inside its header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,12 @@ class JpegHeader:
     mcu_width_pixels: int
     mcu_height_pixels: int
     interval_mcus: int
-    """MCUs between restart markers; 0 where there are none."""
+    """MCUs between restart markers; 0 without restart markers."""
     one_scan: bool
-    """Sequential, and all components in the first scan: cutting the scan cuts the picture."""
+    """Sequential, with all components in the first scan, so cutting the scan cuts the picture."""
 
     def intervals_per_frame(self) -> int:
-        """Restart intervals in one square frame of a strip; 0 where frames cannot be cut out."""
+        """Restart intervals in one square frame of a strip; 0 if frames cannot be cut out."""
         side = self.width_pixels
         if not self.one_scan or not self.interval_mcus or side % self.mcu_height_pixels:
             return 0
@@ -45,16 +50,16 @@ class JpegHeader:
 
 
 def read_header(jpeg: memoryview | bytes) -> JpegHeader:
-    """Walks the segments up to the scan; microseconds, whatever the picture's size.
+    """Walks the segments up to the scan. It takes microseconds, independent of the picture's size.
 
     Raises NotJpegError.
     """
     if bytes(jpeg[:2]) != _SOI:
-        raise NotJpegError(f"not a JPEG: it begins {bytes(jpeg[:4]).hex() or 'with nothing'}")
+        raise NotJpegError(f"not a JPEG: it begins with {bytes(jpeg[:4]).hex() or 'nothing'}")
     at, interval, frame, height_at, code = 2, 0, b"", 0, 0
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
         code = jpeg[at + 1]
-        if code == 0xFF or code in _NO_PAYLOAD:  # fill bytes; markers that stand alone
+        if code == 0xFF or code in _NO_PAYLOAD:  # fill bytes, or a marker without payload
             at += 1 if code == 0xFF else 2
             continue
         size = jpeg[at + 2] << 8 | jpeg[at + 3]
@@ -67,15 +72,15 @@ def read_header(jpeg: memoryview | bytes) -> JpegHeader:
         at += 2 + size
     components = frame[6] if len(frame) > 6 else 0
     if code != _SOS or not components or len(frame) < 7 + 3 * components or at + 5 > len(jpeg):
-        raise NotJpegError(f"a JPEG whose header is damaged or cut short, of {len(jpeg)} bytes")
+        raise NotJpegError(f"a JPEG of {len(jpeg)} bytes with a damaged or truncated header")
     sampling = [frame[8 + 3 * n] for n in range(components)]
-    # A scan of one component has MCUs of one block, whatever its sampling factors (T.81, A.2.2).
+    # A scan of one component has MCUs of one block, independent of its sampling factors (T.81, A.2.2).
     across, down = (
         (1, 1) if components == 1 else (max(s >> 4 for s in sampling), max(s & 15 for s in sampling))
     )
     width_pixels = frame[4] << 8 | frame[5]
     if not (width_pixels and across and down):
-        raise NotJpegError(f"a JPEG whose header is damaged: {width_pixels} pixels wide, sampled {sampling}")
+        raise NotJpegError(f"a JPEG with a damaged header: {width_pixels} pixels wide, sampling {sampling}")
     return JpegHeader(
         width_pixels=width_pixels,
         height_pixels=frame[2] << 8 | frame[3],
@@ -94,13 +99,13 @@ _MARKERS = tuple(bytes((0xFF, 0xD0 + number)) for number in range(8))
 
 
 class StripDamagedError(ValueError):
-    """The restart markers are not those that the header announces."""
+    """The restart markers do not match the header."""
 
 
 def cut_frames(jpeg: memoryview | bytes, header: JpegHeader, *, first: int, count: int) -> bytes:
     """Frames [first, first + count) as one JPEG. The header must allow it (`intervals_per_frame`).
 
-    Raises StripDamagedError where the strip ends, or its markers lose count, before the window's end.
+    Raises StripDamagedError if the strip ends, or a marker is missing, before the window's end.
     """
     per_frame = header.intervals_per_frame()
     begin, end = first * per_frame, (first + count) * per_frame
@@ -111,7 +116,7 @@ def cut_frames(jpeg: memoryview | bytes, header: JpegHeader, *, first: int, coun
         ends.append(_scan_end(jpeg, starts[-1]))
     height = (count * header.width_pixels).to_bytes(2, "big")
     parts = [jpeg[: header.height_at], height, jpeg[header.height_at + 2 : starts[0]]]
-    if (begin & 7) == 0:  # the numbers are right already
+    if (begin & 7) == 0:  # the markers already have the right numbers
         parts.append(jpeg[starts[begin] : ends[end - 1]])
     else:
         for number in range(begin, end):
@@ -123,7 +128,7 @@ def cut_frames(jpeg: memoryview | bytes, header: JpegHeader, *, first: int, coun
 
 
 def _interval_ends(jpeg: memoryview | bytes, scan_at: int, count: int) -> list[int]:
-    """Offsets of the first `count` restart markers; what lies behind them is not looked at."""
+    """Offsets of the first `count` restart markers. Later bytes are not read."""
     scan = np.frombuffer(jpeg, np.uint8)
     found: list[int] = []
     at = scan_at
@@ -137,12 +142,12 @@ def _interval_ends(jpeg: memoryview | bytes, scan_at: int, count: int) -> list[i
         if len(wrong) and len(found) + wrong[0] < count:
             raise StripDamagedError(
                 f"restart marker {len(found) + wrong[0]} has number {codes[wrong[0]] & 7}: "
-                "an interval is lost or doubled"
+                "an interval is missing or repeated"
             )
         found += marks.tolist()
         at = stop
     if len(found) < count:
-        raise StripDamagedError(f"{len(found)} restart markers where {count} were to be: it is cut short")
+        raise StripDamagedError(f"{len(found)} restart markers instead of {count}: it is truncated")
     return found[:count]
 
 
@@ -150,12 +155,12 @@ def _scan_end(jpeg: memoryview | bytes, start: int) -> int:
     """Where the last interval, which begins at `start`, ends: at the next marker."""
     end = bytes(jpeg[start:]).find(_EOI)
     if end < 0:
-        raise StripDamagedError("it has no end: it is cut short")
+        raise StripDamagedError("it has no end: it is truncated")
     return start + end
 
 
 def sizes_of(header: JpegHeader) -> tuple[int, ...]:
-    """Whole pixels that a frame can be decoded to: libjpeg-turbo shrinks by eighths in its inverse DCT."""
+    """Sizes in pixels that a frame can be decoded to: libjpeg-turbo shrinks by eighths in its inverse DCT."""
     side = header.width_pixels
     return (side,) if side % 8 else tuple(side * eighths // 8 for eighths in range(1, 9))
 
@@ -163,7 +168,7 @@ def sizes_of(header: JpegHeader) -> tuple[int, ...]:
 def decode_frames(jpeg: memoryview | bytes, header: JpegHeader, out: UInt8, *, first: int) -> None:
     """Frames [first, first + len(out)) of the strip into `out` (count, size, size, 3 or 1), contiguous.
 
-    `size` is one of `sizes_of(header)`. One channel is luma; the colour is then not decoded at all.
+    `size` is one of `sizes_of(header)`. With one channel only luma is decoded.
 
     Raises StripDamagedError.
     """
@@ -173,7 +178,7 @@ def decode_frames(jpeg: memoryview | bytes, header: JpegHeader, out: UInt8, *, f
         _decode(jpeg, out)
     elif header.intervals_per_frame():
         _decode(cut_frames(jpeg, header, first=first, count=count), out)
-    else:  # no restart markers: decoded whole, cut afterwards
+    else:  # no restart markers: decode the whole strip, then cut
         import numpy as np
 
         every = np.empty((whole, size, size, out.shape[3]), np.uint8)
@@ -197,4 +202,4 @@ def _decode(jpeg: memoryview | bytes, out: UInt8) -> None:
     except ValueError as error:
         raise StripDamagedError(str(error)) from error
     if got.shape != (count * size, size, channels):
-        raise StripDamagedError(f"it decodes to {got.shape}, not to {(count * size, size, channels)}")
+        raise StripDamagedError(f"it decodes to {got.shape} instead of {(count * size, size, channels)}")

@@ -1,4 +1,4 @@
-"""`image`: a plain picture of a shard that others made."""
+"""`image`: a plain picture, for shards that mien did not write."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from mien.pipelines.data import UInt8
 
 @dataclass(frozen=True, slots=True)
 class ImageField(Field[Content]):
-    """`image` (B, H, W, 3 or 1) uint8, RGB or luma, from the member `jpg`, `png` or whatever OpenCV reads.
+    """`image` (B, H, W, 3 or 1) uint8, RGB or luma, from a `jpg`, `png` or other member that OpenCV reads.
 
-    With `size` each becomes size × size pixels, the means of their areas; without, all are to be of one size.
+    With `size` each image is resized to size × size pixels by area means. Without it all images must have the
+    same size.
     """
 
     member: str = "jpg"
@@ -47,8 +48,8 @@ class ImageField(Field[Content]):
         for number, (part, picture) in enumerate(zip(parts, pictures, strict=True)):
             if picture.shape != shape:
                 raise part.damaged(
-                    f"it is {picture.shape[1]} × {picture.shape[0]} pixels beside others of "
-                    f"{shape[1]} × {shape[0]}; ask for ImageField(size=…)"
+                    f"it has {picture.shape[1]} × {picture.shape[0]} pixels, others have "
+                    f"{shape[1]} × {shape[0]}; use ImageField(size=…)"
                 )
             out[number] = picture
         return {"image": out}

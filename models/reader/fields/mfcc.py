@@ -1,7 +1,8 @@
-"""`mfcc`: mel-frequency cepstral coefficients, the numbers that `librosa.feature.mfcc` gives (librosa 0.11).
+"""`mfcc`: mel-frequency cepstral coefficients, with the same values as `librosa.feature.mfcc` (librosa 0.11).
 
-Hann window, power spectrum, Slaney's mel bands of equal area (Auditory Toolbox, 1998), decibels cut 80 below
-the loudest, orthonormal DCT-II. Written here since librosa brings numba and scikit-learn into each worker.
+Hann window, power spectrum, Slaney's mel bands of equal area (Auditory Toolbox, 1998), decibels limited to 80
+below the maximum, orthonormal DCT-II. librosa is not used because it imports numba and scikit-learn into each
+worker.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _RANGE_DB = 80.0
 
 @dataclass(frozen=True, slots=True)
 class MfccField(AudioBasedField):
-    """`mfcc` (B, S, coefficients) float32, a step each `hop_samples` of sound and centred on it, so that N
-    samples have 1 + N // hop_samples steps; `mfcc_length` (B,) int64 steps; `mfcc_mask` (B, S) bool.
+    """`mfcc` (B, S, coefficients) float32; `mfcc_length` (B,) int64 steps; `mfcc_mask` (B, S) bool.
 
-    The sound beyond a window's ends is taken as silence, as it is beyond a clip's.
+    There is one step per `hop_samples` samples of sound, centred, so N samples have 1 + N // hop_samples
+    steps. Sound outside the window or the clip is treated as silence.
     """
 
     coefficients: int = 20
@@ -39,7 +40,10 @@ class MfccField(AudioBasedField):
 
     def __post_init__(self) -> None:
         if not 1 <= self.coefficients <= self.mels or self.hop_samples < 1 or self.fft_samples < 2:
-            raise UsageError(f"an MFCC has 1 to mels coefficients, a hop and a transform, got {self}")
+            raise UsageError(
+                "coefficients must be in [1, mels], hop_samples at least 1, fft_samples at least 2; "
+                f"got {self}"
+            )
 
     @property
     def name(self) -> str:
@@ -95,7 +99,7 @@ def _hann(samples: int) -> Float32:
 def _mel_bands(fft_samples: int, mels: int) -> Any:
     """(fft_samples // 2 + 1, mels): triangles on Slaney's scale up to half the rate, of equal area.
 
-    Sparse: eight times cheaper, and BLAS starts no threads beside those of other workers.
+    Sparse: eight times faster, and BLAS starts no threads that compete with other workers.
     """
     import scipy.sparse
 

@@ -1,4 +1,4 @@
-"""`.npy` members as views: numpy's format 1.0 to 3.0 (NEP 1), plain numbers only, never a pickle."""
+"""Reads `.npy` members as views: numpy's format 1.0 to 3.0 (NEP 1). Only plain numbers, never pickles."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ _NUMBERS = frozenset("?bhilqBHILQefd")
 
 
 class NotNpyError(ValueError):
-    """No array of plain numbers, or not all of it."""
+    """Not an array of plain numbers, or truncated."""
 
 
 def read_npy(data: memoryview | bytes) -> npt.NDArray[Any]:
-    """A read-only view of `data` as the array that was saved. Raises NotNpyError.
+    """A read-only view of `data` as the saved array. Raises NotNpyError.
 
-    `np.load` costs 60 µs a call, mostly for parsing the same few headers again and again.
+    `np.load` takes 60 µs per call, mostly for parsing the same few headers; this caches the parsed headers.
     """
     if bytes(data[:6]) != _MAGIC or len(data) < 12:
-        raise NotNpyError(f"not an .npy: it begins {bytes(data[:6]).hex() or 'with nothing'}")
+        raise NotNpyError(f"not an .npy file: it begins with {bytes(data[:6]).hex() or 'nothing'}")
     wide = 2 if data[6] == 1 else 4
     start = 8 + wide
     end = start + int.from_bytes(data[8:start], "little")
     dtype, shape, order = _parse(bytes(data[start:end]))
     count = int(np.prod(shape))
     if len(data) - end != count * dtype.itemsize:
-        raise NotNpyError(f"{len(data) - end} bytes where {dtype} {shape} has {count * dtype.itemsize}")
+        raise NotNpyError(
+            f"it has {len(data) - end} bytes, but {dtype} {shape} needs {count * dtype.itemsize}"
+        )
     return np.frombuffer(data, dtype, count, end).reshape(shape, order=order)
 
 

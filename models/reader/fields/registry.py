@@ -1,4 +1,4 @@
-"""FIELDS: what a reader can be asked for by name. Any other name is that of a track, `<name>.npy`."""
+"""FIELDS: the fields that have a name. Any other name stands for the track `<name>.npy`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ FIELDS: dict[str, Field[Any]] = {
     "text": TextField(),
     "words": WordsField(),
     "json": JsonField(),
-    "meta": JsonField(called="meta"),
+    "meta": JsonField("meta"),
     "image": ImageField(),
 }
 
 
-def field_of(wanted: str | Field[Any]) -> Field[Any]:
-    if isinstance(wanted, Field):
-        return wanted
-    return FIELDS.get(wanted) or TrackField(wanted)
+def field_of(requested: str | Field[Any]) -> Field[Any]:
+    """The field with this name, or the field itself."""
+    if isinstance(requested, Field):
+        return requested
+    return FIELDS.get(requested) or TrackField(requested)

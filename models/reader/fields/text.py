@@ -1,4 +1,4 @@
-"""`text`, `words` and `json` (or `meta`): what was said, and all that is known of the clip."""
+"""`text`, `words` and `json` (or `meta`): the transcript, its words with times, and the clip's metadata."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mien.pipelines.data import ROW_HZ, Word
 
 @dataclass(frozen=True, slots=True)
 class JsonField(Field[dict[str, Any]]):
-    """The `json` member, as it is: a list of B dicts."""
+    """The `json` member: a list of B dicts under the key `key`."""
 
-    called: str = "json"
+    key: str = "json"
 
     @property
     def name(self) -> str:
-        return self.called
+        return self.key
 
     def members(self, *, windowed: bool) -> frozenset[str]:
         del windowed
@@ -40,13 +40,13 @@ class JsonField(Field[dict[str, Any]]):
         allocate: Allocate,
     ) -> dict[str, Any]:
         del cuts, window, allocate
-        return {self.called: list(parts)}
+        return {self.key: list(parts)}
 
 
 @dataclass(frozen=True, slots=True)
 class WordsField(Field[tuple[Word, ...]]):
-    """A list of B tuples of `mien.pipelines.data.Word`, their times in seconds from the start of the
-    clip; of the window, where there is one, and then only the words whose middle lies in it."""
+    """A list of B tuples of `mien.pipelines.data.Word`, with times in seconds from the start of the clip.
+    With a window: only words whose middle is in the window, with times from the start of the window."""
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class WordsField(Field[tuple[Word, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class TextField(Field[Any]):
-    """A list of B strings: the `txt` member; of a window, its words (see `WordsField`) joined."""
+    """A list of B strings: the `txt` member. With a window: the window's words (see `WordsField`), joined."""
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ def _parse(member: Content) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise member.damaged("it is not JSON") from error
     if not isinstance(found, dict):
-        raise member.damaged("it is no JSON object")
+        raise member.damaged("it is not a JSON object")
     return found
 
 
@@ -124,9 +124,9 @@ def _words(member: Content) -> tuple[Word, ...]:
             for w in _parse(member)["words"]
         )
         if not all(isinstance(w.text, str) and math.isfinite(w.start + w.end) for w in words):
-            raise TypeError("a text or a time of another type")
+            raise TypeError("wrong type of a text or a time")
     except (KeyError, TypeError, OverflowError) as error:
-        raise member.damaged("it holds no list of words with start, end and probability") from error
+        raise member.damaged("it has no list of words with start, end and probability") from error
     return words
 
 

@@ -1,14 +1,17 @@
-"""`<track>`: any `<track>.npy` on the clip's clock."""
+"""`<track>`: any member `<track>.npy` with one row per row of the clip's 25 Hz clock."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.ingest.errors import UsageError
 from mien.models.reader.data import Allocate, RawSample
 from mien.models.reader.fields.field import Content, Field, content
 from mien.models.reader.fields.npy import NotNpyError, read_npy
@@ -23,12 +26,16 @@ class _Values:
 
 @dataclass(frozen=True, slots=True)
 class TrackField(Field[_Values]):
-    """`<track>` (B, T, …) of the stored type; `<track>_length` (B,) int64; `<track>_mask` (B, T) bool, False
-    in padding and in rows of which a value is unknown (stored as NaN). Both are filled with `fill`.
+    """`<track>` (B, T, …) of the stored type; `<track>_length` (B,) int64 rows; `<track>_mask` (B, T) bool,
+    False in padding and in rows with an unknown value (stored as NaN). Both are filled with `fill`.
+
+    `columns`: names of the columns to read, in this order, as (B, T, len(columns)). The sample's json names
+    the columns of each track under `tracks`. Without `columns` the track is read as it is stored.
     """
 
     track: str
     fill: float = 0.0
+    columns: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -36,7 +43,7 @@ class TrackField(Field[_Values]):
 
     def members(self, *, windowed: bool) -> frozenset[str]:
         del windowed
-        return frozenset({f"{self.track}.npy"})
+        return frozenset({f"{self.track}.npy", "json"} if self.columns else {f"{self.track}.npy"})
 
     def open(self, sample: RawSample, *, windowed: bool) -> _Values:
         del windowed
@@ -46,7 +53,9 @@ class TrackField(Field[_Values]):
         except NotNpyError as error:
             raise member.damaged(error) from error
         if not values.ndim:
-            raise member.damaged("it is a single number, and no row for each frame")
+            raise member.damaged("it is a single number instead of one row per frame")
+        if self.columns:
+            values = values[:, self._column_numbers(sample, values)]
         return _Values(member, values)
 
     def rows(self, part: _Values) -> int | None:
@@ -61,8 +70,8 @@ class TrackField(Field[_Values]):
         for part in parts:
             if part.values.shape[1:] != first.shape[1:] or part.values.dtype != first.dtype:
                 raise part.content.damaged(
-                    f"its rows are {part.values.dtype} {part.values.shape[1:]}, and those of sample "
-                    f"{parts[0].content.key} {first.dtype} {first.shape[1:]}"
+                    f"its rows are {part.values.dtype} {part.values.shape[1:]}, but those of sample "
+                    f"{parts[0].content.key} are {first.dtype} {first.shape[1:]}"
                 )
         out = allocate(self.track, (len(parts), length, *first.shape[1:]), first.dtype)
         mask = allocate(f"{self.track}_mask", (len(parts), length), np.dtype(np.bool_))
@@ -76,10 +85,33 @@ class TrackField(Field[_Values]):
             mask[number, cut.rows :] = False
             lengths[number] = cut.rows
             if floats and np.isnan(values).any():
-                self._fill(out[number, : cut.rows], mask[number, : cut.rows])
+                self._fill_unknown(out[number, : cut.rows], mask[number, : cut.rows])
         return {self.track: out, f"{self.track}_mask": mask, f"{self.track}_length": lengths}
 
-    def _fill(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> None:
+    def _fill_unknown(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> None:
         unknown = np.isnan(values)
         values[unknown] = self.fill
         mask[:] = ~unknown.reshape(len(values), -1).any(axis=1)
+
+    def _column_numbers(self, sample: RawSample, values: npt.NDArray[Any]) -> list[int]:
+        member = content(sample, "json")
+        try:
+            stored = _columns(bytes(member.data), self.track)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise member.damaged(f"it does not name the columns of the track {self.track}") from error
+        if values.ndim != 2 or values.shape[1] != len(stored):
+            raise member.damaged(
+                f"it names {len(stored)} columns of the track {self.track}, whose shape is {values.shape}"
+            )
+        missing = [name for name in self.columns if name not in stored]
+        if missing:
+            raise UsageError(
+                f"sample {sample.key}: the track {self.track} has no column {', '.join(missing)}; "
+                f"it has {', '.join(stored)}"
+            )
+        return [stored.index(name) for name in self.columns]
+
+
+@lru_cache(maxsize=64)
+def _columns(meta: bytes, track: str) -> tuple[str, ...]:
+    return tuple(str(name) for name in json.loads(meta)["tracks"][track])

@@ -1,4 +1,4 @@
-"""Which stretch of a clip goes into a batch: the same for every field, and for whoever reads the sample."""
+"""Windows: which part of a clip goes into a batch. It is the same for every field and in every process."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window of one length in every clip. It begins on a row of the clip's 25 Hz clock."""
+    """A window of fixed length in each clip. It begins on a row of the clip's 25 Hz clock."""
 
     rows: int
-    """Rows (frames, values of a track) in it."""
+    """Number of rows (frames, or rows of a track)."""
     samples: int
-    """Samples of sound in it, from the first row's start on."""
+    """Number of sound samples, from the start of the first row."""
     short: Literal["pad", "refuse"] = "pad"
     """Clips shorter than the window are padded and masked, or raise ShortClipError."""
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.samples < 1:
-            raise UsageError(f"a window needs a length, got {self.rows = }, {self.samples = }")
+            raise UsageError(f"a window must not be empty; got {self.rows = }, {self.samples = }")
         if not (self.rows - 1) * ROW_SAMPLES < self.samples <= self.rows * ROW_SAMPLES:
             raise UsageError(
                 f"a window of {self.rows} rows covers {self.rows * ROW_SAMPLES} samples, "
-                f"got {self.samples = }: use Window.of_frames, of_seconds or of_samples"
+                f"got {self.samples = }; use Window.of_frames, of_seconds or of_samples"
             )
 
     @classmethod
@@ -38,12 +38,12 @@ class Window:
 
     @classmethod
     def of_seconds(cls, seconds: float, *, short: Literal["pad", "refuse"] = "pad") -> Window:
-        """`seconds` of sound, and the rows that it touches."""
+        """`seconds` of sound, and the rows that it overlaps."""
         return cls.of_samples(round(seconds * SOUND_HZ), short=short)
 
     @classmethod
     def of_samples(cls, samples: int, *, short: Literal["pad", "refuse"] = "pad") -> Window:
-        """`samples` of sound, and the rows that they touch."""
+        """`samples` of sound, and the rows that they overlap."""
         return cls(-(-samples // ROW_SAMPLES), samples, short)
 
     @property
@@ -53,15 +53,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where the window lies in one clip."""
+    """The position of the window in one clip."""
 
     first_row: int
     rows: int
-    """Of the clip's own; fewer than the window's where the clip is shorter."""
+    """Rows of the clip in the window; fewer than the window's if the clip is shorter."""
 
 
 def place(window: Window, *, seed: int, rows: int) -> Cut:
-    """The window in a clip of `rows` rows: each place that it fits is as likely; the seed alone decides."""
+    """The window's position in a clip of `rows` rows: uniform over all positions, determined by the seed."""
     spare = rows - window.rows
     if spare <= 0:
         return Cut(0, rows)
@@ -69,7 +69,7 @@ def place(window: Window, *, seed: int, rows: int) -> Cut:
 
 
 def _mix(seed: int) -> int:
-    """SplitMix64's finaliser (Steele, Lea, Flood 2014), so that neighbouring seeds give unrelated places."""
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014), so that nearby seeds give unrelated positions."""
     z = (seed + 0x9E3779B97F4A7C15) & _MASK
     z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ z >> 27) * 0x94D049BB133111EB) & _MASK

@@ -83,5 +83,5 @@ def test_names_other_rates_and_channels() -> None:
 
 
 def test_clip_without_sound_raises() -> None:
-    with pytest.raises(MissingMemberError, match=r"written without flac, and has faces\.jpg, json"):
+    with pytest.raises(MissingMemberError, match=r"it has no flac \(it has faces\.jpg, json"):
         Collator(["audio"]).one(sample(5, flac=None))

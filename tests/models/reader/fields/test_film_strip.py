@@ -161,7 +161,7 @@ def test_header_with_zero_sampling_raises(offset: int, count: int) -> None:
     at = read_header(bytes(jpeg)).height_at + offset
     for component in range(3 if count == 1 else 1):
         jpeg[at + 3 * component : at + 3 * component + count] = bytes(count)
-    with pytest.raises(NotJpegError, match="pixels wide, sampled"):
+    with pytest.raises(NotJpegError, match="pixels wide, sampling"):
         read_header(bytes(jpeg))
 
 

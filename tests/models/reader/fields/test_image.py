@@ -41,7 +41,7 @@ def test_sizes_and_grey() -> None:
     small = [picture(png(PICTURE)), picture(png(PICTURE[:20]))]
     batch = Collator([ImageField("png", size=48, grey=True)]).batch(small, allocate)
     assert batch["image"].shape == (2, 48, 48, 1)
-    with pytest.raises(DamagedSampleError, match="60 × 20 pixels beside others of 60 × 40"):
+    with pytest.raises(DamagedSampleError, match="60 × 20 pixels, others have 60 × 40"):
         Collator([ImageField("png")]).batch(small, allocate)
 
 

@@ -166,7 +166,7 @@ def test_gives_up_on_batch_that_always_kills(folder: Path) -> None:
     with (
         made(folder, Numbers(kills=13)).loader(global_batch=5, workers=2) as loader,
         pytest.raises(
-            LoaderWorkerError, match=rf"was killed by SIGKILL while building batch \d+, .*{MAX_DEATHS}"
+            LoaderWorkerError, match=rf"was killed by SIGKILL while building batch \d+; .*{MAX_DEATHS}"
         ) as first,
     ):
         try:
