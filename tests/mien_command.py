@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from mien.cluster.cli import cli
 from mien.cluster.config import Settings, load
-from mien.cluster.runner.adding import add
+from mien.cluster.runner.catalog_additions import add
 from mien.cluster.runner.run import RunResult, run
 
 MIEN = [sys.executable, "-c", "from mien.cluster.cli import main; main()"]

@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from mien.cluster.config import load
-from mien.cluster.runner.adding import add
+from mien.cluster.runner.catalog_additions import add
 from mien.cluster.runner.observer import RunObserver
 from mien.cluster.runner.run import RunResult, run
 
 
 def run_pipeline(
-    store: Path, *paths: Path, flags: tuple[str, ...] = (), local: bool, show: Any = None
+    store: Path, *paths: Path, flags: tuple[str, ...] = (), local: bool, on_progress: Any = None
 ) -> tuple[RunResult, float]:
     """Adds `paths` to a store and runs the pipeline. Also returns the CPU seconds of adding."""
     settings = load(flags=(f"store.root={store}", *flags), environment={}).settings
     before = time.process_time()
     add(settings, [str(path) for path in paths])
     adding = time.process_time() - before
-    return (run(settings, local=local) if show is None else run(settings, local=local, show=show)), adding
+    return run(settings, local=local, **({} if on_progress is None else {"on_progress": on_progress})), adding
 
 
 class Recorder:
@@ -71,7 +71,11 @@ def main() -> None:
         # networks. This one claims to have work until all workers are up.
         RunObserver.next_inputs = lambda *_: None if recorder.all_started else []  # type: ignore[method-assign]
     result, adding = run_pipeline(
-        arguments.store, *arguments.paths, flags=tuple(arguments.flags), local=arguments.local, show=recorder
+        arguments.store,
+        *arguments.paths,
+        flags=tuple(arguments.flags),
+        local=arguments.local,
+        on_progress=recorder,
     )
     facts = {"adding_cpu_seconds": adding, "seconds": result.seconds}
     print(json.dumps({**facts, **json.loads(json.dumps(dataclasses.asdict(result.status), default=str))}))

@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 @json_option
 def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -> None:
     """Adds videos to the catalog: files, folders, URLs, labelled corpora, tables; no media is read yet."""
-    from mien.cluster.runner.adding import add
+    from mien.cluster.runner.catalog_additions import add
     from mien.ingest.sources import SOUND_EXTENSIONS
 
-    result, tally = add(
-        loaded.settings, what, column=column, say=lambda line: click.echo(f"mien: {line}", err=True)
-    )
+    result, tally = add(loaded.settings, what, column=column)
     if as_json:
         echo_json(
             {

@@ -12,7 +12,7 @@ from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
     from mien.cluster.config import Loaded
-    from mien.cluster.demo import Demo
+    from mien.cluster.demo import DemoResult
     from mien.ingest.catalog import Story
 
 
@@ -44,8 +44,8 @@ def command(folder: Path, local: bool, loaded: Loaded, as_json: bool) -> None:
     raise SystemExit(1 if failed else 0)
 
 
-def _facts(demo: Demo) -> dict[str, Any]:
-    from mien.cluster.report.state import status_facts
+def _facts(demo: DemoResult) -> dict[str, Any]:
+    from mien.cluster.report.status import status_facts
 
     return {
         "films": [_film(story) for story in demo.stories],
@@ -70,13 +70,14 @@ def _film(story: Story) -> dict[str, Any]:
     }
 
 
-def _lines(demo: Demo, folder: Path) -> Iterator[str]:
-    from mien.cluster.report.funnel import clock, funnel_lines
-    from mien.cluster.report.state import headline
+def _lines(demo: DemoResult, folder: Path) -> Iterator[str]:
+    from mien.cluster.report.formatting import format_duration
+    from mien.cluster.report.funnel import funnel_lines
+    from mien.cluster.report.status import headline
 
     for story in demo.stories:
         fates = [fate for segment in story.segments for fate in segment.seconds_by_fate.items()]
-        told = ", ".join(f"{clock(seconds)} {fate}" for fate, seconds in fates)
+        told = ", ".join(f"{format_duration(seconds)} {fate}" for fate, seconds in fates)
         yield f"film      {story.video.title}: {story.state}; {told or headline(story.error_text)}"
     yield "yield"
     yield from funnel_lines(demo.result.status.seconds_by_fate)

@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @json_option
 def command(loaded: Loaded, as_json: bool) -> None:
     """Checks this machine against the configuration: what is there, what is not, and the cure."""
-    from mien.cluster.doctor import Status, examine
+    from mien.cluster.doctor import CheckStatus, examine
 
     found: list[Check] = []
     for check in examine(loaded.settings):
@@ -32,8 +32,8 @@ def command(loaded: Loaded, as_json: bool) -> None:
             cure = f" → {check.cure}" if check.cure else ""
             mark = click.style(f"{check.status.value:<4}", fg=_COLOURS[check.status.value])
             click.echo(f"{mark}  {check.name}: {check.message}{cure}")
-    failed = sum(check.status is Status.FAIL for check in found)
-    warned = sum(check.status is Status.WARN for check in found)
+    failed = sum(check.status is CheckStatus.FAIL for check in found)
+    warned = sum(check.status is CheckStatus.WARN for check in found)
     if as_json:
         rows = [
             {"name": each.name, "status": each.status.value, "message": each.message, "cure": each.cure}

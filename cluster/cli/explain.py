@@ -20,7 +20,7 @@ def command(needle: str, loaded: Loaded, as_json: bool) -> None:
     """Tells the story of one video: each attempt, what became of every second, and the raw error."""
     import dataclasses
 
-    from mien.cluster.report.state import story_lines
+    from mien.cluster.report.status import story_lines
     from mien.ingest.errors import UsageError
 
     with existing_catalog(loaded) as catalog:

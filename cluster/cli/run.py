@@ -41,24 +41,24 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
     import dataclasses
     import time
 
-    from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines
-    from mien.cluster.report.progress import Progress
-    from mien.cluster.report.state import result_lines, status_facts, stopped_by
+    from mien.cluster.report.platform_usage import acquisition_facts, acquisition_lines
+    from mien.cluster.report.progress import ProgressBar
+    from mien.cluster.report.status import result_lines, signal_name, status_facts
     from mien.cluster.runner.run import run
 
     settings = loaded.settings
     if address:
         settings = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, address=address))
     only_fetch = only == "fetch"
-    with Progress(only_fetch=only_fetch) as progress:
-        result = run(settings, local=local, only_fetch=only_fetch, show=progress.show, say=progress.say)
+    with ProgressBar(only_fetch=only_fetch) as bar:
+        result = run(settings, local=local, only_fetch=only_fetch, on_progress=bar.update)
     asked = (result.room, result.egress, time.time())
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),
-        "stopped_by": stopped_by(result),
+        "stopped_by": signal_name(result),
         "shards_uri": settings.store.shards_uri,
-        "left_alone": result.elsewhere,
+        "left_alone": result.other_fingerprint_videos,
         **status_facts(result.status),
         "acquisition": acquisition_facts(result.status, *asked),
     }

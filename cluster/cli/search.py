@@ -11,7 +11,7 @@ from mien.cluster.cli.options import echo_json, json_option, with_config
 
 if TYPE_CHECKING:
     from mien.cluster.config import Loaded
-    from mien.cluster.runner.searching import SearchResult
+    from mien.cluster.runner.search import SearchResult
     from mien.ingest.media import SearchFilter
 
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)?-(\d+(?:\.\d+)?)?")
@@ -74,8 +74,8 @@ def command(
     import shutil
     import sys
 
-    from mien.cluster.report.found import found_table, summary_lines
-    from mien.cluster.runner.searching import search
+    from mien.cluster.report.search_results import results_table, summary_lines
+    from mien.cluster.runner.search import search
 
     acquire = loaded.settings.acquire
     wanted = _wanted(
@@ -85,7 +85,7 @@ def command(
         licence=acquire.licence if licence is None else licence,
     )
 
-    def show(found: int) -> None:
+    def show_count(found: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r{found} found\r", err=True, nl=False)
 
@@ -96,14 +96,13 @@ def command(
         limit=limit,
         newest_first=newest,
         dry_run=dry_run,
-        show=show,
-        say=lambda line: click.echo(f"mien: {line}", err=True),
+        on_found=show_count,
     )
     if as_json:
         echo_json(_facts(result, dry_run=dry_run))
     else:
         if dry_run and (result.new or result.known):
-            click.echo(found_table(result, width=max(80, shutil.get_terminal_size((120, 24)).columns)))
+            click.echo(results_table(result, width=max(80, shutil.get_terminal_size((120, 24)).columns)))
         click.echo("\n".join(summary_lines(result, dry_run=dry_run)))
     errors = [asked.error for asked in result.queries if asked.error is not None]
     for error in errors:

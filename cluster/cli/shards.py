@@ -40,8 +40,8 @@ def command() -> None:
 @json_option
 def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: bool) -> None:
     """Lists the shards with their samples, bytes and hours, and whether they are committed."""
-    from mien.cluster.shards.listing import list_rows
-    from mien.cluster.shards.tables import shards_summary, shards_table
+    from mien.cluster.inspection.shard_list import list_rows
+    from mien.cluster.inspection.tables import shards_summary, shards_table
 
     if where is not None and not keys:
         raise click.UsageError("--where chooses among samples: give --keys too, or ask `mien shards stats`")
@@ -77,12 +77,12 @@ def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: 
 @json_option
 def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool) -> None:
     """Writes one sample out as mp4 with its words as subtitles, srt, wav, png and json."""
-    from mien.cluster.shards import unpack
-    from mien.cluster.shards.find import find_key
+    from mien.cluster.inspection import sample_export
+    from mien.cluster.inspection.key_search import find_key
 
     reader = _reader(loaded, uri)
     found = find_key(reader.corpora[0], key)
-    files = unpack.show(reader.raw(found), folder)
+    files = sample_export.show(reader.raw(found), folder)
     if as_json:
         echo_json({"key": found, "files": files})
         return
@@ -100,8 +100,8 @@ def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool)
 @json_option
 def stats(uri: str | None, where: str | None, loaded: Loaded, as_json: bool) -> None:
     """Counts samples and hours, and tells how face size, noise, languages and labels are spread."""
-    from mien.cluster.shards.stats import facts_of, stats_of
-    from mien.cluster.shards.tables import stats_page
+    from mien.cluster.inspection.statistics import facts_of, stats_of
+    from mien.cluster.inspection.tables import stats_page
 
     reader = _reader(loaded, uri, where)
     found = stats_of(reader.corpora[0])
@@ -147,7 +147,7 @@ def export(
     as_json: bool,
 ) -> None:
     """Writes samples out as sound, as films, or as the plain files that they are made of."""
-    from mien.cluster.shards.exporting import export_samples
+    from mien.cluster.inspection.sample_export import export_samples
 
     reader = _reader(loaded, uri, where)
     asked = len(reader) if limit is None else min(limit, len(reader))
@@ -182,7 +182,7 @@ def _shown(reader: ShardReader) -> str:
 
 
 def _list_keys(reader: ShardReader, *, as_json: bool) -> None:
-    from mien.cluster.report.found import shown
+    from mien.cluster.report.formatting import terminal_safe
 
     (corpus,) = reader.corpora
     numbers = range(len(corpus.index)) if corpus.selected is None else corpus.selected.tolist()
@@ -190,9 +190,9 @@ def _list_keys(reader: ShardReader, *, as_json: bool) -> None:
         echo_json({"uri": _shown(reader), "keys": [corpus.index.key(number) for number in numbers]})
         return
     # A stranger's keys may hold what a terminal takes for a command; a program gets them as they are.
-    told = shown if sys.stdout.isatty() else str
+    to_text = terminal_safe if sys.stdout.isatty() else str
     for number in numbers:
-        click.echo(told(corpus.index.key(number)), color=True)
+        click.echo(to_text(corpus.index.key(number)), color=True)
 
 
 def _width() -> int:

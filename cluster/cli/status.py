@@ -19,8 +19,8 @@ def command(loaded: Loaded, as_json: bool) -> None:
     """Shows what is done, what is left, what failed and in which class, and the yield in seconds."""
     import time
 
-    from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines
-    from mien.cluster.report.state import status_facts, status_lines
+    from mien.cluster.report.platform_usage import acquisition_facts, acquisition_lines
+    from mien.cluster.report.status import status_facts, status_lines
 
     store, identities = loaded.settings.store, loaded.settings.acquire.identities
     with existing_catalog(loaded) as catalog:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 @json_option
 def command(loaded: Loaded, quick: bool, repair: bool, as_json: bool) -> None:
     """Reads every committed shard back: hash, index, each member decoded, no key twice, no file too many."""
-    from mien.cluster.runner import verifying
+    from mien.cluster.runner import verification
 
     existing_catalog(loaded).close()
-    report = verifying.verify(loaded.settings, deep=not quick)
-    again = verifying.repair(loaded.settings, report.broken) if repair else 0
+    report = verification.verify(loaded.settings, deep=not quick)
+    again = verification.repair(loaded.settings, report.broken) if repair else 0
     if as_json:
         echo_json(
             {

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from mien.cluster.config import Settings
-from mien.cluster.doctor import accelerators, acquire, machine, software, storage
-from mien.cluster.doctor.check import Check, Status
+from mien.cluster.doctor import accelerators, acquisition, machine, software, storage
+from mien.cluster.doctor.check import Check, CheckStatus
 from mien.ingest.errors import MienError, one_line
 
 CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
@@ -25,13 +25,13 @@ CHECKS: dict[str, Callable[[Settings], Iterable[Check]]] = {
     "catalog": storage.catalog,
     "shards": storage.shards,
     "disk": storage.disk,
-    **{name: partial(acquire.examine, name) for name in acquire.DOCTOR},
+    **{name: partial(acquisition.examine, name) for name in acquisition.DOCTOR},
     "shared memory": machine.shared_memory,
     "open files": machine.open_files,
     "clock": machine.clock,
 }
 
-__all__ = ["CHECKS", "Check", "Status", "examine"]
+__all__ = ["CHECKS", "Check", "CheckStatus", "examine"]
 
 
 def examine(settings: Settings) -> Iterator[Check]:

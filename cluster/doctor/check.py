@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     OK = "ok"
     WARN = "warn"  # works, but slower or with less than it could have
     FAIL = "fail"  # something that a run needs is not there
@@ -15,18 +15,18 @@ class Status(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Check:
     name: str
-    status: Status
+    status: CheckStatus
     message: str
     cure: str = ""
 
     @classmethod
     def ok(cls, name: str, message: str) -> Check:
-        return cls(name, Status.OK, message)
+        return cls(name, CheckStatus.OK, message)
 
     @classmethod
     def warn(cls, name: str, message: str, cure: str = "") -> Check:
-        return cls(name, Status.WARN, message, cure)
+        return cls(name, CheckStatus.WARN, message, cure)
 
     @classmethod
     def fail(cls, name: str, message: str, cure: str = "") -> Check:
-        return cls(name, Status.FAIL, message, cure)
+        return cls(name, CheckStatus.FAIL, message, cure)

@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check
-from mien.cluster.doctor.waiting import plain_hosts, videos_wait
+from mien.cluster.doctor.pending_videos import plain_hosts, videos_wait
 from mien.ingest.errors import one_line
 from mien.ingest.rate.identity import Identity
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from mien.cluster.engine import ErrorInfo, Snapshot
 from mien.cluster.engine.errors import is_media_fault
-from mien.cluster.runner.acquiring import Acquisition
-from mien.cluster.runner.commit import commit_shard, segment_record
-from mien.cluster.runner.media import FetchedMedia
+from mien.cluster.runner.acquisition import Acquisition
+from mien.cluster.runner.media_retention import MediaRetention
 from mien.cluster.runner.peer_runs import PeerRunMonitor
+from mien.cluster.runner.shard_commit import commit_shard, segment_record
 from mien.ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, VideoFailure
 from mien.ingest.errors import LeaseLostError, Policy, PremiereError
 from mien.ingest.media import Job, MediaFile
@@ -32,7 +32,11 @@ ASK_SECONDS = 1.0
 """Between two questions to the catalog that had nothing to give."""
 
 
-class Returning(Protocol):
+ProgressCallback = Callable[[Catalog, Snapshot, float], None]
+"""Called about once per second with the seconds of media that this run has processed, committed or not."""
+
+
+class EngineControl(Protocol):
     """What of the engine the observer talks back to."""
 
     def acknowledge(self, keys: Any) -> None: ...
@@ -51,17 +55,22 @@ class RunObserver:
         *,
         fingerprint: str,
         alive: Callable[[], None],
-        show: Callable[[Catalog, Snapshot, float], None],
+        on_progress: ProgressCallback,
         video_stages: Collection[str] = (),
         unique: bool = False,
         backoff_seconds: float = BACKOFF_SECONDS,
         acquisition: Acquisition | None = None,
-        media: FetchedMedia | None = None,
+        media: MediaRetention | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.catalog, self.store, self.run_id = catalog, store, run_id
-        self.engine: Returning | None = None
-        self._fingerprint, self._alive, self._show, self._clock = fingerprint, alive, show, clock
+        self.engine: EngineControl | None = None
+        self._fingerprint, self._alive, self._on_progress, self._clock = (
+            fingerprint,
+            alive,
+            on_progress,
+            clock,
+        )
         self._backoff_seconds = backoff_seconds
         self._video_stages = frozenset(video_stages)
         """Names of the stages whose items are whole videos."""
@@ -234,7 +243,7 @@ class RunObserver:
         if self._media is not None:
             self._media.tidy()
         written = next((pool.done_seconds for pool in snapshot.pools if pool.name == "shards"), 0.0)
-        self._show(self.catalog, snapshot, self._ended_seconds + written)
+        self._on_progress(self.catalog, snapshot, self._ended_seconds + written)
 
     def close(self) -> None:
         self._flush_dropped()

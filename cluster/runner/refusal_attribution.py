@@ -11,7 +11,7 @@ ANOTHER_FIRST_SECONDS = 60.0
 """After a pause another video finds out whether it is over: the same one may be what is refused."""
 
 
-class Refusals:
+class RefusalAttribution:
     def __init__(
         self, catalog: Catalog, identities: Sequence[Identity], *, clock: Callable[[], float]
     ) -> None:

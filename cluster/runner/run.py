@@ -7,23 +7,25 @@ import json
 import math
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from mien.cluster.config import Settings, check_licences, fingerprint
 from mien.cluster.config.sections import Engine as EngineOptions
 from mien.cluster.config.show import redact
-from mien.cluster.engine import Engine, PoolSpec, ProcessBackend, RayBackend, Snapshot
+from mien.cluster.engine import Engine, PoolSpec, ProcessBackend, RayBackend
 from mien.cluster.engine.backends.interface import Backend
 from mien.cluster.local import LocalEngine
-from mien.cluster.runner.acquiring import Acquisition
-from mien.cluster.runner.media import FetchedMedia
-from mien.cluster.runner.observer import RunObserver
+from mien.cluster.runner.acquisition import Acquisition
+from mien.cluster.runner.graceful_shutdown import GracefulShutdown
+from mien.cluster.runner.media_retention import MediaRetention
+from mien.cluster.runner.observer import ProgressCallback, RunObserver
 from mien.cluster.runner.peer_runs import Heartbeat
 from mien.cluster.runner.pool_planning import build_context, build_pools, build_stages, usable_cpus
-from mien.cluster.runner.recover import recover, refuse_other_home, remove_uncommitted
-from mien.cluster.runner.stopping import Stopping
+from mien.cluster.runner.recovery import recover, refuse_other_home, remove_uncommitted
 from mien.ingest.catalog import Catalog, EgressStatus, MediaRoom, Status
 from mien.ingest.errors import MienError, ProviderError
 from mien.ingest.fetch.platform import PLATFORMS
@@ -48,8 +50,8 @@ class RunResult:
     room: MediaRoom
     egress: list[EgressStatus]
     """Per platform and identity."""
-    elsewhere: int
-    """Videos that were begun under another configuration, and left alone."""
+    other_fingerprint_videos: int
+    """Videos that were started with another configuration. This run skipped them."""
     signal: int | None = None
     """That stopped it before all was done."""
 
@@ -59,8 +61,7 @@ def run(
     *,
     local: bool = False,
     only_fetch: bool = False,
-    show: Callable[[Catalog, Snapshot, float], None] = lambda catalog, snapshot, seconds: None,
-    say: Callable[[str], None] = lambda line: None,
+    on_progress: ProgressCallback = lambda catalog, snapshot, seconds: None,
 ) -> RunResult:
     """Everything the catalog has to do, into committed shards.
 
@@ -78,7 +79,7 @@ def run(
     hashed = fingerprint(settings)
     store = open_store(settings.store.shards_uri)
     spool = Path(settings.store.root).absolute() / "spool"
-    with Stopping() as stopping, contextlib.closing(_patient_catalog(settings)) as catalog:
+    with GracefulShutdown() as stopping, contextlib.closing(_patient_catalog(settings)) as catalog:
         refuse_other_home(catalog, store)
         check_ways_out(settings, catalog, hashed, local=local)
         run_id = catalog.begin_run(
@@ -94,12 +95,12 @@ def run(
             # In one process, an item may take as long as it takes.
             patience_seconds=math.inf if local else _patience_seconds(settings.engine),
         )
-        with _working_in(spool, run_id), heartbeat:
+        with _owned_spool(spool, run_id), heartbeat, structlog.contextvars.bound_contextvars(run_id=run_id):
             try:
                 store.check_writable(f"{run_id}-write-check")
                 if settings.fetch.keep_uri:
                     open_store(settings.fetch.keep_uri).check_writable(f"{run_id}-write-check")
-                recover(catalog, store, spool, report=say)
+                recover(catalog, store, spool)
                 _drive(
                     settings,
                     catalog,
@@ -110,21 +111,20 @@ def run(
                     fingerprint=hashed,
                     local=local,
                     only_fetch=only_fetch,
-                    show=show,
-                    say=say,
+                    on_progress=on_progress,
                 )
             except BaseException:
                 with contextlib.suppress(MienError):  # what stopped the run says more than what follows
-                    _end(catalog, store, run_id, "failed", say)
+                    _end(catalog, store, run_id, "failed")
                 raise
-            _end(catalog, store, run_id, "finished" if stopping.signal is None else "stopped", say)
+            _end(catalog, store, run_id, "finished" if stopping.signal is None else "stopped")
         return RunResult(
             run_id=run_id,
             seconds=time.monotonic() - began,
             status=catalog.status(),
             room=catalog.media_room(with_waiting=True),
             egress=catalog.egress_everywhere(settings.acquire.identities),
-            elsewhere=catalog.other_fingerprint_count(hashed),
+            other_fingerprint_videos=catalog.other_fingerprint_count(hashed),
             signal=stopping.signal,
         )
 
@@ -139,7 +139,7 @@ def _patience_seconds(options: EngineOptions) -> float:
 
 
 @contextlib.contextmanager
-def _working_in(spool: Path, run_id: str) -> Iterator[None]:
+def _owned_spool(spool: Path, run_id: str) -> Iterator[None]:
     with translated(f"writing to {spool}"):
         held = HeldFolder(spool, run_id)
         held.mark_driver()
@@ -149,22 +149,21 @@ def _working_in(spool: Path, run_id: str) -> Iterator[None]:
         held.close()
 
 
-def _end(catalog: Catalog, store: Store, run_id: str, outcome: str, say: Callable[[str], None]) -> None:
+def _end(catalog: Catalog, store: Store, run_id: str, outcome: str) -> None:
     """Nothing of what a writer left that was killed, or could not go on, outlives the run."""
     catalog.end_run(run_id, outcome)
     store.sweep(f"{run_id}-", older_than_seconds=0)
-    remove_uncommitted(catalog, store, of=run_id, report=say)
+    remove_uncommitted(catalog, store, of=run_id)
 
 
 def prove_accelerators(settings: Settings) -> None:
     """Raises ProviderError, before anything is started, where CUDA was asked for and cannot be had."""
     if "cuda" not in (settings.faces.device, settings.transcribe.device):
         return
-    from mien.cluster.doctor import Status as Verdict
-    from mien.cluster.doctor import accelerators
+    from mien.cluster.doctor import CheckStatus, accelerators
 
     for check in (*accelerators.onnxruntime(settings), *accelerators.ctranslate2(settings)):
-        if check.status is Verdict.FAIL:
+        if check.status is CheckStatus.FAIL:
             raise ProviderError(f"{check.name}: {check.message}; {check.cure}")
 
 
@@ -172,7 +171,7 @@ def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str, *, lo
     """Raises UsageError, StorageDeniedError or InfeasibleError, before anything is started, where videos wait
     that must be fetched, and what that needs is missing or wrong: each would fail for the same reason."""
     identities = settings.acquire.identities
-    from mien.cluster.doctor.acquire import check_acquisition
+    from mien.cluster.doctor.acquisition import check_acquisition
 
     if catalog.rate_limited_at(fingerprint=fingerprint, identities=identities) != (None, None):
         check_acquisition(settings, PLATFORMS, local=local)
@@ -185,14 +184,13 @@ def _drive(
     catalog: Catalog,
     store: Store,
     run_id: str,
-    stopping: Stopping,
+    stopping: GracefulShutdown,
     *,
     heartbeat: Heartbeat,
     fingerprint: str,
     local: bool,
     only_fetch: bool,
-    show: Callable[[Catalog, Snapshot, float], None],
-    say: Callable[[str], None],
+    on_progress: ProgressCallback,
 ) -> None:
     options, acquire = settings.engine, settings.acquire
     stages = build_stages(settings)
@@ -206,14 +204,14 @@ def _drive(
         downloads = PLAIN_DOWNLOADS
     pools = build_pools(settings, stages, cpus=usable_cpus(settings), downloads=downloads)
     pools = pools[:1] if only_fetch else pools
-    media = FetchedMedia(catalog, run_id, settings.fetch, acquire.keep_media, only_fetch=only_fetch)
+    media = MediaRetention(catalog, run_id, settings.fetch, acquire.keep_media, only_fetch=only_fetch)
     observer = RunObserver(
         catalog,
         store,
         run_id,
         fingerprint=fingerprint,
         alive=heartbeat.alive,
-        show=show,
+        on_progress=on_progress,
         video_stages=[stage.name for stage in stages if stage.takes_videos],
         unique=settings.fetch.duplicates == "skip",
         backoff_seconds=acquire.retry_seconds,
@@ -228,7 +226,6 @@ def _drive(
             gives_room=not only_fetch,
             has_room=(lambda: True) if only_fetch else media.has_room,
             wait=acquire.wait,
-            say=say,
         ),
     )
     engine: Engine | LocalEngine

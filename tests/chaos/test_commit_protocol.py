@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.adding import add
+from mien.cluster.runner.catalog_additions import add
 from tests.chaos.conftest import Reference
 from tests.chaos.fatal import INSTANTS, start
 from tests.chaos.inputs import FACES

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.adding import add
-from mien.cluster.runner.verifying import verify
+from mien.cluster.runner.catalog_additions import add
+from mien.cluster.runner.verification import verify
 from tests.chaos.conftest import Reference
 from tests.chaos.fatal import start, wait_until_stopped
 from tests.chaos.inputs import FACES, as_options

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from mien.cluster.config import Settings
-from mien.cluster.runner.adding import add
+from mien.cluster.runner.catalog_additions import add
 from mien.ingest.catalog import Catalog
 from tests.chaos.conftest import Reference
 from tests.chaos.fatal import start, wait_until_stopped

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.verifying import verify
+from mien.cluster.runner.verification import verify
 from mien.ingest.catalog import Catalog
 from tests.mien_command import settings_in
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien.cluster.config import load
-from mien.cluster.doctor import CHECKS, Check, Status, examine
+from mien.cluster.doctor import CHECKS, Check, CheckStatus, examine
 from mien.cluster.doctor.accelerators import CLASH_CURE
 from mien.cluster.doctor.software import HEADLESS_CURE
 
@@ -72,22 +72,22 @@ class InferenceSession:
 def test_both_runtimes_installed_and_the_cpu_won(run: Run, tmp_path: Path) -> None:
     install(tmp_path / "extra", "onnxruntime_GPU")
     ((status, message, cure),) = run("onnxruntime")
-    assert (status, cure) == (Status.FAIL, CLASH_CURE)
+    assert (status, cure) == (CheckStatus.FAIL, CLASH_CURE)
     assert "both installed" in message
 
 
 def test_both_runtimes_installed_and_cured(run: Run, tmp_path: Path) -> None:
     install(tmp_path / "extra", "onnxruntime-gpu", FAKE_ORT.format(first="CUDAExecutionProvider"))
     ((status, message, _),) = run("onnxruntime", "faces.device=cuda")
-    assert (status, "CUDAExecutionProvider" in message) == (Status.OK, True)
+    assert (status, "CUDAExecutionProvider" in message) == (CheckStatus.OK, True)
 
 
 def test_session_that_falls_back_is_found_out(run: Run, tmp_path: Path) -> None:
     install(tmp_path / "extra", "onnxruntime-gpu", FAKE_ORT.format(first="CPUExecutionProvider"))
     ((status, message, cure),) = run("onnxruntime", "faces.device=cuda")
-    assert (status, "faces.device is cuda" in message, bool(cure)) == (Status.FAIL, True, True)
+    assert (status, "faces.device is cuda" in message, bool(cure)) == (CheckStatus.FAIL, True, True)
     ((status, message, _),) = run("onnxruntime")
-    assert status == Status.WARN
+    assert status == CheckStatus.WARN
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_cuda_asked_for_where_there_is_none(run: Run, check: str, flag: str) -> 
     if ctranslate2.get_cuda_device_count():
         pytest.skip("this machine has CUDA")
     ((status, message, cure),) = run(check, flag)
-    assert (status, "is cuda" in message, bool(cure)) == (Status.FAIL, True, True)
-    assert run(check)[0][0] == Status.OK
+    assert (status, "is cuda" in message, bool(cure)) == (CheckStatus.FAIL, True, True)
+    assert run(check)[0][0] == CheckStatus.OK
 
 
 def test_opencv_without_libgl_names_the_headless_one(run: Run, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_opencv_without_libgl_names_the_headless_one(run: Run, tmp_path: Path) -
         "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')"
     )
     ((status, message, cure),) = run("opencv")
-    assert (status, cure) == (Status.FAIL, HEADLESS_CURE)
+    assert (status, cure) == (CheckStatus.FAIL, HEADLESS_CURE)
     assert "libGL.so.1" in message
 
 
@@ -140,21 +140,21 @@ def test_every_check_answers_in_one_line(elsewhere: Path) -> None:
     assert len(found) >= len(CHECKS)
     for check in found:
         assert "\n" not in check.message + check.cure
-        assert check.status is Status.OK or check.cure or check.status is Status.FAIL
+        assert check.status is CheckStatus.OK or check.cure or check.status is CheckStatus.FAIL
     assert list(elsewhere.iterdir()) == [], "looking leaves nothing behind"
 
 
 def test_missing_weights_name_the_cure(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(elsewhere / "none"))
     check = one("weights whisper-base")
-    assert (check.status, check.cure) == (Status.FAIL, "run `mien weights pull whisper-base`")
+    assert (check.status, check.cure) == (CheckStatus.FAIL, "run `mien weights pull whisper-base`")
 
 
 def test_store_that_cannot_be_made(elsewhere: Path) -> None:
     (elsewhere / "file").write_text("")
     for name in ("catalog", "shards"):
         check = one(name, "store.root=file/store")
-        assert (check.status, bool(check.cure)) == (Status.FAIL, True), check
+        assert (check.status, bool(check.cure)) == (CheckStatus.FAIL, True), check
 
 
 def test_catalog_that_is_something_else(elsewhere: Path) -> None:
@@ -162,12 +162,12 @@ def test_catalog_that_is_something_else(elsewhere: Path) -> None:
     (elsewhere / "mien-store" / "catalog.sqlite").write_text(
         "this is no database, and long enough to be read as one"
     )
-    assert one("catalog").status is Status.FAIL
+    assert one("catalog").status is CheckStatus.FAIL
 
 
 def test_catalog_password_stays_hidden(elsewhere: Path) -> None:
     check = one("catalog", "store.catalog=postgresql://me:geheim@127.0.0.1:9/db")
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "geheim" not in check.message + check.cure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.cluster.config import fingerprint, weights_in_use
-from mien.cluster.runner.adding import add
+from mien.cluster.runner.catalog_additions import add
 from mien.ingest.catalog import Catalog, Story
 from tests.damaged_films import corrupt_stream, extract_stream, transcode_sound
 from tests.demo_media import demo_clip, needs_weights

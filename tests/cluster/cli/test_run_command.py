@@ -86,11 +86,11 @@ def test_fetched_videos_are_counted_and_a_stopped_run_says_how_to_go_on(tmp_path
     ended = terminal.text.partition(" took ")[2]
     assert "stopped   by SIGINT: what was done stays, run again to go on" in ended
     assert "4 waiting" in ended
-    assert "fetched   3 of 4 found" in ended
+    assert "fetched   3 of 4 videos" in ended
     assert "waits for `mien run`" in ended
     assert "shards    none yet: `mien run` makes them" in ended
     told = mien("status", folder=tmp_path).stdout
-    assert "fetched   3 of 4 found" in told
+    assert "fetched   3 of 4 videos" in told
     assert "identity" not in told, "no platform was asked"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.report.found import clock, shown
-from mien.cluster.runner.searching import in_turns
+from mien.cluster.report.formatting import format_length, terminal_safe
+from mien.cluster.runner.search import in_turns
 from mien.ingest.catalog import Catalog
 from mien.ingest.media import SearchFilter
 from mien.ingest.rate.identity import Identity
@@ -170,8 +170,8 @@ def test_turns_are_fair() -> None:
     ],
 )
 def test_titles_change_nothing_but_their_own_place(text: str, safe: str) -> None:
-    assert shown(text) == safe
+    assert terminal_safe(text) == safe
 
 
-def test_clock() -> None:
-    assert [clock(each) for each in (None, 5.4, 65, 3723)] == ["?", "0:05", "1:05", "1:02:03"]
+def test_format_length() -> None:
+    assert [format_length(each) for each in (None, 5.4, 65, 3723)] == ["?", "0:05", "1:05", "1:02:03"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.cluster.shards.cues import LINE_LETTERS, cues_of, to_ass, to_srt
+from mien.cluster.inspection.subtitles import LINE_LETTERS, cues_of, to_ass, to_srt
 
 times = st.floats(-2, 20) | st.just(float("nan"))
 words = st.lists(

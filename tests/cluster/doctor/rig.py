@@ -10,8 +10,8 @@ import pytest
 
 from mien.cluster.config import Settings, load
 from mien.cluster.config.settings import connect
-from mien.cluster.doctor import Check, Status
-from mien.cluster.doctor.acquire import DOCTOR, check_acquisition
+from mien.cluster.doctor import Check, CheckStatus
+from mien.cluster.doctor.acquisition import DOCTOR, check_acquisition
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import ConfigError, MienError
 from mien.ingest.media import VideoRef
@@ -50,7 +50,7 @@ def outcomes(name: str, of: Settings) -> list[Check]:
     for check in found:
         assert "\n" not in check.message + check.cure
         assert PASSWORD not in check.message + check.cure
-        assert check.status is Status.OK or check.cure
+        assert check.status is CheckStatus.OK or check.cure
     return found
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.doctor import Status, examine
-from mien.cluster.doctor.acquire import check_acquisition
+from mien.cluster.doctor import CheckStatus, examine
+from mien.cluster.doctor.acquisition import check_acquisition
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import MissingProgramError, StorageDeniedError
 from mien.ingest.media import VideoRef
@@ -51,10 +51,10 @@ def test_cookies_that_others_can_read(tmp_path: Path) -> None:
     path.chmod(0o644)
     of = settings(Identity("me", cookies_file=str(path)))
     (found,) = outcomes("cookies", of)
-    assert (found.status, found.cure) == (Status.WARN, f"chmod 600 {path}")
+    assert (found.status, found.cure) == (CheckStatus.WARN, f"chmod 600 {path}")
     check_acquisition(of, {"youtube"})
     path.chmod(0o600)
-    assert [each.status for each in outcomes("cookies", of)] == [Status.OK]
+    assert [each.status for each in outcomes("cookies", of)] == [CheckStatus.OK]
 
 
 def runtime(folder: Path, name: str, says: str) -> dict[str, dict[str, str]]:
@@ -67,20 +67,20 @@ def runtime(folder: Path, name: str, says: str) -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize(
     ("name", "says", "status"),
     [
-        ("deno", "deno 2.9.8 (stable, release, x86_64)", Status.OK),
-        ("deno", "deno 2.2.0 (stable, release, x86_64)", Status.FAIL),
-        ("node", "v22.1.0", Status.OK),
-        ("node", "v20.20.2", Status.FAIL),
-        ("bun", "1.2.11", Status.OK),
-        ("quickjs", "QuickJS version 2025-09-13", Status.OK),
+        ("deno", "deno 2.9.8 (stable, release, x86_64)", CheckStatus.OK),
+        ("deno", "deno 2.2.0 (stable, release, x86_64)", CheckStatus.FAIL),
+        ("node", "v22.1.0", CheckStatus.OK),
+        ("node", "v20.20.2", CheckStatus.FAIL),
+        ("bun", "1.2.11", CheckStatus.OK),
+        ("quickjs", "QuickJS version 2025-09-13", CheckStatus.OK),
     ],
 )
-def test_the_javascript_runtime(tmp_path: Path, name: str, says: str, status: Status) -> None:
+def test_the_javascript_runtime(tmp_path: Path, name: str, says: str, status: CheckStatus) -> None:
     options = {"js_runtimes": runtime(tmp_path, name, says), "extractor_args": {}}
     of = settings(ytdlp_options=options)
     (found,) = outcomes("javascript", of)
     assert found.status is status, found
-    if status is Status.FAIL:
+    if status is CheckStatus.FAIL:
         assert "pip install deno" in refused(of, MissingProgramError)
     else:
         check_acquisition(of, {"youtube"})
@@ -98,17 +98,17 @@ def test_it_fails_the_doctor_only_where_videos_wait(tmp_path: Path) -> None:
         ytdlp_options={"js_runtimes": {"deno": {"path": str(tmp_path / "no")}}, "extractor_args": {}}
     )
 
-    def status() -> Status:
+    def status() -> CheckStatus:
         return next(check.status for check in examine(of) if check.name == "javascript")
 
-    assert status() is Status.WARN
+    assert status() is CheckStatus.WARN
     (tmp_path / "mien-store").mkdir()
     with Catalog.open(of.store.catalog_url) as catalog:
         catalog.add([VideoRef(source="file", id="one", uri="/one.mp4")])
-        assert status() is Status.WARN
+        assert status() is CheckStatus.WARN
         uri = "https://www.youtube.com/watch?v=aaaaaaaaaa1"
         catalog.add([VideoRef(source="youtube", id="aaaaaaaaaa1", uri=uri)])
-    assert status() is Status.FAIL
+    assert status() is CheckStatus.FAIL
 
 
 def test_a_yt_dlp_of_last_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mien.cluster.config import Settings
 from mien.cluster.doctor import Check, examine
-from mien.cluster.doctor.acquire import check_acquisition
+from mien.cluster.doctor.acquisition import check_acquisition
 from mien.cluster.doctor.nodes import machines
 from mien.ingest.errors import InfeasibleError
 from tests.cluster.doctor.rig import TUBE, closed_port, settings, waiting

@@ -8,8 +8,8 @@ import socket
 import httpx
 import pytest
 
-from mien.cluster.doctor import Check, Status, examine
-from mien.cluster.doctor.acquire import check_acquisition
+from mien.cluster.doctor import Check, CheckStatus, examine
+from mien.cluster.doctor.acquisition import check_acquisition
 from mien.cluster.doctor.proxies import _variables
 from mien.ingest.fetch.http import _environment_proxy
 from mien.ingest.rate.identity import Identity
@@ -57,7 +57,7 @@ def test_plain_files_through_a_proxy_that_is_not_there(where: str, monkeypatch: 
     assert ("of identity me" if where == "identity" else f"correct or unset {where}") in said
     check_acquisition(of, {"object", "file"})
     found = [check for check in examine(of) if "does not serve" in check.message]
-    assert [check.status for check in found] == [Status.FAIL], "of the doctor, once"
+    assert [check.status for check in found] == [CheckStatus.FAIL], "of the doctor, once"
 
 
 def test_a_proxy_for_plain_files_need_not_lead_to_a_platform() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.report.acquisition import acquisition_facts, acquisition_lines, hours_left
+from mien.cluster.report.platform_usage import acquisition_facts, acquisition_lines, hours_left
 from mien.ingest.catalog import Catalog, EgressStatus, MediaRecord, MediaRoom
 from mien.ingest.media import VideoRef
 from mien.ingest.rate.governor import budget
@@ -78,7 +78,7 @@ def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
     assert "a on youtube: 2/300 videos" in lines
     assert "paused until" in lines
     assert "BotWallError" in lines
-    assert "38 videos still to be fetched from platforms, about" in lines
+    assert "38 videos to fetch from platforms, about" in lines
     assert facts["waiting"]["for_a_platform"] == 38
     [identity] = facts["identities"]
     assert identity["last_hour"]["videos"] == 2
@@ -98,8 +98,8 @@ def test_plain_files_that_were_fetched_are_told_without_a_platform(tmp_path: Pat
         room, egress = catalog.media_room(with_waiting=True), catalog.egress([A], "youtube")
         lines = acquisition_lines(catalog.status(), room, egress, clock.now)
     assert lines == [
-        "fetched   2 of 3 found, 1.40 kB",
-        "cached    1.40 kB of fetched media waits for `mien run`",
+        "fetched   2 of 3 videos, 1.40 kB",
+        "cached    1.40 kB of fetched media, waiting for `mien run`",
     ]
 
 
@@ -118,9 +118,9 @@ def test_what_is_fetched_and_waits_is_not_still_to_be_asked_for(tmp_path: Path) 
         asked = (catalog.media_room(with_waiting=True), catalog.egress([A], "youtube"), clock.now)
         lines = acquisition_lines(catalog.status(), *asked)
         facts = acquisition_facts(catalog.status(), *asked)
-    assert "cached    1.40 kB of fetched media waits for `mien run`" in lines
-    assert any("1 video still to be fetched from platforms" in line for line in lines)
-    assert any("3/300 videos, 1 of these for lists" in line for line in lines)
+    assert "cached    1.40 kB of fetched media, waiting for `mien run`" in lines
+    assert any("1 video to fetch from platforms" in line for line in lines)
+    assert any("3/300 videos, including 1 for lists" in line for line in lines)
     assert facts["waiting"] == {
         "for_a_platform": 1,
         "by_platform": {"youtube": 1},

@@ -11,8 +11,9 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.cluster.report.contact import contact_sheet
-from mien.cluster.report.funnel import clock, funnel, funnel_lines
+from mien.cluster.report.contact_sheet import contact_sheet
+from mien.cluster.report.formatting import format_duration
+from mien.cluster.report.funnel import funnel, funnel_lines
 from mien.pipelines.data import DROP_REASONS, KEPT
 from mien.pipelines.faces.strip import assemble_strip
 
@@ -42,7 +43,7 @@ def test_nothing_probed_is_no_error() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00.0"), (61.25, "1:01.2"), (3723.4, "1:02:03.4")])
 def test_times_read_as_people_write_them(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize("count", [1, 24, 25, 26, 60])
@@ -59,5 +60,5 @@ def test_a_sheet_has_a_line_for_each_second(count: int) -> None:
 
 
 def test_what_is_no_strip_is_refused() -> None:
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="not an image"):
         contact_sheet(b"not a jpeg")

@@ -10,7 +10,7 @@ import pytest
 
 from mien.cluster.engine import Snapshot
 from mien.cluster.engine.interface import PoolSnapshot
-from mien.cluster.report.pace import of_fetching, of_media
+from mien.cluster.report.progress import fetch_progress, media_progress
 from mien.ingest.catalog import Catalog, MediaRecord
 from tests.ingest.catalog.makers import Clock, begin, ref, segment, video_failure
 
@@ -52,9 +52,9 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 def test_what_is_fetched_counts_though_nothing_of_it_is_processed(catalog: Catalog) -> None:
     run_id, before = begin(catalog), catalog.status()
-    begun = of_fetching(before, snapshot(queued=8), before=before, elapsed=1.0)
+    begun = fetch_progress(before, snapshot(queued=8), before=before, elapsed=1.0)
     assert (begun.completed, begun.total) == (0, 10)
-    assert begun.told == "0/10 videos · fetch 0+8"
+    assert begun.summary == "0/10 videos · fetch 0+8"
     catalog.claim(run_id, limit=8)
     for name in "abc":
         had(catalog, run_id, f"folder-{name}")
@@ -62,9 +62,9 @@ def test_what_is_fetched_counts_though_nothing_of_it_is_processed(catalog: Catal
     catalog.record_video_failure(run_id, video_failure("e"))
     status = catalog.status()
     assert (status.videos["duplicate"], status.videos["failed"]) == (1, 1)
-    pace = of_fetching(status, snapshot(done=4, failed=1, busy=3), before=before, elapsed=2.5)
+    pace = fetch_progress(status, snapshot(done=4, failed=1, busy=3), before=before, elapsed=2.5)
     assert (pace.completed, pace.total) == (5, 10), "a duplicate is one, and not two"
-    assert pace.told == "5/10 videos · 2.0/s · ETA 0:02.5 · 1 failed · fetch 3+0"
+    assert pace.summary == "5/10 videos · 2.0/s · ETA 0:02.5 · 1 failed · fetch 3+0"
 
 
 def test_a_slow_pace_is_told_by_the_minute_and_what_ended_before_counts(catalog: Catalog) -> None:
@@ -77,16 +77,16 @@ def test_a_slow_pace_is_told_by_the_minute_and_what_ended_before_counts(catalog:
     catalog.end_run(earlier, "finished")
     run_id, before = begin(catalog), catalog.status()
     catalog.claim(run_id, limit=2)
-    pace = of_fetching(catalog.status(), snapshot(done=1), before=before, elapsed=30.0)
-    assert pace.told == "4/10 videos · 2.0/min · ETA 3:00.0 · 2 failed · fetch 0+0"
+    pace = fetch_progress(catalog.status(), snapshot(done=1), before=before, elapsed=30.0)
+    assert pace.summary == "4/10 videos · 2.0/min · ETA 3:00.0 · 2 failed · fetch 0+0"
 
 
-def test_a_whole_run_goes_by_seconds_of_media(catalog: Catalog) -> None:
+def test_a_whole_run_goes_by_seconds_media_progress(catalog: Catalog) -> None:
     run_id, before = begin(catalog), catalog.status()
     for job in catalog.claim(run_id, limit=5):
         had(catalog, run_id, job.key)
     catalog.record_split(run_id, "folder-a", 1)
     catalog.record_done(run_id, [segment("a", 0)])
-    pace = of_media(catalog.status(), snapshot(busy=1), before=before, seconds=60.0, elapsed=30.0)
+    pace = media_progress(catalog.status(), snapshot(busy=1), before=before, seconds=60.0, elapsed=30.0)
     assert (pace.completed, pace.total) == (60.0, 600.0), "what is not probed is as long as what is"
-    assert pace.told == "1/10 videos · 1:00.0 of media · 2.0× real time · ETA 4:30.0 · fetch 1+0"
+    assert pace.summary == "1/10 videos · 1:00.0 of media · 2.0× real time · ETA 4:30.0 · fetch 1+0"

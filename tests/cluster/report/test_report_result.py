@@ -6,7 +6,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from mien.cluster.report.state import result_lines, stopped_by
+from mien.cluster.report.status import result_lines, signal_name
 from mien.cluster.runner.run import RunResult
 from mien.ingest.catalog import Catalog, MediaRoom
 from tests.ingest.catalog.makers import begin, ref, video_failure
@@ -19,7 +19,7 @@ def result_of(catalog: Catalog) -> RunResult:
         status=catalog.status(),
         room=MediaRoom(kept_bytes=0, under_way_bytes=0),
         egress=[],
-        elsewhere=0,
+        other_fingerprint_videos=0,
     )
 
 
@@ -28,8 +28,8 @@ def test_who_stopped_it_and_how_to_go_on(tmp_path: Path) -> None:
         catalog.add([ref("a")])
         result = result_of(catalog)
     stopped = replace(result, signal=int(signal.SIGTERM))
-    assert (stopped_by(result), stopped_by(stopped)) == (None, "SIGTERM")
-    told = "stopped   by SIGTERM: what was done stays, run again to go on"
+    assert (signal_name(result), signal_name(stopped)) == (None, "SIGTERM")
+    told = "stopped   by SIGTERM; committed shards remain; rerun to resume"
     assert result_lines(stopped, "/shards")[1] == told
     assert result_lines(result, "/shards") == [
         line for line in result_lines(stopped, "/shards") if line != told
@@ -40,7 +40,7 @@ def test_without_a_shard_it_is_said_whether_some_will_be(tmp_path: Path) -> None
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as catalog:
         catalog.add([ref("a")])
         assert (
-            result_lines(result_of(catalog), "/x")[-1] == "shards    none yet: `mien run` makes them, in /x"
+            result_lines(result_of(catalog), "/x")[-1] == "shards    none yet; `mien run` creates them, in /x"
         )
         run_id = begin(catalog)
         catalog.claim(run_id, limit=1)

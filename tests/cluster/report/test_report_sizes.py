@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mien.cluster.report.sizes import size
+from mien.cluster.report.formatting import format_bytes
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from mien.cluster.report.sizes import size
     ],
 )
 def test_what_is_there_never_looks_like_nothing(count: int, text: str) -> None:
-    assert size(count) == text
+    assert format_bytes(count) == text

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.cluster.engine.errors import classify
-from mien.cluster.runner.acquiring import Acquisition
+from mien.cluster.runner.acquisition import Acquisition
 from mien.cluster.runner.observer import RunObserver
 from mien.ingest import errors
 from mien.ingest.catalog import Catalog, MediaRecord
@@ -46,14 +46,13 @@ class Run:
     def __init__(
         self, catalog: Catalog, clock: Clock, folder: Path, *identities: Identity, **options: Any
     ) -> None:
-        self.catalog, self.clock, self.said = catalog, clock, list[str]()
+        self.catalog, self.clock = catalog, clock
         self.id = catalog.begin_run(fingerprint="f1", config_json="{}", host="h", lease_seconds=1e9)
         self.acquisition = Acquisition(
             catalog,
             self.id,
             fingerprint="f1",
             identities=identities,
-            say=self.said.append,
             clock=clock,
             **{"at_once": 2, **options},
         )
@@ -64,7 +63,7 @@ class Run:
             fingerprint="f1",
             alive=lambda: None,
             video_stages=("fetch", "split"),
-            show=lambda catalog, snapshot, seconds: None,
+            on_progress=lambda catalog, snapshot, seconds: None,
             acquisition=self.acquisition,
             clock=clock,
         )

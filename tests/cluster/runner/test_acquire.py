@@ -49,7 +49,7 @@ def test_no_more_is_granted_than_can_be_asked_at_once(start: Callable[..., Run])
 
 
 def test_a_refused_identity_rests_and_local_work_goes_on(
-    start: Callable[..., Run], catalog: Catalog, clock: Clock
+    start: Callable[..., Run], catalog: Catalog, clock: Clock, run_log: pytest.LogCaptureFixture
 ) -> None:
     run = start(A, wait=True)
     one, two = jobs_of(run.next())
@@ -58,7 +58,7 @@ def test_a_refused_identity_rests_and_local_work_goes_on(
     story = run.story(one)
     assert (story.state, story.attempts, story.error_class) == ("waiting", 0, "BotWallError")
     assert run.story(two).attempts == 1
-    assert "identity a is paused until" in run.said[0]
+    assert "identity a is paused until" in run_log.messages[0]
     catalog.add([ref("film")])
     assert [job.key for job in jobs_of(run.next())] == ["folder-film"]
     end = clock.now + FIRST_COOLDOWN_SECONDS - 30
@@ -139,13 +139,13 @@ def test_a_retry_waits_as_long_as_it_was_asked_to(start: Callable[..., Run], clo
 
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_run_with_nothing_but_paused_work_waits_or_says_until_when(
-    start: Callable[..., Run], clock: Clock, wait: bool
+    start: Callable[..., Run], clock: Clock, wait: bool, run_log: pytest.LogCaptureFixture
 ) -> None:
     run = start(A, wait=wait)
     for job in jobs_of(run.next()):
         run.fail(job, wall())
     assert run.next() == ([] if wait else None)
-    assert ("waiting until" if wait else "may be asked again from") in run.said[-1]
+    assert ("waiting until" if wait else "may be asked again from") in run_log.messages[-1]
     clock.sleep(3600)
     if wait:
         assert len(jobs_of(run.next())) == 1
@@ -216,14 +216,16 @@ def test_a_run_does_not_end_while_it_waits_for_room_however_long_the_catalog_tak
     assert not run.acquisition.is_worth_waiting()
 
 
-def test_kept_media_over_the_budget_ends_the_run_and_says_so(start: Callable[..., Run]) -> None:
+def test_retained_media_over_budget_ends_run(
+    start: Callable[..., Run], run_log: pytest.LogCaptureFixture
+) -> None:
     run = start(A, at_once=1, media_budget_bytes=1000, wait=True)
     [one] = jobs_of(run.next())
     run.catalog.record_media(run.id, one.key, media_record(2000))
     run.catalog.record_kept(run.id, one.key, "/media/one.mp4")
     run.had(one, size=2000)
     assert run.next() is None
-    assert "raise acquire.media_budget_bytes" in run.said[-1]
+    assert "raise acquire.media_budget_bytes" in run_log.messages[-1]
 
 
 def test_a_kept_copy_that_broke_is_had_from_the_platform_again(

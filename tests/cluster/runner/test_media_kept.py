@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.media import FetchedMedia, Keep
+from mien.cluster.runner.media_retention import Keep, MediaRetention
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import Policy
 from mien.ingest.fetch import Fetch, pins
@@ -41,7 +41,7 @@ def test_when_the_copy_in_the_cache_goes(tmp_path: Path, keep: Keep, state: str,
         fetch = Fetch(cache_dir=str(tmp_path / "cache"))
         with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film")) as path:
             media = media_with(job, path)
-        kept = FetchedMedia(catalog, run_id, fetch, keep, clock=clock)
+        kept = MediaRetention(catalog, run_id, fetch, keep, clock=clock)
         catalog.record_media(run_id, job.key, media_record(4))
         kept.came(media)
         end_as(catalog, run_id, job, state, clock)
@@ -60,7 +60,7 @@ def test_what_a_segment_still_reads_goes_when_it_is_through(tmp_path: Path, keep
         fetch = Fetch(cache_dir=str(tmp_path / "cache"), cache_max_bytes=7)
         with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as at:
             media = media_with(job, at)
-        kept = FetchedMedia(catalog, run_id, fetch, keep, clock=clock)
+        kept = MediaRetention(catalog, run_id, fetch, keep, clock=clock)
         catalog.record_media(run_id, job.key, media_record(4))
         kept.came(media)
         end_as(catalog, run_id, job, state, clock)
@@ -82,9 +82,9 @@ def test_what_is_kept_needs_no_room_while_nothing_reads_it(tmp_path: Path) -> No
         with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film")) as path:
             media = replace(media_with(job, path), kept_uri="/media/film.mp4")
         catalog.record_media(run_id, job.key, media_record(4))
-        FetchedMedia(catalog, run_id, fetch, "always").came(media)
+        MediaRetention(catalog, run_id, fetch, "always").came(media)
         assert path.exists()
-        FetchedMedia(catalog, run_id, fetch, "always", only_fetch=True).came(media)
+        MediaRetention(catalog, run_id, fetch, "always", only_fetch=True).came(media)
         assert not path.exists()
 
 
@@ -107,7 +107,7 @@ def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
         stranger = fetch.cache.path_of("stranger")
         with fetch.cache.obtain("stranger", "", lambda slot: slot.write(b"x"), wanted_by="http-stranger"):
             pass
-        FetchedMedia(catalog, begin(catalog), fetch, "until_done", clock=clock).renew()
+        MediaRetention(catalog, begin(catalog), fetch, "until_done", clock=clock).renew()
         assert [paths[job.key].exists() for job in (done, waiting, failed)] == [False, True, False]
         assert pins.is_wanted(paths[waiting.key])
         assert stranger.exists(), "another catalog's"
@@ -120,7 +120,7 @@ def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
         jobs = ask(catalog, run_id, [FREE])
         fetch = Fetch(cache_dir=str(tmp_path / "cache"), cache_max_bytes=10)
         clock = Clock()
-        kept = FetchedMedia(catalog, run_id, fetch, "until_done", clock=clock)
+        kept = MediaRetention(catalog, run_id, fetch, "until_done", clock=clock)
         rooms = []
         for job in jobs[:2]:
             uri = job.video.uri

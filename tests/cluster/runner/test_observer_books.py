@@ -28,7 +28,7 @@ def an_observer(catalog: Catalog, run_id: str, folder: Path) -> RunObserver:
         fingerprint="f1",
         alive=lambda: None,
         video_stages=("fetch", "split"),
-        show=lambda catalog, snapshot, seconds: None,
+        on_progress=lambda catalog, snapshot, seconds: None,
     )
 
 

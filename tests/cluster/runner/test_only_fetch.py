@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.adding import add
+from mien.cluster.runner.catalog_additions import add
 from mien.cluster.runner.run import run
 from mien.ingest.catalog import Catalog
 from tests.demo_media import needs_weights
@@ -64,13 +64,12 @@ def test_media_are_proven_and_then_wait(
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", ["fetch.cache_max_bytes", "acquire.media_budget_bytes"])
 def test_a_full_cache_pauses_fetching_and_nothing_wanted_is_lost(
-    film: bytes, tmp_path: Path, limit: str
+    film: bytes, tmp_path: Path, limit: str, run_log: pytest.LogCaptureFixture
 ) -> None:
     """Then a run that goes on with them makes room: each is fetched once, all are done."""
     names = [f"film-{number}" for number in range(7)]
     budget = int(3.5 * len(film))
     flags = (*FLAGS, f"{limit}={budget}", "clip.require=speech")
-    said: list[str] = []
     with LoopbackServer() as server:
         server.pages = {
             f"/{name}.mp4": [Reply(body=film + b"\0\0\0\x09free" + bytes([number]))]
@@ -80,16 +79,16 @@ def test_a_full_cache_pauses_fetching_and_nothing_wanted_is_lost(
         add(settings, [server.url(f"/{name}.mp4") for name in names])
         cache = tmp_path / "cache"
         for _ in range(2):
-            status = run(settings, local=True, only_fetch=True, say=said.append).status
+            status = run(settings, local=True, only_fetch=True).status
             assert 3 <= status.fetched <= 4
             assert status.videos["waiting"] == len(names)
-            assert [line for line in said if "nothing more is fetched" in line]
+            assert [line for line in run_log.messages if "nothing more is fetched" in line]
             held = {path: path.stat().st_ino for path in cache.glob("*.mp4")}
             assert len(held) == status.fetched
             for path in held:  # older than any grace
                 os.utime(path, (time.time() - 1e6, path.stat().st_mtime))
         assert all(path.stat().st_ino == inode for path, inode in held.items())
-        done = run(settings, local=True, say=said.append).status
+        done = run(settings, local=True).status
         assert done.videos["done"] == len(names)
         assert done.video_errors == {}
         whole = [request.path for request in server.requests]

@@ -33,7 +33,7 @@ def observer_of(catalog: Catalog, run_id: str, folder: Path, clock: Clock) -> Ru
         fingerprint="f1",
         alive=lambda: None,
         video_stages=("fetch", "split"),
-        show=lambda catalog, snapshot, seconds: None,
+        on_progress=lambda catalog, snapshot, seconds: None,
         clock=clock,
     )
 

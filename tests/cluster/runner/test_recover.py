@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.recover import refuse_other_home, uncommitted
-from mien.cluster.runner.verifying import repair, verify
+from mien.cluster.runner.recovery import refuse_other_home, uncommitted
+from mien.cluster.runner.verification import repair, verify
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import ConfigError
 from mien.ingest.storage import open_store

@@ -30,7 +30,7 @@ STEADY = (int(FIRST_REQUESTS), int(FIRST_BYTES))
 
 
 @dataclass(eq=False)
-class Asked:
+class QueryResult:
     """A video, or a page of a list, as the platform saw it: asked for at any time from `began` to `ended`."""
 
     identity: str
@@ -55,18 +55,18 @@ class World:
     clock: Clock
     identities: list[Identity]
     runs: list[str] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[QueryResult] = field(default_factory=list)
     pauses: dict[str, float] = field(default_factory=dict)
 
-    def under_way(self) -> list[Asked]:
+    def under_way(self) -> list[QueryResult]:
         return [one for one in self.asked if one.ended == math.inf and one.job is not None]
 
-    def pages(self) -> list[Asked]:
+    def pages(self) -> list[QueryResult]:
         """Those that are not settled, nor as old as no request becomes."""
         pages = [one for one in self.asked if one.job is None and not one.is_known]
         return [page for page in pages if page.ended > self.clock.now]
 
-    def of(self, identity: Identity) -> list[Asked]:
+    def of(self, identity: Identity) -> list[QueryResult]:
         return [one for one in self.asked if one.identity == identity.name]
 
     def sleep(self, seconds: float) -> None:
@@ -78,7 +78,7 @@ class World:
             pause = self.pauses.get(job.identity)
             assert pause is None or self.clock.now >= pause
             self.asked.append(
-                Asked(job.identity, self.clock.now, is_probe=pause is not None, job=job, run=run)
+                QueryResult(job.identity, self.clock.now, is_probe=pause is not None, job=job, run=run)
             )
         self.check_granted({job.identity for job in jobs})
 
@@ -97,7 +97,7 @@ class World:
             assert given.room_at > self.clock.now
             return
         assert pause is None or self.clock.now >= pause
-        page = Asked(
+        page = QueryResult(
             identity.name,
             self.clock.now,
             is_probe=pause is not None,
@@ -126,7 +126,7 @@ class World:
         if going := self.pages():
             self.end_page(going[which % len(going)], outcome, size)
 
-    def end_page(self, page: Asked, outcome: Outcome, size: int) -> None:
+    def end_page(self, page: QueryResult, outcome: Outcome, size: int) -> None:
         (identity,) = [each for each in self.identities if each.name == page.identity]
         page.ended, page.is_known = self.clock.now, True
         page.bytes = size

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TypeVar
 
 from mien.cluster.config import Settings
+from mien.cluster.logs import get_logger
 from mien.cluster.runner.page_client import BudgetedPageClient
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import FetchError, MienError
@@ -21,12 +22,14 @@ from mien.ingest.youtube.search import address_of, find
 
 T = TypeVar("T")
 
+_log = get_logger("mien.run")
+
 BATCH = 50
 """What a killed search may lose; the same search again finds it again."""
 
 
 @dataclass(slots=True)
-class Asked:
+class QueryResult:
     """One query, and what came of it."""
 
     query: str
@@ -41,7 +44,7 @@ class Asked:
 
 @dataclass(slots=True)
 class SearchResult:
-    queries: list[Asked]
+    queries: list[QueryResult]
     new: list[VideoRef] = field(default_factory=list)
     known: list[VideoRef] = field(default_factory=list)
     """Each video once, in the order in which it was found."""
@@ -57,8 +60,7 @@ def search(
     limit: int,
     newest_first: bool = False,
     dry_run: bool = False,
-    show: Callable[[int], None] = lambda found: None,
-    say: Callable[[str], None] = lambda line: None,
+    on_found: Callable[[int], None] = lambda found: None,
 ) -> SearchResult:
     """Finds at most `limit` videos of each query and adds them; `dry_run` only says which are new.
 
@@ -70,9 +72,9 @@ def search(
         CatalogError: the catalog cannot be opened.
     """
     addresses = {address.url: address for address in map(address_of, queries)}
-    result = SearchResult([Asked(address.name) for address in addresses.values()])
+    result = SearchResult([QueryResult(address.name) for address in addresses.values()])
     with _catalog(settings, dry_run=dry_run) as catalog:
-        lister = lister_of(settings, catalog, say)
+        lister = lister_of(settings, catalog)
         streams = [
             _found(lister, address, asked, wanted=wanted, limit=limit, newest_first=newest_first)
             for address, asked in zip(addresses.values(), result.queries, strict=True)
@@ -90,19 +92,19 @@ def search(
                     asked.new += 1
                 else:
                     asked.known += 1
-            show(len(seen))
+            on_found(len(seen))
         result.requests = lister.requests
     return result
 
 
-def lister_of(settings: Settings, catalog: Catalog, say: Callable[[str], None]) -> Lister:
+def lister_of(settings: Settings, catalog: Catalog) -> Lister:
     """Asks as the configured identities, within their budgets."""
     acquire = settings.acquire
     return Lister(
         identities=acquire.identities,
         ytdlp_options=acquire.ytdlp_options,
         timeout_seconds=settings.fetch.timeout_seconds,
-        leave=BudgetedPageClient(catalog, "youtube", wait=acquire.wait, say=say),
+        leave=BudgetedPageClient(catalog, "youtube", wait=acquire.wait, say=_log.info),
     )
 
 
@@ -119,8 +121,14 @@ def in_turns(streams: Iterable[Iterator[T]]) -> Iterator[T]:
 
 
 def _found(
-    lister: Lister, address: Address, asked: Asked, *, wanted: SearchFilter, limit: int, newest_first: bool
-) -> Iterator[tuple[Asked, VideoRef]]:
+    lister: Lister,
+    address: Address,
+    asked: QueryResult,
+    *,
+    wanted: SearchFilter,
+    limit: int,
+    newest_first: bool,
+) -> Iterator[tuple[QueryResult, VideoRef]]:
     """A query that fails does not keep the others from going on."""
     found = find(
         lister, address, wanted=wanted, limit=limit, newest_first=newest_first, left_out=asked.left_out

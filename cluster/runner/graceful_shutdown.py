@@ -14,8 +14,8 @@ class Stoppable(Protocol):
     def stop(self) -> None: ...
 
 
-class Stopping:
-    """`with Stopping() as stopping:` around a whole run, from before its first claim to its last commit."""
+class GracefulShutdown:
+    """`with GracefulShutdown() as stopping:` around a whole run, from before its first claim to its last commit."""
 
     def __init__(self) -> None:
         self.signal: int | None = None

@@ -6,9 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mien.cluster.report.found import clock, shown
-from mien.cluster.shards.listing import ShardRow
-from mien.cluster.shards.stats import MEASURED, QUANTILES, Share, Spread, Stats
+from mien.cluster.inspection.shard_list import ShardRow
+from mien.cluster.inspection.statistics import MEASURED, QUANTILES, Share, Spread, Stats
+from mien.cluster.report.formatting import format_length, pluralize, terminal_safe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,18 +32,18 @@ def shards_table(rows: Sequence[ShardRow], *, width: int) -> str:
 def shards_summary(rows: Sequence[ShardRow]) -> str:
     read = [row for row in rows if row.samples is not None]
     hours = [row.hours for row in read if row.hours is not None]
-    told = f"{_many(len(read), 'shard')}, {_many(sum(row.samples or 0 for row in read), 'sample')}, "
+    told = f"{pluralize(len(read), 'shard')}, {pluralize(sum(row.samples or 0 for row in read), 'sample')}, "
     told += f"{sum(row.bytes or 0 for row in read) / 1e6:,.1f} MB"
-    told += f", {clock(3600 * sum(hours))}" if hours else ""
+    told += f", {format_length(3600 * sum(hours))}" if hours else ""
     apart = len(rows) - len(read)
     return told + (f"; {apart} more without a sidecar: not committed, not read" if apart else "")
 
 
 def stats_page(stats: Stats, *, width: int) -> str:
-    length = "" if stats.hours is None else f", {clock(3600 * stats.hours)}"
-    videos = "" if stats.videos is None else f" of {_many(stats.videos, 'video')}"
+    length = "" if stats.hours is None else f", {format_length(3600 * stats.hours)}"
+    videos = "" if stats.videos is None else f" of {pluralize(stats.videos, 'video')}"
     filtered = f" ({stats.samples / stats.of:.1%} of {stats.of:,})" if stats.samples < stats.of else ""
-    head = f"{_many(stats.samples, 'sample')}{filtered}{videos}{length}, in {_many(stats.shards, 'shard')}"
+    head = f"{pluralize(stats.samples, 'sample')}{filtered}{videos}{length}, in {pluralize(stats.shards, 'shard')}"
     parts = [head]
     if stats.spreads:
         parts.append(_page(_spreads(stats.spreads), width))
@@ -85,19 +85,15 @@ def _table(*names: str, left: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in names:
         side = "left" if name in left else "right"
-        table.add_column(Text(shown(name)), justify=side, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(Text(terminal_safe(name)), justify=side, overflow="fold")  # type: ignore[arg-type]
     return table
 
 
 def _text(value: str) -> Text:
     from rich.text import Text
 
-    told = shown(value)
+    told = terminal_safe(value)
     return Text(told if len(told) <= _TEXT_COLUMNS * 2 else f"{told[: _TEXT_COLUMNS * 2 - 1]}…")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _count(value: int | None) -> str:

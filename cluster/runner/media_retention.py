@@ -34,7 +34,7 @@ _OVER = frozenset({"done", "partial", "failed"})
 Keep = Literal["always", "until_done", "never"]
 
 
-class FetchedMedia:
+class MediaRetention:
     """The media of the videos that this run is at work on."""
 
     def __init__(

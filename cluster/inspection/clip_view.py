@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.cluster.shards.cues import Cue, cues_of
+from mien.cluster.inspection.subtitles import Cue, cues_of
 from mien.ingest.errors import DamagedSampleError
 from mien.models.reader.data import RawSample
 from mien.pipelines.data import ROW_HZ, UInt8
@@ -22,7 +22,7 @@ PICTURES = ("jpg", "jpeg", "png", "webp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
+class ClipView:
     key: str
     meta: Mapping[str, Any] | None
     """Its `json`; None where it has none."""
@@ -47,7 +47,7 @@ class Clip:
         return cues_of((self.meta or {}).get("words"), seconds=self.seconds, text=self.text)
 
 
-def open_clip(sample: RawSample) -> Clip:
+def open_clip(sample: RawSample) -> ClipView:
     """Decodes the strip, the sound, and whatever pictures there are.
 
     Raises DamagedSampleError.
@@ -60,7 +60,7 @@ def open_clip(sample: RawSample) -> Clip:
             sound, sound_hz = _sound(sample.key, name, members[name])
             break
     hz = (meta or {}).get("rows_hz")
-    return Clip(
+    return ClipView(
         key=sample.key,
         meta=meta,
         text=members.get("txt", b"").decode("utf-8", "replace"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.cluster.shards.cues import Cue, to_ass
+from mien.cluster.inspection.subtitles import Cue, to_ass
 from mien.pipelines.data import UInt8
 
 SIDE_PIXELS = 384

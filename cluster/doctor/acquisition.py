@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from mien.cluster.config import Settings
-from mien.cluster.doctor.check import Check, Status
+from mien.cluster.doctor.check import Check, CheckStatus
 from mien.cluster.doctor.nodes import nodes
+from mien.cluster.doctor.pending_videos import videos_wait
 from mien.cluster.doctor.proxies import environment_proxies, plain_proxy, platform_proxy, proxies
 from mien.cluster.doctor.storage import creatable
-from mien.cluster.doctor.waiting import videos_wait
 from mien.ingest.errors import (
     ConfigError,
     CookiesError,
@@ -155,7 +155,7 @@ def examine(name: str, settings: Settings) -> Iterator[Check]:
         yield Check.ok(name, "not asked: no video of a platform waits")
         return
     for found in DOCTOR[name](settings):
-        is_fatal = found.status is Status.FAIL and name in _ONLY_FOR_PLATFORMS
+        is_fatal = found.status is CheckStatus.FAIL and name in _ONLY_FOR_PLATFORMS
         if is_fatal and not videos_wait(settings):
             yield Check.warn(found.name, found.message, found.cure)
         else:
@@ -177,6 +177,6 @@ def check_acquisition(settings: Settings, sources: Collection[str], *, local: bo
             looks |= _CLUSTER
     for name, look in looks.items():
         for found in look(settings):
-            if found.status is Status.FAIL:
+            if found.status is CheckStatus.FAIL:
                 cure = f"; {found.cure}" if found.cure else ""
                 raise _KINDS.get(name, ConfigError)(one_line(f"{found.name}: {found.message}{cure}"))

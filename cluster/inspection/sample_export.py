@@ -8,17 +8,18 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mien.cluster.report.contact import sheet_of
-from mien.cluster.shards.clip import Clip, open_clip
-from mien.cluster.shards.cues import to_srt
-from mien.cluster.shards.film import write_film
-from mien.ingest.errors import MissingMemberError
+from mien.cluster.inspection.clip_view import ClipView, open_clip
+from mien.cluster.inspection.subtitles import to_srt
+from mien.cluster.inspection.video_export import write_film
+from mien.cluster.report.contact_sheet import tile_frames
+from mien.ingest.errors import DamagedSampleError, MissingMemberError
 from mien.ingest.storage.error_mapping import translated
 from mien.models.reader.data import RawSample
+from mien.models.reader.shard_reader import ShardReader
 from mien.pipelines.data import UInt8
 
 FORMATS = ("wav", "mp4", "members")
@@ -41,7 +42,7 @@ def show(sample: RawSample, folder: Path) -> list[Path]:
     if clip.sound is not None:
         _wav(files, clip)
     if clip.frames is not None:
-        files.write("png", _png(sheet_of(clip.frames)))
+        files.write("png", _png(tile_frames(clip.frames)))
     for name, picture in clip.pictures.items():
         short = f"{_plain(name.rpartition('.')[0])}.png".lstrip(".")
         files.write(f"{_plain(name)}.png" if files.has(short) else short, _png(picture))
@@ -78,6 +79,37 @@ def export(sample: RawSample, folder: Path, *, kind: str) -> list[Path]:
     if clip.text:
         files.write("txt", clip.text.encode())
     return files.written
+
+
+def export_samples(
+    reader: ShardReader, folder: Path, *, kind: str, limit: int | None
+) -> Iterator[tuple[str, list[Path] | DamagedSampleError]]:
+    """For each sample its key, and the files written or why there are none; at most `limit` samples,
+    counted with those. `kind`: see `unpack.FORMATS`. `reader` should not shuffle.
+
+    Raises StorageError.
+    """
+    for sample in _each(reader, limit):
+        if isinstance(sample, DamagedSampleError):
+            yield sample.key, sample
+            continue
+        try:
+            yield sample.key, export(sample, folder, kind=kind)
+        except DamagedSampleError as error:
+            yield sample.key, error
+
+
+def _each(reader: ShardReader, limit: int | None) -> Iterator[RawSample | DamagedSampleError]:
+    """What cannot be read comes as its error, and the next sample after it."""
+    position, stop = 0, len(reader) if limit is None else min(limit, len(reader))
+    while position < stop:
+        try:
+            for sample in reader.samples(start=position, stop=stop):
+                position += 1
+                yield sample
+        except DamagedSampleError as error:
+            position += 1
+            yield error
 
 
 def file_stem(key: str) -> str:
@@ -120,7 +152,7 @@ class _Files:
         return self._folder / f"{self._stem}.{extension}"
 
 
-def _film(files: _Files, clip: Clip) -> None:
+def _film(files: _Files, clip: ClipView) -> None:
     frames = clip.frames
     if frames is not None:
         files.make(
@@ -136,7 +168,7 @@ def _film(files: _Files, clip: Clip) -> None:
         )
 
 
-def _wav(files: _Files, clip: Clip) -> None:
+def _wav(files: _Files, clip: ClipView) -> None:
     import soundfile
 
     out = io.BytesIO()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mien.cluster.config import Settings
-from mien.cluster.runner.commit import sidecar_name
-from mien.cluster.runner.recover import uncommitted
+from mien.cluster.runner.recovery import uncommitted
+from mien.cluster.runner.shard_commit import sidecar_name
 from mien.ingest.catalog import Catalog, ShardRecord
 from mien.ingest.errors import StorageError
 from mien.ingest.storage import Store, open_store
@@ -16,7 +16,7 @@ from mien.pipelines.shards.verify import check_shard
 
 
 @dataclass(slots=True, kw_only=True)
-class Verified:
+class VerificationReport:
     shards: int = 0
     samples: int = 0
     faults: list[str] = field(default_factory=list)
@@ -24,10 +24,10 @@ class Verified:
     """Names of committed shards with a fault."""
 
 
-def verify(settings: Settings, *, deep: bool) -> Verified:
+def verify(settings: Settings, *, deep: bool) -> VerificationReport:
     """Every committed shard read back; every fault as one line that names the shard."""
     store = open_store(settings.store.shards_uri)
-    report = Verified()
+    report = VerificationReport()
     seen: dict[str, str] = {}
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         # The catalog first: what a live run publishes meanwhile is then one file too many at most.
@@ -65,7 +65,7 @@ def repair(settings: Settings, names: Sequence[str]) -> int:
 def _verify_shard(
     shard: ShardRecord,
     store: Store,
-    report: Verified,
+    report: VerificationReport,
     *,
     entries: set[str],
     live: set[str],

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mien.cluster.report.funnel import clock
-from mien.cluster.report.sizes import size
+from mien.cluster.report.formatting import format_bytes, format_duration, format_time, pluralize
 
 if TYPE_CHECKING:
     from mien.ingest.catalog import EgressStatus, MediaRoom, Status
@@ -79,34 +77,34 @@ def acquisition_lines(
     ]
     if not status.fetched and not used:
         return []
-    kept = f", {status.kept} kept ({size(status.kept_bytes)})" if status.kept else ""
-    found = sum(status.videos.values())
-    lines = [f"fetched   {status.fetched} of {found} found, {size(status.fetched_bytes)}{kept}"]
+    retained = f", {status.kept} retained ({format_bytes(status.kept_bytes)})" if status.kept else ""
+    videos = pluralize(sum(status.videos.values()), "video")
+    lines = [f"fetched   {status.fetched:,} of {videos}, {format_bytes(status.fetched_bytes)}{retained}"]
     lines += [
         f"identity  {state.name} on {state.platform}: {_rates(state)} in the last hour{_pause(state, now)}"
         for state in used
     ]
     if room.waiting_bytes:
-        lines.append(f"cached    {size(room.waiting_bytes)} of fetched media waits for `mien run`")
+        lines.append(f"cached    {format_bytes(room.waiting_bytes)} of fetched media, waiting for `mien run`")
     remaining = _remaining(status, room)
     if count := sum(remaining.values()):
         hours = _hours_left_everywhere(remaining, egress, now)
-        forecast = f", about {hours:,.1f} h at this budget" if hours is not None else ""
+        forecast = f", about {hours:,.1f} h within the budget" if hours is not None else ""
         if status.put_off >= sum(status.rate_limited.values()):
-            forecast = ", when it is due" if count == 1 else ", when they are due"
-        lines.append(f"asking    {_counted(count, 0, 'video')} still to be fetched from platforms{forecast}")
+            forecast = ", scheduled for later"
+        lines.append(f"pending   {pluralize(count, 'video')} to fetch from platforms{forecast}")
     return lines
 
 
 def _rates(state: EgressStatus) -> str:
     parts = [_counted(state.videos, state.limits.videos, "video")]
     if state.lists:
-        parts.append(f"{state.lists} of these for lists")
+        parts.append(f"including {state.lists} for lists")
     if state.requests:
         parts.append(_counted(state.requests, state.limits.requests, "request"))
     if state.bytes:
-        limit = f" of {size(state.limits.bytes)}" if state.limits.bytes else ""
-        parts.append(f"{size(state.bytes)}{limit}")
+        limit = f" of {format_bytes(state.limits.bytes)}" if state.limits.bytes else ""
+        parts.append(f"{format_bytes(state.bytes)}{limit}")
     return ", ".join(parts)
 
 
@@ -119,9 +117,9 @@ def _pause(state: EgressStatus, now: float) -> str:
     if state.paused_until is None:
         return ""
     if state.paused_until <= now:
-        return f"; the next video probes whether {state.error_class} is over"
-    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(state.paused_until))
-    return f"; paused until {until} ({clock(state.paused_until - now)}): {state.error_class}"
+        return f"; the next video tests whether {state.error_class} is resolved"
+    until = format_time(state.paused_until)
+    return f"; paused until {until} ({format_duration(state.paused_until - now)}): {state.error_class}"
 
 
 def _hours_left_everywhere(

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from mien.cluster.engine import ErrorInfo
-from mien.cluster.runner.refusal_attribution import Refusals
+from mien.cluster.logs import get_logger
+from mien.cluster.runner.refusal_attribution import RefusalAttribution
 from mien.ingest.catalog import Catalog, Outcome, Paused, Usage
 from mien.ingest.errors import CacheFullError
 from mien.ingest.media import Job, MediaFile
 from mien.ingest.rate.identity import Identity
+
+_log = get_logger("mien.run")
 
 FULL_SECONDS = 5.0
 """After the cache was full: until another video is tried. The one that found no room waits as long, longer
@@ -39,7 +42,6 @@ class Acquisition:
         gives_room: bool = True,
         has_room: Callable[[], bool] = lambda: True,
         wait: bool = False,
-        say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`at_once`: videos that are being asked for or are the next to be: what was granted is not called
@@ -47,9 +49,9 @@ class Acquisition:
         only fetches makes no room."""
         self._catalog, self._run_id, self._fingerprint = catalog, run_id, fingerprint
         self._identities, self._at_once = tuple(identities), at_once
-        self._budget_bytes, self._wait, self._say, self._clock = media_budget_bytes, wait, say, clock
+        self._budget_bytes, self._wait, self._clock = media_budget_bytes, wait, clock
         self._gives_room, self._has_room = gives_room, has_room
-        self._refusals = Refusals(catalog, self._identities, clock=clock)
+        self._refusals = RefusalAttribution(catalog, self._identities, clock=clock)
         self._asking: set[str] = set()
         """Keys of videos whose grant is not settled."""
         self._nothing_before = self._full_until = self._no_room_until = 0.0
@@ -57,7 +59,7 @@ class Acquisition:
         """Videos in a row that found no room."""
         self._is_over = self._is_held_back = False
         """Held back: the latest claim was for local films alone, as there was no room for others."""
-        self._said = ""
+        self._last_message = ""
 
     @property
     def is_over(self) -> bool:
@@ -112,9 +114,9 @@ class Acquisition:
         for at, patience_seconds in ((due, math.inf), (put_off, LONG_WAIT_SECONDS)):
             if at is not None and at - now <= (patience_seconds if self._wait else WAIT_SECONDS):
                 if at - now > WAIT_SECONDS:
-                    self._tell(f"waiting until {_when(at)} for a platform; Ctrl-C ends the run in order")
+                    self._log_once(f"waiting until {_when(at)} for a platform; Ctrl-C ends the run in order")
                 return True
-        self._tell(f"platforms may be asked again from {_when(due or put_off or now)} on; run again then")
+        self._log_once(f"platforms may be asked again from {_when(due or put_off or now)} on; run again then")
         return False
 
     def _is_room_coming(self) -> bool:
@@ -123,7 +125,7 @@ class Acquisition:
         staying = room.kept_bytes if self._gives_room else room.bytes
         if staying < self._budget_bytes:
             return True
-        self._tell(
+        self._log_once(
             f"fetched media takes {staying:,} bytes, {self._budget_bytes:,} are allowed: nothing more is "
             "fetched; raise acquire.media_budget_bytes, or keep less"
         )
@@ -158,7 +160,7 @@ class Acquisition:
         if paused is None:
             return None
         paused_where = f"{paused.identity} is paused on {paused.platform}"
-        self._tell(f"identity {paused_where} until {_when(paused.until)}: {error.text}")
+        self._log_once(f"identity {paused_where} until {_when(paused.until)}: {error.text}")
         return self._refusals.try_again_at(job.key, paused)
 
     def _cache_is_full(self, error: ErrorInfo) -> float:
@@ -169,7 +171,7 @@ class Acquisition:
         self._no_room_until = max(self._no_room_until, again_at)
         self._is_over = not self._gives_room
         what = "`mien run` makes room" if self._is_over else "fetching goes on when videos are done"
-        self._tell(f"{error.text}; nothing more is fetched: {what}")
+        self._log_once(f"{error.text}; nothing more is fetched: {what}")
         return again_at
 
     def gone(self, job: Job) -> None:
@@ -191,10 +193,10 @@ class Acquisition:
             return False
         return self._catalog.media_room(with_waiting=not self._gives_room).bytes >= self._budget_bytes
 
-    def _tell(self, line: str) -> None:
-        if line != self._said:
-            self._said = line
-            self._say(line)
+    def _log_once(self, line: str) -> None:
+        if line != self._last_message:
+            self._last_message = line
+            _log.info(line)
 
 
 def _when(seconds: float) -> str:

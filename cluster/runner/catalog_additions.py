@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePath
 
 from mien.cluster.config import Settings
-from mien.cluster.runner.searching import lister_of
+from mien.cluster.runner.search import lister_of
 from mien.ingest.catalog import AddResult, Catalog
 from mien.ingest.media import VideoRef
 from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand, local_path, make_sources
@@ -22,7 +22,6 @@ def add(
     arguments: Iterable[str],
     *,
     column: str = "",
-    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[AddResult, Tally]:
     """Adds what the arguments stand for, in batches; what could not be listed is in the tally. `say` is told
     what is waited for.
@@ -45,7 +44,7 @@ def add(
 
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         # Channels and playlists, those within lists too, are asked for as the configured identities.
-        youtube = YouTubeSource(lister_of(settings, catalog, say))
+        youtube = YouTubeSource(lister_of(settings, catalog))
         sources = make_sources(column=column, youtube=youtube)
         refs: Iterator[VideoRef] = (
             ref

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.cluster.config import Settings, check_licences, weights_in_use
-from mien.cluster.report.contact import contact_sheet
-from mien.cluster.report.progress import Progress
-from mien.cluster.runner.adding import add
+from mien.cluster.report.contact_sheet import contact_sheet
+from mien.cluster.report.progress import ProgressBar
+from mien.cluster.runner.catalog_additions import add
 from mien.cluster.runner.run import RunResult, run
-from mien.cluster.runner.verifying import Verified, verify
+from mien.cluster.runner.verification import VerificationReport, verify
 from mien.ingest.catalog import Catalog, Story
 from mien.ingest.errors import UsageError
 from mien.pipelines.weights import DEMO_CLIPS, pull
@@ -24,17 +24,17 @@ MARK = ".mien-demo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demo:
+class DemoResult:
     stories: list[Story]
     """One for each film."""
     result: RunResult
-    verified: Verified
+    verified: VerificationReport
     shards_uri: str
     samples: list[Path]
     """Contact sheets of the unpacked samples."""
 
 
-def demonstrate(settings: Settings, folder: Path, *, local: bool, say: Callable[[str], None]) -> Demo:
+def demonstrate(settings: Settings, folder: Path, *, local: bool, say: Callable[[str], None]) -> DemoResult:
     """Pulls the weights and films, runs, verifies, unpacks. `folder` is made anew each time.
 
     Raises:
@@ -51,11 +51,11 @@ def demonstrate(settings: Settings, folder: Path, *, local: bool, say: Callable[
     store = dataclasses.replace(settings.store, root=str(folder), catalog="", shards="", cache="")
     settings = dataclasses.replace(settings, store=store)
     added, _ = add(settings, [str(films)])
-    with Progress() as progress:
-        result = run(settings, local=local, show=progress.show, say=progress.say)
+    with ProgressBar() as bar:
+        result = run(settings, local=local, on_progress=bar.update)
     with contextlib.closing(Catalog.open(store.catalog_url)) as catalog:
         stories = [story for story in map(catalog.explain, added.new) if story is not None]
-    return Demo(
+    return DemoResult(
         stories=stories,
         result=result,
         verified=verify(settings, deep=True),

@@ -7,23 +7,26 @@ commit nothing any more even if its process should wake up, and only then are it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from mien.cluster.runner.commit import SHARD_NAME, SIDECAR, run_of, sidecar_name
+from mien.cluster.logs import get_logger
+from mien.cluster.runner.shard_commit import SHARD_NAME, SIDECAR, run_of, sidecar_name
 from mien.ingest.catalog import Catalog, ShardRecord
 from mien.ingest.errors import ConfigError, StorageMissingError
 from mien.ingest.storage import Store
 from mien.pipelines.shards.index import encode_index, scan_tar
 from mien.pipelines.shards.spool import driver_is_dead, sweep_spool
 
+_log = get_logger("mien.run")
 
-def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[str], None]) -> None:
+
+def recover(catalog: Catalog, store: Store, spool: Path) -> None:
     """Finishes or removes what dead runs left: their lease is over, or their driver died on this machine."""
     dead = {run_id for run_id in catalog.end_dead_runs() if driver_is_dead(spool, run_id)}
     catalog.end_dead_runs(dead)
     for run_id in sorted(dead):
-        report(f"run {run_id} was killed: going on where it ended")
+        _log.info(f"run {run_id} was killed: going on where it ended")
 
     def over(run_id: str) -> bool:
         # Asked anew each time: what was seen belongs to a run that had begun by then. One that this catalog
@@ -35,13 +38,11 @@ def recover(catalog: Catalog, store: Store, spool: Path, *, report: Callable[[st
     store.sweep()
     for shard in catalog.shards_without_sidecar():
         if over(shard.run_id):
-            _publish_sidecar(catalog, store, shard, report)
-    remove_uncommitted(catalog, store, report=report)
+            _publish_sidecar(catalog, store, shard)
+    remove_uncommitted(catalog, store)
 
 
-def _publish_sidecar(
-    catalog: Catalog, store: Store, shard: ShardRecord, report: Callable[[str], None]
-) -> None:
+def _publish_sidecar(catalog: Catalog, store: Store, shard: ShardRecord) -> None:
     try:
         if not store.exists(sidecar_name(shard.name)):
             with store.open(shard.name) as tar:
@@ -49,15 +50,13 @@ def _publish_sidecar(
             index = encode_index(rows, shard=shard.name, sha256=shard.sha256, tar_bytes=shard.bytes)
             store.publish_bytes(index, sidecar_name(shard.name))
     except StorageMissingError as error:
-        report(f"{shard.name} is committed, and cannot be read: {error}; see `mien verify`")
+        _log.info(f"{shard.name} is committed, and cannot be read: {error}; see `mien verify`")
         return
     catalog.mark_sidecar(shard.name)
-    report(f"published the index of {shard.name}, which a killed run had not")
+    _log.info(f"published the index of {shard.name}, which a killed run had not")
 
 
-def remove_uncommitted(
-    catalog: Catalog, store: Store, *, of: str | None = None, report: Callable[[str], None]
-) -> None:
+def remove_uncommitted(catalog: Catalog, store: Store, *, of: str | None = None) -> None:
     """Deletes the tars that no run can commit any more; `of`: those of this run alone, which has ended.
 
     Only files of runs that this catalog knows: another catalog may publish into the same place, and what
@@ -67,7 +66,7 @@ def remove_uncommitted(
     names = [entry.name for entry in store.list() if of is None or run_of(entry.name) == of]
     for name in uncommitted(catalog, names):
         store.delete(name)
-        report(f"deleted {name}, which was never committed")
+        _log.info(f"deleted {name}, which was never committed")
 
 
 def uncommitted(catalog: Catalog, names: Iterable[str]) -> list[str]:
