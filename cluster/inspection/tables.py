@@ -43,7 +43,8 @@ def stats_page(stats: Stats, *, width: int) -> str:
     length = "" if stats.hours is None else f", {format_length(3600 * stats.hours)}"
     videos = "" if stats.videos is None else f" of {pluralize(stats.videos, 'video')}"
     filtered = f" ({stats.samples / stats.of:.1%} of {stats.of:,})" if stats.samples < stats.of else ""
-    head = f"{pluralize(stats.samples, 'sample')}{filtered}{videos}{length}, in {pluralize(stats.shards, 'shard')}"
+    samples, shards = pluralize(stats.samples, "sample"), pluralize(stats.shards, "shard")
+    head = f"{samples}{filtered}{videos}{length}, in {shards}"
     parts = [head]
     if stats.spreads:
         parts.append(_page(_spreads(stats.spreads), width))

@@ -15,7 +15,7 @@ class Stoppable(Protocol):
 
 
 class GracefulShutdown:
-    """`with GracefulShutdown() as stopping:` around a whole run, from before its first claim to its last commit."""
+    """Wraps a whole run, from before its first claim to its last commit."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
