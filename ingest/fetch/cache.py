@@ -14,7 +14,6 @@ on with it. The folder must be on a local disk.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -28,7 +27,7 @@ from mien.ingest.errors import CacheFullError, TooLargeError
 from mien.ingest.fetch import pins, resume_info
 from mien.ingest.fetch.partial_file import PartialFile
 from mien.ingest.storage.error_mapping import translated
-from mien.ingest.storage.same_file import is_at
+from mien.ingest.storage.file_locks import is_at, lock, try_lock
 
 GRACE_SECONDS = 900.0
 _BOUND = struct.Struct("=qd")
@@ -134,7 +133,7 @@ class MediaCache:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return None
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            lock(descriptor, shared=True)
             if is_at(descriptor, path):
                 # The modification time stays: readers take a new one for a change of the content.
                 os.utime(path, ns=(time.time_ns(), os.fstat(descriptor).st_mtime_ns))
@@ -148,7 +147,7 @@ class MediaCache:
         slot = PartialFile(descriptor, self._reserve, self.max_bytes, part)
         is_kept = False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor)
             # Whoever had the lock before us has finished this file, failed with it, or removed it.
             if is_at(descriptor, part):
                 if final.exists():
@@ -162,7 +161,7 @@ class MediaCache:
                     with self._locked():  # who counts may not miss it between its two names
                         part.rename(final)
                     resume_info.forget(part)
-                    fcntl.flock(slot.descriptor, fcntl.LOCK_SH)
+                    lock(slot.descriptor, shared=True)
                     is_kept = is_at(slot.descriptor, final)
         except BaseException as error:
             # Ours, as long as the lock is: nobody else removes or renames it.
@@ -216,7 +215,7 @@ class MediaCache:
         """The descriptor of the file .lock, while nobody else counts."""
         descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -243,13 +242,10 @@ class MediaCache:
         part = folder.with_suffix(".part")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not is_at(descriptor, part):
+            if not try_lock(descriptor) or not is_at(descriptor, part):
                 return False
             shutil.rmtree(folder, ignore_errors=True)
             part.unlink()
-        except BlockingIOError:
-            return False
         finally:
             os.close(descriptor)
         return True
@@ -257,12 +253,11 @@ class MediaCache:
     def _remove_unlocked(self, path: Path) -> bool:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_lock(descriptor):
+                return False
             if is_at(descriptor, path):
                 path.unlink()
                 _forget(path)
-        except BlockingIOError:
-            return False
         finally:
             os.close(descriptor)
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 from mien.ingest.errors import EmptyFileError, StorageError
 from mien.ingest.fetch import resume_info
 from mien.ingest.fetch.resume_info import ResumeInfo
-from mien.ingest.storage.same_file import is_at
+from mien.ingest.storage.file_locks import is_at, lock
 
 _STEP_BYTES = 64 << 20
 """How far ahead a download of unknown length reserves, in a cache that is large enough for it."""
@@ -151,7 +150,7 @@ class PartialFile:
         path = self._own_path()
         self._settle()
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         file.rename(path)
         old, self._descriptor = self._descriptor, descriptor
         os.close(old)

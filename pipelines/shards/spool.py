@@ -9,7 +9,6 @@ be one machine's alone, so each leaves its mark, and believes locks only where a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import socket
@@ -17,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
+
+from mien.ingest.storage.file_locks import is_at, lock, try_lock
 
 DRIVER = "driver"
 """A file locked by the run's driver alone, beside the folder's own lock that its writers share."""
@@ -37,10 +38,11 @@ class HeldFolder:
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            _locked(descriptor, fcntl.LOCK_SH)
+            with contextlib.suppress(OSError):  # the file system has no locks
+                lock(descriptor, shared=True)
             with contextlib.suppress(FileNotFoundError):
                 (self.path / (_MARK + this_machine())).touch()
-                if _is(self.path, descriptor):
+                if is_at(descriptor, self.path):
                     self._descriptors.append(descriptor)
                     return
             os.close(descriptor)  # a sweeper had it between the two
@@ -50,10 +52,10 @@ class HeldFolder:
         new = self.path / f"{DRIVER}.new"
         self._descriptors.append(os.open(new, os.O_RDWR | os.O_CREAT, 0o644))
         os.write(self._descriptors[-1], this_machine().encode())
-        if _locked(self._descriptors[-1], fcntl.LOCK_EX):
+        if try_lock(self._descriptors[-1]):
             new.rename(self.path / DRIVER)  # never to be seen unlocked while its owner lives
         else:
-            new.unlink()
+            new.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Lets go of it, for this whole process, and removes it once no writer works in it any more."""
@@ -70,7 +72,7 @@ def driver_is_dead(spool: Path, run_id: str) -> bool:
         return False
     try:
         ours = os.read(descriptor, 1000).decode(errors="replace") == this_machine()
-        return ours and _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) is True
+        return ours and try_lock(descriptor) is True
     finally:
         os.close(descriptor)
 
@@ -102,7 +104,7 @@ def _remove(folder: Path, *, trusting: bool, wait_seconds: float) -> None:
     except OSError:
         return
     try:
-        while (alone := _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)) is False:
+        while (alone := try_lock(descriptor)) is False:
             if time.monotonic() >= deadline:
                 return
             time.sleep(0.1)
@@ -110,21 +112,3 @@ def _remove(folder: Path, *, trusting: bool, wait_seconds: float) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int, how: int) -> bool | None:
-    """False: somebody else has it. None: there are no locks here."""
-    try:
-        fcntl.flock(descriptor, how)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _is(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except OSError:
-        return False

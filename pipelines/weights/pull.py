@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.ingest.errors import StorageError, WeightsError
+from mien.ingest.storage.file_locks import lock, try_lock
 from mien.pipelines.weights import download, package_index
 from mien.pipelines.weights.archive import copy_member
 from mien.pipelines.weights.cache import file_sha256, find_problem, folder_of, intact, locate
@@ -151,9 +151,7 @@ def _describe(origin: Origin) -> str:
 def _lock(folder: Path, report: Report) -> Iterator[None]:
     """Held by whoever pulls into `folder`; the system releases it when its process dies."""
     with (folder.parent / f".{folder.name}.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(handle.fileno()):
             report(f"{folder.name}: another process is pulling it; waiting")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle.fileno())
         yield

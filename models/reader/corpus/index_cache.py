@@ -15,10 +15,11 @@ from pathlib import Path
 
 from mien.ingest.errors import StorageError
 from mien.ingest.storage import Store
+from mien.ingest.storage.file_locks import locked, try_lock
 from mien.models.reader.corpus.build import build_index
 from mien.models.reader.corpus.index import Index
 from mien.models.reader.corpus.listing import ShardListing
-from mien.models.reader.locks import locked, logger, try_lock
+from mien.models.reader.log import logger
 from mien.pipelines.data import SCHEMA_VERSION
 
 STORED_INDEXES = 3
@@ -101,7 +102,7 @@ class IndexCache:
             with suppress(OSError):
                 descriptor = os.open(path / _IN_USE, os.O_RDWR)
                 try:
-                    if try_lock(descriptor):
+                    if try_lock(descriptor) is not False:
                         (path / _IN_USE).unlink()  # first, so that no process starts to use it
                         shutil.rmtree(path, ignore_errors=True)
                 finally:
@@ -114,7 +115,7 @@ def _lock_for_use(folder: Path) -> int | None:
         descriptor = os.open(folder / _IN_USE, os.O_RDWR)
     except FileNotFoundError:
         return None
-    if try_lock(descriptor, shared=True) and (folder / _IN_USE).exists():
+    if try_lock(descriptor, shared=True) is not False and (folder / _IN_USE).exists():
         return descriptor
     os.close(descriptor)  # another process is deleting it
     return None

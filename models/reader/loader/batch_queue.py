@@ -23,7 +23,7 @@ from mien.models.reader.loader.worker import (
     shared_marks,
 )
 from mien.models.reader.loader.worker_pool import WorkerPool
-from mien.models.reader.locks import REPORT_SECONDS, logger
+from mien.models.reader.log import REPORT_SECONDS, logger
 from mien.models.reader.store.shard_source import ShardSourceSpec
 
 _POLL_SECONDS = 1.0

@@ -19,7 +19,7 @@ from typing import Any
 from mien.ingest.errors import LoaderWorkerError, UsageError
 from mien.models.reader.loader.batch_builder import EncodedBatch
 from mien.models.reader.loader.worker import Assignment, BuildRequest, Failed, Ready
-from mien.models.reader.locks import logger
+from mien.models.reader.log import logger
 
 _STARTING = -1
 MAX_DEATHS = 3

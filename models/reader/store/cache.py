@@ -20,9 +20,8 @@ from pathlib import Path
 from mien.ingest.errors import Policy, StorageError
 from mien.ingest.storage import Store
 from mien.ingest.storage.error_mapping import retried, translated
-from mien.ingest.storage.same_file import is_at
+from mien.ingest.storage.file_locks import is_at, locked, try_lock, wait_lock
 from mien.models.reader.corpus.index import Index
-from mien.models.reader.locks import locked, try_lock, wait_lock
 
 PART = ".part"
 _CHUNK_BYTES = 16 << 20
@@ -75,7 +74,7 @@ class ShardCache:
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR)
                 # Otherwise the file was deleted or replaced between opening and locking it.
-                if try_lock(descriptor, shared=True) and is_at(descriptor, path):
+                if try_lock(descriptor, shared=True) is not False and is_at(descriptor, path):
                     if os.fstat(descriptor).st_size == size or size < 0:
                         os.utime(descriptor)
                         return descriptor, path
@@ -103,7 +102,7 @@ class ShardCache:
                 descriptor,
                 f"downloads {self._store.uri}/{name}",
                 timeout_seconds=self._timeout_seconds,
-                wanted=lambda: is_at(descriptor, part),  # after the rename, users hold this lock
+                needed=lambda: is_at(descriptor, part),  # after the rename, users hold this lock
             )
             if is_at(descriptor, part):
                 if not path.exists():
@@ -173,7 +172,7 @@ def _delete_unused(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if not try_lock(descriptor) or not is_at(descriptor, path):
+        if try_lock(descriptor) is False or not is_at(descriptor, path):
             return False
         path.unlink()
         return True

@@ -16,7 +16,7 @@ from mien.ingest.storage import open_store
 from mien.ingest.storage.location import secrets_of
 from mien.models.reader.corpus.corpus import Corpus
 from mien.models.reader.corpus.index import BATCH_ROWS, Int64
-from mien.models.reader.locks import logger
+from mien.models.reader.log import logger
 from mien.models.reader.store.cache import CachedFiles, ShardCache
 from mien.models.reader.store.shard_source import ShardSourceSpec
 

@@ -30,7 +30,7 @@ from mien.ingest.storage.local import LocalStore
 from mien.ingest.storage.location import secrets_of
 from mien.models.reader.corpus.index import BATCH_ROWS, Index
 from mien.models.reader.data import RawSample
-from mien.models.reader.locks import logger
+from mien.models.reader.log import logger
 from mien.models.reader.order.rng import sample_seed
 from mien.models.reader.store.cache import (
     CachedFiles,
