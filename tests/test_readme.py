@@ -170,7 +170,7 @@ def test_own_videos_section_runs(tmp_path: Path) -> None:
 
 
 def check_reader_example(folder: Path) -> None:
-    (program,) = blocks("python")
+    program = blocks("python")[0]
     printed = "print(epoch, tuple(batch['faces'].shape), state['samples_consumed'], len(batch['text']))"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}{printed}\n"],
