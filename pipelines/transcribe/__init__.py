@@ -1,1 +1,1 @@
-"""What is said: words with their times, by faster-whisper."""
+"""Speech recognition with word times (Whisper)."""

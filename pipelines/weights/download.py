@@ -1,4 +1,4 @@
-"""Downloads from official addresses, giving an unreachable host up once for the whole process."""
+"""Downloads from official URLs. A host that cannot be reached is tried only once per process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _unreachable: dict[str, str] = {}
 
 
 def download(url: str, target: Path, *, max_bytes: int, progress: Callable[[int], None]) -> None:
-    """Writes what `url` answers to `target`; `progress` is told each chunk's bytes.
+    """Writes the response of `url` to `target`. `progress` receives the number of bytes of each chunk.
 
-    Raises WeightsError where the host cannot be reached, the answer is not 200, or is longer than
+    Raises WeightsError if the host cannot be reached, the status is not 200, or the response exceeds
     `max_bytes` (a login page, another file).
     """
     import httpx
@@ -31,7 +31,7 @@ def download(url: str, target: Path, *, max_bytes: int, progress: Callable[[int]
     received = 0
     timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     try:
-        _check_name(urlsplit(url).hostname or host)
+        _check_resolves(urlsplit(url).hostname or host)
         with (
             httpx.stream("GET", url, follow_redirects=True, timeout=timeout) as response,
             target.open("wb") as file,
@@ -41,21 +41,23 @@ def download(url: str, target: Path, *, max_bytes: int, progress: Callable[[int]
             for chunk in response.iter_bytes(1 << 18):
                 received += len(chunk)
                 if received > max_bytes:
-                    raise WeightsError(f"{host} sent more than the {max_bytes} bytes that the file has")
+                    raise WeightsError(f"{host} sent more than the {max_bytes} bytes of the file")
                 file.write(chunk)
                 progress(len(chunk))
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, socket.gaierror) as error:
         _unreachable[host] = _reason(error)
         raise WeightsError(f"{host} is unreachable ({_reason(error)})") from error
     except httpx.HTTPError as error:
-        raise WeightsError(f"{host} broke off after {received} bytes ({_reason(error)})") from error
+        raise WeightsError(
+            f"{host} closed the connection after {received} bytes ({_reason(error)})"
+        ) from error
 
 
-def _check_name(host: str) -> None:
-    """Raises gaierror where the name does not resolve in time.
+def _check_resolves(host: str) -> None:
+    """Raises gaierror if the name does not resolve in time.
 
-    httpx's connect timeout does not cover name resolution, which can take the resolver half a minute
-    on a network that drops its packets. Behind a proxy the proxy resolves.
+    httpx's connect timeout does not cover name resolution, which can take half a minute on a network that
+    drops the resolver's packets. Behind a proxy the proxy resolves names, so nothing is checked.
     """
     proxies = urllib.request.getproxies()
     if ("https" in proxies or "all" in proxies) and not urllib.request.proxy_bypass(host):

@@ -1,4 +1,4 @@
-"""Which weights a licence profile allows: "any", or "permissive" (no research-only weights)."""
+"""Licence profiles: "any" allows all weights, "permissive" excludes research-only weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PROFILE_VARIABLE = "MIEN_WEIGHTS_LICENCE"
 
 
 def current_profile() -> str:
-    """The profile of this process, from the environment, so that every worker of a run inherits it.
+    """The profile of this process. It comes from the environment, so every worker of a run inherits it.
 
-    Raises ConfigError for an unknown profile: guessing would use what was meant to be forbidden.
+    Raises ConfigError for an unknown profile: falling back to a default could use forbidden weights.
     """
     profile = os.environ.get(PROFILE_VARIABLE) or ANY
     if profile not in PROFILES:
@@ -27,12 +27,15 @@ def current_profile() -> str:
 
 
 def profile_allows(name: str, profile: str | None = None) -> bool:
-    """Whether `profile` (None: this process's) allows the weights called `name`. Raises WeightsError."""
+    """Whether `profile` (default: this process's) allows the weights `name`.
+
+    Raises WeightsError for a name that is not registered.
+    """
     return (profile or current_profile()) != PERMISSIVE or entry(name).permissive
 
 
 def check_licence(name: str, profile: str | None = None) -> None:
-    """Raises ConfigError, naming the permissive alternative, where the profile forbids `name`."""
+    """Raises ConfigError, with the permissive alternative, if the profile forbids `name`."""
     if profile_allows(name, profile):
         return
     weights = entry(name)

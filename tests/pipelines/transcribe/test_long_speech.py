@@ -1,4 +1,4 @@
-"""Talk that is longer than Whisper's window loses no words where windows meet."""
+"""Speech longer than Whisper's window loses no words at window borders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.pipelines.builders import media_file
 REPEATS = 6
 
 
-def spoken(sound: Int16, stage: Transcribe) -> tuple[Word, ...]:
+def transcribe(sound: Int16, stage: Transcribe) -> tuple[Word, ...]:
     end = len(sound) / SOUND_HZ
     speech = speech_spans(
         VoiceActivity(str(locate("silero_vad_v6"))).feed(sound, last=True),
@@ -32,21 +32,21 @@ def spoken(sound: Int16, stage: Transcribe) -> tuple[Word, ...]:
         min_silence_seconds=0.2,
         pad_seconds=0.16,
     )
-    (heard,) = stage(Segment(media=media_file(seconds=end), start=0.0, end=end, sound=sound, speech=speech))
-    assert heard.transcript is not None
-    return heard.transcript.words
+    (result,) = stage(Segment(media=media_file(seconds=end), start=0.0, end=end, sound=sound, speech=speech))
+    assert result.transcript is not None
+    return result.transcript.words
 
 
 @pytest.mark.slow
-def test_a_minute_of_talk_has_the_words_of_its_parts() -> None:
+def test_repeated_speech_has_the_words_of_its_parts() -> None:
     needs_weights()
     path = demo_clip("talks.mp4")
     media = probe(str(path), job=Job(video=VideoRef(source="file", id="t", uri="t")), sha256="", bytes=0)
     once: Int16 = np.concatenate(list(SoundStream(media)))
     stage = Transcribe(language="en")
     stage.setup(StageContext(clip=ClipSettings(require=("speech",))))
-    expected = [word.text.strip(".,?!").lower() for word in spoken(once, stage)] * REPEATS
-    words = spoken(np.tile(once, REPEATS), stage)
+    expected = [word.text.strip(".,?!").lower() for word in transcribe(once, stage)] * REPEATS
+    words = transcribe(np.tile(once, REPEATS), stage)
     found = [word.text.strip(".,?!").lower() for word in words]
     same = sum(
         block.size

