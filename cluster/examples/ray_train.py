@@ -53,7 +53,7 @@ def train_rank(told: dict[str, Any]) -> None:
                 write(Path(folder) / NAME, state)
             train.report(numbers, checkpoint=train.Checkpoint.from_directory(folder) if first else None)
 
-    train_speaking(Options(**told), load=load, save=save, say=lambda line: print(line) if first else None)
+    train_speaking(Options(**told), load=load, save=save, report=lambda line: print(line) if first else None)
 
 
 def run(options: Options, *, ranks: int, address: str | None = None, max_failures: int = 3) -> dict[str, Any]:

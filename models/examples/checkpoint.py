@@ -1,4 +1,4 @@
-"""A training's state in one file: the last whole one, whenever the writer is killed."""
+"""A training checkpoint in one file. If the writer is killed, the file holds the last complete checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ NAME = "checkpoint.pt"
 
 
 class FileCheckpoint:
-    """`folder`/checkpoint.pt: every rank reads it, rank 0 writes it. Several machines share the folder."""
+    """`folder`/checkpoint.pt. Every rank reads it and rank 0 writes it, so all machines must share the
+    folder."""
 
     def __init__(self, folder: Path, *, rank: int) -> None:
         self.path, self._rank = folder / NAME, rank
@@ -35,20 +36,20 @@ class FileCheckpoint:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Tensors and plain values; nothing in the file can run code."""
+    """Reads tensors and plain values. The file cannot run code."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
-    """There under its name once it is whole and on the disk, not before."""
+    """Writes to a temporary name, flushes to disk, then renames, so the file is always complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    growing = path.with_name(f".{path.name}.growing")
-    with growing.open("wb") as file:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    growing.replace(path)
+    temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -57,7 +58,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
 
 
 def digest(model: nn.Module) -> str:
-    """Of every parameter's bytes."""
+    """A hash of all parameters."""
     hashed = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         hashed.update(name.encode() + value.numpy().tobytes())

@@ -1,12 +1,13 @@
-"""Learns from a face and its sound when somebody speaks: a tiny network, a whole training program.
+"""Trains a tiny network to detect from a face and its sound whether the person speaks.
 
     python -m mien.models.examples.speaking mien-demo/shards --global-batch 2 --epochs 3
     torchrun --nproc-per-node 2 -m mien.models.examples.speaking SHARDS --out runs/speaking --workers 2
     python -m mien.cluster.examples.ray_train SHARDS --out runs/speaking --ranks 2
 
-Kill it at any instant, and start it again with the same --out, on any number of ranks that divides the batch:
-it goes on after its last checkpoint, and ends with the same parameters, bit for bit, as if nothing had been
-(models/examples/exact.py tells how). On the CPU, with gloo.
+The first command is a tiny run on the CPU with the shards of `mien demo`. You can kill a run at any time and
+restart it with the same --out on any number of ranks that divides the batch. It resumes from its last
+checkpoint and ends with the same parameters, bit for bit, as an uninterrupted run (models/examples/exact.py
+explains how). It runs on the CPU, with gloo.
 """
 
 from __future__ import annotations
@@ -22,18 +23,17 @@ try:
     import torch
     from torch import Tensor, nn
 except ImportError:
-    sys.exit("mien: training needs torch: pip install 'mien[train]'")
+    sys.exit("mien: training needs torch; run pip install 'mien[train]'")
 
+from mien import AudioField, FacesField, Loader, ShardReader, TrackField, Window
 from mien.ingest.errors import MienError, UsageError
 from mien.models.examples.checkpoint import FileCheckpoint, digest
 from mien.models.examples.exact import ExactSum, in_group
-from mien.models.reader.fields import AudioField, FacesField, TrackField
 from mien.models.reader.loader.ranks import find_rank
-from mien.models.reader.shard_reader import Loader, ShardReader, Window
 from mien.pipelines.data import ROW_SAMPLES
 
 ROWS = 16
-"""Of a window: 0.64 s."""
+"""Rows per window: 0.64 s."""
 FACE_PIXELS = 48
 
 
@@ -41,12 +41,12 @@ FACE_PIXELS = 48
 class Options:
     shards: str
     out: str
-    """Folder of the checkpoint."""
+    """The folder of the checkpoint."""
     epochs: int = 3
     global_batch: int = 16
-    """Over all ranks."""
+    """Samples per step over all ranks."""
     micro_batch: int = 2
-    """Samples whose gradient is computed at once, on every world the same ones."""
+    """Samples whose gradient is computed at once. The division does not depend on the number of ranks."""
     workers: int = 0
     checkpoint_steps: int = 10
     learning_rate: float = 3e-3
@@ -58,23 +58,24 @@ class Speaking(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.look = nn.Sequential(
+        self.face_encoder = nn.Sequential(
             nn.Conv2d(1, 8, 5, stride=4), nn.GELU(), nn.Conv2d(8, 16, 3, stride=2), nn.GELU(), nn.Flatten(),
             nn.Linear(16 * 25, 16),
         )  # fmt: skip
-        self.hear = nn.Sequential(nn.Conv1d(1, 16, ROW_SAMPLES, stride=ROW_SAMPLES), nn.GELU())
-        self.judge = nn.Sequential(nn.Conv1d(32, 16, 5, padding=2), nn.GELU(), nn.Conv1d(16, 1, 1))
+        self.sound_encoder = nn.Sequential(nn.Conv1d(1, 16, ROW_SAMPLES, stride=ROW_SAMPLES), nn.GELU())
+        self.classifier = nn.Sequential(nn.Conv1d(32, 16, 5, padding=2), nn.GELU(), nn.Conv1d(16, 1, 1))
 
     def forward(self, faces: Tensor, audio: Tensor) -> Tensor:
         batch, rows = faces.shape[:2]
-        seen = self.look(faces.flatten(0, 1)).reshape(batch, rows, -1).transpose(1, 2)
-        scores: Tensor = self.judge(torch.cat([seen, self.hear(audio[:, None])], dim=1))
+        face = self.face_encoder(faces.flatten(0, 1)).reshape(batch, rows, -1).transpose(1, 2)
+        sound = self.sound_encoder(audio[:, None])
+        scores: Tensor = self.classifier(torch.cat([face, sound], dim=1))
         return scores[:, 0]
 
 
 def squared_errors(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
-    """Their sum over the rows whose score is known, and how many those are. A sum and not a mean: the mean
-    is over the global batch, whose rows no rank knows alone."""
+    """The sum of the squared errors over the rows with a known score, and the number of these rows. Not the
+    mean, because the mean is over the global batch and one rank sees only a part of it."""
     known = batch["speaking_mask"] & batch["faces_mask"] & batch["valid"][:, None]
     faces = batch["faces"].to(torch.float64).permute(0, 1, 4, 2, 3) / 255 - 0.5
     scores = model(faces, batch["audio"].to(torch.float64))
@@ -93,20 +94,20 @@ def train(
     *,
     load: Callable[[], dict[str, Any] | None],
     save: Callable[[dict[str, Any], dict[str, float]], None],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> nn.Module:
-    """One rank's part, from the checkpoint that `load` gives, if any, to the end.
+    """Trains one rank from the checkpoint that `load` returns, or from the start if it returns None.
 
-    `save` is called on every rank, with a checkpoint that is the same on all, and with numbers about it.
-    Raises UsageError, and what the reader raises.
+    `save` is called on every rank with the same checkpoint and its metrics.
+    Raises UsageError, and the reader's errors.
     """
     _, world = find_rank(None, None)
     if options.global_batch % (world * options.micro_batch):
         raise UsageError(
-            f"{world} ranks of micro-batches of {options.micro_batch} must share the batch evenly, "
-            f"got {options.global_batch = }"
+            f"the batch must be divisible by {world} ranks times {options.micro_batch} samples per "
+            f"micro-batch; got {options.global_batch = }"
         )
-    torch.set_num_threads(1)  # with others, sums within a kernel have another order
+    torch.set_num_threads(1)  # the order of sums within a kernel depends on the threads
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(options.seed)
     model = Speaking().double()
@@ -124,13 +125,14 @@ def train(
             optimizer.load_state_dict(state["optimizer"])
             loader.load_state_dict(state["loader"])
             step = state["step"]
-            say(f"goes on after step {step}, in epoch {loader.epoch}, on {world} ranks")
+            ranks = "1 rank" if world == 1 else f"{world} ranks"
+            report(f"resuming after step {step}, epoch {loader.epoch}, on {ranks}")
         for epoch in range(loader.epoch, options.epochs):
             for batch in loader:
                 loss = take_step(model, optimizer, batch, options)
                 step += 1
                 at_end = loader.epoch == options.epochs
-                say(f"step {step}  epoch {epoch}  loss {loss:.6f}")
+                report(f"step {step}  epoch {epoch}  loss {loss:.6f}")
                 if step % options.checkpoint_steps == 0 or at_end:
                     save(checkpoint(model, optimizer, loader, step), {"step": step, "loss": loss})
     return model
@@ -139,7 +141,7 @@ def train(
 def take_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, Any], options: Options
 ) -> float:
-    """The mean squared error of the global batch, before the step."""
+    """Takes one optimizer step. Returns the mean squared error of the global batch before the step."""
     parameters = list(model.parameters())
     total = ExactSum(
         sum(parameter.numel() for parameter in parameters) + 1,
@@ -176,12 +178,12 @@ def parse(arguments: Sequence[str] | None, *, parser: argparse.ArgumentParser) -
     parser.add_argument("--out", default="runs/speaking", help="folder of the checkpoint [%(default)s]")
     for name, text in (
         ("epochs", "passes through the samples"),
-        ("global_batch", "samples of a step, over all ranks"),
+        ("global_batch", "samples per step, over all ranks"),
         ("micro_batch", "samples whose gradient is computed at once"),
-        ("workers", "decoding processes of each rank"),
-        ("checkpoint_steps", "steps from one checkpoint to the next"),
-        ("learning_rate", "of Adam"),
-        ("seed", "of the parameters and of the order"),
+        ("workers", "worker processes of each rank"),
+        ("checkpoint_steps", "steps between checkpoints"),
+        ("learning_rate", "learning rate of Adam"),
+        ("seed", "seed of the parameters and of the sample order"),
     ):
         default = Options.__dataclass_fields__[name].default
         flag = f"--{name.replace('_', '-')}"
@@ -197,12 +199,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with in_group() as rank:
             files = FileCheckpoint(Path(options.out), rank=rank)
 
-            def say(line: str) -> None:
+            def report(line: str) -> None:
                 if rank == 0:
                     print(line, flush=True)
 
-            model = train(options, load=files.load, save=files.save, say=say)
-            say(f"done: {files.path}, parameters {digest(model)}")
+            model = train(options, load=files.load, save=files.save, report=report)
+            report(f"done: {files.path}, parameters {digest(model)}")
     except (MienError, OverflowError) as error:
         sys.exit(f"mien: {type(error).__name__}: {error}")
 

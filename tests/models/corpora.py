@@ -1,6 +1,6 @@
-"""Small corpora as our writer leaves them, and a collator that shows which samples a batch was made of.
+"""Small corpora in the pipeline's format, and a collator that shows which samples are in a batch.
 
-In a module of its own, so that workers can import it.
+This is a separate module so that workers can import it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def key_of(number: int) -> str:
 
 
 def sample(number: int) -> Sample:
-    """Its number is in every member."""
+    """Every member depends on the sample's number."""
     noise = random.Random(number).randbytes(NOISE_BYTES)
     return Sample(
         key=key_of(number),
@@ -44,7 +44,7 @@ def sample(number: int) -> Sample:
 
 
 def write_shard(folder: Path, name: str, numbers: Iterable[int]) -> Path:
-    """A committed shard; gives its tar."""
+    """Writes a committed shard and returns its tar."""
     folder.mkdir(parents=True, exist_ok=True)
     tar = TarWriter(folder / f"{name}.tar")
     rows = [IndexRow(key=one.key, row=one.row, places=tar.append(one)) for one in map(sample, numbers)]
@@ -55,7 +55,7 @@ def write_shard(folder: Path, name: str, numbers: Iterable[int]) -> Path:
 
 
 def write_corpus(folder: Path, sizes: Sequence[int], *, first: int = 0, name: str = "shard") -> Path:
-    """Shards of these sizes, of samples numbered from `first` on."""
+    """Writes shards of these sizes, with samples numbered from `first`."""
     for number, size in enumerate(sizes):
         write_shard(folder, f"{name}-{number:03d}", range(first, first + size))
         first += size
@@ -66,7 +66,8 @@ def write_corpus(folder: Path, sizes: Sequence[int], *, first: int = 0, name: st
 class Numbers:
     """Batches of `number` (B,) int64, `noise` (B, NOISE_BYTES) uint8, `seed` (B,) and `key`.
 
-    `kills`, `hangs`, `breaks`: numbers of samples over which its process dies, hangs, or raises.
+    `kills`, `hangs`, `breaks`, `damages`: the number of the sample at which the process is killed, hangs,
+    raises an unexpected error, or raises DamagedSampleError.
     """
 
     kills: int = -1
@@ -75,9 +76,9 @@ class Numbers:
     damages: int = -1
     pause_seconds: float = 0.0
     noiseless: bool = False
-    """Leaves the noise out."""
+    """Does not fill in the noise."""
     marker: str = ""
-    """A file: while it is not there, `kills` does, and leaves it there; `hangs` leaves it, too."""
+    """A file. `kills` and `hangs` create it, and `kills` only acts while it does not exist."""
 
     members: frozenset[str] = frozenset({"json", "bin"})
 
@@ -108,9 +109,9 @@ class Numbers:
                 Path(self.marker).touch()
             time.sleep(600)
         if number == self.breaks:
-            raise RuntimeError(f"no good number: {number}")
+            raise RuntimeError(f"bad number: {number}")
         if number == self.damages:
-            raise DamagedSampleError(key, "made to be so")
+            raise DamagedSampleError(key, "damaged on purpose")
 
 
 def numbers_of(batch: dict[str, Any], *, only_valid: bool = True) -> list[int]:
@@ -122,7 +123,7 @@ def numbers_of(batch: dict[str, Any], *, only_valid: bool = True) -> list[int]:
 
 
 def check_content(batch: dict[str, Any]) -> None:
-    """Every row is all of one sample."""
+    """Checks that all values of a row are from the same sample."""
     for row, number in enumerate(batch["number"]):
         assert batch["key"][row] == key_of(int(number))
         assert bytes(np.asarray(batch["noise"][row])) == random.Random(int(number)).randbytes(NOISE_BYTES)

@@ -1,4 +1,4 @@
-"""What a process holds, to compare before and after."""
+"""The resources of this process, to compare before and after."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import psutil
 @dataclass(frozen=True)
 class Held:
     descriptors: Counter[str]
-    """By what they lead to. Others than those of the test may go at any time: a server of the tests before,
-    in a thread of its own, finds out late that nobody asks it any more."""
+    """Counted by their targets. Descriptors of earlier tests may disappear at any time, for example when a
+    server thread notices late that its client is gone."""
     workers: frozenset[int]
 
     def since(self, before: Self) -> Held:
-        """What is held and was not then."""
+        """Resources held now that were not held before."""
         return Held(self.descriptors - before.descriptors, self.workers - before.workers)
 
 
@@ -36,13 +36,13 @@ def held() -> Held:
 def _targets() -> list[str]:
     found = []
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the one that lists them
+        with suppress(FileNotFoundError):  # the descriptor of this listing
             found.append(str(descriptor.readlink()))
     return found
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    # multiprocessing's resource tracker, for one, stays for as long as the process.
+    # Other children, such as multiprocessing's resource tracker, run as long as this process.
     try:
         return any("mien.models.reader.loader.worker" in word for word in process.cmdline())
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""A training program that goes no further than to a step: who kills it there does, however late he comes.
+"""Runs a training program until it prints a given line, then sleeps, so that a test can kill it there.
 
 python -m tests.models.stop_at_line "step 9 " PROGRAM ARGUMENTS…
 """
@@ -14,14 +14,14 @@ from typing import Any
 
 def main() -> None:
     _, last, program, *arguments = sys.argv
-    say = builtins.print
+    original = builtins.print
 
-    def say_and_stop(*parts: object, **how: Any) -> None:
-        say(*parts, **how)
+    def print_and_stop(*parts: object, **how: Any) -> None:
+        original(*parts, **how)
         if "".join(map(str, parts[:1])).startswith(last):
             time.sleep(600)
 
-    builtins.print = say_and_stop
+    builtins.print = print_and_stop
     sys.argv = [program, *arguments]
     runpy.run_module(program, run_name="__main__", alter_sys=True)
 

@@ -1,4 +1,4 @@
-"""Shards of made samples with all that the pipeline writes, for whoever reads them to the end."""
+"""Synthetic shards with all members that the pipeline writes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mien.pipelines.shards.tar import TarWriter
 from tests.models.reader.fields.sample_factory import strip
 
 ROWS = (20, 50)
-"""Fewest and most of a clip."""
+"""Minimum and maximum rows of a clip."""
 
 
 def write_talking(folder: Path, count: int, *, per_shard: int = 16) -> Path:
-    """`count` samples; gives the folder."""
+    """Writes `count` samples and returns the folder."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(5)
     for shard, first in enumerate(range(0, count, per_shard)):
@@ -33,7 +33,7 @@ def write_talking(folder: Path, count: int, *, per_shard: int = 16) -> Path:
 
 
 def talking(number: int, rng: np.random.Generator) -> Sample:
-    """Its sound is loud where its `speaking` track is high. A row of each has no face."""
+    """The sound is loud where the `speaking` track is high. One row has no face."""
     rows = int(rng.integers(*ROWS))
     score = np.sin(np.arange(rows) / 4 + number).astype(np.float32)
     loud = np.repeat(1500 * (score + 1.1), 640) * rng.normal(0, 1, rows * 640)

@@ -1,4 +1,4 @@
-"""The reader as a whole, over drawn batches, worlds, tails, filters and places to resume at."""
+"""Properties of the whole reader over random batch sizes, worlds, tails, filters and resume positions."""
 
 from __future__ import annotations
 
@@ -59,22 +59,22 @@ def test_any_world_and_resume_reads_every_sample_once(
     reader = ShardReader(
         folder, collate=Numbers(), cache_dir=cache, seed=7, where=where, shuffle_window=window
     )
-    kept = [n for n in range(TOTAL) if passes(n, where)]
+    passing = [n for n in range(TOTAL) if passes(n, where)]
     if tail == "drop":
-        batch = min(batch, len(kept))
+        batch = min(batch, len(passing))
 
     def walk(world: int, state: dict[str, Any] | None, count: int) -> tuple[list[list[int]], dict[str, Any]]:
-        """The next `count` global batches, -1 where a row is not valid, and the state behind them."""
+        """The next `count` global batches, with -1 for rows that are not valid, and the state after them."""
         loaders = [reader.loader(global_batch=batch, tail=tail, rank=n, world=world) for n in range(world)]
         for loader in loaders:
             if state is not None:
                 loader.load_state_dict(state)
-        told = []
+        batches = []
         for _ in range(count):
             parts = [next(iter(loader)) for loader in loaders]
             for part in parts:
                 check_content(part)
-            told.append(
+            batches.append(
                 [
                     int(number) if valid else -1
                     for part in parts
@@ -85,12 +85,12 @@ def test_any_world_and_resume_reads_every_sample_once(
         assert all(state == states[0] for state in states)
         for loader in loaders:
             loader.close()
-        return told, states[0]
+        return batches, states[0]
 
-    undisturbed, _ = walk(1, None, cut + 6)
+    uninterrupted, _ = walk(1, None, cut + 6)
     before, state = walk(worlds[0], None, cut)
     after, _ = walk(worlds[1], state, 6)
-    assert before + after == undisturbed
+    assert before + after == uninterrupted
 
     with reader.loader(global_batch=batch, tail=tail) as loader:
         epochs = [[numbers_of(one) for one in loader] for _ in range(2)]
@@ -98,10 +98,12 @@ def test_any_world_and_resume_reads_every_sample_once(
         assert len(epoch) == len(loader) or tail == "carry"
         seen = list(chain(*epoch))
         if tail == "pad":
-            assert sorted(seen) == kept
+            assert sorted(seen) == passing
         elif tail == "drop":
-            assert len(set(seen)) == len(seen) == len(kept) // batch * batch
+            assert len(set(seen)) == len(seen) == len(passing) // batch * batch
     if tail == "carry":
         stream = list(chain(*chain(*epochs)))
-        assert sorted(stream[: len(kept)]) == kept
-        assert len(set(stream[len(kept) : 2 * len(kept)])) == len(stream[len(kept) : 2 * len(kept)])
+        assert sorted(stream[: len(passing)]) == passing
+        assert len(set(stream[len(passing) : 2 * len(passing)])) == len(
+            stream[len(passing) : 2 * len(passing)]
+        )

@@ -1,4 +1,4 @@
-"""What a person asks of a reader beside batches: a sample by key, raw samples in order, and plain words."""
+"""ShardReader besides batches: samples by key, raw samples in order, and clear errors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def folder(tmp_path: Path) -> Path:
     return write_corpus(tmp_path / "corpus", [6, 5])
 
 
-def made(folder: Path, **options: Any) -> ShardReader:
+def open_reader(folder: Path, **options: Any) -> ShardReader:
     return ShardReader(folder, collate=Numbers(), cache_dir=folder.parent / "cache", seed=7, **options)
 
 
 def test_finds_sample_by_key_despite_filter(folder: Path) -> None:
-    reader = made(folder, where="rows > 8")
+    reader = open_reader(folder, where="rows > 8")
 
     assert len(reader) == 2
     assert reader[key_of(3)]["number"] == 3
@@ -32,7 +32,7 @@ def test_finds_sample_by_key_despite_filter(folder: Path) -> None:
 
 
 def test_raw_samples_follow_batch_order(folder: Path) -> None:
-    reader = made(folder)
+    reader = open_reader(folder)
     with reader.loader(global_batch=11) as loader:
         epochs = [[key for batch in loader for key in batch["key"]] for _ in range(2)]
 
@@ -67,7 +67,7 @@ def test_reads_several_folders(folder: Path, tmp_path: Path) -> None:
 )
 def test_rejects_invalid_arguments(folder: Path, options: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind):
-        made(folder, **options)
+        open_reader(folder, **options)
 
 
 @pytest.mark.parametrize("corpora", [[], {}, {"a": 0.0}, {"a": float("nan")}, {"a": -1}])

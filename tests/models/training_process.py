@@ -1,4 +1,4 @@
-"""Training programs as processes: started, watched, and killed with all that they started."""
+"""Starts training programs as processes, and kills them with all their children."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(*arguments: str | Path, cache: Path) -> subprocess.Popen[str]:
-    """`python -m …`, its output and errors in one pipe. `cache`: for the reader's indexes."""
+    """`python -m …`, its output and errors in one pipe. `cache`: folder of the reader's indexes."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
@@ -27,17 +27,17 @@ def start(*arguments: str | Path, cache: Path) -> subprocess.Popen[str]:
 
 
 def finish(program: subprocess.Popen[str]) -> str:
-    """What it says until its good end."""
-    said, _ = program.communicate(timeout=400)
-    assert program.returncode == 0, said
-    return said
+    """Waits until the program succeeds and returns its output."""
+    output, _ = program.communicate(timeout=400)
+    assert program.returncode == 0, output
+    return output
 
 
 def kill_all(program: subprocess.Popen[str], *, spare: str = "\0") -> None:
-    """kill -9 of the program and of everything below it, at once, and waits until they are gone. What has
-    `spare` in its command line is left alone, to tidy up."""
+    """Kills the program and all its descendants with -9 and waits until they are gone. Processes with `spare`
+    in their command line are left alone, to clean up."""
     top = psutil.Process(program.pid)
-    top.suspend()  # so that it starts nothing more, nor sees the others die
+    top.suspend()  # so that it starts no more processes and does not see the others die
     family = [top, *(one for one in top.children(recursive=True) if spare not in command_of(one))]
     for process in family:
         with suppress(psutil.NoSuchProcess):
@@ -47,7 +47,7 @@ def kill_all(program: subprocess.Popen[str], *, spare: str = "\0") -> None:
 
 
 def command_of(process: psutil.Process) -> str:
-    """Empty where the process is gone, or is dead and not yet buried."""
+    """Empty if the process is gone or a zombie."""
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
@@ -55,7 +55,7 @@ def command_of(process: psutil.Process) -> str:
 
 
 def same_parameters(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Bit for bit, the optimizer's moments among them."""
+    """Compares bit for bit, including the optimizer's moments."""
     import torch
 
     mine, theirs = _tensors(one), _tensors(other)

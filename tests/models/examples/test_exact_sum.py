@@ -1,4 +1,4 @@
-"""Sums over ranks that do not depend on how the terms are spread."""
+"""Sums over ranks do not depend on how the terms are divided."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mien.ingest.errors import UsageError
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
-from mien.models.examples.exact import LIMIT, MOST_TERMS, STEP_BITS, ExactSum  # noqa: E402
+from mien.models.examples.exact import LIMIT, MAX_TERMS, STEP_BITS, ExactSum  # noqa: E402
 
 terms = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=40)
 
@@ -39,7 +39,7 @@ def test_sum_error_is_half_a_step_per_term(values: list[float]) -> None:
 
 
 def test_plain_float_sums_depend_on_order() -> None:
-    """What the example is exact in spite of."""
+    """The problem that ExactSum solves."""
     values = [0.1] * 10 + [1e4]
     assert sum(values) != sum(reversed(values))
     assert sum_of(values) == sum_of(values[::-1])
@@ -53,7 +53,7 @@ def test_rejects_values_beyond_limit(value: float) -> None:
 
 def test_max_terms_of_max_size_fit() -> None:
     largest = LIMIT - 1.0
-    sums, _ = sum_of([largest] * MOST_TERMS)
-    assert sums == [largest * MOST_TERMS]
+    sums, _ = sum_of([largest] * MAX_TERMS)
+    assert sums == [largest * MAX_TERMS]
     with pytest.raises(UsageError, match="micro-batches"):
-        ExactSum(1, terms=MOST_TERMS + 1)
+        ExactSum(1, terms=MAX_TERMS + 1)

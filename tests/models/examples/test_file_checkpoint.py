@@ -1,4 +1,4 @@
-"""The checkpoint is the last whole one, and data alone."""
+"""The file holds the last complete checkpoint, and only data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_killed_writer_leaves_last_checkpoint(tmp_path: Path) -> None:
 
         class Deadly:
             def __reduce__(self) -> NoReturn:
-                os._exit(9)  # in the midst of the file
+                os._exit(9)  # in the middle of the file
 
         try:
             files.save({"step": 2, "filler": torch.zeros(1000), "deadly": Deadly()}, {})

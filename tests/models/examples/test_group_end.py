@@ -1,4 +1,4 @@
-"""A process group ends with its threads: one that outlives Python's own end aborts the process."""
+"""A process group stops its threads. A thread that survives the interpreter's exit aborts the process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ with in_group():
     total.add(torch.ones(3, dtype=torch.float64))
     total.over_ranks(1)
     print(gloo() > 0)
-# One that was joined is listed until the kernel has tidied up; one that goes on is there for ever.
+# A joined thread stays listed until the kernel has cleaned up; a running thread stays listed forever.
 deadline = time.monotonic() + 60
 while gloo() and time.monotonic() < deadline:
     time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""One index over all shards: complete, made once, grown by what is new, of what is committed alone."""
+"""The index covers all committed shards, is built once, and is extended when shards are added."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_index_has_every_sidecar_row(folder: Path, cache: Path) -> None:
     assert index.find(key_of(7)) == 7
     assert index.find("nobody") is None
     for shard, name in enumerate(index.names):
-        told = pq.read_table(folder / f"{name}.parquet").to_pylist()
+        rows_stored = pq.read_table(folder / f"{name}.parquet").to_pylist()
         first = int(index.first_row[shard])
-        for n, row in enumerate(told):
+        for n, row in enumerate(rows_stored):
             for part in ("offset", "size"):
                 assert index.numbers(f"{part}.json")[0][first + n] == row[f"{part}.json"]
         facts = json.loads(pq.read_schema(folder / f"{name}.parquet").metadata[b"mien"])
@@ -64,8 +64,8 @@ def test_index_has_every_sidecar_row(folder: Path, cache: Path) -> None:
 
 
 def test_row_batches_are_full(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of a sample is arithmetic; rows of a shard may lie in several batches, and the columns of
-    shards may differ."""
+    """A sample's batch and row follow from its number. Rows of a shard may be in several batches, and shards
+    may have different columns."""
     for module in (build, __import__("mien.models.reader.corpus.index", fromlist=["x"])):
         monkeypatch.setattr(module, "BATCH_ROWS", 8)
     write_corpus(folder, [3, 20, 1, 6])
@@ -103,7 +103,7 @@ def test_reuses_rows_of_older_index(folder: Path, cache: Path, monkeypatch: pyte
 
     os.utime(folder / "shard-001.tar.parquet", (1, 1))
     opened(folder, cache)
-    assert asked[3:] == ["shard-001.tar"], "it may have been replaced"
+    assert asked[3:] == ["shard-001.tar"], "a shard with another stamp is read again"
 
 
 def test_deletes_old_indexes_not_in_use(folder: Path, cache: Path) -> None:
@@ -167,7 +167,7 @@ def test_indexes_foreign_tars(folder: Path, cache: Path) -> None:
 
 
 def test_rewritten_foreign_tar_is_reindexed(folder: Path, cache: Path) -> None:
-    """Of the same name and size, so that no position in the one is gone on with in the other."""
+    """Even with the same name and size, so that a state of the old one is not continued in the new one."""
     found: list[tuple[int, list[tuple[str, str]]]] = []
     for first in (100, 200, 100):
         (folder / "shard-000.tar").unlink(missing_ok=True)
@@ -180,13 +180,13 @@ def test_rewritten_foreign_tar_is_reindexed(folder: Path, cache: Path) -> None:
 
     assert found[0][0] == found[1][0]
     assert found[0][1] != found[1][1]
-    assert found[2][1] == found[0][1], "wherever and whenever it is copied"
+    assert found[2][1] == found[0][1], "the identity does not depend on where and when it was copied"
 
 
 @pytest.mark.parametrize("name", ["samples.arrow", "shards.arrow"])
 @pytest.mark.parametrize("content", [b"", bytes(20_000)])
 def test_rebuilds_damaged_index(folder: Path, cache: Path, name: str, content: bytes) -> None:
-    """As a machine leaves it that went down before its disk had everything."""
+    """As after a power failure before everything was written to disk."""
     write_corpus(folder, [3, 2])
     made = opened(folder, cache).index.folder
     (made / name).unlink()
@@ -213,7 +213,7 @@ def test_names_sidecar_of_other_version(folder: Path, cache: Path) -> None:
 
     with pytest.raises(SidecarVersionError, match=rf"shard-001.*schema {SCHEMA_VERSION + 1}"):
         opened(folder, cache)
-    assert not list((cache / "index").glob("*/*/*.arrow")), "nothing half made is left"
+    assert not list((cache / "index").glob("*/*/*.arrow")), "no partial index is left"
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 rubbish PAR1", None])
@@ -249,11 +249,11 @@ def test_reports_empty_corpus(folder: Path, cache: Path) -> None:
 
 def test_filter_and_shard_selection_combine(folder: Path, cache: Path) -> None:
     write_corpus(folder, [10, 10, 10])
-    kept = opened(folder, cache, "rows >= 5")
-    assert kept.counts.tolist() == [5, 10, 10]
-    assert kept.numbers(np.arange(3)).tolist() == [5, 6, 7]
+    filtered = opened(folder, cache, "rows >= 5")
+    assert filtered.counts.tolist() == [5, 10, 10]
+    assert filtered.numbers(np.arange(3)).tolist() == [5, 6, 7]
 
-    chosen = kept.only(["shard-000.tar", "shard-002.tar"])
+    chosen = filtered.only(["shard-000.tar", "shard-002.tar"])
     assert chosen.counts.tolist() == [5, 0, 10]
     assert chosen.numbers(np.arange(15)).tolist() == [*range(5, 10), *range(20, 30)]
     assert [name for name, _ in chosen.manifest] == ["shard-000.tar", "shard-002.tar"]

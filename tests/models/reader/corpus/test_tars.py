@@ -1,4 +1,4 @@
-"""Members of strangers' tars, by their headers alone: what tarfile finds, and webdataset's samples."""
+"""Scanning foreign tars finds the same members as tarfile and the same samples as webdataset."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def pax(record: bytes) -> bytes:
     ids=["it goes back", "a sign", "no octal", "a long length", "a long size"],
 )
 def test_invalid_numbers_are_damage(tar: bytes) -> None:
-    """The first would be walked for ever."""
+    """The first one would be scanned forever."""
     with pytest.raises(TarDamage):
         for number, _ in enumerate(scan_members(io.BytesIO(tar), len(tar))):
             assert number < 10

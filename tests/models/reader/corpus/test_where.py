@@ -1,4 +1,4 @@
-"""Filters mean what Python's notation says, with SQL's nulls, and nothing else is let in."""
+"""Filters have Python's meaning, with SQL's nulls, and reject every other expression."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_filter_agrees_with_python_except_nulls(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("face_siz > 3", "no column face_siz"),
         ("languag == 'en'", "did you mean language?"),
@@ -102,11 +102,11 @@ def test_filter_agrees_with_python_except_nulls(
         ("size := 3", "invalid filter"),
     ],
 )
-def test_invalid_filter_gives_one_line_error(index: Index, text: str, told: str) -> None:
+def test_invalid_filter_gives_one_line_error(index: Index, text: str, message: str) -> None:
     with pytest.raises(FilterError) as caught:
         Where(text, index.columns).select(index)
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 800
 

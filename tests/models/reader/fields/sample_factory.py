@@ -1,4 +1,4 @@
-"""Samples as the pipeline writes them, small and of known content."""
+"""Small samples in the pipeline's format with known content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mien.pipelines.shards.sample import encode_flac, encode_npy
 
 @lru_cache
 def crop(seed: int) -> bytes:
-    """A 128 x 128 picture with structure of all sizes, as the faces stage encodes it."""
+    """A 128 x 128 picture with structure at all scales, encoded as by the faces stage."""
     rng = np.random.default_rng(seed)
     planes = []
     for side in (128, 64, 64):
@@ -35,7 +35,7 @@ def strip(rows: int, first: int = 0) -> bytes:
 
 
 def sound(rows: int) -> npt.NDArray[np.int16]:
-    """No stretch of it is like another."""
+    """Noise, so that no two parts are equal."""
     return np.random.default_rng(3).normal(0, 3000, rows * 640).astype(np.int16)
 
 
@@ -60,7 +60,7 @@ def members(rows: int, *, bridged: tuple[int, ...] = ()) -> dict[str, bytes]:
 
 
 def sample(rows: int, *, seed: int = 1, bridged: tuple[int, ...] = (), **instead: bytes | None) -> RawSample:
-    """`instead` replaces members (`faces_jpg=…`), or with None takes them away."""
+    """`instead` replaces members (`faces_jpg=…`); None removes them."""
     found: dict[str, Any] = members(rows, bridged=bridged)
     for name, data in instead.items():
         member = name.replace("_", ".")
@@ -72,7 +72,7 @@ def sample(rows: int, *, seed: int = 1, bridged: tuple[int, ...] = (), **instead
 
 
 def allocate(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Memory that somebody has used: what is not written shows."""
+    """Memory with old content, so that a test sees bytes that are not written."""
     del name
     used = np.full(int(np.prod(shape)) * dtype.itemsize, 0xA5, np.uint8)
     return used.view(dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""Shared memory for batches: what one process carves another sees, and nothing is used again too early."""
+"""Shared batch memory: other processes see allocated arrays, and no buffer is reused too early."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_other_views_see_allocated_arrays(pool: BufferPool) -> None:
     for array in arrays:
         shown = cut(mine.locate(array))
         assert shown.dtype == array.dtype
-        assert np.array_equal(shown, array), "also what was carved before the slot had to grow"
+        assert np.array_equal(shown, array), "also arrays allocated before the buffer grew"
     assert mine.used <= os.fstat(theirs.descriptor).st_size
 
 
@@ -78,9 +78,7 @@ def test_copies_arrays_from_elsewhere(pool: BufferPool) -> None:
 
     for array in (np.arange(5.0), own[:, ::2], own[1:3], np.zeros((0, 3), np.int8)):
         assert np.array_equal(cut(allocator.locate(array)), array)
-    assert allocator.locate(own[1:3]) == ArrayLocation(24, (2, 6), "<i4"), (
-        "a contiguous part lies where it lay"
-    )
+    assert allocator.locate(own[1:3]) == ArrayLocation(24, (2, 6), "<i4"), "a contiguous part is not copied"
 
 
 def test_buffer_is_free_after_last_view(pool: BufferPool) -> None:
@@ -100,16 +98,16 @@ def test_buffer_is_free_after_last_view(pool: BufferPool) -> None:
 
 
 def test_retaining_many_batches_gives_copies(pool: BufferPool) -> None:
-    """Or decoding would wait for him, and he for decoding."""
-    kept = []
+    """Otherwise workers and trainer would wait for each other."""
+    retained = []
     for number in range(20):
         slot = pool.acquire()
-        kept.append(to_batch(pool, slot, made(pool, slot, number), copy=False, tensors=False))
+        retained.append(to_batch(pool, slot, made(pool, slot, number), copy=False, tensors=False))
         gc.collect()
         assert pool.leased <= HELD
         assert len(pool) >= 2
 
-    assert [int(batch["x"][7]) for batch in kept] == list(range(20))
+    assert [int(batch["x"][7]) for batch in retained] == list(range(20))
 
 
 def test_copies_release_buffer(pool: BufferPool) -> None:
@@ -129,7 +127,7 @@ def test_buffers_are_anonymous_files() -> None:
     for slot in pool.slots:
         assert "(deleted)" in str(Path(f"/proc/self/fd/{slot.descriptor}").readlink())
     pool.close()
-    assert array.sum() == 200, "what was made of it stays valid"
+    assert array.sum() == 200, "arrays stay valid after close"
     del array
 
     assert held().since(before) == NOTHING

@@ -1,4 +1,4 @@
-"""What goes wrong under a loader has a name, is skipped where the caller said so, and never hangs."""
+"""Failures while loading raise a specific error, or are skipped if requested, and never hang."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_raises_if_no_sample_is_readable(folder: Path) -> None:
 def test_names_damaged_sample(folder: Path) -> None:
     with (
         made(folder, Numbers(damages=4)).loader(global_batch=5, workers=1) as loader,
-        pytest.raises(DamagedSampleError, match=f"sample {key_of(4)}: made to be so"),
+        pytest.raises(DamagedSampleError, match=f"sample {key_of(4)}: damaged on purpose"),
     ):
         all_of(loader)
 
@@ -154,7 +154,7 @@ def test_single_worker_death_loses_nothing(folder: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_occasional_deaths_do_not_accumulate(folder: Path) -> None:
-    """Of a worker that had nothing to do, as the system's memory limit picks one in a training of weeks."""
+    """An idle worker dies, as under the system's memory limit in a long training."""
     with made(folder).loader(global_batch=5, workers=1) as loader:
         for _ in range(MAX_DEATHS + 1):
             assert sorted(all_of(loader)) == list(range(TOTAL))
@@ -178,8 +178,8 @@ def test_gives_up_on_batch_that_always_kills(folder: Path) -> None:
     assert not held().workers
 
 
-def hurry(loader: Loader) -> None:
-    """From now on next to no time is given: what came before may take its time on a busy machine."""
+def shorten_timeout(loader: Loader) -> None:
+    """Shortens the timeout from now on. Earlier steps may be slow on a busy machine."""
     assert loader._queue._timeout_seconds == 250.0  # type: ignore[attr-defined]
     loader._queue._timeout_seconds = 0.5  # type: ignore[attr-defined]
 
@@ -195,7 +195,7 @@ def test_hung_worker_times_out(folder: Path, tmp_path: Path) -> None:
             next(iter(loader))
         while not hanging.exists():
             time.sleep(0.02)
-        hurry(loader)
+        shorten_timeout(loader)
         with pytest.raises(LoaderTimeoutError, match=r"worker 0 \(pid \d+\) has been decoding for"):
             next(iter(loader))
     assert not held().workers
@@ -217,7 +217,7 @@ def test_stopped_worker_times_out(folder: Path) -> None:
     with made(folder, timeout_seconds=250.0).loader(global_batch=5, workers=1) as loader:
         next(iter(loader))
         os.kill(worker_pids(loader)[0], signal.SIGSTOP)
-        hurry(loader)
+        shorten_timeout(loader)
         with pytest.raises(LoaderTimeoutError, match=r"no batch after \d+ s: worker 0 \(pid \d+\) "):
             for _ in range(10):
                 all_of(loader)

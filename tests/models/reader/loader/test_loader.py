@@ -1,4 +1,4 @@
-"""Batches through the loader, in this process and through workers: the same ones, always."""
+"""The loader gives the same batches in process and through workers, and resumes exactly."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def made(folder: Path, cache: Path, collate: Numbers | None = None, **options: A
 
 
 def drawn(loader: Loader, count: int) -> list[tuple[list[int], list[bool], list[int]]]:
-    """The next `count` batches, over the ends of epochs."""
+    """The next `count` batches, across epochs."""
     found: list[tuple[list[int], list[bool], list[int]]] = []
     while len(found) < count:
         for batch in loader:
@@ -55,12 +55,12 @@ def drawn(loader: Loader, count: int) -> list[tuple[list[int], list[bool], list[
 )
 @pytest.mark.parametrize("tail", ["drop", "pad", "carry"])
 def test_batches_do_not_depend_on_workers(reader: ShardReader, tail: Tail, workers: int) -> None:
-    told = []
+    found_all = []
     for number in (0, workers):
         with reader.loader(global_batch=8, workers=number, tail=tail) as loader:
-            told.append((drawn(loader, 14), loader.state_dict()))
+            found_all.append((drawn(loader, 14), loader.state_dict()))
 
-    assert told[0] == told[1]
+    assert found_all[0] == found_all[1]
 
 
 @pytest.mark.slow
@@ -75,9 +75,9 @@ def test_batches_do_not_depend_on_workers(reader: ShardReader, tail: Tail, worke
 def test_resumes_exactly_on_another_world(
     reader: ShardReader, folder: Path, tmp_path: Path, workers: int, at: int
 ) -> None:
-    """44 samples by 8, padded: an epoch is 6 batches; 6 and 12 are exactly at its end."""
-    with reader.loader(global_batch=8, workers=workers) as undisturbed:
-        expected = drawn(undisturbed, 16)
+    """44 samples in batches of 8, padded: 6 batches per epoch, so 6 and 12 are epoch ends."""
+    with reader.loader(global_batch=8, workers=workers) as uninterrupted:
+        expected = drawn(uninterrupted, 16)
     with reader.loader(global_batch=8, workers=workers) as first:
         drawn(first, at)
         state = json.loads(json.dumps(first.state_dict()))
@@ -134,11 +134,11 @@ def test_epochs_differ_and_are_complete(reader: ShardReader) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_retained_batches_keep_their_content(reader: ShardReader, workers: int) -> None:
     with reader.loader(global_batch=4, workers=workers) as loader:
-        kept = list(loader)
-    for batch in kept:
+        retained = list(loader)
+    for batch in retained:
         check_content(batch)
 
-    assert sorted(number for batch in kept for number in numbers_of(batch)) == list(range(TOTAL))
+    assert sorted(number for batch in retained for number in numbers_of(batch)) == list(range(TOTAL))
 
 
 def test_returns_tensors_or_arrays(reader: ShardReader) -> None:
@@ -147,12 +147,12 @@ def test_returns_tensors_or_arrays(reader: ShardReader) -> None:
             batch = next(iter(loader))
             assert list(batch) == ["key", "number", "seed", "noise", "valid"]
             assert all(isinstance(batch[name], kind) for name in list(batch)[1:])
-            batch["number"][0] = 3  # a batch is the trainer's own
+            batch["number"][0] = 3  # the trainer may modify a batch
 
 
 def test_close_releases_everything(reader: ShardReader) -> None:
-    drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
-    gc.collect()  # what the tests before left would be collected meanwhile
+    drawn(reader.loader(global_batch=8), 1)  # opens the files that the reader keeps open
+    gc.collect()  # otherwise garbage of earlier tests would be collected during this test
     before = held()
     loader = reader.loader(global_batch=8, workers=2)
     drawn(loader, 2)
@@ -167,7 +167,7 @@ def test_close_releases_everything(reader: ShardReader) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_garbage_collected_loader_releases_everything(reader: ShardReader, workers: int) -> None:
-    drawn(reader.loader(global_batch=8), 1)  # opens what the reader keeps
+    drawn(reader.loader(global_batch=8), 1)  # opens the files that the reader keeps open
     gc.collect()
     before = held()
     loader = reader.loader(global_batch=8, workers=workers)
@@ -216,7 +216,7 @@ def test_new_shards_wait_for_fresh_loader(tmp_path: Path) -> None:
         assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
         loader.load_state_dict(state)
         assert drawn(loader, 7) == expected[3:]
-        loader.load_state_dict(today)  # of more shards than the state before
+        loader.load_state_dict(today)  # refers to more shards than the earlier state
         assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
 
 
@@ -234,7 +234,7 @@ def test_names_shards_missing_from_state(tmp_path: Path) -> None:
     before = loader.state_dict()
     with pytest.raises(ManifestChangedError, match=r"1 of its 2 shards are missing.*shard-001\.tar"):
         loader.load_state_dict(state)
-    assert loader.state_dict() == before, "nothing was changed"
+    assert loader.state_dict() == before, "the failed call changes nothing"
 
 
 @pytest.mark.slow
@@ -243,18 +243,21 @@ def test_workers_read_weighted_corpora(folder: Path, tmp_path: Path) -> None:
     mixed = ShardReader(
         {str(folder): 1.0, str(other): 1.0}, collate=Numbers(), cache_dir=tmp_path / "cache", seed=7
     )
-    told = []
+    found_all = []
     for workers in (0, 2):
         with mixed.loader(global_batch=10, workers=workers) as loader:
-            told.append(drawn(loader, 10))
+            found_all.append(drawn(loader, 10))
 
-    assert told[0] == told[1]
+    assert found_all[0] == found_all[1]
     seen = [
-        number for numbers, valid, _ in told[0][:5] for number, ok in zip(numbers, valid, strict=True) if ok
+        number
+        for numbers, valid, _ in found_all[0][:5]
+        for number, ok in zip(numbers, valid, strict=True)
+        if ok
     ]
     assert len(seen) == TOTAL + 6
     small = [number for number in seen if number >= 500]
-    assert 15 <= len(small) <= 35, "half of the places, several times through"
+    assert 15 <= len(small) <= 35, "half of the positions, several passes"
     assert {small.count(n) for n in range(500, 506)} <= {len(small) // 6, len(small) // 6 + 1}
 
 

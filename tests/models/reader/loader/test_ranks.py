@@ -1,4 +1,4 @@
-"""Which rank this is, and that ranks who listed at different moments read the same."""
+"""Finding the rank, and making ranks that listed shards at different times read the same ones."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2, ti
 if rank == 0:
     reader = ShardReader(folder, collate=Numbers(), cache_dir=folder.parent / "cache0", seed=7)
 dist.barrier()
-if rank == 1:  # it lists when one shard more was committed
+if rank == 1:  # it lists after another shard was committed
     write_corpus(folder, [8], first=50, name="late")
     if gone == "gone":
         for path in folder.glob("shard-001*"):
@@ -96,12 +96,14 @@ def test_ranks_agree_on_shards_of_rank_0(tmp_path: Path) -> None:
 
     assert first.startswith("18 3 [")
     assert second.startswith("26 3 [")
-    numbers = [int(n) for told in (first, second) for n in told.partition("[")[2].rstrip("]\n").split(",")]
+    numbers = [
+        int(n) for output in (first, second) for n in output.partition("[")[2].rstrip("]\n").split(",")
+    ]
     assert sorted(numbers) == list(range(18))
 
 
 @pytest.mark.slow
 def test_every_rank_raises_if_ranks_disagree(tmp_path: Path) -> None:
-    for told in run(tmp_path, "gone"):
-        assert told.startswith("ManifestChangedError rank 0 lists other shards than this one")
-        assert "shard-001.tar" in told
+    for output in run(tmp_path, "gone"):
+        assert output.startswith("ManifestChangedError rank 0 lists other shards than this one")
+        assert "shard-001.tar" in output

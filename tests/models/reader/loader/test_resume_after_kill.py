@@ -1,4 +1,4 @@
-"""The trainer itself is killed with -9: its workers go, and its state goes on exactly."""
+"""After `kill -9` of the trainer its workers end, and training resumes exactly from its state."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ while True:
 @pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [1, 9, 14])
 def test_resumes_after_kill(tmp_path: Path, kill_after: int) -> None:
-    """41 samples by 5: 9 batches an epoch."""
+    """41 samples in batches of 5: 9 batches per epoch."""
     folder = write_corpus(tmp_path / "corpus", SIZES)
     trainer = subprocess.Popen(
         [sys.executable, "-c", TRAINER, str(folder), str(tmp_path / "cache")],
@@ -47,12 +47,12 @@ def test_resumes_after_kill(tmp_path: Path, kill_after: int) -> None:
     with trainer.stdout:
         workers = json.loads(trainer.stdout.readline())
         assert all(psutil.pid_exists(pid) for pid in workers)
-        told = [json.loads(trainer.stdout.readline()) for _ in range(kill_after)]
+        received = [json.loads(trainer.stdout.readline()) for _ in range(kill_after)]
         trainer.send_signal(signal.SIGKILL)
         trainer.wait()
     deadline = time.monotonic() + 300
-    while any(_lives(pid) for pid in workers):
-        assert time.monotonic() < deadline, "workers outlive their parent"
+    while any(_is_running(pid) for pid in workers):
+        assert time.monotonic() < deadline, "workers survive their parent"
         time.sleep(0.05)
 
     reader = ShardReader(folder, collate=Numbers(), cache_dir=tmp_path / "other cache", seed=7)
@@ -60,14 +60,14 @@ def test_resumes_after_kill(tmp_path: Path, kill_after: int) -> None:
         expected = [batch["number"].tolist() for _ in range(2) for batch in loader]
     rest = []
     with reader.loader(global_batch=5, workers=1) as loader:
-        loader.load_state_dict(told[-1][1])
+        loader.load_state_dict(received[-1][1])
         while loader.epoch < 2:
             rest += [batch["number"].tolist() for batch in loader]
-    assert [numbers for numbers, _ in told] + rest == expected
+    assert [numbers for numbers, _ in received] + rest == expected
     assert set(chain(*expected[:9])) == set(chain(*expected[9:])) == set(range(41))
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""A loader's state: five plain values, and a clear word about anything else."""
+"""A loader state consists of five plain values; anything else is rejected with a clear message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_state_survives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "state",
     [
         {},
         {**STATE, "epoch": "2"},
@@ -33,6 +33,6 @@ def test_state_survives_json() -> None:
         None,
     ],
 )
-def test_rejects_invalid_states(told: Any) -> None:
+def test_rejects_invalid_states(state: Any) -> None:
     with pytest.raises(ReaderStateError):
-        LoaderState.from_dict(told)
+        LoaderState.from_dict(state)

@@ -1,4 +1,4 @@
-"""The order of an epoch: a permutation, any part of which is computed alone, and the same for ever."""
+"""An epoch's order is a permutation whose parts can be computed separately, and it never changes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_window_keeps_stored_order() -> None:
 
 
 def test_window_mixes_few_shards() -> None:
-    """However large a shard is: a window from one shard alone would hardly be shuffled."""
+    """Also if shards are large: a window from a single shard would hardly be shuffled."""
     size, shards, window = 16 * PIECE_SAMPLES, 64, 4096
     made = order([size] * shards, window, "seed")
 
@@ -65,7 +65,7 @@ def test_window_mixes_few_shards() -> None:
 
 
 def test_order_of_this_version_is_pinned() -> None:
-    """A change here makes every state that is out there worthless: raise `epoch.VERSION` then."""
+    """A change here invalidates every saved state. In that case increase `epoch.VERSION`."""
     drawn = order([100, 700, 3, 0, 50] * 9, 256, 7, "manifest").ordinals(0, 7677)
 
     assert words(2, "a", 1).tolist() == [1276324099032739186, 12527165541128758455]

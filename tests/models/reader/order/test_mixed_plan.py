@@ -1,4 +1,4 @@
-"""Corpora by weight: shares hold, and each corpus is gone through evenly, pass after pass."""
+"""Weighted corpora get their shares, and each corpus is read evenly, pass after pass."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def rows(chosen: Chosen) -> list[tuple[int, int, int]]:
 def test_each_corpus_is_read_in_passes(sizes: list[list[int]], data: st.DataObject) -> None:
     weights = [data.draw(st.floats(0.05, 20)) for _ in sizes]
     plan = mixed(sizes, weights)
-    told = [row for epoch in range(4) for row in rows(plan.choose(epoch, 0, len(plan)))]
+    chosen = [row for epoch in range(4) for row in rows(plan.choose(epoch, 0, len(plan)))]
 
     for corpus, counts in enumerate(sizes):
-        stream = [(turn, ordinal) for which, ordinal, turn in told if which == corpus]
+        stream = [(turn, ordinal) for which, ordinal, turn in chosen if which == corpus]
         size = sum(counts)
         for number in range(0, len(stream) - size + 1, size):
             part = stream[number : number + size]
@@ -58,16 +58,16 @@ def test_shares_follow_weights() -> None:
     plan = mixed([[5000], [20_000], [300]], [3.0, 1.0, 0.0001])
     drawn = Counter(plan.choose(0, 0, 4 * BLOCK).corpora.tolist())
 
-    assert drawn[2] == 4, "even the smallest weight has its place"
+    assert drawn[2] == 4, "even the smallest weight gets a position"
     assert drawn[0] == pytest.approx(3 * BLOCK, abs=8)
 
 
 def test_unweighted_corpora_act_as_one() -> None:
     plan = WholePlan([np.array([30, 4]), np.array([0]), np.array([7])], 8, 1, "m")
-    told = rows(plan.choose(2, 0, len(plan)))
+    chosen = rows(plan.choose(2, 0, len(plan)))
 
-    assert sorted((corpus, ordinal) for corpus, ordinal, _ in told) == [
+    assert sorted((corpus, ordinal) for corpus, ordinal, _ in chosen) == [
         *((0, n) for n in range(34)),
         *((2, n) for n in range(7)),
     ]
-    assert {turn for *_, turn in told} == {2}
+    assert {turn for *_, turn in chosen} == {2}

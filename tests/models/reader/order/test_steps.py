@@ -1,4 +1,4 @@
-"""Which samples a rank takes at each step, for any number of ranks, any batch, any tail, from anywhere."""
+"""The samples of each rank and step, for any number of ranks, batch size, tail policy and start."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Case:
         return Steps(plan=self.plan, global_batch=self.batch, rank=rank, world=world, tail=self.tail)
 
     def walk(self, world: int, cursor: Cursor, count: int) -> list[list[Step]]:
-        """`count` global steps from there on, each as what every rank takes of it."""
+        """The next `count` global steps, each as a list of the ranks' parts."""
         ranks = [self.steps(rank, world) for rank in range(world)]
         cursor = ranks[0].normalize(cursor)
         walked = []
         for _ in range(count):
             walked.append([rank.step(cursor) for rank in ranks])
-            assert len({step.after for step in walked[-1]}) == 1, "every rank goes on at the same place"
+            assert len({step.after for step in walked[-1]}) == 1, "every rank continues at the same position"
             cursor = walked[-1][0].after
         return walked
 
@@ -51,7 +51,7 @@ WORLDS = st.integers(1, 7)
 
 
 def taken(steps: list[Step], *, only_valid: bool = True) -> list[tuple[int, int]]:
-    """(epoch, sample), over the ranks in order."""
+    """(epoch, sample) of all ranks in order."""
     return [
         (int(turn), int(ordinal))
         for step in steps

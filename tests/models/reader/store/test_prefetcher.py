@@ -1,4 +1,4 @@
-"""What is fetched before its turn keeps nobody: not the reader, and not a program that ends."""
+"""Prefetching delays neither the reader nor the end of the program."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mien.models.reader.corpus.corpus import open_corpus
 from mien.models.reader.store import prefetcher
 from mien.models.reader.store.shard_source import ShardSourceSpec
 
-over = False
+done = False
 
 class Slow:
     def open(self, shard):
         os.write(1, b"%d\\n" % shard)
-        while not over and not thread._shutdown:  # set when the interpreter is about to end
+        while not done and not thread._shutdown:  # set when the interpreter is about to end
             time.sleep(0.01)
         raise OSError("not there")
 
@@ -41,16 +41,16 @@ samples = np.arange(len(corpus))
 for _ in range(int(sys.argv[3])):
     fetching.announce(np.zeros_like(samples), samples)
 if sys.argv[4] == "waits":
-    over = True
+    done = True
     while fetching._in_progress:
         time.sleep(0.01)
 """
 
 
-def fetched(tmp_path: Path, how_often: int, what_then: str) -> list[int]:
+def fetched(tmp_path: Path, times: int, then: str) -> list[int]:
     if not (tmp_path / "corpus").exists():
         write_corpus(tmp_path / "corpus", [1] * SHARDS)
-    arguments = [tmp_path / "corpus", tmp_path / "cache", how_often, what_then]
+    arguments = [tmp_path / "corpus", tmp_path / "cache", times, then]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -69,5 +69,5 @@ def test_downloads_announced_shards_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_exit_does_not_wait_for_announced_shards(tmp_path: Path) -> None:
-    """Whoever did not close the loader, or was interrupted, waits for what is under way alone."""
+    """A program that did not close its loader waits only for downloads in progress."""
     assert len(fetched(tmp_path, 1, "ends")) <= THREADS

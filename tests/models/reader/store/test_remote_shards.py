@@ -1,5 +1,5 @@
-"""A corpus in an object store: the same batches as from a folder, through throttling and cuts, out of a
-bounded cache, or member by member where little is wanted."""
+"""A corpus in an object store gives the same batches as a folder, despite throttling and truncated downloads,
+from a bounded cache or by ranged requests."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Distant:
         return sorted(path for path in self.cache.glob("shards/*/*") if path.stat().st_size)
 
     def names(self) -> list[str]:
-        """Of the shards; what is still being fetched ends in .part."""
+        """Names of the cached shards; downloads in progress end in .part."""
         return [path.name if path.suffix == ".part" else path.name.split("@")[0] for path in self.files()]
 
 
 @pytest.fixture
-def distant(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
+def remote(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
     bucket = f"b{uuid.uuid4().hex}"
     s3_server.create_bucket(bucket)
     folder = write_corpus(tmp_path / "corpus", SIZES)
@@ -66,9 +66,9 @@ def distant(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
         yield Distant(folder=folder, store=store, options=options, gate=gate, cache=tmp_path / "cache")
 
 
-def near(distant: Distant) -> list[list[int]]:
+def near(remote: Distant) -> list[list[int]]:
     reader = ShardReader(
-        distant.folder, collate=Numbers(), seed=7, shuffle_window=16, cache_dir=distant.cache / "near"
+        remote.folder, collate=Numbers(), seed=7, shuffle_window=16, cache_dir=remote.cache / "near"
     )
     return [batch["number"].tolist() for batch in reader.loader(global_batch=8)]
 
@@ -83,72 +83,74 @@ def drawn(reader: ShardReader, workers: int = 0) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_remote_batches_equal_local_ones(distant: Distant, workers: int) -> None:
-    assert drawn(distant.reader(), workers) == near(distant)
-    assert drawn(distant.reader(), workers) == near(distant)
+def test_remote_batches_equal_local_ones(remote: Distant, workers: int) -> None:
+    assert drawn(remote.reader(), workers) == near(remote)
+    assert drawn(remote.reader(), workers) == near(remote)
 
-    fetched = {path.rpartition("/")[2]: n for path, n in distant.gate.asked.items() if path.endswith(".tar")}
+    fetched = {
+        path.rpartition("/")[2]: n for path, n in remote.gate.requests.items() if path.endswith(".tar")
+    }
     assert fetched == {f"shard-{n:03d}.tar": 1 for n in range(len(SIZES))}
-    assert distant.names() == sorted(fetched)
+    assert remote.names() == sorted(fetched)
 
 
-def test_prefetches_shards(distant: Distant) -> None:
-    """In the order as it lies, the first batch is of the first shard alone."""
-    reader = distant.reader(shuffle_window=0)
+def test_prefetches_shards(remote: Distant) -> None:
+    """In stored order the first batch is from the first shard only."""
+    reader = remote.reader(shuffle_window=0)
     with reader.loader(global_batch=8) as loader:
         assert numbers_of(next(iter(loader))) == list(range(8))
         deadline = time.monotonic() + 300
-        while len([name for name in distant.names() if name.endswith(".tar")]) < 2:
-            assert time.monotonic() < deadline, "nothing is fetched ahead"
+        while len([name for name in remote.names() if name.endswith(".tar")]) < 2:
+            assert time.monotonic() < deadline, "no shard is prefetched"
             time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("shards", "workers"), [(0, 0), (2, 0), (1, 2), (3, 2)])
-def test_small_cache_stays_within_limit(distant: Distant, shards: int, workers: int) -> None:
-    largest = max(path.stat().st_size for path in distant.folder.glob("*.tar"))
-    reader = distant.reader(cache_bytes=shards * largest)
+def test_small_cache_stays_within_limit(remote: Distant, shards: int, workers: int) -> None:
+    largest = max(path.stat().st_size for path in remote.folder.glob("*.tar"))
+    reader = remote.reader(cache_bytes=shards * largest)
 
-    assert drawn(reader, workers) == near(distant)
-    assert sum(path.stat().st_size for path in distant.files()) <= shards * largest
-    assert bool(distant.files()) == bool(shards)
+    assert drawn(reader, workers) == near(remote)
+    assert sum(path.stat().st_size for path in remote.files()) <= shards * largest
+    assert bool(remote.files()) == bool(shards)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ranged_reads_only_needed_members(distant: Distant, workers: int) -> None:
+def test_ranged_reads_only_needed_members(remote: Distant, workers: int) -> None:
     collate = Numbers(members=frozenset({"json"}), noiseless=True)
-    reader = distant.reader(collate, where="rows in (3, 30)", ranged_below=0.5)
+    reader = remote.reader(collate, where="rows in (3, 30)", ranged_below=0.5)
     with reader.loader(global_batch=2, workers=workers) as loader:
         assert sorted(n for batch in loader for n in numbers_of(batch)) == [3, 30]
 
-    assert distant.files() == []
-    fetched = {path.rpartition("/")[2] for path in distant.gate.asked if path.endswith(".tar")}
+    assert remote.files() == []
+    fetched = {path.rpartition("/")[2] for path in remote.gate.requests if path.endswith(".tar")}
     assert fetched == {"shard-000.tar", "shard-002.tar"}
 
 
 @pytest.mark.parametrize("ranged_below", [0.0, 2.0])
-def test_waits_out_throttling(distant: Distant, ranged_below: float) -> None:
-    reader = distant.reader(ranged_below=ranged_below)
-    distant.gate.refuse = 5
+def test_waits_out_throttling(remote: Distant, ranged_below: float) -> None:
+    reader = remote.reader(ranged_below=ranged_below)
+    remote.gate.refuse = 5
 
-    assert drawn(reader) == near(distant)
-    assert distant.gate.refuse == 0
+    assert drawn(reader) == near(remote)
+    assert remote.gate.refuse == 0
 
 
 @pytest.mark.parametrize("ranged_below", [0.0, 2.0])
-def test_retries_truncated_download(distant: Distant, ranged_below: float) -> None:
-    reader = distant.reader(ranged_below=ranged_below)
-    distant.gate.cut = 3
+def test_retries_truncated_download(remote: Distant, ranged_below: float) -> None:
+    reader = remote.reader(ranged_below=ranged_below)
+    remote.gate.cut = 3
 
-    assert drawn(reader) == near(distant)
-    assert distant.gate.cut == 0
+    assert drawn(reader) == near(remote)
+    assert remote.gate.cut == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_names_unavailable_store_and_recovers(distant: Distant, workers: int) -> None:
-    # Ours are the attempts that count here; Amazon's own library would make three of each, seconds apart.
+def test_names_unavailable_store_and_recovers(remote: Distant, workers: int) -> None:
+    # Count only mien's retries; Amazon's library would make three attempts of each, seconds apart.
     once = {"retry_strategy": AwsStandardS3RetryStrategy(max_attempts=1)}
-    reader = replace(distant, options=distant.options | once).reader()
-    distant.gate.refuse = -1
+    reader = replace(remote, options=remote.options | once).reader()
+    remote.gate.refuse = -1
     with (
         reader.loader(global_batch=8, workers=workers) as loader,
         pytest.raises(
@@ -159,80 +161,80 @@ def test_names_unavailable_store_and_recovers(distant: Distant, workers: int) ->
 
     assert SECRET_KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
-    distant.gate.refuse = 0
-    assert drawn(reader, workers) == near(distant)
+    remote.gate.refuse = 0
+    assert drawn(reader, workers) == near(remote)
 
 
-def test_names_deleted_shard(distant: Distant) -> None:
-    reader = distant.reader()
-    distant.store.delete("shard-001.tar")
+def test_names_deleted_shard(remote: Distant) -> None:
+    reader = remote.reader()
+    remote.store.delete("shard-001.tar")
     with pytest.raises(MissingShardError, match=r"shard-001\.tar"):
         drawn(reader)
 
-    skipping = distant.reader(on_error="skip")
+    skipping = remote.reader(on_error="skip")
     with skipping.loader(global_batch=8, workers=2) as loader:
         seen = sorted(n for batch in loader for n in numbers_of(batch))
     assert seen == [n for n in range(TOTAL) if not 12 <= n < 21]
     assert loader.skipped == {"MissingShardError": 9}
 
 
-def test_rejects_wrong_bytes(distant: Distant) -> None:
-    data = bytearray((distant.folder / "shard-001.tar").read_bytes())
+def test_rejects_wrong_bytes(remote: Distant) -> None:
+    data = bytearray((remote.folder / "shard-001.tar").read_bytes())
     data[700] ^= 1
-    distant.store.delete("shard-001.tar")
-    distant.store.publish_bytes(bytes(data), "shard-001.tar")
+    remote.store.delete("shard-001.tar")
+    remote.store.publish_bytes(bytes(data), "shard-001.tar")
 
     with pytest.raises(WrongBytesError, match="sha256"):
-        drawn(distant.reader())
-    assert "shard-001.tar" not in distant.names()
+        drawn(remote.reader())
+    assert "shard-001.tar" not in remote.names()
 
 
-def test_refetches_truncated_cached_shard(distant: Distant) -> None:
-    drawn(distant.reader())
-    victim = distant.files()[0]
+def test_refetches_truncated_cached_shard(remote: Distant) -> None:
+    drawn(remote.reader())
+    victim = remote.files()[0]
     victim.write_bytes(victim.read_bytes()[:100])
 
-    assert drawn(distant.reader()) == near(distant)
+    assert drawn(remote.reader()) == near(remote)
     name, _, _ = victim.name.partition("@")
-    assert distant.gate.asked[next(path for path in distant.gate.asked if path.endswith(name))] == 2
+    assert remote.gate.requests[next(path for path in remote.gate.requests if path.endswith(name))] == 2
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_refetches_damaged_cached_shard(distant: Distant, workers: int) -> None:
-    drawn(distant.reader())
-    victim = distant.files()[0]
+def test_refetches_damaged_cached_shard(remote: Distant, workers: int) -> None:
+    drawn(remote.reader())
+    victim = remote.files()[0]
     data = bytearray(victim.read_bytes())
     data[700] ^= 1
     victim.write_bytes(data)
 
-    assert drawn(distant.reader(), workers) == near(distant)
+    assert drawn(remote.reader(), workers) == near(remote)
 
 
-def test_replaced_foreign_shard_is_refetched(distant: Distant) -> None:
-    """Tars are padded to 10 kB: another one of the same size is what is to be expected."""
-    for path in distant.folder.glob("*.parquet"):
-        distant.store.delete(path.name)
-    drawn(distant.reader())
-    state = distant.reader().manifest_hash
-    (distant.folder / "shard-000.tar").unlink()
-    write_corpus(distant.folder, [SIZES[0]], first=1000)
-    old = len(distant.store.read("shard-000.tar", 0, 1 << 30))
-    data = (distant.folder / "shard-000.tar").read_bytes()
-    distant.store.delete("shard-000.tar")
-    time.sleep(1.1)  # the store tells the time of a change in whole seconds
-    distant.store.publish_bytes(data, "shard-000.tar")
+def test_replaced_foreign_shard_is_refetched(remote: Distant) -> None:
+    """Tars are padded to 10 kB, so a replacement often has the same size."""
+    for path in remote.folder.glob("*.parquet"):
+        remote.store.delete(path.name)
+    drawn(remote.reader())
+    state = remote.reader().manifest_hash
+    (remote.folder / "shard-000.tar").unlink()
+    write_corpus(remote.folder, [SIZES[0]], first=1000)
+    old = len(remote.store.read("shard-000.tar", 0, 1 << 30))
+    data = (remote.folder / "shard-000.tar").read_bytes()
+    remote.store.delete("shard-000.tar")
+    time.sleep(1.1)  # the store reports modification times in whole seconds
+    remote.store.publish_bytes(data, "shard-000.tar")
     assert len(data) == old
 
-    reader = distant.reader()
+    reader = remote.reader()
     assert {n for batch in drawn(reader) for n in batch} >= set(range(1000, 1000 + SIZES[0]))
     assert reader.manifest_hash != state
 
 
-def test_leaves_no_resources(distant: Distant) -> None:
-    reader = distant.reader()
+def test_leaves_no_resources(remote: Distant) -> None:
+    reader = remote.reader()
     before = held()
     drawn(reader, workers=2)
 
     assert not held().since(before).workers
-    assert list(distant.cache.glob("shards/*/*.part")) == []
+    assert list(remote.cache.glob("shards/*/*.part")) == []
     assert SECRET_KEY not in repr(reader._specs)

@@ -1,4 +1,4 @@
-"""The cache of distant shards: whole files alone, within its bounds, never at the cost of who reads."""
+"""The cache of remote shards holds only complete files, respects its limit, and never disturbs readers."""
 
 from __future__ import annotations
 

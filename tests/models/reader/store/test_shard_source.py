@@ -1,4 +1,4 @@
-"""Samples out of tars on the disk: the bytes that were committed, or an error that names the sample."""
+"""Reading samples from local tars gives the committed bytes, or an error that names the sample."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.models.process_resources import held
 
 
 def with_checksums(folder: Path) -> None:
-    """Adds the columns `crc32.<ext>` to the sidecars, where the writer has not."""
+    """Adds the columns `crc32.<ext>` to sidecars that lack them."""
     for path in folder.glob("*.parquet"):
         table = pq.read_table(path)
         data = path.with_name(path.name.removesuffix(".parquet")).read_bytes()
@@ -103,9 +103,9 @@ def test_seed_depends_on_reader_epoch_key(source: ShardSource) -> None:
 
 
 def test_reads_only_requested_members(folder: Path, tmp_path: Path) -> None:
-    asked = make(folder, tmp_path, members=frozenset({"json", "flac"}))
+    source = make(folder, tmp_path, members=frozenset({"json", "flac"}))
 
-    assert list(asked.read(3, epoch=0, seed=7).members) == ["json"]
+    assert list(source.read(3, epoch=0, seed=7).members) == ["json"]
 
 
 def test_limits_open_tars(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,10 +167,10 @@ def test_names_damage_and_reads_the_rest(
 ) -> None:
     damage(folder / "shard-000.tar")
 
-    told = source.read_many(range(8), [0] * 8, seed=7)
-    assert {n for n, each in enumerate(told) if isinstance(each, DamagedSampleError)} == lost
+    results = source.read_many(range(8), [0] * 8, seed=7)
+    assert {n for n, each in enumerate(results) if isinstance(each, DamagedSampleError)} == lost
     for number in lost:
-        error = told[number]
+        error = results[number]
         assert isinstance(error, kind)
         assert error.key == key_of(number)
         assert key_of(number) in str(error)

@@ -1,6 +1,6 @@
-"""A gateway before an object store that answers as a busy one does: 503 SlowDown, 500, or not at all.
+"""A gateway in front of an object store that fails like a busy one: 503 SlowDown, or truncated bodies.
 
-It stands for what lies outside: the store behind it is a real S3 server (tests/s3.py).
+It simulates the network. The store behind it is a real S3 server (tests/s3.py).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SLOW_DOWN = (
 
 
 class Gateway:
-    """`refuse`: the next so many GETs of an object get 503; -1: all of them. `cut`: the next so many end in
-    the middle of the body. `asked`: GETs of each path so far, those refused included."""
+    """`refuse`: the number of next GETs of objects that get 503; -1: all. `cut`: the number of next GETs
+    whose body is truncated. `requests`: GETs of each path so far, including refused ones."""
 
     def __init__(self, behind: str) -> None:
         self.refuse = 0
         self.cut = 0
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.endpoint = ""
         self._behind = behind
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Gateway:
 
     def fate(self, path: str) -> str:
         with self._lock:
-            self.asked[path] += 1
+            self.requests[path] += 1
             if self.refuse:
                 self.refuse -= 1
                 return "refuse"
@@ -45,8 +45,10 @@ class Gateway:
         return "pass"
 
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> httpx.Response:
-        kept = {name: value for name, value in headers.items() if name.lower() not in {"host", "connection"}}
-        return self._client.request(method, f"{self._behind}{path}", headers=kept, content=body)
+        forwarded = {
+            name: value for name, value in headers.items() if name.lower() not in {"host", "connection"}
+        }
+        return self._client.request(method, f"{self._behind}{path}", headers=forwarded, content=body)
 
     def close(self) -> None:
         self._client.close()
