@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mien.cluster.engine.errors import classify, error_named, never_answered
+from mien.cluster.engine.errors import classify, error_from_name, not_acknowledged
 from mien.cluster.engine.interface import ErrorInfo, Observer, PoolSnapshot, PoolSpec, Snapshot
 from mien.ingest.errors import Policy
 from mien.pipelines.stage import AggregatingStage, Item, StageContext
@@ -57,7 +57,8 @@ class LocalEngine:
                 pool.stage.setup(self._context)
             except Exception as error:
                 info = classify(error)
-                raise error_named(info.error_class, f"stage {pool.name} cannot start: {info.text}") from error
+                text = f"stage {pool.name} cannot start: {info.text}"
+                raise error_from_name(info.error_class, text) from error
         try:
             self._run_inputs()
         finally:  # on an error as well: what was gathered is whole
@@ -82,7 +83,7 @@ class LocalEngine:
         """`item` through stage `position` and each output through the rest before the next is asked for."""
         pool = self._pools[position]
         count = 0
-        if pool.gathers:
+        if pool.aggregates:
             self._held[position][item.key] = item
         outputs = self._timed(position, lambda: pool.stage(item))
         while True:
@@ -94,9 +95,9 @@ class LocalEngine:
                 info = classify(error)
                 if info.policy is Policy.STOP:
                     self._broken.add(position)
-                    raise error_named(info.error_class, f"stage {pool.name}: {info.text}") from error
+                    raise error_from_name(info.error_class, f"stage {pool.name}: {info.text}") from error
                 self._held[position].pop(item.key, None)
-                self._fail(position, item, replace(info, yielded=count if pool.fan_out else 0))
+                self._fail(position, item, replace(info, yielded=count if pool.fans_out else 0))
                 return
             count += 1
             self._pass_on(position, output)
@@ -104,7 +105,7 @@ class LocalEngine:
                 return
         self._counts[position][0] += 1
         self._seconds[position] += item.seconds
-        if pool.fan_out or (count != 1 and not pool.gathers):
+        if pool.fans_out or (count != 1 and not pool.aggregates):
             self._observer.exhausted(item.key, count)
 
     def _fail(self, position: int, item: Item, info: ErrorInfo) -> None:
@@ -131,7 +132,7 @@ class LocalEngine:
             held = self._held[position].pop(key, None)
             if held is not None:
                 self._retained[key] = (position, held)
-        if pool.report and self._observer.reported(pool.name, output) is False:
+        if pool.reports_outputs and self._observer.reported(pool.name, output) is False:
             return
         if getattr(output, "final", False) or position + 1 == len(self._pools):
             self._observer.finished(output)
@@ -149,7 +150,7 @@ class LocalEngine:
                 for output in outputs:
                     self._pass_on(position, output)
                 for item in self._held[position].values():  # nothing may vanish
-                    self._fail(position, item, never_answered(pool.name))
+                    self._fail(position, item, not_acknowledged(pool.name))
                 self._held[position].clear()
                 if not self._again:
                     break

@@ -63,8 +63,7 @@ def test_no_shell_and_no_execution_of_data() -> None:
     # A loader or driver and its own workers, over file descriptors that no other process has.
     allowed = {
         "cluster/engine/actor.py": {"pickle.loads"},
-        "cluster/engine/backends/on_processes.py": {"pickle.loads"},
-        "cluster/engine/backends/serving.py": {"pickle.loads"},
+        "cluster/engine/results.py": {"pickle.loads"},
         "models/reader/loader/batch_builder.py": {"pickle.loads"},
         "models/reader/loader/worker.py": {"pickle.loads"},
     }

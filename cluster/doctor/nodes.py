@@ -12,7 +12,7 @@ from typing import Any
 
 from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check
-from mien.cluster.engine.backends.on_ray import take_workers
+from mien.cluster.engine.backends.ray_backend import worker_nodes
 
 _CURE = "set acquire.keep_media to always, and acquire.media_uri to a place that every node reaches"
 
@@ -39,7 +39,7 @@ def nodes(settings: Settings) -> Iterator[Check]:
 
 def machines(nodes: Iterable[Mapping[str, Any]]) -> int:
     """Of `ray.nodes()`, those with caches of their own on which a worker may be placed."""
-    return len({node["NodeManagerAddress"] for node in take_workers(nodes)})
+    return len({node["NodeManagerAddress"] for node in worker_nodes(nodes)})
 
 
 def _alive(address: str) -> list[dict[str, Any]]:

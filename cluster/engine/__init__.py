@@ -1,7 +1,10 @@
-"""The engine: pools of workers under bounds and deadlines, on Ray or not. It is imported without Ray."""
+"""The engine: pools of workers with bounded queues and deadlines, on Ray or on processes.
 
-from mien.cluster.engine.backends.on_processes import ProcessBackend
-from mien.cluster.engine.backends.on_ray import RayBackend
+Importing it does not import Ray.
+"""
+
+from mien.cluster.engine.backends.process_backend import ProcessBackend
+from mien.cluster.engine.backends.ray_backend import RayBackend
 from mien.cluster.engine.interface import ErrorInfo, Observer, PoolSnapshot, PoolSpec, Snapshot
 from mien.cluster.engine.scheduler import Engine
 

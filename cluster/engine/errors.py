@@ -1,4 +1,4 @@
-"""Exceptions to names and back: what a worker says of an exception, and what the run raises for it."""
+"""Converts exceptions to error values in the worker, and error values to exceptions in the driver."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from mien.cluster.engine.interface import ErrorInfo
 from mien.ingest import errors
 from mien.ingest.errors import MienError, Policy, UnexpectedError, one_line
 
-# How native libraries word a failed allocation: onnxruntime, ctranslate2, OpenCV, FFmpeg, glibc, threads.
+# The wording of a failed allocation in onnxruntime, ctranslate2, OpenCV, FFmpeg, glibc and threads.
 _NO_MEMORY = re.compile(
     r"bad[ _]alloc|failed to allocate|cannot allocate memory|out of memory|insufficient memory"
     r"|can't start new thread|alloc\w* failed",
     re.IGNORECASE,
 )
 HEAD_CHARACTERS, TAIL_CHARACTERS = 2000, 2000
-"""Of a traceback that is kept."""
+"""The parts of a long traceback that are stored."""
 
 
 def classify(error: BaseException) -> ErrorInfo:
-    """The class, policy and text under which `error` is kept. Memory comes first, whatever wraps it."""
+    """The error value of `error`. A failed allocation takes precedence over the exceptions that wrap it."""
     tail = _shortened("".join(traceback.format_exception(error)))
-    text = one_line(str(error) or type(error).__name__)
+    text = _encodable(one_line(str(error) or type(error).__name__))
     if any(_is_memory(link) for link in _chain(error)):
-        text = one_line(f"needs more memory than its stage allows: {type(error).__name__}: {text}")
+        text = _encodable(
+            one_line(f"needs more memory than its stage allows: {type(error).__name__}: {text}")
+        )
         return ErrorInfo(
             error_class="OutOfMemoryError", text=text, policy=Policy.PERMANENT, traceback_tail=tail
         )
@@ -41,15 +43,21 @@ def classify(error: BaseException) -> ErrorInfo:
             usage_requests=error.usage_requests,
             usage_bytes=error.usage_bytes,
         )
-    text = one_line(f"{type(error).__name__}: {error}")
+    text = _encodable(one_line(f"{type(error).__name__}: {error}"))
     return ErrorInfo(error_class="UnexpectedError", text=text, policy=Policy.PERMANENT, traceback_tail=tail)
 
 
 def _shortened(text: str) -> str:
-    """Both ends: the first cause has what was really said, the last lines where it came to light."""
+    """Both ends of a traceback: the first cause has the original message, the last lines the call site."""
+    text = _encodable(text)
     if len(text) <= HEAD_CHARACTERS + TAIL_CHARACTERS:
         return text
     return f"{text[:HEAD_CHARACTERS]}\n…\n{text[-TAIL_CHARACTERS:]}"
+
+
+def _encodable(text: str) -> str:
+    """`text` without lone surrogates, which file names may contain and UTF-8 cannot encode."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -68,27 +76,29 @@ def _is_memory(error: BaseException) -> bool:
     return not isinstance(error, MienError) and _NO_MEMORY.search(str(error)) is not None
 
 
-def error_named(name: str, text: str) -> MienError:
-    """An instance of the class of the error tree called `name`; UnexpectedError where there is none."""
+def error_from_name(name: str, text: str) -> MienError:
+    """An instance of the error class `name`, or UnexpectedError if there is no such class."""
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, MienError):
         return kind(one_line(text))
     return UnexpectedError(one_line(f"{name}: {text}"))
 
 
-def plain(error_class: str, text: str) -> ErrorInfo:
+def permanent_error(error_class: str, text: str) -> ErrorInfo:
     return ErrorInfo(error_class=error_class, text=one_line(text), policy=Policy.PERMANENT)
 
 
-def never_answered(stage: str) -> ErrorInfo:
-    return plain("UnexpectedError", f"stage {stage} took it, was flushed, and never answered for it")
+def not_acknowledged(stage: str) -> ErrorInfo:
+    return permanent_error(
+        "UnexpectedError", f"stage {stage} was flushed and did not acknowledge the item that it took"
+    )
 
 
 def is_media_fault(name: str) -> bool:
-    """Whether failures of this class say something of the item alone, however many there are in a row.
+    """Whether failures of this class concern only their item, so that many in a row do not end the run.
 
-    So does what a platform answers, but for answers that nobody understands: many of those are an extractor
-    that is out of date. (A bot wall pauses its egress identity, and needs no other end.)
+    Answers of a platform count as well, except answers that we cannot parse: many of those mean that an
+    extractor is out of date. (A bot wall pauses its egress identity, which is enough.)
     """
     kind = getattr(errors, name, None)
     if not isinstance(kind, type) or issubclass(kind, errors.ExtractorError):

@@ -1,4 +1,4 @@
-"""Whether the pools fit the cluster, said before anything starts."""
+"""Checks before a run starts whether the pools fit into the cluster."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Node = tuple[float, float]
 
 
 def check_pools(pools: Sequence[PoolSpec], nodes: Sequence[Node]) -> None:
-    """Places every worker on a node, the largest first.
+    """Simulates the placement of every worker on a node, the largest first.
 
     Raises:
-        InfeasibleError: one line: what the pools need, what the cluster has, what to change.
+        InfeasibleError: the needs of the pools, the size of the cluster, and what to change, in one line.
     """
     cpus = sum(pool.cpus * pool.workers for pool in pools)
     gpus = sum(pool.gpus * pool.workers for pool in pools)
@@ -28,8 +28,8 @@ def check_pools(pools: Sequence[PoolSpec], nodes: Sequence[Node]) -> None:
             if node is None:
                 raise InfeasibleError(
                     f"the pools need {_needs(cpus, gpus)} ({parts}) and the cluster has {has} on "
-                    f"{len(nodes)} node{'s' if len(nodes) != 1 else ''}: no room for a worker of "
-                    f"{pool.name!r}; give it fewer workers or smaller shares, or add nodes"
+                    f"{len(nodes)} node{'s' if len(nodes) != 1 else ''}: there is no room for a "
+                    f"worker of {pool.name!r}; reduce its workers or their shares, or add nodes"
                 )
             node[0] -= pool.cpus
             node[1] -= pool.gpus

@@ -1,4 +1,4 @@
-"""What the engine is told, and what it tells: pools, errors, snapshots, the observer."""
+"""The engine's interface: pools, errors, snapshots and the observer."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ class PoolSpec:
     """Picklable configuration; `setup(context)` runs in the worker."""
     workers: int
     cpus: float
-    """Asked of Ray for each worker; fractions are allowed."""
+    """Requested from Ray for each worker; fractions are allowed."""
     gpus: float = 0
     memory_mb: int = 2048
-    """Beyond what a worker holds after `setup()`; not enforced where gpus > 0."""
+    """On top of what a worker holds after `setup()`; not enforced where gpus > 0."""
     deadline: DeadlineRule = DeadlineRule()  # noqa: RUF009 (frozen)
-    """Of one call. For a fan-out: of each yield, by the seconds of the *input*. For a gathering stage the
-    base must cover the closing of a shard."""
+    """Of one call. For a fan-out: of each output, computed from the seconds of the *input*. For an
+    aggregating stage, the base must cover the closing of a shard."""
     setup_deadline_seconds: float = 300
     queue_items: int = 8
-    """Cap of the queue in front of this stage, results still on their way included (never less than
-    what the workers before it have in flight, which would idle them)."""
+    """Cap of the queue in front of this stage, including results that are on their way. The engine raises it
+    to the number of calls in flight in the stage before, so that a full queue does not idle those workers."""
     queue_bytes: int = 256 * MIB
     in_flight: int = 2
-    """Calls per worker: one that runs, the others waiting beside it so that it never idles."""
+    """Calls per worker: one runs, and the others wait in the worker so that it never idles."""
     flush_seconds: float = 600
-    """A gathering worker is flushed when its oldest unanswered item is this old,"""
+    """An aggregating worker is flushed when its oldest held item is this old,"""
     retain_bytes: int = 1024 * MIB
-    """or when its unanswered items hold more than this."""
+    """or when its held items take more than this."""
 
     @property
     def name(self) -> str:
         return self.stage.name
 
     @property
-    def fan_out(self) -> bool:
+    def fans_out(self) -> bool:
         return self.stage.fans_out
 
     @property
-    def report(self) -> bool:
-        """Hand what this stage yields to `Observer.reported` as well."""
+    def reports_outputs(self) -> bool:
+        """`Observer.reported` sees what this stage yields."""
         return self.stage.reports_outputs
 
     @property
-    def gathers(self) -> bool:
+    def aggregates(self) -> bool:
         return isinstance(self.stage, AggregatingStage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
-    """Why an item was given up."""
+    """Why an item failed."""
 
     error_class: str
     text: str
@@ -68,14 +68,14 @@ class ErrorInfo:
     attempts: int = 1
     traceback_tail: str = ""
     yielded: int = 0
-    """Items that a failed fan-out had yielded already; they are under way."""
+    """Number of items that a failed fan-out had already yielded; these items are processed."""
     circuit: bool = False
-    """It is the egress identity that is refused, whatever the item."""
+    """The platform refuses the egress identity, whatever the item is."""
     retry_after_seconds: float | None = None
-    """As whoever was asked wishes."""
+    """The wait that the server asked for."""
     usage_requests: int = 0
     usage_bytes: int = 0
-    """Spent on the network before it came to this, as far as that is known."""
+    """Network usage before the failure, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,25 +83,25 @@ class PoolSnapshot:
     name: str
     queued: int
     queued_bytes: int
-    """Of the queue and of results promised to it."""
+    """Includes the room reserved for results that are on their way."""
     peak_queued: int
     peak_queued_bytes: int
-    """The most that the queue ever held."""
+    """The maximum that the queue has held."""
     workers: int
-    """That there are, a spare (see relief.py) included."""
+    """Includes a backup worker (see stragglers.py)."""
     starting: int
     busy: int
     held: int
-    """Items that a gathering stage has taken and not yet answered for."""
+    """Items that an aggregating stage has taken and not yet acknowledged."""
     done: int
     failed: int
     retried: int
     done_seconds: float
-    """Media seconds of the calls that ended well."""
+    """Media seconds of the successful calls."""
     busy_seconds: float
     """Wall seconds that workers spent inside the stage."""
     rss_bytes: int
-    """Of all workers, as each told with its last reply."""
+    """Sum over all workers, as of their last replies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,38 +109,38 @@ class Snapshot:
     uptime_seconds: float
     pools: tuple[PoolSnapshot, ...]
     retained: int
-    """Items that came out of a gathering stage and wait to be acknowledged."""
+    """Items that an aggregating stage has put out and the observer has not acknowledged yet."""
     retained_bytes: int
 
 
 class Observer(Protocol):
-    """What the runner implements. Called from the thread that runs the engine; what it raises ends the
-    run, after a flush."""
+    """Implemented by the runner. The engine calls it from the thread that runs `Engine.run`. An exception
+    ends the run after a flush."""
 
     def next_inputs(self, limit: int) -> Sequence[Item] | None:
-        """Up to `limit` inputs; [] for none just now; None for never again."""
+        """Up to `limit` inputs. An empty list: none at the moment. None: no more inputs."""
         ...
 
     def finished(self, item: Any) -> None:
-        """`item` left the last stage, or any stage with `final` set. What it acknowledges must be given to
+        """`item` left the last stage, or has `final` set. The keys that it acknowledges must be passed to
         `acknowledge` or `redo` before this returns, or from `tick`."""
         ...
 
     def exhausted(self, key: str, count: int) -> None:
-        """The fan-out of input `key` ended well after `count` items; also any other call, of a stage
-        that does not gather, that yielded not exactly one."""
+        """The fan-out of input `key` ended successfully after `count` items. Also called for any other call
+        that did not yield exactly one item, except calls of aggregating stages."""
         ...
 
     def reported(self, stage: str, item: Any) -> bool | None:
-        """`item` left a stage whose pool has `report` set. False: it goes no further, and is done with."""
+        """`item` left a stage whose `reports_outputs` is set. False rejects it: no other stage gets it."""
         ...
 
     def failed(self, key: str, stage: str, error: ErrorInfo, item_seconds: float) -> None: ...
 
     def lost(self, key: str) -> None:
-        """The payload of item `key` went down with its node: claim its video again."""
+        """The payload of item `key` was lost with its node: its video must be claimed again."""
         ...
 
     def tick(self, snapshot: Snapshot) -> None:
-        """About each second; may raise to end the run."""
+        """Called about once per second. An exception ends the run."""
         ...

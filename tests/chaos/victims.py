@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from mien.cluster.engine.backends.serving import NAME
+from mien.cluster.engine.backends.fork_server import PROCESS_NAME
 from tests.mien_command import start_mien
 
 GONE_WITHIN_SECONDS = 120.0
@@ -52,7 +52,7 @@ def actors(tmp: Path) -> list[psutil.Process]:
     return [
         process
         for process in processes(tmp)
-        if process.name() == NAME or "ray::Actor" in " ".join(_command(process))
+        if process.name() == PROCESS_NAME or "ray::Actor" in " ".join(_command(process))
     ]
 
 

@@ -78,7 +78,7 @@ def test_a_rank_dies_then_everything_and_one_rank_ends_it_the_same(tmp_path: Pat
         assert reached is not None
         wait_for(lambda: (state := last_state(out)) and state["step"] > reached["step"], run)
     finally:
-        kill_all(run, spare="watchdog.py")
+        kill_all(run, spare="guard.py")
     left = last_state(out)
     assert left is not None
     assert first["step"] <= reached["step"] < left["step"] < STEPS * EPOCHS

@@ -1,1 +1,1 @@
-"""Where an engine's workers live: as actors of Ray, or as processes of this machine."""
+"""Where the workers of an engine run: as Ray actors, or as processes of this machine."""

@@ -1,4 +1,4 @@
-"""What the engine wants of whoever runs its workers."""
+"""The interface between the engine and the backend that runs its workers."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from mien.cluster.engine.actor import Reply
 from mien.cluster.engine.feasibility import Node
 from mien.cluster.engine.interface import ErrorInfo, PoolSpec
 from mien.pipelines.stage import Stage, StageContext
 
 
-class What(Enum):
+class FaultKind(Enum):
     DIED = auto()
-    """The worker is gone, or not to be trusted any more."""
+    """The worker is gone, or in an unknown state."""
     RAISED = auto()
-    """Its reply could not be sent, or what it was asked could not be read: it lives."""
+    """The reply could not be sent, or the request could not be read. The worker is alive."""
     INPUT_LOST = auto()
-    """What it was to work on went down with its node."""
+    """The payload of the call was lost with its node."""
     UNPLACEABLE = auto()
-    """No worker of this stage will ever get a place: the run cannot go on."""
+    """No worker of this stage will ever get a place: the run cannot continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    what: What
+    kind: FaultKind
     info: ErrorInfo
 
 
 class Handle(Protocol):
-    """One worker: an `Actor` in a process of its own, whose calls run one after the other, in their order."""
+    """One worker: an `Actor` in its own process. Its calls run one after the other, in order."""
 
-    def submit(self, method: str, *arguments: Any) -> tuple[Any, Future[Reply]]:
-        """Calls `method` of the actor: a reference to its payload, which may be an argument of another
-        worker's call once the reply is there, and the future of the reply. Never waits."""
+    def submit(self, request: bytes, payload: Any = None) -> tuple[Any, Future[bytes]]:
+        """Sends an encoded `Request`. Returns a reference to the payload of the result, and the future of the
+        encoded `Reply`. Once the reply is there, the reference can be the payload of another call, also of
+        another worker. Never blocks."""
         ...
 
     def kill(self) -> None:
-        """Ends the worker and the processes that it started."""
+        """Kills the worker and the processes that it started."""
         ...
 
 
@@ -47,7 +47,7 @@ class Backend(Protocol):
     def open(self) -> None: ...
 
     def nodes(self) -> list[Node]:
-        """What there is to place workers on."""
+        """The nodes that workers can be placed on."""
         ...
 
     def pack(self, stage: Stage, context: StageContext) -> bytes:
@@ -55,16 +55,16 @@ class Backend(Protocol):
         ...
 
     def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
-        """A new worker, which asks for `cpus` and may use `threads`. It need not run yet when this returns:
-        its first call, `hello`, tells."""
+        """A new worker that requests `cpus` and may use `threads`. It may not run yet when this returns; it
+        answers `Hello` once it does."""
         ...
 
     def fault(self, stage: str, error: BaseException) -> Fault:
-        """What it means that the future of a reply holds `error`."""
+        """The meaning of `error`, the exception in the future of a reply."""
         ...
 
     def check_alive(self) -> None:
-        """Raises UnexpectedError where what all workers hang on has died."""
+        """Raises UnexpectedError if the process that all workers depend on has died."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,7 @@
-"""A Ray that belongs to this process alone (loopback, quiet, bounded, gone at the end), or a cluster's."""
+"""A connection to a Ray cluster, or a local Ray that belongs to this process.
+
+A local Ray listens only on loopback, prints nothing, has a memory limit and ends with this process.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +22,23 @@ from mien.ingest.errors import InfeasibleError, UnexpectedError
 logger = logging.getLogger("mien.ray")
 
 _ENVIRONMENT = {
-    # A fifth of the CPU of a call, for tables and graphs that nobody looks at here.
+    # Task events and metrics take a fifth of the CPU time of a call, and we do not use them.
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the engine handles them; Ray would print them
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the engine handles errors; Ray would print them
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's only switch for the loopback address (named for where it is the default): without it Ray
-    # listens, without authentication, on the machine's public address.
+    # Ray's only switch for the loopback address; it is named after the systems where that is the default.
+    # Without it, Ray listens on the machine's public address, without authentication.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-_VITAL = ("raylet", "gcs_server")
+_VITAL_PROCESSES = ("raylet", "gcs_server")
 _LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
 
 
 class RaySession:
-    """`with RaySession(address=…)`: connects, or starts a local Ray; leaves a Ray alone that was there."""
+    """`with RaySession(address=…)` connects, or starts a local Ray. A Ray that this process already uses is
+    reused and stays connected."""
 
     def __init__(
         self, *, address: str | None = None, object_store_bytes: int, num_cpus: int | None = None
@@ -50,19 +54,19 @@ class RaySession:
             if self._address is None or name not in _LOCAL_ONLY:
                 os.environ.setdefault(name, value)
         if self._address is not None:
-            _somebody_listens(self._address)  # also where this process has a Ray: it may be another one
+            _check_address(self._address)  # even if this process uses a Ray: it may be a different one
         import ray
 
         if ray.is_initialized():
             return self
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        with _signals_kept():
+        with _preserved_signal_handlers():
             if self._address is not None:
                 ray.init(address=self._address, **quiet)
             else:
                 self._start_local(quiet)
         self._owned = True
-        # Ray prints what its raylet says of dead workers to stdout whatever `log_to_driver` is.
+        # Ray prints messages about dead workers to stdout, whatever `log_to_driver` is.
         ray._private.worker.print_to_stdstream = _to_log
         return self
 
@@ -87,18 +91,18 @@ class RaySession:
             del os.environ[MARK]
 
     def check_alive(self) -> None:
-        """Raises UnexpectedError where the Ray that was started here has died. Left to itself, Ray ends this
-        process without a word some 15 seconds later."""
+        """Raises UnexpectedError if the Ray that was started here has died. Without this check, Ray would end
+        this process without a message about 15 seconds later."""
         if self._guard is None:
             return
         import ray
 
         node: Any = ray._private.worker._global_node
-        for name in _VITAL:
+        for name in _VITAL_PROCESSES:
             started = node.all_processes.get(name, ()) if node is not None else ()
             if any(info.process.poll() is not None for info in started):
                 raise UnexpectedError(
-                    f"Ray's {name} has died under this run, killed or out of memory; run again to go on"
+                    f"Ray's {name} died during this run (killed, or out of memory); rerun to continue"
                 )
 
     def __exit__(self, *_: object) -> None:
@@ -116,11 +120,12 @@ class RaySession:
             self._guard = None
 
 
-def _somebody_listens(address: str) -> None:
-    """Ray itself asks a silent address again for minutes, deaf to signals. Raises InfeasibleError."""
+def _check_address(address: str) -> None:
+    """Raises InfeasibleError if nothing listens at `address`. Ray itself would retry for minutes and ignore
+    signals meanwhile."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        return  # "auto", or ray://: Ray knows better
+        return  # "auto" or ray://, which Ray resolves
     try:
         socket.create_connection((host.rpartition("/")[2].strip("[]"), int(port)), timeout=5).close()
     except OSError as error:
@@ -135,11 +140,11 @@ def _to_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """`ray.init` takes SIGTERM over, to end the process by it; the runner's own handler stays.
+def _preserved_signal_handlers() -> Iterator[None]:
+    """Keeps the runner's handler of SIGTERM, which `ray.init` would replace by one that ends the process.
 
-    Below Python it does so once more, while it connects: in those 0.2 s a signal has a trace written to
-    stderr, before it is heard as ever.
+    Ray's native code installs another handler while it connects. A signal during those 0.2 s writes a stack
+    trace to stderr before it is handled as usual.
     """
     import ray
 

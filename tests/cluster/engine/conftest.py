@@ -8,14 +8,14 @@ from mien.cluster.engine.backends.ray_session import RaySession
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """One Ray for the session: an engine uses what it finds, and leaves it."""
+    """One Ray for all tests: an engine uses a Ray that is already connected, and does not stop it."""
     with RaySession(object_store_bytes=300 * 1024**2, num_cpus=32):
         yield
 
 
 @pytest.fixture(params=["ray", "processes"])
 def any_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What an engine runs on that is told nothing: a test that uses this holds on either."""
+    """Sets the default backend of engines. Tests that use this run once on each backend."""
     if request.param == "ray":
         request.getfixturevalue("ray_session")
     else:

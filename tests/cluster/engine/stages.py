@@ -1,4 +1,4 @@
-"""Stages that do as the item says, and an observer that writes everything down."""
+"""Stages that follow the orders of their items, and an observer that records everything."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from mien.pipelines.stage import AggregatingStage, DeadlineRule, Stage, StageCon
 class Parcel:
     key: str
     orders: dict[str, str] = field(default_factory=dict)
-    """What to do, by name of the stage."""
-    trail: tuple[str, ...] = ()
+    """The order for each stage, by its name."""
+    stages: tuple[str, ...] = ()
+    """Names of the stages that it has passed."""
     body: bytes = b""
     final: bool = False
     folder: str = ""
@@ -38,22 +39,22 @@ class Parcel:
         return len(self.body) + 100
 
     def first_time(self, stage: str) -> bool:
-        """True once for each parcel and stage, whichever process asks."""
+        """True once for each parcel and stage, across all processes."""
         try:
             (Path(self.folder) / f"{stage}-{self.key}").touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
 
-    def note(self, stage: str) -> None:
-        """Into the order of events that `noted` reads: small appends of all processes are whole lines."""
+    def log(self, stage: str) -> None:
+        """Adds a line to the log that `logged` reads. Small appends of several processes do not mix."""
         if self.folder:
             with (Path(self.folder) / f"{stage}.log").open("a") as file:
                 file.write(f"{self.key}\n")
 
 
-def noted(folder: Path, stage: str) -> list[str]:
-    """Keys of the parcels with a folder, in the order in which `stage` began with them, each attempt."""
+def logged(folder: Path, stage: str) -> list[str]:
+    """Keys of the parcels that have a folder, in the order in which `stage` began each attempt."""
     return (folder / f"{stage}.log").read_text().split()
 
 
@@ -81,8 +82,8 @@ def obey(order: str, parcel: Parcel, stage: str) -> None:
         time.sleep(float(amount or 1000))
     elif what in _ERRORS:
         raise _ERRORS[what]
-    elif what in _DEEDS:
-        _DEEDS[what](parcel)
+    elif what in _ACTIONS:
+        _ACTIONS[what](parcel)
 
 
 def _wait_at_gate(parcel: Parcel) -> None:
@@ -90,34 +91,34 @@ def _wait_at_gate(parcel: Parcel) -> None:
         time.sleep(0.01)
 
 
-def _eat(_: Parcel) -> None:
+def _use_up_memory(_: Parcel) -> None:
     hoard = []
     while True:
         hoard.append(bytearray(16 << 20))
 
 
-def _leave_an_orphan(_: Parcel) -> None:
-    if os.fork() == 0:  # it holds what its parent had open
+def _leave_orphan(_: Parcel) -> None:
+    if os.fork() == 0:  # it keeps the files of its parent open
         time.sleep(30)
         os._exit(0)
     os.kill(os.getpid(), 9)
 
 
-def _bear_a_child(parcel: Parcel) -> None:
+def _start_child(parcel: Parcel) -> None:
     child = subprocess.Popen(["sleep", "1000"])
     (Path(parcel.folder or tempfile.mkdtemp()) / "child").write_text(str(child.pid))
     time.sleep(1000)
 
 
-_DEEDS: dict[str, Callable[[Parcel], object]] = {
+_ACTIONS: dict[str, Callable[[Parcel], object]] = {
     "gate": _wait_at_gate,
-    "hang-in-c": lambda _: ctypes.PyDLL(None).sleep(1000),  # holds the interpreter's lock
+    "hang-in-c": lambda _: ctypes.PyDLL(None).sleep(1000),  # does not release the interpreter lock
     "die": lambda _: os._exit(9),
     "kill": lambda _: os.kill(os.getpid(), 9),
-    "eat": _eat,
-    "orphan": _leave_an_orphan,
-    "chat": lambda _: print("a worker talks", flush=True),
-    "child": _bear_a_child,
+    "eat": _use_up_memory,
+    "orphan": _leave_orphan,
+    "chat": lambda _: print("output of a worker", flush=True),
+    "child": _start_child,
 }
 
 
@@ -130,7 +131,7 @@ class Obey(Stage):
         obey(self._setup, Parcel(key="setup"), self.name)
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
-        parcel.note(self.name)
+        parcel.log(self.name)
         order = parcel.orders.get(self.name, "")
         if order == "drop":
             return
@@ -139,32 +140,32 @@ class Obey(Stage):
             return
         if order == "twice":
             for twin in "ab":
-                yield replace(parcel, key=parcel.key + twin, trail=(*parcel.trail, self.name))
+                yield replace(parcel, key=parcel.key + twin, stages=(*parcel.stages, self.name))
             return
         obey(order, parcel, self.name)
-        yield replace(parcel, trail=(*parcel.trail, self.name), final=order == "final")
+        yield replace(parcel, stages=(*parcel.stages, self.name), final=order == "final")
 
 
 class Threads(Obey):
-    """Says in the key how many threads its libraries were told."""
+    """Puts the thread limit of its libraries into the key."""
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
         yield replace(parcel, key=os.environ["OMP_NUM_THREADS"] + os.environ["OPENBLAS_NUM_THREADS"])
 
 
-class Born(Obey):
-    """Says in the key what its process found in `variable` when it began: what is set later is not there."""
+class StartEnvironment(Obey):
+    """Puts the value that `variable` had when its process started into the key."""
 
-    variable = "MIEN_TEST_BORN_WITH"
+    variable = "MIEN_TEST_START"
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
-        began_with = Path("/proc/self/environ").read_bytes().decode().split("\0")
-        found = [line.partition("=")[2] for line in began_with if line.startswith(f"{self.variable}=")]
+        at_start = Path("/proc/self/environ").read_bytes().decode().split("\0")
+        found = [line.partition("=")[2] for line in at_start if line.startswith(f"{self.variable}=")]
         yield replace(parcel, key=f"{parcel.key} {self.name}:{','.join(found)}")
 
 
-class Where(Obey):
-    """Says in the key on which node of Ray it runs."""
+class NodeId(Obey):
+    """Puts the id of its Ray node into the key."""
 
     def __call__(self, parcel: Parcel) -> Iterable[Any]:
         import ray
@@ -173,7 +174,9 @@ class Where(Obey):
 
 
 class Split(Obey):
-    """`orders["split"]` is for the child of that number: "3: hang"."""
+    """A fan-out. The order "3: hang" applies before the child with that number."""
+
+    fans_out = True
 
     def __init__(self, name: str = "split", *, count: int = 6, body: int = 0) -> None:
         super().__init__(name)
@@ -202,8 +205,8 @@ class Box:
         return 100
 
 
-class Gather(Obey, AggregatingStage):
-    def __init__(self, name: str = "gather", *, size: int = 5, setup: str = "") -> None:
+class Aggregate(Obey, AggregatingStage):
+    def __init__(self, name: str = "aggregate", *, size: int = 5, setup: str = "") -> None:
         super().__init__(name, setup=setup)
         self._size = size
         self._keys: list[str] = []
@@ -221,7 +224,7 @@ class Gather(Obey, AggregatingStage):
 
 
 class Recorder:
-    """An observer; `on_tick` and `on_finished` let a test step in."""
+    """An observer that records all calls. A test may set `on_tick` and `on_finished`."""
 
     def __init__(self, parcels: Iterable[Parcel]) -> None:
         self._parcels = iter(parcels)
@@ -270,7 +273,7 @@ class Recorder:
         return Counter(key for box in self.finished_items for key in box.acknowledges)
 
     @property
-    def failed_as(self) -> dict[str, str]:
+    def error_classes(self) -> dict[str, str]:
         return {key: error.error_class for key, (_, error) in self.failures.items()}
 
 
@@ -279,22 +282,21 @@ def pool(
     *,
     workers: int = 1,
     deadline: float = 20.0,
-    fan_out: bool = False,
-    report: bool = False,
+    reports_outputs: bool = False,
     **more: Any,
 ) -> PoolSpec:
-    stage.fans_out, stage.reports_outputs = fan_out, report
+    stage.reports_outputs = reports_outputs
     rule = DeadlineRule(base=deadline, per_second=0.0)
     return PoolSpec(stage=stage, workers=workers, cpus=0.1, deadline=rule, **more)
 
 
 def parcels(count: int, *, body: int = 0, **orders: dict[int, str]) -> list[Parcel]:
-    """`parcels(9, b={3: "die"})`: nine, the fourth of which dies in stage b."""
+    """`parcels(9, b={3: "die"})`: nine parcels; the fourth one dies in stage b."""
     return [
         Parcel(
             key=f"p{number:03d}",
             body=bytes(body),
-            orders={stage: told[number] for stage, told in orders.items() if number in told},
+            orders={stage: by_number[number] for stage, by_number in orders.items() if number in by_number},
         )
         for number in range(count)
     ]

@@ -28,9 +28,9 @@ def test_the_pools_fit_on_any_number_of_cpus(cpus: int) -> None:
 
 def test_only_the_splitter_fans_out_and_only_fetch_reports() -> None:
     pools = {pool.name: pool for pool in build_pools(SETTINGS, STAGES, cpus=2)}
-    assert [name for name, pool in pools.items() if pool.fan_out] == ["split"]
-    assert [name for name, pool in pools.items() if pool.report] == ["fetch"]
-    assert [name for name, pool in pools.items() if pool.gathers] == ["shards"]
+    assert [name for name, pool in pools.items() if pool.fans_out] == ["split"]
+    assert [name for name, pool in pools.items() if pool.reports_outputs] == ["fetch"]
+    assert [name for name, pool in pools.items() if pool.aggregates] == ["shards"]
 
 
 def test_a_pool_size_for_a_stage_that_is_not_there_is_refused() -> None:

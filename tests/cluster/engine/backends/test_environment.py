@@ -1,16 +1,16 @@
-"""A worker's process begins with the environment that its stage asks for, and no other worker's does."""
+"""A worker process starts with the environment of its stage. Other workers do not get it."""
 
 import pytest
 
 from mien.cluster.engine import Engine
-from tests.cluster.engine.stages import Born, Recorder, parcels, pool
+from tests.cluster.engine.stages import Recorder, StartEnvironment, parcels, pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
-def test_a_stage_has_the_environment_it_asks_for_and_its_neighbours_do_not() -> None:
+def test_environment_applies_to_one_stage_only() -> None:
     observer = Recorder(parcels(2))
-    own = Born("own")
-    own.environment = {Born.variable: "a b=c"}
-    Engine([pool(Born("plain")), pool(own), pool(Born("next"))], observer).run()
+    own = StartEnvironment("own")
+    own.environment = {StartEnvironment.variable: "a b=c"}
+    Engine([pool(StartEnvironment("plain")), pool(own), pool(StartEnvironment("next"))], observer).run()
     assert observer.keys == [f"p{number:03d} plain: own:a b=c next:" for number in range(2)]

@@ -1,4 +1,4 @@
-"""A cluster that is not there is said at once."""
+"""An address without a Ray cluster is refused at once."""
 
 import socket
 
@@ -10,11 +10,11 @@ from mien.ingest.errors import InfeasibleError
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
-def test_a_silent_address_is_refused_where_there_is_another_ray() -> None:
-    test_a_silent_address_is_refused_in_one_line()
+def test_silent_address_is_refused_beside_another_ray() -> None:
+    test_silent_address_is_refused()
 
 
-def test_a_silent_address_is_refused_in_one_line() -> None:
+def test_silent_address_is_refused() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{silent.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A node goes down in the middle of a run: what was on it is told as lost, and the run goes on."""
+"""Runs on a Ray cluster of two nodes: a node that fails, and the placement of backup workers."""
 
 import os
 import subprocess
@@ -26,53 +26,60 @@ rule = DeadlineRule(base=30.0)
 pools = [PoolSpec(stage=Obey(name), workers=1, cpus=0.9, deadline=rule) for name in "abc"]
 lost = False
 
-def lose_the_node(item):
+def remove_node(item):
     global lost, node
     if len(observer.finished_items) == 15 and not lost:
         lost = True
         cluster.remove_node(node, allow_graceful=False)
         node = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
 
-observer.on_finished = lose_the_node
+observer.on_finished = remove_node
 Engine(pools, observer, backend=RayBackend(address=cluster.address)).run()
 ended = observer.keys + observer.lost_keys
-print("ended", len(ended), len(set(ended)), "lost", len(observer.lost_keys), "failed", observer.failed_as)
+print("ended", len(ended), len(set(ended)), "lost", len(observer.lost_keys), "failed", observer.error_classes)
 cluster.shutdown()
 """
 
-SPARES = """
+BACKUP_DRIVER = """
 import ray
 from ray.cluster_utils import Cluster
 from mien.cluster.engine import RayBackend
+from mien.cluster.engine.messages import Run, Setup, decode_reply, encode
 from mien.pipelines.stage import StageContext
-from tests.cluster.engine.stages import Parcel, Where, pool
+from tests.cluster.engine.stages import NodeId, Parcel, pool
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
 cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
 cluster.wait_for_nodes()
 backend = RayBackend(address=cluster.address)
 backend.open()
-spec = pool(Where("a"))
+spec = pool(NodeId("a"))
 stage = backend.pack(spec.stage, StageContext())
 handles = [backend.start(spec, stage, cpus=cpus, threads=1, last=True) for cpus in (2, 0, 0, 0, 0)]
-at = set()
+used = set()
 for handle in handles:
-    handle.submit("setup", None)
-    at.add(handle.submit("call", Parcel(key="p"), None)[1].result()[3][0][0])
-print([node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] in at])
+    handle.submit(encode(Setup(None)))
+    reply = decode_reply(handle.submit(encode(Run()), Parcel(key="p"))[1].result())
+    used.add(reply.outputs[0].key)
+print([node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] in used])
 backend.close()
 cluster.shutdown()
 """
 
 
-def test_workers_that_ask_for_no_cpu_go_where_others_may_be() -> None:
+def test_backup_workers_avoid_nodes_without_cpus() -> None:
     driver = subprocess.run(
-        [sys.executable, "-c", SPARES], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-c", BACKUP_DRIVER],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert driver.stdout.endswith("[2.0]\n"), driver.stderr[-3000:]
 
 
-def test_a_node_s_death_loses_nothing_silently() -> None:
+def test_failed_node_loses_no_item_silently() -> None:
     driver = subprocess.run(
         [sys.executable, "-c", DRIVER],
         cwd=ROOT,

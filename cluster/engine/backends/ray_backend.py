@@ -1,4 +1,4 @@
-"""Workers as actors of Ray, on this machine or on a cluster."""
+"""Workers as Ray actors, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from mien.cluster.engine.actor import Actor, Reply
-from mien.cluster.engine.backends.interface import Fault, Handle, What
+from mien.cluster.engine.actor import Actor
+from mien.cluster.engine.backends.interface import Fault, FaultKind, Handle
 from mien.cluster.engine.backends.ray_session import RaySession
-from mien.cluster.engine.errors import classify, plain
+from mien.cluster.engine.errors import classify, permanent_error
 from mien.cluster.engine.feasibility import Node
 from mien.cluster.engine.interface import PoolSpec
 from mien.pipelines.stage import Stage, StageContext
 
 
 class RayBackend:
-    """Connects to the Ray at `address`, or starts one of its own. Ray retries and restarts nothing."""
+    """Connects to the Ray cluster at `address`, or starts a local one. Ray itself retries nothing."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class RayBackend:
         self._session = RaySession(address=address, object_store_bytes=object_store_bytes, num_cpus=num_cpus)
 
     def open(self) -> None:
-        self._session.__enter__()  # before Ray is imported: it reads its environment then
+        self._session.__enter__()  # before Ray is imported, because Ray reads its environment then
 
     def nodes(self) -> list[Node]:
         import ray
@@ -46,8 +46,9 @@ class RayBackend:
 
     def start(self, spec: PoolSpec, stage: bytes, *, cpus: float, threads: int, last: bool) -> Handle:
         import ray
+        from ray import cloudpickle  # pickles items whose class is defined in `__main__`, too
 
-        options: dict[str, Any] = {} if cpus else {"scheduling_strategy": _among_workers()}
+        options: dict[str, Any] = {} if cpus else {"scheduling_strategy": _worker_node()}
         if environment := spec.stage.environment:
             options["runtime_env"] = {"env_vars": environment}
         remote = ray.remote(Actor).options(
@@ -58,25 +59,26 @@ class RayBackend:
             max_concurrency=1,
             **options,
         )
-        return _ActorHandle(remote.remote(stage, threads, last, spec.report))
+        return ActorHandle(remote.remote(stage, threads, last, spec.reports_outputs, cloudpickle.dumps))
 
     def fault(self, stage: str, error: BaseException) -> Fault:
         import ray.exceptions as ray_errors
 
         cause = error.cause if isinstance(error, ray_errors.RayTaskError) else None
         if isinstance(cause, ray_errors.ObjectLostError):
-            return Fault(What.INPUT_LOST, classify(cause))
+            return Fault(FaultKind.INPUT_LOST, classify(cause))
         if isinstance(error, ray_errors.RayTaskError):
-            return Fault(What.RAISED, classify(cause or error))
+            return Fault(FaultKind.RAISED, classify(cause or error))
         if isinstance(error, ray_errors.ActorUnschedulableError | ray_errors.RuntimeEnvSetupError):
-            return Fault(
-                What.UNPLACEABLE, plain("InfeasibleError", f"stage {stage} cannot be placed: {error}")
-            )
+            text = f"stage {stage} cannot be placed: {error}"
+            return Fault(FaultKind.UNPLACEABLE, permanent_error("InfeasibleError", text))
         text = str(error)
         if isinstance(error, ray_errors.OutOfMemoryError) or "running low on memory" in text:
-            return Fault(What.DIED, plain("OutOfMemoryError", f"the node ran out of memory in stage {stage}"))
+            text = f"the node ran out of memory in stage {stage}"
+            return Fault(FaultKind.DIED, permanent_error("OutOfMemoryError", text))
         detail = text.rsplit("Worker exit detail:", 1)[-1] if "Worker exit detail:" in text else text
-        return Fault(What.DIED, plain("WorkerDiedError", f"the worker of stage {stage} died: {detail[:200]}"))
+        text = f"the worker of stage {stage} died: {detail[:200]}"
+        return Fault(FaultKind.DIED, permanent_error("WorkerDiedError", text))
 
     def check_alive(self) -> None:
         self._session.check_alive()
@@ -85,32 +87,29 @@ class RayBackend:
         self._session.__exit__()
 
 
-def take_workers(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Of `ray.nodes()`, those on which a worker may be placed."""
+def worker_nodes(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The entries of `ray.nodes()` on which a worker may be placed."""
     return (node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0)
 
 
-def _among_workers() -> Any:
-    """Where an actor goes that asks for no CPU: by itself it would as soon go to a head that has none, and
-    that no other worker has made ready (weights, media)."""
+def _worker_node() -> Any:
+    """The placement of an actor that requests no CPU. By default Ray might place it on a head node without
+    CPUs, which no other worker has prepared (weights, media)."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    able = [node["NodeID"] for node in take_workers(ray.nodes())]  # type: ignore[no-untyped-call]
-    return NodeAffinitySchedulingStrategy(random.choice(able), soft=False) if able else "DEFAULT"  # noqa: S311
+    suitable = [node["NodeID"] for node in worker_nodes(ray.nodes())]  # type: ignore[no-untyped-call]
+    return NodeAffinitySchedulingStrategy(random.choice(suitable), soft=False) if suitable else "DEFAULT"  # noqa: S311
 
 
-class _ActorHandle:
+class ActorHandle:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
-        self._methods: dict[str, Any] = {}
+        self._answer = actor.answer.options(num_returns=2).remote
 
-    def submit(self, method: str, *arguments: Any) -> tuple[Any, Future[Reply]]:
-        remote = self._methods.get(method)
-        if remote is None:
-            remote = self._methods[method] = getattr(self._actor, method).options(num_returns=2).remote
-        payload, reply = remote(*arguments)
-        return payload, reply.future()
+    def submit(self, request: bytes, payload: Any = None) -> tuple[Any, Future[bytes]]:
+        result, reply = self._answer(request, payload)
+        return result, reply.future()
 
     def kill(self) -> None:
         import ray

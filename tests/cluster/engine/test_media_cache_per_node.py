@@ -1,4 +1,4 @@
-"""Two nodes of a real Ray cluster, each with a media cache of its own: what one fetched, the other splits."""
+"""Two nodes of a Ray cluster with separate media caches: one fetches a film, the other splits it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sync_films import make_sync_film
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 
-# Each node has room for one worker, so that of two stages each has a node to itself.
+# Each node has room for one worker, so the two stages run on different nodes.
 DRIVER = """
 import sys
 from ray.cluster_utils import Cluster
@@ -46,12 +46,12 @@ pools = [
 ]
 observer = Recorder([Job(video=VideoRef(source="http", id="film", uri=url))])
 Engine(pools, observer, backend=RayBackend(address=cluster.address), context=context).run()
-print("segments", len(observer.finished_items), "failed", observer.failed_as)
+print("segments", len(observer.finished_items), "failed", observer.error_classes)
 cluster.shutdown()
 """
 
 
-def test_a_node_brings_what_the_other_fetched(tmp_path: Path) -> None:
+def test_node_gets_a_film_that_another_fetched(tmp_path: Path) -> None:
     needs_weights()
     film = tmp_path / "film.mp4"
     make_sync_film(film, container="mp4", seconds=20.0)
@@ -60,7 +60,7 @@ def test_a_node_brings_what_the_other_fetched(tmp_path: Path) -> None:
         driver = subprocess.run(
             [sys.executable, "-c", DRIVER, server.url("/film.mp4"), str(tmp_path)],
             cwd=ROOT,
-            env=os.environ | {FOLDER_VARIABLE: str(cache_folder())},  # it lies in XDG_CACHE_HOME, too
+            env=os.environ | {FOLDER_VARIABLE: str(cache_folder())},  # by default it is below XDG_CACHE_HOME
             capture_output=True,
             text=True,
             timeout=240,

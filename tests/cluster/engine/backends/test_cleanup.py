@@ -1,4 +1,4 @@
-"""What workers leave behind, and what they say on the terminal: a driver in a process of its own."""
+"""A driver in its own process: what is left after it ends, and what it prints."""
 
 import os
 import signal
@@ -19,16 +19,16 @@ ROOT = Path(__file__).resolve().parents[4]
 DRIVER = """
 import signal, sys
 from mien.cluster.engine import Engine, ProcessBackend, RayBackend
-from tests.cluster.engine.stages import Gather, Obey, Recorder, Split, parcels, pool
+from tests.cluster.engine.stages import Aggregate, Obey, Recorder, Split, parcels, pool
 
 observer = Recorder(parcels({count}, a={orders}))
-pools = [pool(Obey("a"), deadline={deadline}), pool(Gather(size=3))]
+pools = [pool(Obey("a"), deadline={deadline}), pool(Aggregate(size=3))]
 engine = Engine(pools, observer, backend={backend})
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: engine.stop())
 observer.on_finished = lambda box: print("box", flush=True)
 engine.run()
-print(len(observer.boxed), sorted(observer.failed_as.values()))
+print(len(observer.boxed), sorted(observer.error_classes.values()))
 """
 
 BACKENDS = {"ray": "RayBackend()", "processes": "ProcessBackend([pool.stage for pool in pools], cpus=8)"}
@@ -54,12 +54,12 @@ def start(folder: Path, backend: str, count: int, orders: str, deadline: float =
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="m", dir="/tmp") as made:  # sockets want short paths
-        yield Path(made)
+    with tempfile.TemporaryDirectory(prefix="m", dir="/tmp") as created:  # sockets need short paths
+        yield Path(created)
 
 
-def left_over(folder: Path) -> list[str]:
-    """Processes that hold a file under `folder` open, or got it in their environment."""
+def leftovers(folder: Path) -> list[str]:
+    """Processes that have a file below `folder` open, or have it in their environment."""
     found = []
     for process in psutil.process_iter(["name"]):
         try:
@@ -74,23 +74,23 @@ def left_over(folder: Path) -> list[str]:
 
 def wait_until_clean(folder: Path) -> None:
     for _ in range(600):
-        if not left_over(folder) and not list(folder.glob("mien-*")):
+        if not leftovers(folder) and not list(folder.glob("mien-*")):
             return
         time.sleep(0.1)
-    pytest.fail(f"left behind: {left_over(folder)} {list(folder.iterdir())}")
+    pytest.fail(f"left behind: {leftovers(folder)} {list(folder.iterdir())}")
 
 
-def test_a_driver_killed_with_9_leaves_nothing_behind(folder: Path, backend: str) -> None:
+def test_killed_driver_leaves_nothing(folder: Path, backend: str) -> None:
     driver = start(folder, backend, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.01") | {9: "child"}')
     assert driver.stdout is not None
     assert driver.stdout.readline() == "box\n"
-    assert left_over(folder)
+    assert leftovers(folder)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     wait_until_clean(folder)
 
 
-def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Path, backend: str) -> None:
+def test_run_with_deaths_prints_and_leaves_nothing(folder: Path, backend: str) -> None:
     driver = start(folder, backend, 9, '{2: "kill", 4: "hang", 5: "stumble", 6: "unpicklable"}', deadline=1)
     out, err = driver.communicate(timeout=300)
     assert out.splitlines()[-1] == (
@@ -102,8 +102,8 @@ def test_a_run_with_deaths_says_nothing_of_its_own_and_leaves_nothing(folder: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_gracefully(folder: Path, backend: str, number: signal.Signals) -> None:
-    """SIGINT as the terminal sends it: to the driver, its backend and its workers alike."""
+def test_signal_ends_a_run_gracefully(folder: Path, backend: str, number: signal.Signals) -> None:
+    """SIGINT goes to the whole process group, as from a terminal."""
     driver = start(folder, backend, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
     assert driver.stdout is not None
     driver.stdout.readline()
@@ -115,14 +115,14 @@ def test_a_signal_ends_a_run_gracefully(folder: Path, backend: str, number: sign
     wait_until_clean(folder)
 
 
-def test_nobody_listens_but_on_loopback(folder: Path, backend: str) -> None:
+def test_all_listeners_are_on_loopback(folder: Path, backend: str) -> None:
     driver = start(folder, backend, 10_000, 'dict.fromkeys(range(10_000), "sleep 0.05")')
     assert driver.stdout is not None
     driver.stdout.readline()
-    ours = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
     addresses = set()
-    for process in ours:
-        with suppress(psutil.NoSuchProcess):  # Ray's come and go
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # processes of Ray start and end at any time
             found = process.net_connections("inet")
             addresses |= {each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN}
     driver.kill()
@@ -131,6 +131,6 @@ def test_nobody_listens_but_on_loopback(folder: Path, backend: str) -> None:
     assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-def test_the_engine_is_imported_without_ray() -> None:
-    program = "import sys, cluster.engine, cluster.local; sys.exit('ray' in sys.modules)"
+def test_engine_is_imported_without_ray() -> None:
+    program = "import sys, mien.cluster.engine, mien.cluster.local; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
