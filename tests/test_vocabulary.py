@@ -59,6 +59,23 @@ IDENTIFIERS = {
     "settling": "settlement",
     "withdrawn": "revoked",
 }
+# Words that no identifier in Python code may contain: replacement.
+IDENTIFIER_PARTS = {
+    "accused": "blamed",
+    "acquit": "clear",
+    "carver": "allocator",
+    "conveyor": "queue",
+    "crew": "pool",
+    "cursors": "round_robin",
+    "governed": "rate_limited",
+    "lane": "queue_key",
+    "mend": "fix",
+    "nursery": "fork_server",
+    "shelf": "cache",
+    "tallies": "counters",
+    "trails": "tracklets",
+    "widen": "relax",
+}
 # Old module name: new module name. Test modules and folders count as well.
 MODULES = {
     "again": "transaction_retry",
@@ -117,10 +134,15 @@ def test_old_identifiers_are_gone() -> None:
         if name.endswith(".py") and (ROOT / name).is_file():
             source = io.StringIO((ROOT / name).read_text())
             for token in tokenize.generate_tokens(source.readline):
-                old = token.string.lstrip("_")
-                if token.type == tokenize.NAME and old in IDENTIFIERS:
-                    found.append(f"{name}:{token.start[0]}: {token.string}; use {IDENTIFIERS[old]}")
+                if token.type == tokenize.NAME and (new := _replacement(token.string)):
+                    found.append(f"{name}:{token.start[0]}: {token.string}; use {new}")
     assert not found, "\n".join(found)
+
+
+def _replacement(identifier: str) -> str:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", identifier).lower().split("_")
+    parts = [IDENTIFIER_PARTS[word] for word in words if word in IDENTIFIER_PARTS]
+    return IDENTIFIERS.get(identifier.lstrip("_"), "") or ", ".join(parts)
 
 
 def test_old_module_names_are_gone() -> None:

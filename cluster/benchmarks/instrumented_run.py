@@ -113,8 +113,8 @@ def run_instrumented(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Ke
         run_pipeline(store, film, flags=flags, local=True)
         inputs.total_seconds = cpu_seconds() - before
     finally:
-        for undo in reversed(restore):
-            undo()
+        for restore_method in reversed(restore):
+            restore_method()
     return inputs
 
 
