@@ -133,9 +133,11 @@ def test_old_identifiers_are_gone() -> None:
     for name in tracked_files():
         if name.endswith(".py") and (ROOT / name).is_file():
             source = io.StringIO((ROOT / name).read_text())
-            for token in tokenize.generate_tokens(source.readline):
-                if token.type == tokenize.NAME and (new := _replacement(token.string)):
-                    found.append(f"{name}:{token.start[0]}: {token.string}; use {new}")
+            found += [
+                f"{name}:{token.start[0]}: {token.string}; use {new}"
+                for token in tokenize.generate_tokens(source.readline)
+                if token.type == tokenize.NAME and (new := _replacement(token.string))
+            ]
     assert not found, "\n".join(found)
 
 
