@@ -1,4 +1,4 @@
-"""The reader's logger, and how often a process that waits says so."""
+"""The reader's logger, and the interval at which waiting processes report."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def test_finds_sample_by_key_despite_filter(folder: Path) -> None:
     assert len(reader) == 2
     assert reader[key_of(3)]["number"] == 3
     assert bytes(reader.raw(key_of(3)).members["bin"]) == sample(3).members["bin"]
-    with pytest.raises(UnknownKeyError, match=r"no sample 'nobody' in .*corpus"):
-        reader.raw("nobody")
+    with pytest.raises(UnknownKeyError, match=r"no sample 'missing' in .*corpus"):
+        reader.raw("missing")
 
 
 def test_raw_samples_follow_batch_order(folder: Path) -> None:

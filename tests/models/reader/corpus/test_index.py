@@ -52,7 +52,7 @@ def test_index_has_every_sidecar_row(folder: Path, cache: Path) -> None:
     assert [dict(index.row(n))["rows"] for n in range(10)] == list(range(10))
     assert index.extensions == {"json", "bin"}
     assert index.find(key_of(7)) == 7
-    assert index.find("nobody") is None
+    assert index.find("missing") is None
     for shard, name in enumerate(index.names):
         rows_stored = pq.read_table(folder / f"{name}.parquet").to_pylist()
         first = int(index.first_row[shard])

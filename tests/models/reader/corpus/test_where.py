@@ -70,10 +70,10 @@ CASES: list[tuple[str, Callable[[Any, Any, Any, Any, Any], bool]]] = [
 def test_filter_agrees_with_python_except_nulls(
     index: Index, text: str, meaning: Callable[[Any, Any, Any, Any, Any], bool]
 ) -> None:
-    kept = Where(text, index.columns).select(index)
+    selected = Where(text, index.columns).select(index)
 
-    assert kept.dtype == np.int64
-    assert kept.tolist() == [n for n, row in enumerate(ROWS) if meaning(*row.values())]
+    assert selected.dtype == np.int64
+    assert selected.tolist() == [n for n, row in enumerate(ROWS) if meaning(*row.values())]
 
 
 @pytest.mark.parametrize(

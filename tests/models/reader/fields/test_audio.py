@@ -45,10 +45,10 @@ def test_window_is_a_slice(rows: int, length: int, seed: int) -> None:
     window = Window.of_samples(length)
     batch = Collator([AudioField(dtype="int16")], window).batch([sample(rows, seed=seed)], allocate)
     first = int(batch["window_row"][0]) * 640
-    kept = int(batch["audio_length"][0])
-    assert kept == min(length, rows * 640)
-    np.testing.assert_array_equal(batch["audio"][0, :kept], sound(rows)[first : first + kept])
-    assert not batch["audio"][0, kept:].any()
+    shown = int(batch["audio_length"][0])
+    assert shown == min(length, rows * 640)
+    np.testing.assert_array_equal(batch["audio"][0, :shown], sound(rows)[first : first + shown])
+    assert not batch["audio"][0, shown:].any()
 
 
 def test_flipped_bits_raise() -> None:

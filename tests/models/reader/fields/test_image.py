@@ -22,7 +22,7 @@ def png(values: np.ndarray) -> bytes:
     return cv2.imencode(".png", values[..., ::-1])[1].tobytes()
 
 
-def test_pixels() -> None:
+def test_decodes_exact_pixels() -> None:
     batch = Collator([ImageField("png")]).batch(
         [picture(png(PICTURE)), picture(png(PICTURE[::-1]))], allocate
     )
@@ -46,6 +46,6 @@ def test_sizes_and_grey() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89PNG", png(PICTURE)[:60]])
-def test_damaged(data: bytes) -> None:
+def test_damaged_image_raises(data: bytes) -> None:
     with pytest.raises(DamagedSampleError, match="png is damaged"):
         Collator([ImageField("png")]).one(picture(data))

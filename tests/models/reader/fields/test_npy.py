@@ -65,6 +65,6 @@ GOOD = encode_npy(np.arange(4, dtype=np.float32))
         encode_npy(np.array([np.datetime64("2026-01-01")])),
     ],
 )
-def test_refuses(data: bytes) -> None:
+def test_rejects_other_content(data: bytes) -> None:
     with pytest.raises(NotNpyError):
         read_npy(data)

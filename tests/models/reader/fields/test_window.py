@@ -50,6 +50,6 @@ def test_window_lengths(window: Window, rows: int, samples: int) -> None:
 
 
 @pytest.mark.parametrize(("rows", "samples"), [(0, 0), (-1, 5), (2, 640), (2, 1281)])
-def test_refuses(rows: int, samples: int) -> None:
+def test_rejects_invalid_windows(rows: int, samples: int) -> None:
     with pytest.raises(UsageError, match="window"):
         Window(rows, samples)

@@ -23,7 +23,7 @@ from mien.models.reader.loader.buffers import (
 from tests.models.process_resources import NOTHING, held
 
 
-def made(pool: BufferPool, number: int, fill: int) -> EncodedBatch:
+def encode(pool: BufferPool, number: int, fill: int) -> EncodedBatch:
     allocator = BufferAllocator(BufferSlot(pool.slots[number].descriptor))
     array = allocator.allocate("x", (1000,), np.dtype(np.int64))
     array[:] = fill
@@ -83,7 +83,7 @@ def test_copies_arrays_from_elsewhere(pool: BufferPool) -> None:
 
 def test_buffer_is_free_after_last_view(pool: BufferPool) -> None:
     slot = pool.acquire()
-    batch = to_batch(pool, slot, made(pool, slot, 5), copy=False, tensors=True)
+    batch = to_batch(pool, slot, encode(pool, slot, 5), copy=False, tensors=True)
     assert batch["key"] == ["5"]
     assert isinstance(batch["x"], torch.Tensor)
     part = batch["x"][10:20].view(2, 5)
@@ -102,7 +102,7 @@ def test_retaining_many_batches_gives_copies(pool: BufferPool) -> None:
     retained = []
     for number in range(20):
         slot = pool.acquire()
-        retained.append(to_batch(pool, slot, made(pool, slot, number), copy=False, tensors=False))
+        retained.append(to_batch(pool, slot, encode(pool, slot, number), copy=False, tensors=False))
         gc.collect()
         assert pool.leased <= HELD
         assert len(pool) >= 2
@@ -112,7 +112,7 @@ def test_retaining_many_batches_gives_copies(pool: BufferPool) -> None:
 
 def test_copies_release_buffer(pool: BufferPool) -> None:
     slot = pool.acquire()
-    batch = to_batch(pool, slot, made(pool, slot, 3), copy=True, tensors=False)
+    batch = to_batch(pool, slot, encode(pool, slot, 3), copy=True, tensors=False)
     gc.collect()
 
     assert pool.leased == 0
@@ -136,7 +136,7 @@ def test_buffers_are_anonymous_files() -> None:
 def test_reuses_memory(pool: BufferPool) -> None:
     for _ in range(50):
         slot = pool.acquire()
-        to_batch(pool, slot, made(pool, slot, 1), copy=False, tensors=False)
+        to_batch(pool, slot, encode(pool, slot, 1), copy=False, tensors=False)
     sizes = [os.fstat(slot.descriptor).st_size for slot in pool.slots]
 
     assert sum(sizes) <= len(sizes) * (2 << 20)

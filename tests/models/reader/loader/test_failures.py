@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return write_corpus(tmp_path / "corpus", SIZES)
 
 
-def made(folder: Path, collate: Any = None, **options: Any) -> ShardReader:
+def open_reader(folder: Path, collate: Any = None, **options: Any) -> ShardReader:
     collate = collate or Numbers()
     return ShardReader(folder, collate=collate, cache_dir=folder.parent / "cache", seed=7, **options)
 
@@ -49,7 +49,7 @@ def worker_pids(loader: Loader) -> list[int]:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_missing_shard_raises_and_keeps_state(folder: Path, workers: int) -> None:
     (folder / "shard-001.tar").rename(folder / "elsewhere")
-    with made(folder).loader(global_batch=5, workers=workers) as loader:
+    with open_reader(folder).loader(global_batch=5, workers=workers) as loader:
         batches = 0
         with pytest.raises(MissingShardError, match=r"shard-001\.tar is missing") as caught:
             for _ in loader:
@@ -71,7 +71,7 @@ def test_skips_are_counted_and_steps_stay_equal(folder: Path, workers: int, worl
     seen: list[int] = []
     steps, skipped = set(), 0
     for rank in range(world):
-        reader = made(folder, collate, on_error="skip")
+        reader = open_reader(folder, collate, on_error="skip")
         with reader.loader(global_batch=6, workers=workers, rank=rank, world=world) as loader:
             batches = list(loader)
         for batch in batches:
@@ -89,7 +89,7 @@ def test_skips_are_counted_and_steps_stay_equal(folder: Path, workers: int, worl
 
 
 def test_skipping_keeps_order_and_resume(folder: Path) -> None:
-    reader = made(folder, Numbers(damages=4), on_error="skip", shuffle_window=8)
+    reader = open_reader(folder, Numbers(damages=4), on_error="skip", shuffle_window=8)
     with reader.loader(global_batch=6) as loader:
         expected = [batch["number"].tolist() for batch in loader]
     with reader.loader(global_batch=6, workers=1) as loader:
@@ -104,7 +104,7 @@ def test_raises_if_no_sample_is_readable(folder: Path) -> None:
     for tar in folder.glob("*.tar"):
         tar.unlink()
     with (
-        made(folder, on_error="skip").loader(global_batch=5, workers=1) as loader,
+        open_reader(folder, on_error="skip").loader(global_batch=5, workers=1) as loader,
         pytest.raises(ReadError, match="none of the 5 samples of a batch can be read"),
     ):
         next(iter(loader))
@@ -112,7 +112,7 @@ def test_raises_if_no_sample_is_readable(folder: Path) -> None:
 
 def test_names_damaged_sample(folder: Path) -> None:
     with (
-        made(folder, Numbers(damages=4)).loader(global_batch=5, workers=1) as loader,
+        open_reader(folder, Numbers(damages=4)).loader(global_batch=5, workers=1) as loader,
         pytest.raises(DamagedSampleError, match=f"sample {key_of(4)}: damaged on purpose"),
     ):
         all_of(loader)
@@ -120,8 +120,8 @@ def test_names_damaged_sample(folder: Path) -> None:
 
 def test_worker_errors_include_traceback(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with (
-        made(folder, Numbers(breaks=4)).loader(global_batch=5, workers=1) as loader,
-        pytest.raises(LoaderWorkerError, match="RuntimeError: no good number: 4"),
+        open_reader(folder, Numbers(breaks=4)).loader(global_batch=5, workers=1) as loader,
+        pytest.raises(LoaderWorkerError, match="RuntimeError: bad number: 4"),
     ):
         all_of(loader)
     assert "in _misbehave" in caplog.text
@@ -130,10 +130,10 @@ def test_worker_errors_include_traceback(folder: Path, caplog: pytest.LogCapture
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_replaces_killed_workers(folder: Path, workers: int) -> None:
-    with made(folder).loader(global_batch=5) as loader:
+    with open_reader(folder).loader(global_batch=5) as loader:
         expected = [batch["number"].tolist() for _ in range(2) for batch in loader]
     found = []
-    with made(folder).loader(global_batch=5, workers=workers) as loader:
+    with open_reader(folder).loader(global_batch=5, workers=workers) as loader:
         for _ in range(2):
             for batch in loader:
                 found.append(batch["number"].tolist())
@@ -147,7 +147,7 @@ def test_replaces_killed_workers(folder: Path, workers: int) -> None:
 @pytest.mark.slow
 def test_single_worker_death_loses_nothing(folder: Path, tmp_path: Path) -> None:
     collate = Numbers(kills=13, marker=str(tmp_path / "died"))
-    with made(folder, collate).loader(global_batch=5, workers=2) as loader:
+    with open_reader(folder, collate).loader(global_batch=5, workers=2) as loader:
         assert sorted(all_of(loader)) == list(range(TOTAL))
     assert (tmp_path / "died").exists()
 
@@ -155,7 +155,7 @@ def test_single_worker_death_loses_nothing(folder: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_occasional_deaths_do_not_accumulate(folder: Path) -> None:
     """An idle worker dies, as under the system's memory limit in a long training."""
-    with made(folder).loader(global_batch=5, workers=1) as loader:
+    with open_reader(folder).loader(global_batch=5, workers=1) as loader:
         for _ in range(MAX_DEATHS + 1):
             assert sorted(all_of(loader)) == list(range(TOTAL))
             os.kill(worker_pids(loader)[0], signal.SIGKILL)
@@ -164,7 +164,7 @@ def test_occasional_deaths_do_not_accumulate(folder: Path) -> None:
 @pytest.mark.slow
 def test_gives_up_on_batch_that_always_kills(folder: Path) -> None:
     with (
-        made(folder, Numbers(kills=13)).loader(global_batch=5, workers=2) as loader,
+        open_reader(folder, Numbers(kills=13)).loader(global_batch=5, workers=2) as loader,
         pytest.raises(
             LoaderWorkerError, match=rf"was killed by SIGKILL while building batch \d+; .*{MAX_DEATHS}"
         ) as first,
@@ -186,10 +186,10 @@ def shorten_timeout(loader: Loader) -> None:
 
 @pytest.mark.slow
 def test_hung_worker_times_out(folder: Path, tmp_path: Path) -> None:
-    with made(folder).loader(global_batch=5) as loader:
+    with open_reader(folder).loader(global_batch=5) as loader:
         batches_before = [13 in numbers_of(batch) for batch in loader].index(True)
     hanging = tmp_path / "hanging"
-    reader = made(folder, Numbers(hangs=13, marker=str(hanging)), timeout_seconds=250.0)
+    reader = open_reader(folder, Numbers(hangs=13, marker=str(hanging)), timeout_seconds=250.0)
     with reader.loader(global_batch=5, workers=1) as loader:
         for _ in range(batches_before):
             next(iter(loader))
@@ -206,7 +206,7 @@ def test_reports_long_waits(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mien.models.reader.loader.batch_queue.REPORT_SECONDS", 0.0)
-    with made(folder, Numbers(pause_seconds=1.3)).loader(global_batch=TOTAL, workers=1) as loader:
+    with open_reader(folder, Numbers(pause_seconds=1.3)).loader(global_batch=TOTAL, workers=1) as loader:
         next(iter(loader))
     assert "waiting for a batch" in caplog.text
     assert "worker 0" in caplog.text
@@ -214,7 +214,7 @@ def test_reports_long_waits(
 
 @pytest.mark.slow
 def test_stopped_worker_times_out(folder: Path) -> None:
-    with made(folder, timeout_seconds=250.0).loader(global_batch=5, workers=1) as loader:
+    with open_reader(folder, timeout_seconds=250.0).loader(global_batch=5, workers=1) as loader:
         next(iter(loader))
         os.kill(worker_pids(loader)[0], signal.SIGSTOP)
         shorten_timeout(loader)
@@ -228,7 +228,7 @@ def test_rejects_collator_that_cannot_be_pickled(folder: Path) -> None:
     class Local(Numbers):
         pass
 
-    reader = made(folder, Local())
+    reader = open_reader(folder, Local())
     before = held()
     with pytest.raises(UsageError, match="define its class in a module, or use workers=0"):
         reader.loader(global_batch=5, workers=1)
@@ -236,7 +236,7 @@ def test_rejects_collator_that_cannot_be_pickled(folder: Path) -> None:
 
 
 def test_worker_reports_missing_index(folder: Path) -> None:
-    reader = made(folder)
+    reader = open_reader(folder)
     (reader.corpora[0].index.folder / "samples.arrow").unlink()
     with (
         reader.loader(global_batch=5, workers=1) as loader,

@@ -30,15 +30,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reader(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
-    return made(folder, tmp_path_factory.mktemp("cache"))
+    return open_reader(folder, tmp_path_factory.mktemp("cache"))
 
 
-def made(folder: Path, cache: Path, collate: Numbers | None = None, **options: Any) -> ShardReader:
+def open_reader(folder: Path, cache: Path, collate: Numbers | None = None, **options: Any) -> ShardReader:
     options = {"seed": 7, "shuffle_window": 16, **options}
     return ShardReader(folder, collate=collate or Numbers(), cache_dir=cache, **options)
 
 
-def drawn(loader: Loader, count: int) -> list[tuple[list[int], list[bool], list[int]]]:
+def read_batches(loader: Loader, count: int) -> list[tuple[list[int], list[bool], list[int]]]:
     """The next `count` batches, across epochs."""
     found: list[tuple[list[int], list[bool], list[int]]] = []
     while len(found) < count:
@@ -58,7 +58,7 @@ def test_batches_do_not_depend_on_workers(reader: ShardReader, tail: Tail, worke
     found_all = []
     for number in (0, workers):
         with reader.loader(global_batch=8, workers=number, tail=tail) as loader:
-            found_all.append((drawn(loader, 14), loader.state_dict()))
+            found_all.append((read_batches(loader, 14), loader.state_dict()))
 
     assert found_all[0] == found_all[1]
 
@@ -77,20 +77,20 @@ def test_resumes_exactly_on_another_world(
 ) -> None:
     """44 samples in batches of 8, padded: 6 batches per epoch, so 6 and 12 are epoch ends."""
     with reader.loader(global_batch=8, workers=workers) as uninterrupted:
-        expected = drawn(uninterrupted, 16)
+        expected = read_batches(uninterrupted, 16)
     with reader.loader(global_batch=8, workers=workers) as first:
-        drawn(first, at)
+        read_batches(first, at)
         state = json.loads(json.dumps(first.state_dict()))
-    another = made(folder, tmp_path, seed=99)
+    another = open_reader(folder, tmp_path, seed=99)
 
     with another.loader(global_batch=8, workers=workers) as resumed:
         resumed.load_state_dict(state)
         assert resumed.state_dict() == state
-        assert drawn(resumed, 16 - at) == expected[at:]
+        assert read_batches(resumed, 16 - at) == expected[at:]
     ranks = [another.loader(global_batch=8, rank=rank, world=3, workers=0) for rank in range(3)]
     for rank in ranks:
         rank.load_state_dict(state)
-    shared = zip(*(drawn(rank, 16 - at) for rank in ranks), strict=True)
+    shared = zip(*(read_batches(rank, 16 - at) for rank in ranks), strict=True)
     joined = [tuple(list(chain(*parts)) for parts in zip(*step, strict=True)) for step in shared]
     assert joined == expected[at:]
 
@@ -106,10 +106,10 @@ def test_state_ignores_prefetched_batches(reader: ShardReader) -> None:
 def test_rewinds_with_prefetched_batches(reader: ShardReader) -> None:
     with reader.loader(global_batch=8, workers=2) as loader:
         begin = loader.state_dict()
-        first = drawn(loader, 9)
+        first = read_batches(loader, 9)
         for _ in range(3):
             loader.load_state_dict(begin)
-            assert drawn(loader, 9) == first
+            assert read_batches(loader, 9) == first
 
 
 def test_interrupted_iteration_loses_nothing(reader: ShardReader) -> None:
@@ -151,11 +151,11 @@ def test_returns_tensors_or_arrays(reader: ShardReader) -> None:
 
 
 def test_close_releases_everything(reader: ShardReader) -> None:
-    drawn(reader.loader(global_batch=8), 1)  # opens the files that the reader keeps open
+    read_batches(reader.loader(global_batch=8), 1)  # opens the files that the reader keeps open
     gc.collect()  # otherwise garbage of earlier tests would be collected during this test
     before = held()
     loader = reader.loader(global_batch=8, workers=2)
-    drawn(loader, 2)
+    read_batches(loader, 2)
     assert len(held().workers) == 2
     loader.close()
     loader.close()
@@ -167,11 +167,11 @@ def test_close_releases_everything(reader: ShardReader) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_garbage_collected_loader_releases_everything(reader: ShardReader, workers: int) -> None:
-    drawn(reader.loader(global_batch=8), 1)  # opens the files that the reader keeps open
+    read_batches(reader.loader(global_batch=8), 1)  # opens the files that the reader keeps open
     gc.collect()
     before = held()
     loader = reader.loader(global_batch=8, workers=workers)
-    drawn(loader, 1)
+    read_batches(loader, 1)
     del loader
     gc.collect()
 
@@ -179,7 +179,7 @@ def test_garbage_collected_loader_releases_everything(reader: ShardReader, worke
 
 
 def test_filter_reads_only_passing_samples(folder: Path, tmp_path: Path) -> None:
-    filtered = made(folder, tmp_path, where="rows >= 20 and language == 'en'")
+    filtered = open_reader(folder, tmp_path, where="rows >= 20 and language == 'en'")
     with filtered.loader(global_batch=4, workers=1) as loader:
         seen = [number for batch in loader for number in numbers_of(batch)]
 
@@ -191,31 +191,31 @@ def test_rejects_state_of_another_order(reader: ShardReader, folder: Path, tmp_p
     state = reader.loader(global_batch=8).state_dict()
     for options in ({"where": "rows > 3"}, {"shuffle_window": 17}):
         with pytest.raises(ReaderStateError, match="another where, weights"):
-            made(folder, tmp_path, **options).loader(global_batch=8).load_state_dict(state)
+            open_reader(folder, tmp_path, **options).loader(global_batch=8).load_state_dict(state)
 
 
 def test_new_shards_wait_for_fresh_loader(tmp_path: Path) -> None:
     folder, cache = tmp_path / "corpus", tmp_path / "cache"
     write_corpus(folder, [10, 10])
-    with made(folder, cache).loader(global_batch=4) as loader:
-        expected = drawn(loader, 10)
-    with made(folder, cache).loader(global_batch=4) as loader:
-        drawn(loader, 3)
+    with open_reader(folder, cache).loader(global_batch=4) as loader:
+        expected = read_batches(loader, 10)
+    with open_reader(folder, cache).loader(global_batch=4) as loader:
+        read_batches(loader, 3)
         state = loader.state_dict()
     write_corpus(folder, [10], first=20, name="another")
 
-    grown = made(folder, cache)
+    grown = open_reader(folder, cache)
     assert len(grown) == 30
     assert grown.manifest_hash != state["manifest_hash"]
     with grown.loader(global_batch=4, workers=1) as loader:
         loader.load_state_dict(state)
-        assert drawn(loader, 7) == expected[3:]
+        assert read_batches(loader, 7) == expected[3:]
         assert loader.state_dict()["manifest_hash"] == state["manifest_hash"]
     with grown.loader(global_batch=4) as loader:
         today = loader.state_dict()
         assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
         loader.load_state_dict(state)
-        assert drawn(loader, 7) == expected[3:]
+        assert read_batches(loader, 7) == expected[3:]
         loader.load_state_dict(today)  # refers to more shards than the earlier state
         assert sorted(n for batch in loader for n in numbers_of(batch)) == list(range(30))
 
@@ -223,14 +223,14 @@ def test_new_shards_wait_for_fresh_loader(tmp_path: Path) -> None:
 def test_names_shards_missing_from_state(tmp_path: Path) -> None:
     folder, cache = tmp_path / "corpus", tmp_path / "cache"
     write_corpus(folder, [10, 10])
-    state = made(folder, cache).loader(global_batch=4).state_dict()
+    state = open_reader(folder, cache).loader(global_batch=4).state_dict()
     write_corpus(folder, [5], first=20, name="another")
 
     with pytest.raises(ManifestChangedError, match=rf"copy {state['manifest_hash']}\.json there"):
-        made(folder, tmp_path / "other cache").loader(global_batch=4).load_state_dict(state)
+        open_reader(folder, tmp_path / "other cache").loader(global_batch=4).load_state_dict(state)
     for suffix in (".tar", ".tar.parquet"):
         (folder / f"shard-001{suffix}").unlink()
-    loader = made(folder, cache).loader(global_batch=4)
+    loader = open_reader(folder, cache).loader(global_batch=4)
     before = loader.state_dict()
     with pytest.raises(ManifestChangedError, match=r"1 of its 2 shards are missing.*shard-001\.tar"):
         loader.load_state_dict(state)
@@ -246,7 +246,7 @@ def test_workers_read_weighted_corpora(folder: Path, tmp_path: Path) -> None:
     found_all = []
     for workers in (0, 2):
         with mixed.loader(global_batch=10, workers=workers) as loader:
-            found_all.append(drawn(loader, 10))
+            found_all.append(read_batches(loader, 10))
 
     assert found_all[0] == found_all[1]
     seen = [
@@ -264,7 +264,7 @@ def test_workers_read_weighted_corpora(folder: Path, tmp_path: Path) -> None:
 def test_loader_rejects_invalid_arguments(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs fields"):
         ShardReader(folder, cache_dir=tmp_path).loader(global_batch=4)
-    fields = made(folder, tmp_path)
+    fields = open_reader(folder, tmp_path)
     wrong: list[dict[str, Any]] = [
         {"global_batch": 4, "workers": -1},
         {"global_batch": 4, "rank": 1},

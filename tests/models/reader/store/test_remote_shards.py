@@ -27,7 +27,7 @@ TOTAL = sum(SIZES)
 
 
 @dataclass(frozen=True)
-class Distant:
+class RemoteCorpus:
     folder: Path
     store: Store
     options: dict[str, Any]
@@ -54,7 +54,7 @@ class Distant:
 
 
 @pytest.fixture
-def remote(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
+def remote(tmp_path: Path, s3_server: S3Server) -> Iterator[RemoteCorpus]:
     bucket = f"b{uuid.uuid4().hex}"
     s3_server.create_bucket(bucket)
     folder = write_corpus(tmp_path / "corpus", SIZES)
@@ -63,17 +63,17 @@ def remote(tmp_path: Path, s3_server: S3Server) -> Iterator[Distant]:
         store.publish(path, path.name)
     with gateway(s3_server.endpoint) as gate:
         options = {**s3_server.options, "endpoint_override": gate.endpoint}
-        yield Distant(folder=folder, store=store, options=options, gate=gate, cache=tmp_path / "cache")
+        yield RemoteCorpus(folder=folder, store=store, options=options, gate=gate, cache=tmp_path / "cache")
 
 
-def near(remote: Distant) -> list[list[int]]:
+def local_batches(remote: RemoteCorpus) -> list[list[int]]:
     reader = ShardReader(
-        remote.folder, collate=Numbers(), seed=7, shuffle_window=16, cache_dir=remote.cache / "near"
+        remote.folder, collate=Numbers(), seed=7, shuffle_window=16, cache_dir=remote.cache / "local_batches"
     )
     return [batch["number"].tolist() for batch in reader.loader(global_batch=8)]
 
 
-def drawn(reader: ShardReader, workers: int = 0) -> list[list[int]]:
+def read_batches(reader: ShardReader, workers: int = 0) -> list[list[int]]:
     found = []
     with reader.loader(global_batch=8, workers=workers) as loader:
         for batch in loader:
@@ -83,9 +83,9 @@ def drawn(reader: ShardReader, workers: int = 0) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_remote_batches_equal_local_ones(remote: Distant, workers: int) -> None:
-    assert drawn(remote.reader(), workers) == near(remote)
-    assert drawn(remote.reader(), workers) == near(remote)
+def test_remote_batches_equal_local_ones(remote: RemoteCorpus, workers: int) -> None:
+    assert read_batches(remote.reader(), workers) == local_batches(remote)
+    assert read_batches(remote.reader(), workers) == local_batches(remote)
 
     fetched = {
         path.rpartition("/")[2]: n for path, n in remote.gate.requests.items() if path.endswith(".tar")
@@ -94,7 +94,7 @@ def test_remote_batches_equal_local_ones(remote: Distant, workers: int) -> None:
     assert remote.names() == sorted(fetched)
 
 
-def test_prefetches_shards(remote: Distant) -> None:
+def test_prefetches_shards(remote: RemoteCorpus) -> None:
     """In stored order the first batch is from the first shard only."""
     reader = remote.reader(shuffle_window=0)
     with reader.loader(global_batch=8) as loader:
@@ -106,17 +106,17 @@ def test_prefetches_shards(remote: Distant) -> None:
 
 
 @pytest.mark.parametrize(("shards", "workers"), [(0, 0), (2, 0), (1, 2), (3, 2)])
-def test_small_cache_stays_within_limit(remote: Distant, shards: int, workers: int) -> None:
+def test_small_cache_stays_within_limit(remote: RemoteCorpus, shards: int, workers: int) -> None:
     largest = max(path.stat().st_size for path in remote.folder.glob("*.tar"))
     reader = remote.reader(cache_bytes=shards * largest)
 
-    assert drawn(reader, workers) == near(remote)
+    assert read_batches(reader, workers) == local_batches(remote)
     assert sum(path.stat().st_size for path in remote.files()) <= shards * largest
     assert bool(remote.files()) == bool(shards)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ranged_reads_only_needed_members(remote: Distant, workers: int) -> None:
+def test_ranged_reads_only_needed_members(remote: RemoteCorpus, workers: int) -> None:
     collate = Numbers(members=frozenset({"json"}), noiseless=True)
     reader = remote.reader(collate, where="rows in (3, 30)", ranged_below=0.5)
     with reader.loader(global_batch=2, workers=workers) as loader:
@@ -128,25 +128,25 @@ def test_ranged_reads_only_needed_members(remote: Distant, workers: int) -> None
 
 
 @pytest.mark.parametrize("ranged_below", [0.0, 2.0])
-def test_waits_out_throttling(remote: Distant, ranged_below: float) -> None:
+def test_waits_out_throttling(remote: RemoteCorpus, ranged_below: float) -> None:
     reader = remote.reader(ranged_below=ranged_below)
     remote.gate.refuse = 5
 
-    assert drawn(reader) == near(remote)
+    assert read_batches(reader) == local_batches(remote)
     assert remote.gate.refuse == 0
 
 
 @pytest.mark.parametrize("ranged_below", [0.0, 2.0])
-def test_retries_truncated_download(remote: Distant, ranged_below: float) -> None:
+def test_retries_truncated_download(remote: RemoteCorpus, ranged_below: float) -> None:
     reader = remote.reader(ranged_below=ranged_below)
     remote.gate.cut = 3
 
-    assert drawn(reader) == near(remote)
+    assert read_batches(reader) == local_batches(remote)
     assert remote.gate.cut == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_names_unavailable_store_and_recovers(remote: Distant, workers: int) -> None:
+def test_names_unavailable_store_and_recovers(remote: RemoteCorpus, workers: int) -> None:
     # Count only mien's retries; Amazon's library would make three attempts of each, seconds apart.
     once = {"retry_strategy": AwsStandardS3RetryStrategy(max_attempts=1)}
     reader = replace(remote, options=remote.options | once).reader()
@@ -162,14 +162,14 @@ def test_names_unavailable_store_and_recovers(remote: Distant, workers: int) -> 
     assert SECRET_KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
     remote.gate.refuse = 0
-    assert drawn(reader, workers) == near(remote)
+    assert read_batches(reader, workers) == local_batches(remote)
 
 
-def test_names_deleted_shard(remote: Distant) -> None:
+def test_names_deleted_shard(remote: RemoteCorpus) -> None:
     reader = remote.reader()
     remote.store.delete("shard-001.tar")
     with pytest.raises(MissingShardError, match=r"shard-001\.tar"):
-        drawn(reader)
+        read_batches(reader)
 
     skipping = remote.reader(on_error="skip")
     with skipping.loader(global_batch=8, workers=2) as loader:
@@ -178,43 +178,43 @@ def test_names_deleted_shard(remote: Distant) -> None:
     assert loader.skipped == {"MissingShardError": 9}
 
 
-def test_rejects_wrong_bytes(remote: Distant) -> None:
+def test_rejects_wrong_bytes(remote: RemoteCorpus) -> None:
     data = bytearray((remote.folder / "shard-001.tar").read_bytes())
     data[700] ^= 1
     remote.store.delete("shard-001.tar")
     remote.store.publish_bytes(bytes(data), "shard-001.tar")
 
     with pytest.raises(WrongBytesError, match="sha256"):
-        drawn(remote.reader())
+        read_batches(remote.reader())
     assert "shard-001.tar" not in remote.names()
 
 
-def test_refetches_truncated_cached_shard(remote: Distant) -> None:
-    drawn(remote.reader())
+def test_refetches_truncated_cached_shard(remote: RemoteCorpus) -> None:
+    read_batches(remote.reader())
     victim = remote.files()[0]
     victim.write_bytes(victim.read_bytes()[:100])
 
-    assert drawn(remote.reader()) == near(remote)
+    assert read_batches(remote.reader()) == local_batches(remote)
     name, _, _ = victim.name.partition("@")
     assert remote.gate.requests[next(path for path in remote.gate.requests if path.endswith(name))] == 2
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_refetches_damaged_cached_shard(remote: Distant, workers: int) -> None:
-    drawn(remote.reader())
+def test_refetches_damaged_cached_shard(remote: RemoteCorpus, workers: int) -> None:
+    read_batches(remote.reader())
     victim = remote.files()[0]
     data = bytearray(victim.read_bytes())
     data[700] ^= 1
     victim.write_bytes(data)
 
-    assert drawn(remote.reader(), workers) == near(remote)
+    assert read_batches(remote.reader(), workers) == local_batches(remote)
 
 
-def test_replaced_foreign_shard_is_refetched(remote: Distant) -> None:
+def test_replaced_foreign_shard_is_refetched(remote: RemoteCorpus) -> None:
     """Tars are padded to 10 kB, so a replacement often has the same size."""
     for path in remote.folder.glob("*.parquet"):
         remote.store.delete(path.name)
-    drawn(remote.reader())
+    read_batches(remote.reader())
     state = remote.reader().manifest_hash
     (remote.folder / "shard-000.tar").unlink()
     write_corpus(remote.folder, [SIZES[0]], first=1000)
@@ -226,14 +226,14 @@ def test_replaced_foreign_shard_is_refetched(remote: Distant) -> None:
     assert len(data) == old
 
     reader = remote.reader()
-    assert {n for batch in drawn(reader) for n in batch} >= set(range(1000, 1000 + SIZES[0]))
+    assert {n for batch in read_batches(reader) for n in batch} >= set(range(1000, 1000 + SIZES[0]))
     assert reader.manifest_hash != state
 
 
-def test_leaves_no_resources(remote: Distant) -> None:
+def test_leaves_no_resources(remote: RemoteCorpus) -> None:
     reader = remote.reader()
     before = held()
-    drawn(reader, workers=2)
+    read_batches(reader, workers=2)
 
     assert not held().since(before).workers
     assert list(remote.cache.glob("shards/*/*.part")) == []

@@ -25,13 +25,17 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def cache(store: Store, shards: float = 2, *, timeout_seconds: float = 300.0, **options: Any) -> ShardCache:
+def cache(
+    store: Store, size_in_shards: float = 2, *, timeout_seconds: float = 300.0, **options: Any
+) -> ShardCache:
     folder = Path(store.uri).parent / "cache"
-    return ShardCache(store, folder, max_bytes=int(shards * SIZE), timeout_seconds=timeout_seconds, **options)
+    return ShardCache(
+        store, folder, max_bytes=int(size_in_shards * SIZE), timeout_seconds=timeout_seconds, **options
+    )
 
 
-def held(made: ShardCache, number: int) -> int:
-    descriptor, path = made.open(f"{number}.tar", size=SIZE, sha256="")
+def read_shard(shards: ShardCache, number: int) -> int:
+    descriptor, path = shards.open(f"{number}.tar", size=SIZE, sha256="")
     assert path.read_bytes() == os.pread(descriptor, 2 * SIZE, 0) == bytes([number]) * SIZE
     return descriptor
 
@@ -42,38 +46,38 @@ def names(store: Store) -> set[str]:
 
 
 def test_evicts_least_recently_used(store: Store) -> None:
-    made = cache(store)
+    shards = cache(store)
     for number in (0, 1, 0, 2):
-        os.close(held(made, number))
+        os.close(read_shard(shards, number))
 
     assert names(store) == {"0.tar", "2.tar"}
 
 
 def test_never_evicts_shards_in_use(store: Store) -> None:
-    made, other = cache(store), cache(store)
-    first, second = held(made, 0), held(made, 1)
+    shards, other = cache(store), cache(store)
+    first, second = read_shard(shards, 0), read_shard(shards, 1)
     with pytest.raises(NoRoomError, match="cache_bytes"):
-        held(other, 2)
+        read_shard(other, 2)
     assert names(store) == {"0.tar", "1.tar"}
 
     os.close(first)
-    os.close(held(other, 2))
+    os.close(read_shard(other, 2))
     assert names(store) == {"1.tar", "2.tar"}
     os.close(second)
 
 
 def test_releases_own_shards_for_room(store: Store) -> None:
-    kept: list[int] = []
+    open_files: list[int] = []
 
     def release() -> None:
-        while kept:
-            os.close(kept.pop())
+        while open_files:
+            os.close(open_files.pop())
 
-    made = cache(store, release=release)
-    kept += [held(made, 0), held(made, 1)]
-    os.close(held(made, 2))
+    shards = cache(store, release=release)
+    open_files += [read_shard(shards, 0), read_shard(shards, 1)]
+    os.close(read_shard(shards, 2))
 
-    assert kept == []
+    assert open_files == []
 
 
 def test_takes_over_after_killed_downloader(store: Store) -> None:
@@ -81,9 +85,9 @@ def test_takes_over_after_killed_downloader(store: Store) -> None:
     folder.mkdir()
     (folder / "0.tar.part").write_bytes(b"x" * SIZE)
     (folder / "1.tar.part").write_bytes(b"x" * SIZE)
-    made = cache(store)
-    os.close(held(made, 0))
-    os.close(held(made, 2))
+    shards = cache(store)
+    os.close(read_shard(shards, 0))
+    os.close(read_shard(shards, 2))
 
     assert names(store) == {"0.tar", "2.tar"}
 
@@ -94,7 +98,7 @@ def test_waiting_for_downloader_times_out(store: Store) -> None:
     with (folder / "0.tar.part").open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(LoaderTimeoutError, match=r"another process that downloads .*/0\.tar"):
-            held(cache(store, timeout_seconds=0.2), 0)
+            read_shard(cache(store, timeout_seconds=0.2), 0)
 
 
 def test_missing_shard_leaves_no_file(store: Store) -> None:
@@ -105,11 +109,11 @@ def test_missing_shard_leaves_no_file(store: Store) -> None:
 
 def _read_all(store_uri: str, results: Any, seed: int) -> None:
     store = open_store(store_uri)
-    made = cache(store, 2.5)
+    shards = cache(store, 2.5)
     for turn in range(30):
         number = (turn * seed) % 5
         try:
-            os.close(held(made, number))
+            os.close(read_shard(shards, number))
         except NoRoomError:
             results.put("no room")
             continue
