@@ -1,4 +1,4 @@
-"""Where a stage finds the file of a video on the node that it runs on: another node may have fetched it."""
+"""Access to the file of a video on the node that a stage runs on. Another node may have fetched it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from mien.ingest.media import MediaFile
 
 
 class LocalMedia(Protocol):
-    """`mien.ingest.fetch.Fetch` is one: it brings what is remote into this node's cache."""
+    """Provides media files on this node.
+
+    `mien.ingest.fetch.Fetch` copies remote files to this node's cache.
+    """
 
     def local_copy(self, media: MediaFile) -> AbstractContextManager[str]:
-        """The path of the file here, which nobody removes while the block lasts."""
+        """The path of the file on this node. The file is not removed before the block ends."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class InPlaceMedia:
-    """Every node sees the file where it was found: one machine, or a shared folder."""
+    """Uses each file at its original path: for a single machine or a folder that all nodes share."""
 
     @contextmanager
     def local_copy(self, media: MediaFile) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""Pictures and sound of a media file, on the file's clock."""
+"""Decodes the frames and the sound of a media file, with times on the file's clock."""

@@ -1,8 +1,8 @@
-"""The pictures of a span, each with its presentation time.
+"""Decodes the frames of a span, each with its presentation time.
 
-Spans that touch are decoded in one pass; a seek goes to a key frame that is presented at or before the
-span. So any partition of a file into spans gives exactly the pictures of one pass. Damage is charged to the
-span it lies in: from the packet that fails to the next key frame.
+Spans that touch are decoded in one pass. A seek goes to a key frame that is presented at or before the span.
+Any partition of a file into spans therefore yields exactly the frames of one pass. Damage affects only the
+span that contains it: from the failing packet to the next key frame.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# Without an index nobody knows where the next key frame is; decoding this far costs less than a seek.
-_WORTH_A_SEEK_SECONDS = 2.0
+# Without an index the next key frame is unknown. Decoding this far costs less than a seek.
+_MIN_SEEK_SECONDS = 2.0
 _EARLY_END_SECONDS = 1.0
 _MAX_UNTIMED_FRAMES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture as it is stored (not turned upright)."""
+    """One picture as it is stored (not rotated upright)."""
 
     seconds: float
     """Presentation time on the file's clock."""
@@ -46,62 +46,67 @@ class _Decoded:
     seconds: float
     picture: VideoFrame
     suspect: bool
-    """Damaged, or refers to damage."""
+    """Damaged, or predicted from damaged frames."""
 
 
-class _UnsureError(Exception):
-    """Damage in the first group of pictures after a seek: its decoder lacks what went before, and that alone
-    makes libav complain of open groups (H.264, "mmco: unref short failure")."""
+class _UnverifiedDamageError(Exception):
+    """Damage was reported in the first group of pictures after a seek.
+
+    The report may be false: the decoder lacks the preceding frames, and with open groups of pictures that
+    alone makes libav report errors (H.264, "mmco: unref short failure").
+    """
 
 
 class FrameReader:
-    """Reads spans of one file's pictures. Cheapest when the spans come in order.
+    """Reads the frames of spans of one file. Spans in ascending order are cheapest.
 
-    `threads`: of the decoder; 0 lets libav choose. One reader serves one span at a time.
+    `threads` is the decoder's number of threads; 0 lets libav choose. A reader reads one span at a time.
     Raises NoVideoStreamError for a file without video.
     """
 
     def __init__(self, media: MediaFile, *, threads: int = 1) -> None:
         if media.video is None:
-            raise NoVideoStreamError(f"{shown(media.path)} has no video: there are no pictures to read")
+            raise NoVideoStreamError(
+                f"{shown(media.path)} has no video stream, so there are no frames to read"
+            )
         self._media = media
         self._video = media.video
         self._threads = threads
         self._interval = 1.0 / media.video.mean_fps if media.video.mean_fps else 0.04
         self._container: InputContainer | None = None
-        # Asked of the stream once: it makes a new Fraction each time, and there are two for each picture.
+        # Read once, because the stream creates a new Fraction each time and two are needed for each frame.
         self._time_base = Fraction(1)
         self._decoding: Iterator[_Decoded] = iter(())
         self._held: _Decoded | None = None
-        # Every frame later than this is still to come in this pass.
+        # All frames later than this are still ahead in this pass.
         self._passed = math.inf
         self._bad: list[float] = []
         self._stopped = ""
-        # Of this pass: its first key frame, and until when its complaints are to be checked.
-        self._anchor = self._unsure_until = -math.inf
+        # The first key frame of this pass, and the time until which reported damage is unverified.
+        self._anchor = self._unverified_until = -math.inf
 
     def frames(self, start: float, end: float) -> Iterator[Frame]:
         """The frames with start <= seconds < end, in order of presentation.
 
-        Raises CorruptMediaError where one of them is damaged or cannot be decoded, and
-        TruncatedMediaError where they end before the end that probing found.
+        Raises CorruptMediaError if one of them is damaged or cannot be decoded, and TruncatedMediaError if
+        they end before the end that probing found.
         """
         if not start < end:
             return
         if not (self._container is not None and self._passed < start and not self._seek_pays(start)):
             self._go_to(start, before=math.inf)
-        given = 0
+        yielded = 0
         while True:
             try:
-                for frame in self._span(start, end, given):
+                for frame in self._span(start, end, yielded):
                     yield frame
-                    given += 1
+                    yielded += 1
                 return
-            except _UnsureError:
+            except _UnverifiedDamageError:
                 self._go_to(start, before=self._anchor)
 
-    def _span(self, start: float, end: float, given: int) -> Iterator[Frame]:
-        """The frames of the span, without the `given` ones that were handed out before."""
+    def _span(self, start: float, end: float, skip: int) -> Iterator[Frame]:
+        """The frames of the span without the first `skip`, which were yielded before."""
         inside = 0
         while (decoded := self._next()) is not None:
             if decoded.seconds >= end:
@@ -113,7 +118,7 @@ class FrameReader:
             if decoded.suspect:
                 raise self._corrupt(decoded.seconds)
             inside += 1
-            if inside > given:
+            if inside > skip:
                 yield Frame(decoded.seconds, decoded.picture)
         else:
             self._check_end(start, end)
@@ -133,30 +138,30 @@ class FrameReader:
         held, self._held = self._held, None
         return held if held is not None else next(self._decoding, None)
 
-    def _corrupt(self, seconds: float) -> CorruptMediaError | _UnsureError:
-        if seconds < self._unsure_until:
-            return _UnsureError()
-        self._passed = math.inf  # whatever is asked next, begin afresh
+    def _corrupt(self, seconds: float) -> CorruptMediaError | _UnverifiedDamageError:
+        if seconds < self._unverified_until:
+            return _UnverifiedDamageError()
+        self._passed = math.inf  # the next call starts a new pass
         return CorruptMediaError(
-            f"{shown(self._media.path)}: pictures are damaged from {seconds:.3f} s; fetch it again"
+            f"{shown(self._media.path)}: frames are damaged from {seconds:.3f} s on; fetch the file again"
         )
 
     def _check_end(self, start: float, end: float) -> None:
         if self._stopped:
             raise CorruptMediaError(
-                f"{shown(self._media.path)}: reading stops in the middle "
-                f"({one_line(self._stopped, 200)}); fetch it again"
+                f"{shown(self._media.path)}: reading fails before the end "
+                f"({one_line(self._stopped, 200)}); fetch the file again"
             )
         reached = max(self._passed, start) + self._interval
         slack = _EARLY_END_SECONDS + 2 * self._video.max_gap_seconds
         if min(end, self._video.end_seconds) - reached > slack:
             raise TruncatedMediaError(
-                f"{shown(self._media.path)}: pictures end at {reached:.2f} s, not at "
-                f"{self._video.end_seconds:.2f} s as probing found; fetch it again"
+                f"{shown(self._media.path)}: frames end at {reached:.2f} s, but probing found an end at "
+                f"{self._video.end_seconds:.2f} s; fetch the file again"
             )
 
     def _go_to(self, start: float, *, before: float) -> None:
-        """Begins a pass at a key frame that is presented at `start` or earlier, and before `before`."""
+        """Starts a pass at a key frame that is presented at or before `start`, and before `before`."""
         back = 0.0 if before == math.inf else start - before + self._interval
         while start - back > self._video.start_seconds and self._seek(start - back):
             first = next(self._decoding, None)
@@ -165,13 +170,13 @@ class FrameReader:
                 self._anchor = first.seconds
                 self._passed = math.nextafter(first.seconds, -math.inf)
                 return
-            back = 2 * back + 1.0  # that key frame is presented after `start`: take an earlier one
+            back = 2 * back + 1.0  # that key frame is presented after `start`: try an earlier one
         self._rewind()
 
     def _seek_pays(self, start: float) -> bool:
         if self._held is not None and start <= self._held.seconds:
             return False
-        if start - self._passed <= _WORTH_A_SEEK_SECONDS:
+        if start - self._passed <= _MIN_SEEK_SECONDS:
             return False
         stream = self._stream()
         index = stream.index_entries
@@ -191,21 +196,21 @@ class FrameReader:
         try:
             self._container.seek(self._ticks(seconds), stream=self._stream())
         except av.FFmpegError:
-            return False  # a stream that cannot be sought is read from its beginning
-        self._begin(sought=True)
+            return False  # a stream that is not seekable is read from its beginning
+        self._start_pass(sought=True)
         return True
 
     def _rewind(self) -> None:
         self._open()
-        self._begin(sought=False)
+        self._start_pass(sought=False)
         self._passed = -math.inf
 
-    def _begin(self, *, sought: bool) -> None:
+    def _start_pass(self, *, sought: bool) -> None:
         self._held = None
         self._bad = []
         self._stopped = ""
-        self._anchor, self._unsure_until = -math.inf, math.inf if sought else -math.inf
-        self._decoding = self._pass(sought=sought)
+        self._anchor, self._unverified_until = -math.inf, math.inf if sought else -math.inf
+        self._decoding = self._decode(sought=sought)
 
     def _open(self) -> None:
         self.close()
@@ -233,7 +238,10 @@ class FrameReader:
         return seconds_of(ticks, self._time_base) - self._media.zero_seconds
 
     def _packets(self, *, sought: bool) -> Iterator[Packet[VideoStream]]:
-        """After a seek from the first key frame on: what comes before it only litters the decoder."""
+        """The remaining packets.
+
+        After a seek they start at a key frame, since earlier ones cannot be decoded.
+        """
         import av
 
         assert self._container is not None  # noqa: S101
@@ -245,13 +253,16 @@ class FrameReader:
         except (av.FFmpegError, OverflowError) as error:
             self._stopped = str(error)
 
-    def _pass(self, *, sought: bool) -> Iterator[_Decoded]:
-        """Decodes from where the demuxer stands. What comes before the first clean frame (after a seek: the
-        first clean key frame) refers to pictures that were not read, and is no fault."""
+    def _decode(self, *, sought: bool) -> Iterator[_Decoded]:
+        """Decodes from the demuxer's position.
+
+        Errors before the first clean frame (after a seek: the first clean key frame) are ignored, because
+        such frames refer to frames that were not read.
+        """
         import av
 
         recent: deque[float] = deque(maxlen=max(1, self._threads or 16))
-        begun, damage, last = False, math.inf, -math.inf
+        started, damage, last = False, math.inf, -math.inf
         clock = _PresentationClock(self._seconds, self._interval, self._video.start_seconds)
         for packet in self._packets(sought=sought):
             ticks = packet.pts if packet.pts is not None else packet.dts
@@ -262,17 +273,17 @@ class FrameReader:
             except av.error.EOFError:
                 break
             except av.FFmpegError:
-                if begun:
+                if started:
                     damage = min([damage, *recent])
                     self._bad.append(damage)
                 continue
             for picture in pictures:
                 clean = not picture.is_corrupt
-                if begun and sought and picture.key_frame:
-                    # what the last group lacked does not reach beyond this picture
-                    self._unsure_until = min(self._unsure_until, last + self._interval / 2)
-                begun = begun or (clean and (picture.key_frame or not sought))
-                if not begun:
+                if started and sought and picture.key_frame:
+                    # Missing references of the previous group do not affect frames after this one.
+                    self._unverified_until = min(self._unverified_until, last + self._interval / 2)
+                started = started or (clean and (picture.key_frame or not sought))
+                if not started:
                     continue
                 for seconds, timed in clock.timed(picture):
                     last = seconds
@@ -281,12 +292,15 @@ class FrameReader:
                     if timed.is_corrupt:
                         damage = min(damage, seconds)
                     yield _Decoded(seconds, timed, seconds >= damage)
-        for seconds, timed in clock.rest():
+        for seconds, timed in clock.flush():
             yield _Decoded(seconds, timed, seconds >= damage)
 
 
 class _PresentationClock:
-    """Gives every picture a time that never goes back; those without one get theirs from their neighbours."""
+    """Assigns each frame a time that never decreases.
+
+    Frames without a timestamp are timed by their neighbours.
+    """
 
     def __init__(self, seconds_of_ticks: Callable[[int], float], interval: float, start: float) -> None:
         self._seconds = seconds_of_ticks
@@ -308,10 +322,10 @@ class _PresentationClock:
         else:
             self._waiting.append(picture)
             if len(self._waiting) >= _MAX_UNTIMED_FRAMES:
-                yield from self.rest()
+                yield from self.flush()
 
-    def rest(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Those that still wait, when no time is to be hoped for."""
+    def flush(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Releases the frames that are still waiting, if no timestamp follows."""
         yield from self._release(self._start)
 
     def _release(self, seconds: float) -> Iterator[tuple[float, VideoFrame]]:

@@ -1,8 +1,8 @@
-"""The sound of a whole file as one stream of 16 kHz mono, on the file's clock.
+"""Decodes the sound of a file into one stream of 16 kHz mono, on the file's clock.
 
-Sample n is at n / SOUND_HZ seconds. Timestamps decide where sound lies, but only as far as they can be
-believed: Matroska rounds them to 1 ms and recorders write them with jitter, so decoded frames are laid end
-to end until the timestamps disagree for good.
+Sample n is at n / SOUND_HZ seconds. Timestamps determine the position of sound, but they are not exact:
+Matroska rounds them to 1 ms, and recorders write them with jitter. Decoded frames are therefore placed end to
+end until the timestamps deviate permanently.
 """
 
 from __future__ import annotations
@@ -30,26 +30,28 @@ _LOOK_AHEAD_FRAMES = 8
 _EARLY_END_SECONDS = 0.5
 _MPEG = frozenset({"mp1", "mp2", "mp3"})
 _HOLE_BYTES = 24
-"""The shortest MPEG frame. Decoders skip zeros before a header without a word; fewer may be padding."""
+"""The shortest MPEG frame. Decoders silently skip zeros before a header. Fewer zeros may be padding."""
 
 
 class SoundStream:
-    """Iterating decodes the file once; yields int16 blocks of block_seconds * SOUND_HZ, the last one shorter.
+    """Decodes the file once while iterating; yields int16 blocks of block_seconds * SOUND_HZ samples.
 
-    Together they have round(media.duration_seconds * SOUND_HZ) samples: silence fills a late start, gaps and
-    the end; what overlaps or lies before 0 is dropped. Memory is bounded by the block.
-    Raises NoAudioStreamError at once; CorruptMediaError and TruncatedMediaError while iterating.
+    The last block is shorter. All blocks together have round(media.duration_seconds * SOUND_HZ) samples:
+    silence fills a late start, gaps and the end; overlapping sound and sound before 0 is dropped. Memory is
+    bounded by the block. The constructor raises NoAudioStreamError; iterating raises CorruptMediaError and
+    TruncatedMediaError.
 
-    Damage is what libav's decoder refuses, what it marks as corrupt, and a hole of zeros in MPEG sound. Not
-    seen is damage inside an MP1, MP2 or MP3 frame whose header and side information are whole: these have no
-    checksum (but for an optional one of just those, ISO/IEC 11172-3), so other bits are other sound, 26 ms of
-    it. Of 40 MP3 packets with 60 wrong bytes each libav refused none; its strictest mode complained of 23, in
-    the log alone, and would of sound ones that an encoder has stuffed.
+    Detected damage: packets that libav's decoder rejects, frames that it marks as corrupt, and runs of zeros
+    in MPEG sound. Damage inside an MP1, MP2 or MP3 frame with an intact header and side information is not
+    detected. Such frames have no checksum (except an optional one over just these parts, ISO/IEC 11172-3), so
+    wrong bits become 26 ms of wrong sound. Of 40 MP3 packets with 60 wrong bytes each, libav rejected none.
+    Its strictest mode reported 23, only in the log, and also reports intact packets that an encoder has
+    padded.
     """
 
     def __init__(self, media: MediaFile, *, block_seconds: float = 30.0) -> None:
         if media.audio is None:
-            raise NoAudioStreamError(f"{shown(media.path)} has no audio: there is no sound to read")
+            raise NoAudioStreamError(f"{shown(media.path)} has no audio stream, so there is no sound to read")
         self._media = media
         self._audio = media.audio
         self._block_samples = max(1, round(block_seconds * SOUND_HZ))
@@ -63,8 +65,8 @@ class SoundStream:
         yield from timeline.finish()
 
     def _pieces(self) -> Iterator[tuple[int, Int16]]:
-        """Resampled sound, and the sample of the file's clock at which it begins."""
-        run: _Run | None = None
+        """Resampled sound, and its start in samples of the file's clock."""
+        part: _ContinuousSound | None = None
         expected = -1.0
         queue: deque[tuple[float | None, AudioFrame]] = deque()
         frames = self._frames()
@@ -73,26 +75,26 @@ class SoundStream:
                 queue.append(ahead)
             if not queue:
                 break
-            moved = run is None or self._moved(queue, expected)
+            deviates = part is None or self._timestamps_deviate(queue, expected)
             seconds, frame = queue.popleft()
-            if run is None or moved or not run.takes(frame):
-                if run is not None:
-                    yield from run.flush()
-                if moved:
+            if part is None or deviates or not part.accepts(frame):
+                if part is not None:
+                    yield from part.flush()
+                if deviates:
                     expected = seconds if seconds is not None else self._audio.start_seconds
-                run = _Run(expected, frame)
-            yield from run.push(frame)
+                part = _ContinuousSound(expected, frame)
+            yield from part.push(frame)
             expected += frame.samples / frame.sample_rate
-        if run is not None:
-            yield from run.flush()
+        if part is not None:
+            yield from part.flush()
         if expected < self._audio.end_seconds - _EARLY_END_SECONDS:
             raise TruncatedMediaError(
-                f"{shown(self._media.path)}: sound ends at {max(0.0, expected):.2f} s, not at "
-                f"{self._audio.end_seconds:.2f} s as probing found; fetch it again"
+                f"{shown(self._media.path)}: sound ends at {max(0.0, expected):.2f} s, but probing found an "
+                f"end at {self._audio.end_seconds:.2f} s; fetch the file again"
             )
 
-    def _moved(self, queue: deque[tuple[float | None, AudioFrame]], expected: float) -> bool:
-        """Whether the timestamps left the sound's clock for good: now, and in the median of what follows."""
+    def _timestamps_deviate(self, queue: deque[tuple[float | None, AudioFrame]], expected: float) -> bool:
+        """Whether the timestamps deviate permanently: now, and in the median of the following frames."""
         first = queue[0][0]
         if first is None or abs(first - expected) <= _TOLERANCE_SECONDS:
             return False
@@ -104,7 +106,10 @@ class SoundStream:
         return abs(statistics.median(errors)) > _TOLERANCE_SECONDS
 
     def _frames(self) -> Iterator[tuple[float | None, AudioFrame]]:
-        """Decoded frames with their time. The first packets may lean on sound that was cut away."""
+        """Decoded frames with their time.
+
+        Errors before the first frame are ignored: it may depend on missing sound.
+        """
         import av
         from av.stream import Discard
 
@@ -116,7 +121,7 @@ class SoundStream:
             stream = cast("AudioStream", container.streams[self._audio.index])
             stream.codec_context.options = {"err_detect": "explode"}
             is_mpeg = stream.codec_context.name.removesuffix("float") in _MPEG
-            last, begun = 0.0, False
+            last, started = 0.0, False
             packets = container.demux(stream)
             while True:
                 try:
@@ -127,22 +132,22 @@ class SoundStream:
                 except av.error.EOFError:
                     return
                 except (av.FFmpegError, OverflowError) as error:
-                    if not begun:
+                    if not started:
                         continue
                     raise CorruptMediaError(
                         f"{name}: sound cannot be decoded after {last:.3f} s "
-                        f"({one_line(str(error), 200)}); fetch it again"
+                        f"({one_line(str(error), 200)}); fetch the file again"
                     ) from error
-                if begun and is_mpeg and bytes(memoryview(packet)[:_HOLE_BYTES]) == bytes(_HOLE_BYTES):
+                if started and is_mpeg and bytes(memoryview(packet)[:_HOLE_BYTES]) == bytes(_HOLE_BYTES):
                     raise CorruptMediaError(
-                        f"{name}: a hole of zeros in the sound after {last:.3f} s; fetch it again"
+                        f"{name}: sound is overwritten by zeros after {last:.3f} s; fetch the file again"
                     )
                 for frame in frames:
-                    if frame.is_corrupt and begun:
+                    if frame.is_corrupt and started:
                         raise CorruptMediaError(
-                            f"{name}: sound is damaged after {last:.3f} s; fetch it again"
+                            f"{name}: sound is damaged after {last:.3f} s; fetch the file again"
                         )
-                    begun = True
+                    started = True
                     seconds = None
                     if frame.pts is not None and frame.time_base is not None:
                         seconds = seconds_of(frame.pts, frame.time_base) - self._media.zero_seconds
@@ -150,21 +155,21 @@ class SoundStream:
                     yield seconds, frame
 
 
-class _Run:
-    """Sound without a gap: one resampler from its beginning to its end."""
+class _ContinuousSound:
+    """A stretch of sound without gaps, resampled as a whole."""
 
     def __init__(self, seconds: float, frame: AudioFrame) -> None:
         from av.audio.resampler import AudioResampler
 
-        self._kind = _kind(frame)
+        self._sample_format = _sample_format(frame)
         self._position = round(seconds * SOUND_HZ)
         self._resampler: AudioResampler = AudioResampler(format="s16", layout="mono", rate=SOUND_HZ)
 
-    def takes(self, frame: AudioFrame) -> bool:
-        return self._kind == _kind(frame)
+    def accepts(self, frame: AudioFrame) -> bool:
+        return self._sample_format == _sample_format(frame)
 
     def push(self, frame: AudioFrame) -> Iterator[tuple[int, Int16]]:
-        yield from self._place(_mixable(frame))
+        yield from self._place(_downmixable(frame))
 
     def flush(self) -> Iterator[tuple[int, Int16]]:
         yield from self._place(None)
@@ -178,12 +183,12 @@ class _Run:
             self._position += len(samples)
 
 
-def _kind(frame: AudioFrame) -> tuple[str, str, int]:
+def _sample_format(frame: AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _mixable(frame: AudioFrame) -> AudioFrame:
-    """`frame`, or the mean of its channels where nobody says which channel is which."""
+def _downmixable(frame: AudioFrame) -> AudioFrame:
+    """`frame`, or the mean of its channels if the layout does not say which channel is which."""
     if "channels" not in frame.layout.name:
         return frame
     from av.audio.frame import AudioFrame as Mixed
@@ -202,7 +207,11 @@ def _mixable(frame: AudioFrame) -> AudioFrame:
 
 
 class AudioTimeline:
-    """Silence where nothing was put; what comes first stays; nothing before 0 or after the end."""
+    """Places samples at their positions and yields blocks of equal length.
+
+    Positions without samples are silent. Where samples overlap, those put first are used. Samples before 0 or
+    after the end are dropped.
+    """
 
     def __init__(self, *, total_samples: int, block_samples: int) -> None:
         self._total = total_samples
@@ -212,7 +221,7 @@ class AudioTimeline:
         self._filled = 0
 
     def put(self, position: int, samples: Int16) -> Iterator[Int16]:
-        """Lays `samples` (N,) at `position`, and yields the blocks that are complete."""
+        """Places `samples` (N,) at `position`, and yields the blocks that are complete."""
         samples = samples[max(0, self._filled - position) :]
         position = max(position, self._filled)
         samples = samples[: max(0, self._total - position)]
@@ -229,7 +238,7 @@ class AudioTimeline:
             samples = samples[taken:]
 
     def finish(self) -> Iterator[Int16]:
-        """The rest, silence up to the end."""
+        """Yields the remaining blocks, with silence up to the end."""
         while len(self._block):
             yield self._next_block()
 

@@ -1,1 +1,1 @@
-"""Faces: find them, follow them, cut them out upright, and say who is the same person."""
+"""Face detection, tracking, aligned crops and identity."""

@@ -1,1 +1,1 @@
-"""Where somebody speaks, and the cutting of a file into segments in the pauses."""
+"""Voice activity detection, and splitting a file into segments in pauses."""

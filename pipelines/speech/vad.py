@@ -1,9 +1,8 @@
-"""Silero VAD v6 as a stream: speech probabilities of a sound of any length, in bounded memory.
+"""Silero VAD v6 on a stream: speech probabilities of sound of any length, in bounded memory.
 
-The network ships inside the faster-whisper wheel. It takes windows of 512 samples (32 ms at 16 kHz), each
-preceded by the last 64 samples of the window before, and a recurrent state (h, c) that is carried on here
-from block to block, so that the result does not depend on how the sound was blocked.
-Source: https://github.com/snakers4/silero-vad
+The network is part of the faster-whisper wheel. Its input is a window of 512 samples (32 ms at 16 kHz), the
+last 64 samples of the previous window, and a recurrent state (h, c). The state is carried from block to
+block, so the result does not depend on the block size. Source: https://github.com/snakers4/silero-vad
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ WINDOW_SECONDS = WINDOW_SAMPLES / SOUND_HZ
 
 
 class VoiceActivity:
-    """Probabilities of speech, window by window."""
+    """Computes the probability of speech for each window of a stream."""
 
     def __init__(self, path: str) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # The network is too small to share among threads, and the pool has its own parallelism.
+        # The network is too small for several threads, and the worker pool already runs in parallel.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session: Any = onnxruntime.InferenceSession(
@@ -36,13 +35,13 @@ class VoiceActivity:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new sound."""
+        """Starts a new stream."""
         self._state = (np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32))
         self._context = np.zeros(CONTEXT_SAMPLES, np.float32)
         self._rest = np.zeros(0, np.int16)
 
     def feed(self, sound: Int16, *, last: bool = False) -> Float32:
-        """Probabilities (W,) of the windows that `sound` (N,) completes; `last` pads the final one."""
+        """Probabilities (W,) of the windows that `sound` (N,) completes. `last` pads the final window."""
         joined = np.concatenate([self._rest, sound])
         if last and joined.size % WINDOW_SAMPLES:
             joined = np.pad(joined, (0, -joined.size % WINDOW_SAMPLES))
@@ -71,11 +70,11 @@ def speech_spans(
     min_silence_seconds: float,
     pad_seconds: float,
 ) -> tuple[Span, ...]:
-    """Spans of speech inside [start, end); window 0 of `probabilities` (W,) begins at `start`.
+    """Spans of speech inside [start, end). Window 0 of `probabilities` (W,) starts at `start`.
 
-    Hysteresis as Silero's own: speech begins at `threshold` and ends where the probability stays below
-    `threshold - 0.15` for `min_silence_seconds`. Spans shorter than `min_speech_seconds` are dropped, the
-    others padded by `pad_seconds` on each side, half the gap at most, so that they never overlap.
+    Uses Silero's hysteresis: speech starts at `threshold` and ends when the probability stays below
+    `threshold - 0.15` for `min_silence_seconds`. Spans shorter than `min_speech_seconds` are dropped. The
+    others are padded by `pad_seconds` on each side, at most half the gap, so that they never overlap.
     """
     raw: list[list[float]] = []
     silent_since: float | None = None

@@ -1,1 +1,1 @@
-"""Speech recognition with word times (Whisper)."""
+"""Speech recognition: words with their times, using faster-whisper."""

@@ -1,4 +1,4 @@
-"""Any partition of a file into touching spans gives exactly the frames of one pass."""
+"""Any partition of a file into touching spans yields exactly the frames of one pass."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def probed(path: Path) -> MediaFile:
     return probe(str(path), job=JOB, sha256="", bytes=path.stat().st_size)
 
 
-def essence(frame: Frame) -> tuple[float, str]:
+def digest(frame: Frame) -> tuple[float, str]:
     return frame.seconds, hashlib.sha256(frame.picture.to_ndarray().tobytes()).hexdigest()[:16]
 
 
@@ -62,7 +62,7 @@ def film(folder: Path, container: str, vfr: bool, bframes: bool) -> tuple[MediaF
         height=48,
     )
     media = probed(path)
-    return media, [essence(frame) for frame in FrameReader(media).frames(-1.0, media.duration_seconds + 1.0)]
+    return media, [digest(frame) for frame in FrameReader(media).frames(-1.0, media.duration_seconds + 1.0)]
 
 
 cuts = st.lists(st.floats(0.0, 9.5), max_size=6)
@@ -71,7 +71,7 @@ cuts = st.lists(st.floats(0.0, 9.5), max_size=6)
 @pytest.mark.parametrize("kind", FILMS, ids=str)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=cuts, on_frames=st.lists(st.integers(0, 224), max_size=3), threads=st.sampled_from([1, 3]))
-def test_touching_spans_give_the_frames_of_one_pass(
+def test_touching_spans_yield_the_frames_of_one_pass(
     folder: Path, kind: tuple[str, bool, bool], cuts: list[float], on_frames: list[int], threads: int
 ) -> None:
     media, whole = film(folder, *kind)
@@ -79,7 +79,7 @@ def test_touching_spans_give_the_frames_of_one_pass(
         {-1.0, *cuts, *(whole[n % len(whole)][0] for n in on_frames), media.duration_seconds + 1.0}
     )
     reader = FrameReader(media, threads=threads)
-    pieces = [[essence(frame) for frame in reader.frames(start, end)] for start, end in pairwise(edges)]
+    pieces = [[digest(frame) for frame in reader.frames(start, end)] for start, end in pairwise(edges)]
     reader.close()
     assert [frame for piece in pieces for frame in piece] == whole
     for piece, (start, end) in zip(pieces, pairwise(edges), strict=True):
@@ -89,28 +89,28 @@ def test_touching_spans_give_the_frames_of_one_pass(
 @pytest.mark.parametrize("kind", FILMS, ids=str)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spans=st.lists(st.tuples(st.floats(0.0, 9.5), st.floats(0.0, 4.0)), min_size=1, max_size=5))
-def test_spans_in_any_order_give_their_own_frames(
+def test_spans_in_any_order_yield_their_frames(
     folder: Path, kind: tuple[str, bool, bool], spans: list[tuple[float, float]]
 ) -> None:
     media, whole = film(folder, *kind)
     reader = FrameReader(media)
     for start, length in spans:
-        read = [essence(frame) for frame in reader.frames(start, start + length)]
+        read = [digest(frame) for frame in reader.frames(start, start + length)]
         assert read == [frame for frame in whole if start <= frame[0] < start + length]
     reader.close()
 
 
-def test_a_span_left_in_the_middle_costs_the_next_one_nothing(folder: Path) -> None:
+def test_abandoned_span_does_not_affect_the_next(folder: Path) -> None:
     media, whole = film(folder, "mp4", True, True)
     reader = FrameReader(media)
-    left = reader.frames(1.0, 5.0)
-    assert isinstance(left, Generator)
-    next(left)
-    left.close()
-    assert [essence(frame) for frame in reader.frames(1.0, 5.0)] == [one for one in whole if 1 <= one[0] < 5]
+    abandoned = reader.frames(1.0, 5.0)
+    assert isinstance(abandoned, Generator)
+    next(abandoned)
+    abandoned.close()
+    assert [digest(frame) for frame in reader.frames(1.0, 5.0)] == [one for one in whole if 1 <= one[0] < 5]
 
 
-def test_damage_is_charged_to_its_own_span_only(tmp_path: Path) -> None:
+def test_damage_fails_only_its_own_span(tmp_path: Path) -> None:
     path = tmp_path / "bad.mp4"
     next(recipe for recipe in RECIPES if recipe.name == "damaged video").make(path)
     media = probed(path)
@@ -121,7 +121,7 @@ def test_damage_is_charged_to_its_own_span_only(tmp_path: Path) -> None:
     assert len(list(reader.frames(1.56, 2.0))) == 11
 
 
-def test_pictures_that_end_before_the_probed_end_are_truncated(tmp_path: Path) -> None:
+def test_early_end_raises_truncated_error(tmp_path: Path) -> None:
     long, short = tmp_path / "long.mp4", tmp_path / "short.mp4"
     write_noise(long, frames=200, seconds=8.0)
     write_noise(short, frames=50)
@@ -131,7 +131,7 @@ def test_pictures_that_end_before_the_probed_end_are_truncated(tmp_path: Path) -
         list(FrameReader(media).frames(0.0, 8.0))
 
 
-def test_a_file_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_rejects_file_without_video(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     write_noise(path, video=None)
     with pytest.raises(NoVideoStreamError):

@@ -1,4 +1,4 @@
-"""Sound lies where its timestamps say: at every rate and layout, with gaps, overlaps and jitter."""
+"""Sound is placed by its timestamps, at every rate and layout, with gaps, overlaps and jitter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def probed(path: Path) -> MediaFile:
     return probe(str(path), job=JOB, sha256="", bytes=0)
 
 
-def heard(path: Path, block_seconds: float = 0.7) -> Int16:
+def decoded(path: Path, block_seconds: float = 0.7) -> Int16:
     media = probed(path)
     blocks = list(SoundStream(media, block_seconds=block_seconds))
     assert {len(block) for block in blocks[:-1]} <= {round(block_seconds * SOUND_HZ)}
@@ -44,7 +44,7 @@ RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
 @pytest.mark.parametrize(
     ("hz", "channels"), [*((hz, 2) for hz in RATES), *((44_100, count) for count in range(1, 9))]
 )
-def test_every_rate_and_number_of_channels(tmp_path: Path, hz: int, channels: int) -> None:
+def test_decodes_every_rate_and_channel_count(tmp_path: Path, hz: int, channels: int) -> None:
     path = tmp_path / "x.wav"
     tone = np.zeros(2 * hz)
     tone[hz:] = 12_000 * np.sin(2 * np.pi * 440 * np.arange(hz) / hz)
@@ -53,16 +53,16 @@ def test_every_rate_and_number_of_channels(tmp_path: Path, hz: int, channels: in
         out.setsampwidth(2)
         out.setframerate(hz)
         out.writeframes(np.repeat(tone.astype(np.int16)[:, None], channels, axis=1).tobytes())
-    sound = heard(path)
+    sound = decoded(path)
     assert abs(int(np.flatnonzero(np.abs(sound) > 1000)[0]) / SOUND_HZ - 1.0) < 0.001
     assert np.abs(sound[:15_900]).max() < 300
     assert 9_000 < np.abs(sound[17_000:]).max() < 14_000
 
 
-def placed(
+def write_pcm(
     path: Path, starts: list[float], format: str = "matroska", hz: int = 44_100, step: int = 441
 ) -> None:
-    """PCM of 440 Hz in pieces of `step` samples that begin at `starts`; the phase goes with true time."""
+    """PCM of 440 Hz in packets of `step` samples that start at `starts`. The phase follows true time."""
     with av.open(str(path), "w", format=format) as output:
         stream: Any = output.add_stream("pcm_s16le", rate=hz, layout="mono")
         for count, start in enumerate(starts):
@@ -74,25 +74,25 @@ def placed(
             output.mux(packet)
 
 
-def test_a_gap_is_silence_and_what_follows_keeps_its_time(tmp_path: Path) -> None:
+def test_gap_is_silent_and_later_sound_keeps_its_time(tmp_path: Path) -> None:
     path = tmp_path / "gap.mkv"
-    placed(path, [n * 0.01 for n in range(100)] + [2.5 + n * 0.01 for n in range(100)])
-    sound = np.abs(heard(path).astype(int))
+    write_pcm(path, [n * 0.01 for n in range(100)] + [2.5 + n * 0.01 for n in range(100)])
+    sound = np.abs(decoded(path).astype(int))
     assert abs(np.flatnonzero(sound[16_100:] > 500)[0] + 16_100 - 2.5 * SOUND_HZ) < 0.002 * SOUND_HZ
     assert sound[16_100:39_800].max() == 0
 
 
-def test_one_lost_packet_shifts_nothing(tmp_path: Path) -> None:
+def test_lost_packet_does_not_shift_later_sound(tmp_path: Path) -> None:
     path = tmp_path / "lost.mkv"
-    placed(path, [n * 0.01 + (0.02 if n >= 50 else 0.0) for n in range(150)])
-    quiet = np.flatnonzero(np.abs(heard(path)[7_000:9_000].astype(int)) == 0)
-    assert 280 <= len(quiet) <= 360  # 20 ms of silence, at its place
+    write_pcm(path, [n * 0.01 + (0.02 if n >= 50 else 0.0) for n in range(150)])
+    quiet = np.flatnonzero(np.abs(decoded(path)[7_000:9_000].astype(int)) == 0)
+    assert 280 <= len(quiet) <= 360  # 20 ms of silence at the position of the packet
 
 
-def test_an_overlap_is_dropped(tmp_path: Path) -> None:
+def test_drops_overlapping_sound(tmp_path: Path) -> None:
     path = tmp_path / "overlap.mkv"
-    placed(path, [n * 0.1 for n in range(10)] + [0.95 + n * 0.1 for n in range(10)], step=4410)
-    sound = heard(path)
+    write_pcm(path, [n * 0.1 for n in range(10)] + [0.95 + n * 0.1 for n in range(10)], step=4410)
+    sound = decoded(path)
     assert len(sound) == round(1.95 * SOUND_HZ)
     assert np.abs(sound[:-400].reshape(-1, 400).astype(int)).max(axis=1).min() > 10_000
 
@@ -104,8 +104,8 @@ def test_jitter_makes_no_gaps(tmp_path: Path, jitter_ms: float) -> None:
     shifts = rng.uniform(-jitter_ms, jitter_ms, 300) / 1000
     shifts[0] = 0.0
     starts = np.maximum.accumulate(np.arange(300) * 0.01 + shifts)
-    placed(path, list(starts))
-    sound = heard(path)[800:-800].astype(np.float64)
+    write_pcm(path, list(starts))
+    sound = decoded(path)[800:-800].astype(np.float64)
     at = (np.arange(len(sound)) + 800) / SOUND_HZ
     true = 12_000 * np.sin(2 * np.pi * 440 * at)
     if jitter_ms <= 3.0:
@@ -114,16 +114,16 @@ def test_jitter_makes_no_gaps(tmp_path: Path, jitter_ms: float) -> None:
     assert breaks < 2_000 or jitter_ms > 3.0
 
 
-def test_a_late_start_is_silence(tmp_path: Path) -> None:
+def test_late_start_is_filled_with_silence(tmp_path: Path) -> None:
     path = tmp_path / "late.mp4"
     write_noise(path, frames=100, late=1.5)
-    sound = np.abs(heard(path).astype(int))
+    sound = np.abs(decoded(path).astype(int))
     assert sound[: int(1.45 * SOUND_HZ)].max() == 0
     assert sound[int(1.52 * SOUND_HZ) : 3 * SOUND_HZ].max() > 1000
     assert sound[int(3.6 * SOUND_HZ) :].max() == 0
 
 
-def test_sound_that_ends_before_the_probed_end_is_truncated(tmp_path: Path) -> None:
+def test_early_end_raises_truncated_error(tmp_path: Path) -> None:
     long, short = tmp_path / "long.mp4", tmp_path / "short.mp4"
     write_noise(long, seconds=6.0)
     write_noise(short, seconds=2.0)
@@ -136,24 +136,24 @@ def test_sound_that_ends_before_the_probed_end_is_truncated(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("codec", "format", "wrong"),
     [
-        ("libmp3lame", "mov", "hole"),
-        ("libmp3lame", "avi", "hole"),
-        ("mp2", "avi", "hole"),
+        ("libmp3lame", "mov", "zeros"),
+        ("libmp3lame", "avi", "zeros"),
+        ("mp2", "avi", "zeros"),
         ("libmp3lame", "mov", "header"),
-        ("aac", "mp4", "hole"),
+        ("aac", "mp4", "zeros"),
     ],
 )
-def test_one_damaged_packet_in_the_middle(tmp_path: Path, codec: str, format: str, wrong: str) -> None:
+def test_damaged_packet_raises_corrupt_error(tmp_path: Path, codec: str, format: str, wrong: str) -> None:
     path = tmp_path / f"film.{format}"
     write_noise(path, format=format, video=None, audio=codec, hz=44_100, seconds=4.0)
-    assert heard(path).any()
+    assert decoded(path).any()
     media = probed(path)
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(audio=0) if packet.size]
     damaged, data = packets[len(packets) // 2], bytearray(path.read_bytes())
     assert damaged.pos is not None and damaged.pts is not None and damaged.time_base is not None
-    size = damaged.size if wrong == "hole" else 4
-    data[damaged.pos : damaged.pos + size] = bytes(size) if wrong == "hole" else b"\x12\x34\x56\x78"
+    size = damaged.size if wrong == "zeros" else 4
+    data[damaged.pos : damaged.pos + size] = bytes(size) if wrong == "zeros" else b"\x12\x34\x56\x78"
     path.write_bytes(data)
     with pytest.raises(CorruptMediaError) as raised:
         list(SoundStream(media))
@@ -162,7 +162,7 @@ def test_one_damaged_packet_in_the_middle(tmp_path: Path, codec: str, format: st
     assert abs(float(reached[1]) - damaged.pts * damaged.time_base) < 0.1
 
 
-def test_a_file_without_sound_is_refused(tmp_path: Path) -> None:
+def test_rejects_file_without_audio(tmp_path: Path) -> None:
     path = tmp_path / "silent.mp4"
     write_noise(path, audio=None)
     with pytest.raises(NoAudioStreamError):
@@ -174,20 +174,20 @@ def test_a_file_without_sound_is_refused(tmp_path: Path) -> None:
     total=st.integers(0, 150),
     block=st.integers(1, 60),
 )
-def test_the_tape_lays_first_come_first_kept(pieces: list[tuple[int, int]], total: int, block: int) -> None:
-    tape, blocks, expected, filled = (
+def test_timeline_uses_the_samples_put_first(pieces: list[tuple[int, int]], total: int, block: int) -> None:
+    timeline, blocks, expected, filled = (
         AudioTimeline(total_samples=total, block_samples=block),
         [],
         np.zeros(total),
         0,
     )
     for number, (position, length) in enumerate(pieces, start=1):
-        blocks += list(tape.put(position, np.full(length, number, np.int16)))
+        blocks += list(timeline.put(position, np.full(length, number, np.int16)))
         first, last = max(position, filled), min(position + length, total)
         if last > first:
             expected[first:last] = number
             filled = last
-    blocks += list(tape.finish())
-    got = np.concatenate(blocks) if blocks else np.zeros(0)
-    assert np.array_equal(got, expected)
+    blocks += list(timeline.finish())
+    actual = np.concatenate(blocks) if blocks else np.zeros(0)
+    assert np.array_equal(actual, expected)
     assert all(len(one) == block for one in blocks[:-1])

@@ -1,4 +1,4 @@
-"""Flashes and beeps are found where the film has them, whatever the container does to time."""
+"""Flashes and beeps are decoded at their true times in every container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sync_films import CONTAINERS, make_face_film, make_sync_film
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
 HALF_A_FRAME_SECONDS = 0.020
-# far closer than what is asked for: Matroska's rounding for pictures, an Opus or AAC onset for sound
+# Much stricter than half a frame: Matroska's rounding for frames, an Opus or AAC onset for sound.
 PICTURE_SECONDS, SOUND_SECONDS = 0.001, 0.005
 
 KINDS = [
@@ -27,12 +27,12 @@ KINDS = [
     )
     if container != "avi" or not (vfr or any(offsets) or bframes)
 ]
-PLAINEST, WORST = (False, (0.0, 0.0), False), (True, (7.0, 7.5), True)
-"""Of each container; all in between are slow by their number alone."""
+SIMPLEST, HARDEST = (False, (0.0, 0.0), False), (True, (7.0, 7.5), True)
+"""Tested for each container. The combinations in between are marked slow because there are many."""
 
 
-def seen_and_heard(path: Path) -> tuple[Float64, Float64, Float64]:
-    """Onsets of flashes and of beeps, and all frame times."""
+def onsets_in(path: Path) -> tuple[Float64, Float64, Float64]:
+    """Onset times of flashes and beeps, and all frame times."""
     media = probe(str(path), job=JOB, sha256="", bytes=0)
     frames = [
         (frame.seconds, float(frame.picture.to_ndarray(format="gray").mean()))
@@ -48,9 +48,12 @@ def seen_and_heard(path: Path) -> tuple[Float64, Float64, Float64]:
 
 @pytest.mark.parametrize(
     ("container", "vfr", "offsets", "bframes"),
-    [pytest.param(*kind, marks=[] if kind[1:] in (PLAINEST, WORST) else pytest.mark.slow) for kind in KINDS],
+    [
+        pytest.param(*kind, marks=[] if kind[1:] in (SIMPLEST, HARDEST) else pytest.mark.slow)
+        for kind in KINDS
+    ],
 )
-def test_picture_and_sound_agree_with_the_truth(
+def test_flashes_and_beeps_have_their_true_times(
     tmp_path: Path, container: str, vfr: bool, offsets: tuple[float, float], bframes: bool
 ) -> None:
     path = tmp_path / f"film.{container}"
@@ -63,7 +66,7 @@ def test_picture_and_sound_agree_with_the_truth(
         bframes=bframes,
         seconds=6.0,
     )
-    flashes, beeps, times = seen_and_heard(path)
+    flashes, beeps, times = onsets_in(path)
     assert len(flashes) == len(truth.flash_seconds) > 3
     assert len(beeps) == len(truth.beep_seconds) > 3
     assert np.abs(times - truth.frame_seconds).max() < PICTURE_SECONDS < HALF_A_FRAME_SECONDS
@@ -72,12 +75,12 @@ def test_picture_and_sound_agree_with_the_truth(
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_a_face_film_carries_its_speech(tmp_path: Path, container: str) -> None:
+def test_face_video_has_true_times(tmp_path: Path, container: str) -> None:
     face = np.random.default_rng(0).integers(0, 120, (97, 131, 3), dtype=np.uint8)
     speech = np.random.default_rng(1).integers(-2000, 2000, 5 * SOUND_HZ, dtype=np.int16)
     path = tmp_path / f"face.{container}"
     offset = 0.0 if container == "avi" else 0.2
     truth = make_face_film(path, face, speech, container=container, audio_offset=offset)
-    flashes, beeps, _ = seen_and_heard(path)
+    flashes, beeps, _ = onsets_in(path)
     assert np.abs(flashes - truth.flash_seconds).max() < PICTURE_SECONDS
     assert np.abs(beeps - truth.beep_seconds).max() < SOUND_SECONDS
