@@ -1,4 +1,4 @@
-"""Three small films through the whole pipeline, and what came out unpacked to be looked at."""
+"""Runs the whole pipeline on three short films and unpacks the samples."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mien.ingest.catalog import Catalog, Story
 from mien.ingest.errors import UsageError
 from mien.pipelines.weights import DEMO_CLIPS, pull
 
-MARK = ".mien-demo"
+MARKER = ".mien-demo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     stories: list[Story]
-    """One for each film."""
+    """One per film."""
     result: RunResult
     verified: VerificationReport
     shards_uri: str
@@ -34,16 +34,18 @@ class DemoResult:
     """Contact sheets of the unpacked samples."""
 
 
-def demonstrate(settings: Settings, folder: Path, *, local: bool, say: Callable[[str], None]) -> DemoResult:
-    """Pulls the weights and films, runs, verifies, unpacks. `folder` is made anew each time.
+def run_demo(settings: Settings, folder: Path, *, local: bool, report: Callable[[str], None]) -> DemoResult:
+    """Downloads weights and films, runs the pipeline, verifies the shards, and unpacks the samples.
+
+    Replaces `folder`.
 
     Raises:
-        UsageError: `folder` holds something else than an earlier demo.
+        UsageError: `folder` contains something other than an earlier demo.
     """
-    _make_anew(folder)
+    _recreate(folder)
     check_licences(settings)
     for name in (*weights_in_use(settings), DEMO_CLIPS.name):
-        say(f"weights   {pull(name, report=lambda line: None)}")
+        report(f"weights   {pull(name, report=lambda line: None)}")
     films = folder / "films"
     films.mkdir()
     for file in DEMO_CLIPS.files:
@@ -64,13 +66,15 @@ def demonstrate(settings: Settings, folder: Path, *, local: bool, say: Callable[
     )
 
 
-def _make_anew(folder: Path) -> None:
+def _recreate(folder: Path) -> None:
     if folder.exists():
-        if any(folder.iterdir()) and not (folder / MARK).exists():
-            raise UsageError(f"{folder} holds something else than a demo; name another with --folder")
+        if any(folder.iterdir()) and not (folder / MARKER).exists():
+            raise UsageError(
+                f"{folder} is not empty and was not created by a demo; choose another folder with --folder"
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    (folder / MARK).touch()
+    (folder / MARKER).touch()
 
 
 def _unpack(shards: Path, folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.cli.main import COMMANDS, EXIT_DEFECT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from mien.cluster.cli.main import COMMANDS, EXIT_FAILED, EXIT_INTERNAL_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
 from mien.cluster.config import load
 from mien.ingest import errors
 from mien.ingest.errors import Policy
@@ -157,7 +157,7 @@ def test_own_videos_section_runs(tmp_path: Path) -> None:
     assert '"samples": 2' in output["run"]
     assert "2 done" in output["status"]
     assert "interview.mp4" in output["explain"]
-    assert "2 samples: all as committed" in output["verify"]
+    assert "2 samples: all intact" in output["verify"]
     assert "1 shard, 2 samples" in output["shards ls"]
     assert output["shards stats"].startswith("2 samples of 1 video, ")
     kinds = [Path(line).suffix for line in output["shards show"].splitlines()]
@@ -231,7 +231,7 @@ def test_error_policies_match_the_code() -> None:
 
 def test_exit_codes_match_the_code() -> None:
     codes = {int(code) for row in table("| exit code | meaning |") for code in row[0].split(",")}
-    assert codes >= {0, EXIT_FAILED, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED}
+    assert codes >= {0, EXIT_FAILED, EXIT_USAGE, EXIT_INTERNAL_ERROR, EXIT_INTERRUPTED}
 
 
 def test_named_paths_exist() -> None:

@@ -202,7 +202,7 @@ def test_proxy_password_does_not_leak(
     asked = [(*arguments, *([address] if "explain" in arguments else [])) for arguments in COMMANDS]
     printed += [in_process(*arguments, **own) for arguments in asked]
     if outcome == "unreachable":  # found before any request
-        assert f"127.0.0.1:{port} does not serve" in printed[1]
+        assert f"127.0.0.1:{port} does not work" in printed[1]
         facts = {}
     else:
         facts = json.loads(printed[1][printed[1].index("{") : printed[1].rindex("}") + 1])

@@ -1,4 +1,4 @@
-"""`mien add`: what is to be done."""
+"""`mien add`: adds videos to the catalog."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="\b\nExample: mien add talks/ interview.mp4 https://example.org/film.webm\n"
-    "A corpus, with its labels: ravdess:FOLDER, cremad:FOLDER, mead:FOLDER, chunicamp:FOLDER\n"
-    "A table (.csv, .tsv, .jsonl, .parquet) with a column path, url or uri: the others are labels.\n"
-    "A list (.txt): a path or URL in each line.\n"
-    "What is known already learns the labels of a table that is added later; samples that were written\n"
-    "before stay as they are.\n"
-    "YouTube: a video, short, channel, @handle or playlist; mien search finds by words.\n"
-    "Exit codes: 0 all added or known; 1 something was left out (named; the rest was added)."
+    "Labelled dataset: ravdess:FOLDER, cremad:FOLDER, mead:FOLDER or chunicamp:FOLDER.\n"
+    "Table (.csv, .tsv, .jsonl, .parquet): needs a column path, url or uri; other columns are labels.\n"
+    "List (.txt): one path or URL per line.\n"
+    "YouTube: the URL of a video, short, channel or playlist, or an @handle. To find videos by words,\n"
+    "use `mien search`.\n"
+    "If a table has labels for videos that are already in the catalog, they are added to those videos.\n"
+    "Samples that are already written do not change.\n"
+    "Exit codes: 0 everything was added or already known; 1 some items could not be added."
 )
-@click.argument("what", nargs=-1, required=True, metavar="PATH|FOLDER|URL|CORPUS:FOLDER|TABLE...")
-@click.option("--column", default="", help="A table's column of paths or URLs.  [default: path, url or uri]")
+@click.argument("what", nargs=-1, required=True, metavar="PATH|FOLDER|URL|DATASET:FOLDER|TABLE...")
+@click.option(
+    "--column",
+    default="",
+    help="Column of a table that holds the paths or URLs.  [default: path, url or uri]",
+)
 @with_config
 @json_option
 def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -> None:
-    """Adds videos to the catalog: files, folders, URLs, labelled corpora, tables; no media is read yet."""
+    """Adds videos to the catalog (files, folders, URLs, labelled datasets, tables) without reading media."""
+    from mien.cluster.report.formatting import pluralize
     from mien.cluster.runner.catalog_additions import add
     from mien.ingest.sources import SOUND_EXTENSIONS
 
@@ -46,28 +52,25 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
             }
         )
     else:
-        nothing = "" if result.new or result.known or tally.errors else ": there are no media files there"
-        click.echo(f"{len(result.new)} new, {len(result.known)} known already{nothing}")
+        is_empty = not (result.new or result.known or tally.errors)
+        note = "; found no media files" if is_empty else ""
+        click.echo(f"{len(result.new)} new, {len(result.known)} already known{note}")
         if result.labelled:
-            click.echo(
-                f"{len(result.labelled)} of the known learned something: labels, or what they are called"
-            )
+            click.echo(f"added labels or titles to {pluralize(len(result.labelled), 'known video')}")
         if result.written:
-            click.echo(
-                f"{len(result.written)} of them have samples, or are being made into some: "
-                "these stay as they are, and are not made again"
-            )
+            click.echo(f"{len(result.written)} of them already have samples, which do not change")
         if tally.skipped_count:
             click.echo(tally.summary())
         if tally.left_out:
             reasons = ", ".join(f"{count} {reason}" for reason, count in tally.left_out.most_common())
-            click.echo(f"left out {reasons}")
+            click.echo(f"skipped {reasons}")
         if tally.copies:
-            click.echo(f"{tally.copies.total()} files hold what another of them holds, in another format")
+            files = pluralize(tally.copies.total(), "file")
+            click.echo(f"skipped {files} with the same recording as another file, in another format")
         sounds = sum(count for kind, count in tally.skipped.items() if kind in SOUND_EXTENSIONS)
         if sounds:
-            click.echo(f"{sounds} of them sound alone, which is taken with --set clip.require=speech")
+            click.echo(f"{pluralize(sounds, 'skipped sound file')}: --set clip.require=speech accepts sound")
     for error in tally.errors:
-        click.echo(f"mien: {type(error).__name__}: {error}", err=True)
+        click.echo(f"mien: {error}", err=True)
     if tally.errors:
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""`mien config`: what the settings are, and who says so."""
+"""`mien config`: shows the settings and their origins."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: mien config show --set clip.min_seconds=2")
 def command() -> None:
-    """Shows the effective configuration and where each value is from."""
+    """Shows the effective configuration and the origin of each value."""
 
 
 @command.command(epilog="Example: mien config show > mien.toml")
 @with_config
 @json_option
 def show(loaded: Loaded, as_json: bool) -> None:
-    """Prints every key as TOML that can be read back, with where its value came from; secrets are hidden."""
+    """Prints every key, its value and its origin, as TOML that mien can read; secrets are hidden."""
     from mien.cluster.config import show
 
     if as_json:
@@ -34,11 +34,11 @@ def show(loaded: Loaded, as_json: bool) -> None:
 @with_config
 @json_option
 def fingerprint(loaded: Loaded, as_json: bool) -> None:
-    """Prints the hash of all that samples depend on: videos are done with this fingerprint."""
+    """Prints the hash of all settings that affect samples."""
     from mien.cluster.config import fingerprint
 
-    hashed = fingerprint(loaded.settings)
+    digest = fingerprint(loaded.settings)
     if as_json:
-        echo_json({"fingerprint": hashed})
+        echo_json({"fingerprint": digest})
     else:
-        click.echo(hashed)
+        click.echo(digest)

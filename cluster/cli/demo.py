@@ -1,4 +1,4 @@
-"""`mien demo`: everything at work, on three small films."""
+"""`mien demo`: runs the whole pipeline on three short films."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("mien-demo"),
     show_default=True,
-    help="Where films, shards and unpacked samples go; an earlier demo there is replaced.",
+    help="Folder for films, shards and unpacked samples. An earlier demo in it is replaced.",
 )
-@click.option("--local", is_flag=True, help="One process, no Ray.")
+@click.option("--local", is_flag=True, help="Run in this process, without Ray.")
 @with_config
 @json_option
 def command(folder: Path, local: bool, loaded: Loaded, as_json: bool) -> None:
-    """Turns three small films (one talks, one is silent, one has no face) into shards, and shows them."""
-    from mien.cluster.demo import demonstrate
+    """Turns three short films (one talking, one silent, one without a face) into shards and shows them."""
+    from mien.cluster.demo import run_demo
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         click.echo(line, err=as_json)
 
-    demo = demonstrate(loaded.settings, folder.absolute(), local=local, say=say)
+    demo = run_demo(loaded.settings, folder.absolute(), local=local, report=report)
     if as_json:
         echo_json(_facts(demo))
     else:
@@ -71,19 +71,20 @@ def _film(story: Story) -> dict[str, Any]:
 
 
 def _lines(demo: DemoResult, folder: Path) -> Iterator[str]:
-    from mien.cluster.report.formatting import format_duration
+    from mien.cluster.report.formatting import format_duration, pluralize
     from mien.cluster.report.funnel import funnel_lines
     from mien.cluster.report.status import headline
 
     for story in demo.stories:
         fates = [fate for segment in story.segments for fate in segment.seconds_by_fate.items()]
-        told = ", ".join(f"{format_duration(seconds)} {fate}" for fate, seconds in fates)
-        yield f"film      {story.video.title}: {story.state}; {told or headline(story.error_text)}"
+        outcome = ", ".join(f"{format_duration(seconds)} {fate}" for fate, seconds in fates)
+        yield f"film      {story.video.title}: {story.state}; {outcome or headline(story.error_text)}"
     yield "yield"
     yield from funnel_lines(demo.result.status.seconds_by_fate)
-    verdict = "; ".join(demo.verified.faults) or "all as committed"
-    yield f"verified  {demo.verified.shards} shards, {demo.verified.samples} samples: {verdict}"
+    verdict = "; ".join(demo.verified.faults) or "all intact"
+    shards, samples = pluralize(demo.verified.shards, "shard"), pluralize(demo.verified.samples, "sample")
+    yield f"verified  {shards}, {samples}: {verdict}"
     yield f"shards    {demo.shards_uri}"
-    yield f"samples   {folder / 'samples'}, unpacked; a second of face to a line in:"
+    yield f"samples   {folder / 'samples'}, unpacked. Contact sheets, one second per line:"
     yield from (f"          {sheet}" for sheet in demo.samples)
-    yield "look      tar -tvf <shard>.tar, or webdataset.WebDataset('<shard>.tar'), or mien status"
+    yield "next      mien shards show KEY, tar -tvf SHARD.tar, or webdataset.WebDataset('SHARD.tar')"

@@ -1,4 +1,4 @@
-"""`mien explain`: the story of one video."""
+"""`mien explain`: shows the history of one video."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @with_config
 @json_option
 def command(needle: str, loaded: Loaded, as_json: bool) -> None:
-    """Tells the story of one video: each attempt, what became of every second, and the raw error."""
+    """Shows the history of one video: each attempt, the fate of every second, and raw errors."""
     import dataclasses
 
     from mien.cluster.report.status import story_lines
@@ -27,9 +27,9 @@ def command(needle: str, loaded: Loaded, as_json: bool) -> None:
         story = catalog.explain(needle)
         alike = catalog.near_duplicates(story.video.key) if story is not None else []
     if story is None:
-        raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")
+        raise UsageError(f"no video {needle!r} in the catalog; use an id, a path or the key of a sample")
     if as_json:
         echo_json({**dataclasses.asdict(story), "near_duplicate_of": alike})
     else:
-        lines = [f"  alike     sounds like {key} (kept all the same)" for key in alike]
+        lines = [f"  similar   the sound matches {key}; both videos are used" for key in alike]
         click.echo("\n".join([*story_lines(story), *lines]))

@@ -1,4 +1,4 @@
-"""A click group whose commands are imported when they are called for, not when help lists them."""
+"""A click group that imports a command only when it is invoked, not to list it in the help."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 class LazyGroup(click.Group):
-    """Commands by name: the module that holds each as `command`, and its one sentence for the list."""
+    """`lazy`: for each command name, the module that defines it as `command`, and its summary."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,9 +36,9 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             import difflib
 
-            near = difflib.get_close_matches(args[0], self.lazy, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.lazy)}"
-            raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx) from error
+            close = difflib.get_close_matches(args[0], self.lazy, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(self.lazy)}"
+            raise click.UsageError(f"unknown command {args[0]!r}; {hint}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

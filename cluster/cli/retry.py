@@ -1,4 +1,4 @@
-"""`mien retry`: another chance for what failed."""
+"""`mien retry`: puts failed videos back into the queue."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: mien retry --class DeadlineExceededError")
-@click.option("--class", "error_class", help="Class of the failure, as `mien status` names it.")
-@click.option("--id", "needle", help="One video, by whatever `mien explain` finds it by.")
-@click.option("--all", "everything", is_flag=True, help="Everything that failed.")
-@click.option("--identity", help="End the pause of an egress identity, once its cause is gone.")
-@click.option("--platform", help="With --identity: only its pause on this platform.")
+@click.option(
+    "--class", "error_class", help="Retry failures of this error class, as listed by `mien status`."
+)
+@click.option("--id", "needle", help="Retry one video: its id, path or the key of a sample.")
+@click.option("--all", "everything", is_flag=True, help="Retry everything that failed.")
+@click.option("--identity", help="End the pause of an egress identity after its cause is fixed.")
+@click.option("--platform", help="With --identity: end only its pause on this platform.")
 @with_config
 @json_option
 def command(
@@ -30,14 +32,15 @@ def command(
     loaded: Loaded,
     as_json: bool,
 ) -> None:
-    """Puts failed videos and segments back into the queue, by class of failure, for the next `mien run`."""
+    """Puts failed videos and segments back into the queue for the next `mien run`."""
+    from mien.cluster.report.formatting import pluralize
     from mien.ingest.errors import UsageError
 
     if platform and not identity:
         raise UsageError("--platform needs --identity NAME")
     chooses = bool(error_class or needle or everything)
     if not (chooses or identity):
-        raise UsageError("say what to retry: --class NAME, --id ID, --identity NAME or --all")
+        raise UsageError("nothing selected; use --class NAME, --id ID, --identity NAME or --all")
     count = 0
     with existing_catalog(loaded) as catalog:
         failed = catalog.error_classes()
@@ -45,7 +48,7 @@ def command(
             _refuse_unknown(error_class)
         story = catalog.explain(needle) if needle else None
         if needle and story is None:
-            raise UsageError(f"no video {needle!r} in the catalog; give an id, a path or a sample's key")
+            raise UsageError(f"no video {needle!r} in the catalog; use an id, a path or the key of a sample")
         reopened = catalog.reopen(identity, platform) if identity else []
         if identity and not reopened:
             where = f" on {platform}" if platform else ""
@@ -61,24 +64,24 @@ def command(
     if identity:
         click.echo(f"ended the pause of identity {identity} on {', '.join(reopened)}")
     if chooses:
-        click.echo(f"{count} video{' is' if count == 1 else 's are'} waiting again")
+        click.echo(f"{pluralize(count, 'video')} put back into the queue for the next `mien run`")
     if chooses and not count:
-        there = ", ".join(f"{name} ({number})" for name, number in failed.items())
-        click.echo(f"what failed: {there or 'nothing'}")
+        classes = ", ".join(f"{name} ({number})" for name, number in failed.items())
+        click.echo(f"failures in the catalog: {classes or 'none'}")
 
 
 def _refuse_unknown(error_class: str) -> None:
-    """That nothing failed so is good news; a name that no failure has is a slip."""
+    """Raises UsageError if there is no error class of this name. A class without failures is fine."""
     import difflib
 
     from mien.ingest import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    # What a person or a trainer did is no failure of a video.
+    # These are errors of people and trainers, not of videos.
     others = errors.UsageError | errors.ReadError
     names = [
         kind.__name__ for kind in kinds if issubclass(kind, errors.MienError) and not issubclass(kind, others)
     ]
     if error_class not in names:
         (near,) = difflib.get_close_matches(error_class, names, n=1, cutoff=0.0)
-        raise errors.UsageError(f"no failure is ever called {error_class}; did you mean {near}?")
+        raise errors.UsageError(f"unknown error class {error_class}; did you mean {near}?")

@@ -1,4 +1,4 @@
-"""`mien run`: the work itself."""
+"""`mien run`: turns the videos in the catalog into shards."""
 
 from __future__ import annotations
 
@@ -18,26 +18,33 @@ EXIT_BY_SIGNAL = 128
 
 @click.command(
     epilog="\b\nExample: mien run --local --set clip.require=face\n"
-    "Exit codes: 0 all done; 3 done as far as it goes, and some videos or segments failed, or wait\n"
-    "for another try or for a platform (mien status names them); 1 stopped by an error, 2 impossible\n"
-    "as asked, 130 or 143 stopped by SIGINT or SIGTERM: what was committed stays, run again to go on.\n"
-    "The first signal commits what waits for a shard and breaks off the rest, transfers as well: the next\n"
-    "run does it again; of what was being transferred, 16 MiB at most where its server can tell that it is\n"
-    "the same file still (--local ends the one it is at). The second ends at once. What another run is at\n"
-    "work on is left to it. With videos of a platform waiting, a run that has nothing else to do stays\n"
-    "until they may be asked for; --set acquire.wait=false ends it instead."
+    "Exit codes: 0 all done; 1 stopped by an error; 2 invalid request; 3 finished, but some videos or\n"
+    "segments failed or are still waiting (see `mien status`); 130 or 143 stopped by SIGINT or SIGTERM.\n"
+    "\n"
+    "\b\n"
+    "Rerun the command to resume after a stop or an error: committed shards are never lost.\n"
+    "Videos claimed by other runs are skipped.\n"
+    "The first SIGINT or SIGTERM commits the finished samples and aborts the rest, including downloads.\n"
+    "An aborted download repeats at most 16 MiB if the server confirms that the file is unchanged.\n"
+    "With --local, the current item is finished first. A second signal ends the run at once.\n"
+    "If only videos of platforms are left and their budget is used up, the run waits for it;\n"
+    "--set acquire.wait=false ends the run instead."
 )
 @with_config
-@click.option("--local", is_flag=True, help="One process, one item after the other, no Ray: for debugging.")
+@click.option(
+    "--local", is_flag=True, help="Process one item at a time in this process, without Ray. For debugging."
+)
 @click.option(
     "--only",
     type=click.Choice(["fetch"]),
-    help="Fetch and prove media, and leave the rest; without Ray, unless --address names a cluster.",
+    help="Download and validate media only. Uses Ray only if --address names a cluster.",
 )
-@click.option("--address", help="Of a running Ray cluster.  [default: engine.address, else one here]")
+@click.option(
+    "--address", help="Address of a running Ray cluster.  [default: engine.address, or a local cluster]"
+)
 @json_option
 def command(loaded: Loaded, local: bool, only: str | None, address: str | None, as_json: bool) -> None:
-    """Turns the catalog's videos into shards, until all are done; begins where a killed run ended."""
+    """Turns the videos in the catalog into shards, and resumes interrupted runs."""
     import dataclasses
     import time
 
@@ -69,7 +76,7 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
         click.echo("\n".join(result_lines(result, settings.store.shards_uri, acquisition)))
     if result.signal is not None:
         raise SystemExit(EXIT_BY_SIGNAL + result.signal)
-    # Fetched and not cut yet is all that was asked for.
+    # With --only fetch, videos that are fetched but not processed are the expected outcome.
     waits = 0 if only_fetch else sum(result.status.rate_limited.values())
     if result.status.video_errors or result.status.segment_errors or waits:
         raise SystemExit(EXIT_WITH_FAILURES)

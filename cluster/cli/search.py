@@ -1,4 +1,4 @@
-"""`mien search`: from a sentence to rows of the catalog."""
+"""`mien search`: adds the videos that a search finds to the catalog."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RANGE = re.compile(r"(\d+(?:\.\d+)?)?-(\d+(?:\.\d+)?)?")
 
 
 class DurationRange(click.ParamType[tuple[float | None, float | None]]):
-    """A-B, A- or -B, in seconds."""
+    """A range in seconds: A-B, A- or -B."""
 
     name = "A-B"
 
@@ -30,31 +30,38 @@ class DurationRange(click.ParamType[tuple[float | None, float | None]]):
             self.fail(f"write seconds as 60-3600, 60- or -3600; got {value!r}", param, ctx)
         low, high = (float(part) if part else None for part in match.groups())
         if low is not None and high is not None and low > high:
-            self.fail(f"the first of {value!r} is the shorter one", param, ctx)
+            self.fail(f"the minimum is larger than the maximum in {value!r}", param, ctx)
         return low, high
 
 
 @click.command(
     epilog="\b\nExample: mien search 'ASL sign language vlog' --max 500 --duration 60-3600 --licence cc\n"
-    "A query may also be a channel, a @handle, a playlist or a video. Search again to add what is new.\n"
-    "YouTube says a video's date, licence and language only when it is fetched: one that is not as\n"
-    "wanted ends as FilteredOutError then, and waits again when another search asks for less.\n"
-    "Exit codes: 0 done; 1 a query was broken off (named; what it had found was added)."
+    "A query can also be a channel, an @handle, a playlist or a video. Repeat a search to add new videos.\n"
+    "YouTube reveals the date, licence and language of a video only when it is downloaded. A video that\n"
+    "does not match then fails with FilteredOutError. It is retried if a later search accepts it.\n"
+    "Exit codes: 0 success; 1 a query stopped early; the videos it had found were added."
 )
 @click.argument("queries", nargs=-1, required=True, metavar="QUERY...")
 @click.option(
-    "--max", "limit", type=click.IntRange(1), default=100, show_default=True, help="Videos of each query."
+    "--max",
+    "limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Maximum number of videos per query.",
 )
-@click.option("--after", metavar="DATE", help="Published on this day (YYYY-MM-DD) or later.")
-@click.option("--duration", type=DurationRange(), help="Seconds, as 60-3600, 60- or -3600.")
-@click.option("--language", metavar="xx", default="", help="Of the speech, as en or pt.")
+@click.option("--after", metavar="DATE", help="Only videos published on or after this day (YYYY-MM-DD).")
+@click.option(
+    "--duration", type=DurationRange(), help="Only videos of this length in seconds: 60-3600, 60- or -3600."
+)
+@click.option("--language", metavar="xx", default="", help="Only videos in this language: en, pt, …")
 @click.option(
     "--licence",
     type=click.Choice(["any", "cc"]),
-    help="cc: under a Creative Commons licence.  [default: acquire.licence]",
+    help="cc: only videos with a Creative Commons licence.  [default: acquire.licence]",
 )
-@click.option("--newest", is_flag=True, help="Newest first, instead of what fits best.")
-@click.option("--dry-run", is_flag=True, help="Show what would be added, and add nothing.")
+@click.option("--newest", is_flag=True, help="Sort by date, newest first, instead of by relevance.")
+@click.option("--dry-run", is_flag=True, help="Show what would be added without adding it.")
 @with_config
 @json_option
 def command(
@@ -70,7 +77,7 @@ def command(
     loaded: Loaded,
     as_json: bool,
 ) -> None:
-    """Finds videos on YouTube by words, in channels and in playlists, and adds them to the catalog."""
+    """Finds videos on YouTube by words, channel or playlist, and adds them to the catalog."""
     import shutil
     import sys
 
@@ -78,7 +85,7 @@ def command(
     from mien.cluster.runner.search import search
 
     acquire = loaded.settings.acquire
-    wanted = _wanted(
+    criteria = _criteria(
         after=acquire.after if after is None else after,
         duration=duration or (None, None),
         language=language,
@@ -92,7 +99,7 @@ def command(
     result = search(
         loaded.settings,
         queries,
-        wanted=wanted,
+        wanted=criteria,
         limit=limit,
         newest_first=newest,
         dry_run=dry_run,
@@ -104,14 +111,14 @@ def command(
         if dry_run and (result.new or result.known):
             click.echo(results_table(result, width=max(80, shutil.get_terminal_size((120, 24)).columns)))
         click.echo("\n".join(summary_lines(result, dry_run=dry_run)))
-    errors = [asked.error for asked in result.queries if asked.error is not None]
+    errors = [query.error for query in result.queries if query.error is not None]
     for error in errors:
-        click.echo(f"mien: {type(error).__name__}: {error}", err=True)
+        click.echo(f"mien: {error}", err=True)
     if errors:
         raise SystemExit(1)
 
 
-def _wanted(
+def _criteria(
     *, after: str, duration: tuple[float | None, float | None], language: str, licence: str
 ) -> SearchFilter:
     from mien.ingest.media import SearchFilter
@@ -120,7 +127,7 @@ def _wanted(
     if after:
         day(after)
     if language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", language):
-        raise click.BadParameter(f"a language is a code, as en or pt-BR; got {language!r}")
+        raise click.BadParameter(f"a language is a code such as en or pt-BR; got {language!r}")
     return SearchFilter(
         after=after,
         min_seconds=duration[0],
@@ -137,13 +144,13 @@ def _facts(result: SearchResult, *, dry_run: bool) -> dict[str, Any]:
         "known": len(result.known),
         "queries": [
             {
-                "query": asked.query,
-                "new": asked.new,
-                "known": asked.known,
-                "left_out": dict(asked.left_out),
-                "error": None if asked.error is None else f"{type(asked.error).__name__}: {asked.error}",
+                "query": query.query,
+                "new": query.new,
+                "known": query.known,
+                "left_out": dict(query.left_out),
+                "error": None if query.error is None else f"{type(query.error).__name__}: {query.error}",
             }
-            for asked in result.queries
+            for query in result.queries
         ],
         "videos": [
             {

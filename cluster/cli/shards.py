@@ -1,4 +1,4 @@
-"""`mien shards`: what came out, to be looked at, counted and taken along."""
+"""`mien shards`: lists, shows, counts and exports samples."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ if TYPE_CHECKING:
     from mien.cluster.config import Loaded
     from mien.models.reader.shard_reader import ShardReader
 
-_CODES = "Exit codes: 0 done; 1 no shard there, or one that cannot be read; 2 impossible as asked."
-_URI = "URI is a folder or an object store's address; without it, the store's shards of mien.toml."
+_CODES = "Exit codes: 0 success; 1 no shard, or a shard that cannot be read; 2 invalid request."
+_URI = "URI is a folder or an object store URI; the default is store.shards of the configuration."
 
 uri_argument = click.argument("uri", required=False, metavar="[URI]")
 where_option = click.option(
     "--where",
     metavar="FILTER",
-    help="Only samples that pass, as \"face_size_pixels > 96 and language == 'en'\".",
+    help="Only samples that match, e.g. \"face_size_pixels > 96 and language == 'en'\".",
 )
 
 
 @click.group(epilog="Example: mien shards ls")
 def command() -> None:
-    """Shows, counts and exports what is in shards: mien's own, or any WebDataset."""
+    """Lists, counts and exports samples in shards, of mien or of any WebDataset."""
 
 
 @command.command(epilog=f"\b\nExample: mien shards ls s3://bucket/shards --json\n{_URI}\n{_CODES}")
 @uri_argument
-@click.option("--keys", is_flag=True, help="The key of each sample, a line each, instead of the shards.")
+@click.option(
+    "--keys", is_flag=True, help="List the keys of the samples, one per line, instead of the shards."
+)
 @where_option
 @with_config
 @json_option
 def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: bool) -> None:
-    """Lists the shards with their samples, bytes and hours, and whether they are committed."""
+    """Lists the shards with their samples, bytes, hours and state."""
     from mien.cluster.inspection.shard_list import list_rows
     from mien.cluster.inspection.tables import shards_summary, shards_table
 
     if where is not None and not keys:
-        raise click.UsageError("--where chooses among samples: give --keys too, or ask `mien shards stats`")
+        raise click.UsageError("--where selects samples, so it needs --keys; or use `mien shards stats`")
     reader = _reader(loaded, uri, where)
     (corpus,) = reader.corpora
     if keys:
@@ -52,7 +54,7 @@ def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: 
         return
     rows = list_rows(corpus)
     if as_json:
-        echo_json({"uri": _shown(reader), "shards": [dataclasses.asdict(row) for row in rows]})
+        echo_json({"uri": _display_uri(reader), "shards": [dataclasses.asdict(row) for row in rows]})
     else:
         click.echo(shards_table(rows, width=_width()))
         click.echo(f"\n{shards_summary(rows)}")
@@ -60,8 +62,8 @@ def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: 
 
 @command.command(
     epilog=f"\b\nExample: mien shards show youtube-aaaaaaaaaa1-000064 --to /tmp/seen\n"
-    "KEY may be cut short, as long as it names one sample.\n"
-    f"{_URI}\nExit codes: 0 done; 1 no such sample, or a damaged one; 2 several begin with KEY."
+    "KEY can be shortened to a prefix that only one sample has.\n"
+    f"{_URI}\nExit codes: 0 success; 1 no such sample, or it is damaged; 2 several keys start with KEY."
 )
 @click.argument("key")
 @uri_argument
@@ -71,12 +73,12 @@ def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: 
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("shown"),
     show_default=True,
-    help="Folder for the files, made if need be.",
+    help="Folder for the files. It is created if needed.",
 )
 @with_config
 @json_option
 def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool) -> None:
-    """Writes one sample out as mp4 with its words as subtitles, srt, wav, png and json."""
+    """Writes one sample as mp4 with subtitles, srt, wav, png and json."""
     from mien.cluster.inspection import sample_export
     from mien.cluster.inspection.key_search import find_key
 
@@ -92,29 +94,29 @@ def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool)
 
 @command.command(
     epilog=f"\b\nExample: mien shards stats --where \"language == 'en'\"\n"
-    f"Reads the index alone, no tar.\n{_URI}\n{_CODES}"
+    f"Reads only the indexes, not the tars.\n{_URI}\n{_CODES}"
 )
 @uri_argument
 @where_option
 @with_config
 @json_option
 def stats(uri: str | None, where: str | None, loaded: Loaded, as_json: bool) -> None:
-    """Counts samples and hours, and tells how face size, noise, languages and labels are spread."""
+    """Counts samples and hours, and shows the distribution of face size, noise, languages and labels."""
     from mien.cluster.inspection.statistics import facts_of, stats_of
     from mien.cluster.inspection.tables import stats_page
 
     reader = _reader(loaded, uri, where)
     found = stats_of(reader.corpora[0])
     if as_json:
-        echo_json({"uri": _shown(reader), "where": where, **facts_of(found)})
+        echo_json({"uri": _display_uri(reader), "where": where, **facts_of(found)})
     else:
         click.echo(stats_page(found, width=_width()))
 
 
 @command.command(
     epilog=f"\b\nExample: mien shards export --where 'snr_db > 20' --to /tmp/clean --format wav\n"
-    "wav: sound, and its words as txt. mp4: as `mien shards show`. members: the files of the tar.\n"
-    f"{_URI}\nExit codes: 0 done; 1 some samples were left out (named); 2 impossible as asked."
+    "Formats: wav (sound, and words as txt), mp4 (as `mien shards show`), members (files of the tar).\n"
+    f"{_URI}\nExit codes: 0 success; 1 some samples could not be exported; 2 invalid request."
 )
 @uri_argument
 @where_option
@@ -123,7 +125,7 @@ def stats(uri: str | None, where: str | None, loaded: Loaded, as_json: bool) -> 
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder for the files, made if need be; what is there under the same names is replaced.",
+    help="Folder for the files. It is created if needed. Files with the same names are replaced.",
 )
 @click.option(
     "--format",
@@ -131,9 +133,9 @@ def stats(uri: str | None, where: str | None, loaded: Loaded, as_json: bool) -> 
     type=click.Choice(["wav", "mp4", "members"]),
     default="members",
     show_default=True,
-    help="What is made of each sample.",
+    help="What to write for each sample.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most so many samples.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number of samples.")
 @with_config
 @json_option
 def export(
@@ -146,26 +148,28 @@ def export(
     loaded: Loaded,
     as_json: bool,
 ) -> None:
-    """Writes samples out as sound, as films, or as the plain files that they are made of."""
+    """Writes samples as sound files, as videos, or as the files that they consist of."""
     from mien.cluster.inspection.sample_export import export_samples
+    from mien.cluster.report.formatting import pluralize
 
     reader = _reader(loaded, uri, where)
-    asked = len(reader) if limit is None else min(limit, len(reader))
+    total = len(reader) if limit is None else min(limit, len(reader))
     files, left_out, watched = 0, [], sys.stderr.isatty()
-    for number, (key, made) in enumerate(export_samples(reader, folder, kind=kind, limit=limit), 1):
-        if isinstance(made, list):
-            files += len(made)
+    for number, (key, outcome) in enumerate(export_samples(reader, folder, kind=kind, limit=limit), 1):
+        if isinstance(outcome, list):
+            files += len(outcome)
         else:
-            left_out.append({"key": key, "class": type(made).__name__, "error": str(made)})
-            click.echo(f"mien: {type(made).__name__}: {made}", err=True)
-        if watched and (number % 10 == 0 or number == asked):
-            click.echo(f"\r{number:,} of {asked:,} samples", err=True, nl=number == asked)
+            left_out.append({"key": key, "class": type(outcome).__name__, "error": str(outcome)})
+            click.echo(f"mien: {outcome}", err=True)
+        if watched and (number % 10 == 0 or number == total):
+            click.echo(f"\r{number:,} of {total:,} samples", err=True, nl=number == total)
     if as_json:
-        told: dict[str, Any] = {"folder": folder, "samples": asked - len(left_out), "files": files}
-        echo_json({**told, "left_out": left_out})
+        facts: dict[str, Any] = {"folder": folder, "samples": total - len(left_out), "files": files}
+        echo_json({**facts, "left_out": left_out})
     else:
-        tail = f"; {len(left_out)} left out" if left_out else ""
-        click.echo(f"{asked - len(left_out):,} samples, {files:,} files in {folder}{tail}")
+        samples = pluralize(total - len(left_out), "sample")
+        skipped = f"; {pluralize(len(left_out), 'sample')} skipped" if left_out else ""
+        click.echo(f"{samples}, {pluralize(files, 'file')} in {folder}{skipped}")
     raise SystemExit(1 if left_out else 0)
 
 
@@ -175,7 +179,7 @@ def _reader(loaded: Loaded, uri: str | None, where: str | None = None) -> ShardR
     return ShardReader(uri or loaded.settings.store.shards_uri, where=where, shuffle_window=0)
 
 
-def _shown(reader: ShardReader) -> str:
+def _display_uri(reader: ShardReader) -> str:
     from mien.ingest.storage import redact
 
     return redact(reader.corpora[0].store.uri)
@@ -187,9 +191,9 @@ def _list_keys(reader: ShardReader, *, as_json: bool) -> None:
     (corpus,) = reader.corpora
     numbers = range(len(corpus.index)) if corpus.selected is None else corpus.selected.tolist()
     if as_json:
-        echo_json({"uri": _shown(reader), "keys": [corpus.index.key(number) for number in numbers]})
+        echo_json({"uri": _display_uri(reader), "keys": [corpus.index.key(number) for number in numbers]})
         return
-    # A stranger's keys may hold what a terminal takes for a command; a program gets them as they are.
+    # Keys of foreign datasets may contain terminal escape sequences. Pipes get the keys unchanged.
     to_text = terminal_safe if sys.stdout.isatty() else str
     for number in numbers:
         click.echo(to_text(corpus.index.key(number)), color=True)

@@ -1,4 +1,4 @@
-"""`mien status`: where everything stands."""
+"""`mien status`: shows the state of the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @with_config
 @json_option
 def command(loaded: Loaded, as_json: bool) -> None:
-    """Shows what is done, what is left, what failed and in which class, and the yield in seconds."""
+    """Shows what is done, what remains, what failed and why, and the yield in seconds."""
     import time
 
     from mien.cluster.report.platform_usage import acquisition_facts, acquisition_lines

@@ -1,4 +1,4 @@
-"""`mien verify`: is what was committed still what is there?"""
+"""`mien verify`: checks the stored shards against the catalog."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="\b\nExample: mien verify --quick\nExit codes: 0 everything is as committed; 1 something is not."
+    epilog="\b\nExample: mien verify --quick\nExit codes: 0 all shards are intact; 1 some are not."
 )
 @with_config
-@click.option("--quick", is_flag=True, help="Hashes and indexes only; do not decode every member.")
+@click.option("--quick", is_flag=True, help="Check hashes and indexes only, without decoding the samples.")
 @click.option(
     "--repair",
     is_flag=True,
-    help="Take broken and missing shards back: the next `mien run` makes their samples again.",
+    help="Invalidate broken and missing shards. The next `mien run` regenerates them.",
 )
 @json_option
 def command(loaded: Loaded, quick: bool, repair: bool, as_json: bool) -> None:
-    """Reads every committed shard back: hash, index, each member decoded, no key twice, no file too many."""
+    """Reads every committed shard and checks hash, index and samples; finds duplicates and stray files."""
+    from mien.cluster.report.formatting import pluralize
     from mien.cluster.runner import verification
 
     existing_catalog(loaded).close()
     report = verification.verify(loaded.settings, deep=not quick)
-    again = verification.repair(loaded.settings, report.broken) if repair else 0
+    requeued = verification.repair(loaded.settings, report.broken) if repair else 0
     if as_json:
         echo_json(
             {
@@ -38,14 +39,19 @@ def command(loaded: Loaded, quick: bool, repair: bool, as_json: bool) -> None:
                 "samples": report.samples,
                 "faults": report.faults,
                 "broken": report.broken,
-                "videos_waiting_again": again,
+                "videos_waiting_again": requeued,
             }
         )
     else:
         for fault in report.faults:
             click.echo(fault)
-        verdict = f"{len(report.faults)} faults" if report.faults else "all as committed"
-        click.echo(f"{report.shards} shards, {report.samples} samples: {verdict}")
-        if again:
-            click.echo(f"{len(report.broken)} shards taken back: {again} videos wait for `mien run`")
+        verdict = pluralize(len(report.faults), "fault") if report.faults else "all intact"
+        shards, samples = pluralize(report.shards, "shard"), pluralize(report.samples, "sample")
+        click.echo(f"{shards}, {samples}: {verdict}")
+        if requeued:
+            invalidated = pluralize(len(report.broken), "shard")
+            click.echo(
+                f"invalidated {invalidated}; the next `mien run` regenerates them "
+                f"from {pluralize(requeued, 'video')}"
+            )
     raise SystemExit(1 if report.faults else 0)

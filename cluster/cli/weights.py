@@ -1,4 +1,4 @@
-"""`mien weights`: the model files, their licences, and how to get them."""
+"""`mien weights`: lists and downloads model files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: mien weights list")
 def command() -> None:
-    """Lists and downloads the model files, with their licences."""
+    """Lists and downloads model files, with their licences."""
 
 
 @command.command(name="list", epilog="Example: mien weights list --set weights.licence=permissive")
 @with_config
 @json_option
 def list_(loaded: Loaded, as_json: bool) -> None:
-    """Shows every model file: what it is for, its licence, whether it is here and whether it is in use."""
+    """Lists all model files: purpose, licence, whether they are downloaded and whether they are in use."""
     from mien.cluster.config import weights_in_use
     from mien.pipelines.weights import WEIGHTS, find, profile_allows, sha256_of
 
@@ -46,9 +46,13 @@ def list_(loaded: Loaded, as_json: bool) -> None:
         echo_json(rows)
         return
     for row in rows:
-        state = "here" if row["path"] else "absent"
+        state = "downloaded" if row["path"] else "not downloaded"
         marks = ", ".join(
-            [state, *(["in use"] if row["in_use"] else []), *([] if row["allowed"] else ["not allowed"])]
+            [
+                state,
+                *(["in use"] if row["in_use"] else []),
+                *([] if row["allowed"] else ["not allowed by weights.licence"]),
+            ]
         )
         click.echo(f"{row['name']:<18} {row['bytes'] / 1e6:7.1f} MB  {marks}")
         click.echo(f"{'':<18} {row['purpose']}")
@@ -61,12 +65,12 @@ def list_(loaded: Loaded, as_json: bool) -> None:
 @click.option(
     "--licence",
     type=click.Choice(["any", "permissive"]),
-    help="Pull nothing that this profile forbids.  [default: weights.licence]",
+    help="Download only what this licence profile allows.  [default: weights.licence]",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @json_option
 def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: bool, as_json: bool) -> None:
-    """Downloads and checks model files; without a name, all that the licence profile allows."""
+    """Downloads and verifies model files; by default, all that the licence profile allows."""
     from mien.pipelines.weights import WEIGHTS, check_licence, find, profile_allows
     from mien.pipelines.weights import pull as fetch
     from mien.pipelines.weights.registry import entry
@@ -79,11 +83,11 @@ def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: boo
     for name in names or [name for name in WEIGHTS if profile_allows(name, profile)]:
         weights, here = entry(name), find(name)
         if here is not None:
-            _say(quiet, f"{name}: here already, sha256 as registered ({weights.licence})")
+            _print(quiet, f"{name}: already downloaded, sha256 verified ({weights.licence})")
         else:
             with _Bar(weights, quiet=quiet) as bar:
-                path = fetch(name, report=bar.say, progress=bar.advance)
-            _say(quiet, f"{name}: {path} ({weights.licence})")
+                path = fetch(name, report=bar.print, progress=bar.advance)
+            _print(quiet, f"{name}: {path} ({weights.licence})")
         rows.append({"name": name, "path": here or path, "licence": weights.licence, "pulled": here is None})
     if as_json:
         echo_json(rows)
@@ -94,7 +98,7 @@ def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: boo
 @with_config
 @json_option
 def path(name: str, loaded: Loaded, as_json: bool) -> None:
-    """Prints where the verified file or folder of the weights called NAME lies."""
+    """Prints the path of the verified model file or folder NAME."""
     from mien.pipelines.weights import locate
 
     found = locate(name)
@@ -104,13 +108,13 @@ def path(name: str, loaded: Loaded, as_json: bool) -> None:
         click.echo(str(found))
 
 
-def _say(quiet: bool, line: str) -> None:
+def _print(quiet: bool, line: str) -> None:
     if not quiet:
         click.echo(line)
 
 
 class _Bar:
-    """A bar with rate and ETA on a terminal, plain lines elsewhere."""
+    """A progress bar with rate and ETA on a terminal; plain lines otherwise."""
 
     def __init__(self, weights: Weights, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -139,7 +143,7 @@ class _Bar:
         if self._progress is not None:
             self._progress.stop()
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         if self._progress is not None:
             self._progress.console.print(line, markup=False, highlight=False)
         elif not self._quiet:

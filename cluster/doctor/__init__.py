@@ -1,7 +1,7 @@
-"""What this machine has, what it lacks, and the cure: one line for each check.
+"""Checks this machine against the configuration: one line per check, with a fix if it fails.
 
-Exit codes of `mien doctor`: 0 where everything mien needs is there (warnings included), 1 where a check
-failed, 2 where the configuration cannot be read.
+Exit codes of `mien doctor`: 0 if no check failed (there may be warnings), 1 if a check failed, 2 if the
+configuration cannot be read.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ __all__ = ["CHECKS", "Check", "CheckStatus", "examine"]
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Every check's outcome, as it comes. A check that breaks is a failure of its own, not of the doctor."""
+    """Runs all checks and yields their outcomes. A check that raises counts as failed."""
     for name, check in CHECKS.items():
         try:
             yield from check(settings)
         except MienError as error:
             yield Check.fail(name, one_line(str(error)))
         except Exception as error:
-            yield Check.fail(name, f"the check itself broke: {type(error).__name__}: {one_line(str(error))}")
+            yield Check.fail(name, f"the check raised {type(error).__name__}: {one_line(str(error))}")

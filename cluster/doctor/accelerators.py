@@ -1,4 +1,4 @@
-"""Whether CUDA is really usable, shown by using it."""
+"""Whether CUDA is usable, tested by using it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check
 from mien.ingest.errors import one_line
 
-CLASH_CURE = "pip install --force-reinstall --no-deps onnxruntime-gpu"
-CPU_CURE = 'install a CUDA that this onnxruntime-gpu names, or set faces.device = "cpu"'
+CLASH_FIX = "pip install --force-reinstall --no-deps onnxruntime-gpu"
+CPU_FIX = 'install a CUDA version that this onnxruntime-gpu supports, or set faces.device = "cpu"'
 
-# A model of one Identity node (opset 13), so that a session can be made without any weights.
+# A model with one Identity node (opset 13), to create a session without any weights.
 _TINY_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
@@ -21,13 +21,15 @@ _TINY_MODEL = (
 
 
 def onnxruntime(settings: Settings) -> Iterator[Check]:
-    """Both packages install the module `onnxruntime`: with both, the CPU's files win and CUDA is gone.
+    """Checks that a session really uses CUDA, if faces.device asks for it.
 
-    The list of available providers says nothing: only a session's first provider, once made, does.
+    onnxruntime and onnxruntime-gpu both install the module `onnxruntime`. If both are installed, the files of
+    the CPU build win and CUDA is missing. The list of available providers is not reliable: only the first
+    provider of a created session is.
     """
     name = "onnxruntime"
     installed = installed_distributions() & {"onnxruntime", "onnxruntime-gpu"}
-    wanted = settings.faces.device == "cuda"
+    needs_cuda = settings.faces.device == "cuda"
     try:
         import onnxruntime
     except ImportError as error:
@@ -39,28 +41,28 @@ def onnxruntime(settings: Settings) -> Iterator[Check]:
     if len(installed) > 1 and not built_for_cuda:
         yield Check.fail(
             name,
-            "onnxruntime and onnxruntime-gpu are both installed, and the CPU's files won: no CUDA",
-            CLASH_CURE,
+            "onnxruntime and onnxruntime-gpu are both installed: the CPU build is used, without CUDA",
+            CLASH_FIX,
         )
         return
     provider = first_provider() if built_for_cuda else "CPUExecutionProvider"
     version = f"onnxruntime {onnxruntime.__version__}, a session runs on {provider}"
-    if provider == "CUDAExecutionProvider" or not (wanted or built_for_cuda):
+    if provider == "CUDAExecutionProvider" or not (needs_cuda or built_for_cuda):
         yield Check.ok(name, version)
-    elif wanted:
-        cure = (
-            CPU_CURE
+    elif needs_cuda:
+        fix = (
+            CPU_FIX
             if built_for_cuda
-            else f'pip install onnxruntime-gpu, then {CLASH_CURE}; or faces.device = "cpu"'
+            else f'pip install onnxruntime-gpu, then {CLASH_FIX}; or faces.device = "cpu"'
         )
-        yield Check.fail(name, f"{version}, but faces.device is cuda", cure)
+        yield Check.fail(name, f"{version}, but faces.device is cuda", fix)
     else:
-        yield Check.warn(name, f"{version}, though onnxruntime-gpu is installed", CPU_CURE)
+        yield Check.warn(name, f"{version}, although onnxruntime-gpu is installed", CPU_FIX)
 
 
 def ctranslate2(settings: Settings) -> Iterator[Check]:
     name = "ctranslate2"
-    wanted = settings.transcribe.device == "cuda"
+    needs_cuda = settings.transcribe.device == "cuda"
     try:
         import ctranslate2
     except ImportError as error:
@@ -70,7 +72,7 @@ def ctranslate2(settings: Settings) -> Iterator[Check]:
         return
     count = ctranslate2.get_cuda_device_count()
     text = f"CTranslate2 {ctranslate2.__version__}, {count} CUDA device{'' if count == 1 else 's'}"
-    if wanted and not count:
+    if needs_cuda and not count:
         yield Check.fail(
             name,
             f"{text}, but transcribe.device is cuda",
@@ -81,7 +83,7 @@ def ctranslate2(settings: Settings) -> Iterator[Check]:
 
 
 def first_provider() -> str:
-    """Where a session that asks for CUDA really runs."""
+    """The provider on which a session that requests CUDA runs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -92,7 +94,7 @@ def first_provider() -> str:
 
 
 def installed_distributions() -> set[str]:
-    """Names of all installed packages, normalised as PEP 503 says."""
+    """Names of all installed packages, normalised according to PEP 503."""
     found = importlib.metadata.distributions()
     names = (distribution.metadata["Name"] for distribution in found)
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names if name}

@@ -1,6 +1,6 @@
-"""What asking a platform for videos needs: yt-dlp, a JavaScript runtime, the ways out, a place for media.
+"""Whether videos can be downloaded: yt-dlp, a JavaScript runtime, proxies, cookies, and storage for media.
 
-`mien run` asks the same before it begins, where the catalog holds videos of a platform.
+`mien run` makes the same checks before it starts, if videos of a platform are waiting.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UPDATE = "pip install -U yt-dlp yt-dlp-ejs"
 
 
 def ytdlp(settings: Settings) -> Iterator[Check]:
-    """Platforms change, and an old yt-dlp is refused: that is the first thing to look at when all fails."""
+    """Platforms change and reject an old yt-dlp: the most likely cause if all downloads fail."""
     name = "yt-dlp"
     try:
         version = importlib.metadata.version("yt-dlp")
@@ -42,13 +42,15 @@ def ytdlp(settings: Settings) -> Iterator[Check]:
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     tested = ".".join(f"{part:02}" for part in TESTED_YTDLP)
     if numbers < TESTED_YTDLP:
-        yield Check.fail(name, f"yt-dlp {version} is older than {tested}, which mien is tested with", _UPDATE)
+        yield Check.fail(
+            name, f"yt-dlp {version} is older than {tested}, the oldest version that mien supports", _UPDATE
+        )
     else:
         yield Check.ok(name, f"yt-dlp {version}, challenge solver {solver}")
 
 
 def options(settings: Settings) -> Iterator[Check]:
-    """The pass-through table and the format selector, as yt-dlp itself reads them."""
+    """Whether yt-dlp accepts the options passed to it and the format selector."""
     from yt_dlp import YoutubeDL
 
     from mien.ingest.youtube.options import DEFAULT_FORMAT, check_passed
@@ -57,26 +59,26 @@ def options(settings: Settings) -> Iterator[Check]:
     try:
         check_passed(acquire.ytdlp_options)
     except ConfigError as error:
-        problem, _, cure = one_line(str(error)).rpartition("; ")
-        yield Check.fail(name, problem, cure)
+        problem, _, fix = one_line(str(error)).rpartition("; ")
+        yield Check.fail(name, problem, fix)
         return
     selector = acquire.format or str(acquire.ytdlp_options.get("format") or DEFAULT_FORMAT)
     try:
         YoutubeDL.build_format_selector(YoutubeDL({"quiet": True}, auto_init=False), selector)
     except (SyntaxError, ValueError) as error:
-        problem = f"acquire.format is no format selector: {selector} ({one_line(str(error), 80)})"
-        yield Check.fail(name, problem, f'write one as in "{DEFAULT_FORMAT}"')
+        problem = f"acquire.format is not a valid format selector: {selector} ({one_line(str(error), 80)})"
+        yield Check.fail(name, problem, f'write for example "{DEFAULT_FORMAT}"')
         return
     yield Check.ok(name, f"format {selector}")
 
 
 def javascript(settings: Settings) -> Iterator[Check]:
-    """Without one, yt-dlp asks through the one client that shows less and less."""
+    """Without a JavaScript runtime, yt-dlp can use only one YouTube client, with ever fewer formats."""
     from mien.ingest.youtube.javascript import find_runtimes
 
     name, passed = "javascript", settings.acquire.ytdlp_options
     if "js" in passed.get("extractor_args", {}).get("youtube", {}).get("player_skip", ()):
-        yield Check.ok(name, "not needed: extractor_args skip it")
+        yield Check.ok(name, "not needed: extractor_args skips it")
         return
     found = find_runtimes(passed.get("js_runtimes"))
     usable = [runtime for runtime in found if runtime.is_supported]
@@ -84,8 +86,12 @@ def javascript(settings: Settings) -> Iterator[Check]:
         yield Check.ok(name, f"{usable[0].name} {usable[0].version} at {usable[0].path}")
         return
     old = ", ".join(f"{runtime.name} {runtime.version}" for runtime in found)
-    problem = f"too old for YouTube's challenges: {old}" if old else "no runtime for YouTube's challenges"
-    yield Check.fail(name, problem, "pip install deno (2.3 or newer), or install node 22, bun or quickjs")
+    problem = (
+        f"no supported JavaScript runtime for YouTube; found {old}"
+        if old
+        else "no JavaScript runtime for YouTube"
+    )
+    yield Check.fail(name, problem, "pip install 'deno>=2.3', or install node 22 or newer, bun or quickjs")
 
 
 def cookies(settings: Settings) -> Iterator[Check]:
@@ -99,17 +105,17 @@ def cookies(settings: Settings) -> Iterator[Check]:
             found = read_cookies(path)
             check_current(path, found)
         except CookiesError as error:
-            problem, _, cure = one_line(str(error)).rpartition("; ")
-            yield Check.fail(name, problem, cure)
+            problem, _, fix = one_line(str(error)).rpartition("; ")
+            yield Check.fail(name, problem, fix)
             continue
         if Path(path).expanduser().stat().st_mode & 0o077:
-            yield Check.warn(name, f"{path} can be read by others on this machine", f"chmod 600 {path}")
+            yield Check.warn(name, f"{path} is readable by other users of this machine", f"chmod 600 {path}")
         else:
             yield Check.ok(name, f"{len(found)} cookies in {path}")
 
 
 def media(settings: Settings) -> Iterator[Check]:
-    """Where fetched media goes: each node's cache, and the store of what is kept."""
+    """Whether fetched media can be stored: in the cache of this node and in the store for retained media."""
     from mien.ingest.storage import open_store
 
     for name, place in (("media cache", settings.store.cache_folder), ("media", settings.fetch.keep_uri)):
@@ -121,15 +127,15 @@ def media(settings: Settings) -> Iterator[Check]:
         try:
             open_store(place).check_writable()
         except MienError as error:
-            problem, _, cure = one_line(str(error)).rpartition("; ")
-            yield Check.fail(name, problem, f"{cure}, or set acquire.media_uri")
+            problem, _, fix = one_line(str(error)).rpartition("; ")
+            yield Check.fail(name, problem, f"{fix}, or set acquire.media_uri")
         else:
-            yield Check.ok(name, f"{place} takes files")
+            yield Check.ok(name, f"{place} is writable")
 
 
-Looks = Callable[[Settings], Iterable[Check]]
+CheckFunction = Callable[[Settings], Iterable[Check]]
 
-CHECKS: dict[str, Looks] = {
+CHECKS: dict[str, CheckFunction] = {
     "yt-dlp": ytdlp,
     "yt-dlp options": options,
     "javascript": javascript,
@@ -137,10 +143,10 @@ CHECKS: dict[str, Looks] = {
     "cookies": cookies,
     "media": media,
 }
-_CLUSTER: dict[str, Looks] = {"nodes": nodes}
-_PLATFORM: dict[str, Looks] = {**CHECKS, "platform proxy": platform_proxy}
-_PLAIN: dict[str, Looks] = {"plain proxy": plain_proxy, "media": media}
-DOCTOR: dict[str, Looks] = {**CHECKS, "environment proxies": environment_proxies, **_CLUSTER}
+_CLUSTER: dict[str, CheckFunction] = {"nodes": nodes}
+_PLATFORM: dict[str, CheckFunction] = {**CHECKS, "platform proxy": platform_proxy}
+_PLAIN: dict[str, CheckFunction] = {"plain proxy": plain_proxy, "media": media}
+DOCTOR: dict[str, CheckFunction] = {**CHECKS, "environment proxies": environment_proxies, **_CLUSTER}
 _ONLY_FOR_PLATFORMS = frozenset({"yt-dlp", "javascript"})
 _KINDS: dict[str, type[MienError]] = {
     "yt-dlp": MissingProgramError,
@@ -150,33 +156,35 @@ _KINDS: dict[str, type[MienError]] = {
 
 
 def examine(name: str, settings: Settings) -> Iterator[Check]:
-    """For `mien doctor`: who fetches from no platform is warned of what only that needs, not failed."""
+    """For `mien doctor`: problems that only affect platforms are warnings if no such video is waiting."""
     if name in _CLUSTER and settings.engine.address and not videos_wait(settings):
-        yield Check.ok(name, "not asked: no video of a platform waits")
+        yield Check.ok(name, "skipped: no video of a platform is waiting")
         return
     for found in DOCTOR[name](settings):
         is_fatal = found.status is CheckStatus.FAIL and name in _ONLY_FOR_PLATFORMS
         if is_fatal and not videos_wait(settings):
-            yield Check.warn(found.name, found.message, found.cure)
+            yield Check.warn(found.name, found.message, found.fix)
         else:
             yield found
 
 
 def check_acquisition(settings: Settings, sources: Collection[str], *, local: bool = False) -> None:
-    """Before a run that is to fetch videos of these `sources` (`VideoRef.source`); `local`: in one process.
+    """Checks what a run needs to fetch videos from `sources` (`VideoRef.source`).
+
+    `local`: the run uses only this process.
 
     Raises:
-        UsageError: the first thing that is missing or wrong, with its cure.
-        StorageDeniedError: the place for media cannot be written.
+        UsageError: something is missing or wrong; the message says how to fix it.
+        StorageDeniedError: the folder or store for media is not writable.
         InfeasibleError: the cluster does not answer.
     """
-    looks = dict(_PLAIN) if "http" in sources else {}
+    checks = dict(_PLAIN) if "http" in sources else {}
     if PLATFORMS & set(sources):
-        looks |= _PLATFORM
+        checks |= _PLATFORM
         if not local and settings.acquire.keep_media != "always":
-            looks |= _CLUSTER
-    for name, look in looks.items():
-        for found in look(settings):
+            checks |= _CLUSTER
+    for name, check in checks.items():
+        for found in check(settings):
             if found.status is CheckStatus.FAIL:
-                cure = f"; {found.cure}" if found.cure else ""
-                raise _KINDS.get(name, ConfigError)(one_line(f"{found.name}: {found.message}{cure}"))
+                fix = f"; {found.fix}" if found.fix else ""
+                raise _KINDS.get(name, ConfigError)(one_line(f"{found.name}: {found.message}{fix}"))

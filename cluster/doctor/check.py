@@ -8,8 +8,8 @@ from enum import StrEnum
 
 class CheckStatus(StrEnum):
     OK = "ok"
-    WARN = "warn"  # works, but slower or with less than it could have
-    FAIL = "fail"  # something that a run needs is not there
+    WARN = "warn"  # a run works, but slower or with limits
+    FAIL = "fail"  # a run cannot work
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +17,17 @@ class Check:
     name: str
     status: CheckStatus
     message: str
-    cure: str = ""
+    fix: str = ""
+    """What to do."""
 
     @classmethod
     def ok(cls, name: str, message: str) -> Check:
         return cls(name, CheckStatus.OK, message)
 
     @classmethod
-    def warn(cls, name: str, message: str, cure: str = "") -> Check:
-        return cls(name, CheckStatus.WARN, message, cure)
+    def warn(cls, name: str, message: str, fix: str = "") -> Check:
+        return cls(name, CheckStatus.WARN, message, fix)
 
     @classmethod
-    def fail(cls, name: str, message: str, cure: str = "") -> Check:
-        return cls(name, CheckStatus.FAIL, message, cure)
+    def fail(cls, name: str, message: str, fix: str = "") -> Check:
+        return cls(name, CheckStatus.FAIL, message, fix)

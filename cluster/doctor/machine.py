@@ -22,19 +22,21 @@ SKEW_SECONDS = 2.0
 
 
 def shared_memory(settings: Settings) -> Iterator[Check]:
-    """Ray's object store lives there; without room it moves to a disk and becomes slow."""
+    """Ray keeps its object store there. Without enough space, Ray uses a disk, which is slow."""
     name = "shared memory"
     if not SHARED_MEMORY.is_dir():
         yield Check.warn(
-            name, f"no {SHARED_MEMORY}: Ray keeps its objects on a disk", "run on Linux for speed"
+            name,
+            f"{SHARED_MEMORY} does not exist, so Ray stores its objects on a disk",
+            "run on Linux for speed",
         )
         return
     free = shutil.disk_usage(SHARED_MEMORY).free
-    wanted = settings.engine.object_store_bytes or LITTLE_SHARED_BYTES
+    needed = settings.engine.object_store_bytes or LITTLE_SHARED_BYTES
     text = f"{free / 1e9:.1f} GB free at {SHARED_MEMORY}"
-    if free < wanted:
-        cure = "in a container, start it with --shm-size=2g; or lower engine.object_store_bytes"
-        yield Check.warn(name, f"{text}, {wanted / 1e9:.1f} GB wanted", cure)
+    if free < needed:
+        fix = "start the container with --shm-size=2g, or lower engine.object_store_bytes"
+        yield Check.warn(name, f"{text}, {needed / 1e9:.1f} GB needed", fix)
     else:
         yield Check.ok(name, text)
 
@@ -42,33 +44,33 @@ def shared_memory(settings: Settings) -> Iterator[Check]:
 def open_files(_: Settings) -> Iterator[Check]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = soft == resource.RLIM_INFINITY
-    text = f"{'any number of' if unlimited else soft} open files allowed"
-    cure = f"ulimit -n {65_536 if hard == resource.RLIM_INFINITY else hard}"
+    text = f"{'unlimited' if unlimited else soft} open files allowed"
+    fix = f"ulimit -n {65_536 if hard == resource.RLIM_INFINITY else hard}"
     if unlimited or soft >= FEW_FILES:
         yield Check.ok("open files", text)
     elif soft < TOO_FEW_FILES:
-        yield Check.fail("open files", text, cure)
+        yield Check.fail("open files", text, fix)
     else:
-        yield Check.warn("open files", f"{text}; Ray wants {FEW_FILES} on many cores", cure)
+        yield Check.warn("open files", f"{text}; Ray needs {FEW_FILES} on many cores", fix)
 
 
 def clock(settings: Settings) -> Iterator[Check]:
-    """Leases compare clocks: this one must be right, and agree with that of the store's disk."""
+    """Leases compare times, so this clock must be correct and agree with the clock of the store."""
     now = time.time()
     if now < EARLIEST_SECONDS:
-        yield Check.fail("clock", f"it says {time.ctime(now)}", "set the clock, best by NTP")
+        yield Check.fail("clock", f"the clock shows {time.ctime(now)}", "set the clock, for example with NTP")
         return
     folder = nearest_existing(Path(settings.store.root))
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".mien-clock-") as file:
             skew = Path(file.name).stat().st_mtime - time.time()
     except OSError:
-        # That the store cannot be written is said by another check.
+        # Another check reports that the store is not writable.
         skew = 0.0
     if abs(skew) > SKEW_SECONDS:
-        cure = "set both clocks by NTP: leases and retries go by them"
+        fix = "synchronise both clocks with NTP; leases and retries depend on them"
         yield Check.warn(
-            "clock", f"{folder} is on a machine whose clock is {skew:+.1f} s from this one", cure
+            "clock", f"the clock of the machine that stores {folder} differs by {skew:+.1f} s", fix
         )
     else:
         yield Check.ok("clock", time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(now)))

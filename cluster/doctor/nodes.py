@@ -1,8 +1,8 @@
-"""Whether every node of the cluster can read what another fetched from a platform.
+"""Whether every node of the cluster can read media that another node fetched from a platform.
 
-Each node's media cache is its own, and what is not in it is fetched again. Of a platform that would be
-outside of every budget, so `fetch` refuses it (ingest/fetch/stage.py), video by video: said here before the
-first is asked for. Raylets at one address share a disk, and a node without CPUs gets no worker.
+Each node has its own media cache and would fetch missing media again. For platforms, this would exceed the
+budgets, so `fetch` refuses it for each video (ingest/fetch/stage.py). This check reports the problem before
+the first download. Raylets with the same address share a disk, and a node without CPUs gets no worker.
 """
 
 from __future__ import annotations
@@ -13,32 +13,34 @@ from typing import Any
 from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check
 from mien.cluster.engine.backends.ray_backend import worker_nodes
+from mien.cluster.report.formatting import pluralize
 
-_CURE = "set acquire.keep_media to always, and acquire.media_uri to a place that every node reaches"
+_FIX = "set acquire.keep_media to always, and acquire.media_uri to storage that every node can reach"
 
 
 def nodes(settings: Settings) -> Iterator[Check]:
-    """Connects to the cluster, where there is one. InfeasibleError: none answers there."""
+    """Connects to the cluster, if one is configured. Raises InfeasibleError if it does not answer."""
     address, name = settings.engine.address, "nodes"
     if not address:
-        yield Check.ok(name, "this machine alone: no engine.address")
+        yield Check.ok(name, "only this machine is used (engine.address is not set)")
         return
     count = machines(_alive(address))
-    kept = settings.fetch.keep_uri
+    found = pluralize(count, "node")
+    media_store = settings.fetch.keep_uri
     if count < 2:
-        yield Check.ok(name, f"{count} at {address}: what it fetched, it reads")
-    elif not kept:
-        problem = f"{count} at {address}, and what one fetched from a platform no other can read"
-        yield Check.fail(name, problem, _CURE)
-    elif "://" not in kept:
-        problem = f"{count} at {address}, and media is kept in {kept}: each of them must see that very folder"
-        yield Check.warn(name, problem, "share it, or set acquire.media_uri to an object store")
+        yield Check.ok(name, f"{found} at {address}, which reads its own media")
+    elif not media_store:
+        problem = f"{found} at {address} cannot read media that another node fetched from a platform"
+        yield Check.fail(name, problem, _FIX)
+    elif "://" not in media_store:
+        problem = f"{found} at {address} store media in {media_store}, which must be one shared folder"
+        yield Check.warn(name, problem, "share this folder, or set acquire.media_uri to an object store")
     else:
-        yield Check.ok(name, f"{count} at {address}: what one fetched, another reads from {kept}")
+        yield Check.ok(name, f"{found} at {address} share media through {media_store}")
 
 
 def machines(nodes: Iterable[Mapping[str, Any]]) -> int:
-    """Of `ray.nodes()`, those with caches of their own on which a worker may be placed."""
+    """The number of nodes of `ray.nodes()` that have their own cache and can run workers."""
     return len({node["NodeManagerAddress"] for node in worker_nodes(nodes)})
 
 

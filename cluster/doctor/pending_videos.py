@@ -1,4 +1,4 @@
-"""What waits to be fetched, as far as the catalog opens: that it does not is said by its own check."""
+"""What is waiting to be fetched. If the catalog cannot be opened, nothing: another check reports that."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ T = TypeVar("T")
 
 
 def videos_wait(settings: Settings) -> bool:
-    """Whether any video of a platform waits, due or put off."""
-    printed, identities = fingerprint(settings), settings.acquire.identities
-    return _asked(
+    """Whether any video of a platform is waiting, due now or later."""
+    digest, identities = fingerprint(settings), settings.acquire.identities
+    return _query(
         settings,
-        lambda catalog: catalog.rate_limited_at(fingerprint=printed, identities=identities) != (None, None),
-        otherwise=False,
+        lambda catalog: catalog.rate_limited_at(fingerprint=digest, identities=identities) != (None, None),
+        default=False,
     )
 
 
 def plain_hosts(settings: Settings) -> set[tuple[str, str]]:
-    """Scheme and host of each plain address that waits."""
-    return _asked(settings, lambda catalog: catalog.waiting_hosts("http"), otherwise=set())
+    """The scheme and host of each plain URL that is waiting."""
+    return _query(settings, lambda catalog: catalog.waiting_hosts("http"), default=set())
 
 
-def _asked(settings: Settings, ask: Callable[[Catalog], T], *, otherwise: T) -> T:
+def _query(settings: Settings, query: Callable[[Catalog], T], *, default: T) -> T:
     store = settings.store
     if store.catalog_file is not None and not store.catalog_file.exists():
-        return otherwise
+        return default
     try:
         with Catalog.open(store.catalog_url) as catalog:
-            return ask(catalog)
+            return query(catalog)
     except MienError:
-        return otherwise
+        return default

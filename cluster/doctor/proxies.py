@@ -1,8 +1,8 @@
-"""Whether the proxies answer through which something is to be fetched: the identities' and the environment's.
+"""Whether the proxies that downloads use answer: those of the identities and those of the environment.
 
-The environment's (http_proxy, https_proxy, all_proxy, less no_proxy) are those of who names none: plain files
-go through the variable of their scheme, YouTube through that of https, or else, as yt-dlp does it, of http.
-A variable that nothing waiting goes through is nobody's concern.
+An identity without a proxy uses the environment's (http_proxy, https_proxy, all_proxy; no_proxy excludes
+hosts). Plain files use the variable of their scheme. YouTube uses https_proxy, or http_proxy if it is not
+set, as yt-dlp does. Variables that no waiting video uses are not checked.
 """
 
 from __future__ import annotations
@@ -29,46 +29,48 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "so
 
 
 def proxies(settings: Settings) -> Iterator[Check]:
-    """Of the identities."""
+    """The proxies of the identities."""
     for identity in settings.acquire.identities:
         if identity.proxy:
-            yield _asked(identity)
+            yield _probe(identity)
 
 
 def platform_proxy(settings: Settings) -> Iterator[Check]:
-    """The environment's, on the way to the platform, where an identity names none."""
+    """The environment's proxy to the platform, if an identity has no proxy."""
     variable = _variable(_PLATFORM_HOST, ("https", "http", "all"))
     if variable and not all(identity.proxy for identity in settings.acquire.identities):
         address = os.environ[variable]
-        yield _named(variable, address if "://" in address else f"http://{address}", tunnel=True)
+        yield _probe_variable(variable, address if "://" in address else f"http://{address}", tunnel=True)
 
 
 def plain_proxy(settings: Settings) -> Iterator[Check]:
-    """Plain files come through the first identity's proxy, else the environment's. Nothing is asked of it:
-    it need not lead to any platform."""
+    """The proxy for plain files: the first identity's, or the environment's.
+
+    Only the connection is tested, because this proxy need not reach any platform.
+    """
     first = settings.acquire.identities[0]
     if first.proxy:
-        yield _asked(first, tunnel=False)
+        yield _probe(first, tunnel=False)
     elif set(getproxies()) & {"http", "https", "all"}:
         for variable in sorted(_variables(plain_hosts(settings))):
-            yield _named(variable, os.environ[variable], tunnel=False)
+            yield _probe_variable(variable, os.environ[variable], tunnel=False)
 
 
 def environment_proxies(settings: Settings) -> Iterator[Check]:
-    """For the doctor: of what waits, each once; those of identities are looked at anyway."""
-    told = {each.name: each for each in platform_proxy(settings)} if videos_wait(settings) else {}
+    """For `mien doctor`: the environment's proxies that waiting videos use, each once."""
+    found = {each.name: each for each in platform_proxy(settings)} if videos_wait(settings) else {}
     if not settings.acquire.identities[0].proxy:
-        told = {each.name: each for each in plain_proxy(settings)} | told
-    yield from told.values() or [Check.ok("environment proxies", "nothing that waits goes through any")]
+        found = {each.name: each for each in plain_proxy(settings)} | found
+    yield from found.values() or [Check.ok("environment proxies", "not used by any waiting video")]
 
 
 def _variables(hosts: Collection[tuple[str, str]]) -> set[str]:
-    """Names of the variables through whose proxies these are asked: each a scheme and a host."""
+    """The variables that define the proxies for `hosts`, which are pairs of scheme and host."""
     return {_variable(host, (scheme, "all")) for scheme, host in hosts} - {""}
 
 
 def _variable(host: str, schemes: tuple[str, ...]) -> str:
-    """The variable of the first of `schemes` that has one; "" where none has, or `host` is in no_proxy."""
+    """The variable of the first of `schemes` that is set; "" if none is, or if no_proxy includes `host`."""
     found = getproxies()
     scheme = next((each for each in schemes if found.get(each)), "")
     if not scheme or proxy_bypass(host):
@@ -77,22 +79,22 @@ def _variable(host: str, schemes: tuple[str, ...]) -> str:
     return next((name for name in written if os.environ[name] == found[scheme]), "")
 
 
-def _named(variable: str, address: str, *, tunnel: bool) -> Check:
+def _probe_variable(variable: str, address: str, *, tunnel: bool) -> Check:
     try:
         named = Identity(variable, proxy=address)
     except ValueError:
-        problem = "the environment names a proxy that is no address; got no scheme://host:port"
+        problem = "the value is not a proxy address of the form scheme://host:port"
         return Check.fail(f"proxy {variable}", problem, f"correct or unset {variable}")
-    return _asked(named, tunnel=tunnel, cure=f"correct or unset {variable}, or name the host in no_proxy")
+    return _probe(named, tunnel=tunnel, fix=f"correct or unset {variable}, or add the host to no_proxy")
 
 
-def _asked(identity: Identity, *, tunnel: bool = True, cure: str = "") -> Check:
-    """Reached and, where it speaks HTTP, asked for a tunnel: only that shows whether it takes the login."""
+def _probe(identity: Identity, *, tunnel: bool = True, fix: str = "") -> Check:
+    """Connects and, for an HTTP proxy, opens a tunnel: only that shows whether the login is accepted."""
     name, parts = f"proxy {identity.name}", urlsplit(identity.proxy)
     host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    cure = cure or f"correct the proxy of identity {identity.name}, or start it"
+    fix = fix or f"correct the proxy of identity {identity.name}, or start it"
     if parts.scheme not in _DEFAULT_PORTS:
-        return Check.fail(name, f"{parts.scheme}:// is no kind of proxy", cure)
+        return Check.fail(name, f"unsupported proxy scheme {parts.scheme}://", fix)
     shown = f"{parts.scheme}://{host}:{port}"
     try:
         if parts.scheme == "http" and tunnel:
@@ -100,8 +102,8 @@ def _asked(identity: Identity, *, tunnel: bool = True, cure: str = "") -> Check:
         else:
             socket.create_connection((host, port), timeout=TIMEOUT_SECONDS).close()
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Check.fail(name, f"{shown} does not serve: {one_line(str(said), 120)}", cure)
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Check.fail(name, f"{shown} does not work: {one_line(str(reason), 120)}", fix)
     return Check.ok(name, f"{shown} answers")
 
 

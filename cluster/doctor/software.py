@@ -1,4 +1,4 @@
-"""The interpreter and the programs and libraries that read film."""
+"""The Python interpreter, and the programs and libraries that read video."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from mien.cluster.doctor.check import Check
 from mien.ingest.errors import one_line
 
 OLDEST_PYTHON = (3, 11)
-HEADLESS_CURE = "pip install --force-reinstall --no-deps opencv-python-headless"
+HEADLESS_FIX = "pip install --force-reinstall --no-deps opencv-python-headless"
 
 
 def python(_: Settings) -> Iterator[Check]:
     version = f"Python {platform.python_version()} at {sys.executable}"
     if sys.version_info[:2] < OLDEST_PYTHON:
-        yield Check.fail("python", version, "install Python 3.11 or newer and make the environment anew")
+        yield Check.fail(
+            "python", version, "install Python 3.11 or newer and recreate the virtual environment"
+        )
     else:
         yield Check.ok("python", version)
 
@@ -39,12 +41,12 @@ def pyav(_: Settings) -> Iterator[Check]:
 
 
 def opencv(_: Settings) -> Iterator[Check]:
-    """The desktop build of OpenCV wants libGL, which servers and containers often lack."""
+    """The desktop build of OpenCV needs libGL, which servers and containers often lack."""
     try:
         import cv2
     except ImportError as error:
         lacking = "libGL" in str(error) or "libgthread" in str(error) or "libxcb" in str(error)
-        cure = HEADLESS_CURE if lacking else "pip install --force-reinstall opencv-python"
-        yield Check.fail("opencv", f"cv2 cannot be imported: {one_line(str(error))}", cure)
+        fix = HEADLESS_FIX if lacking else "pip install --force-reinstall opencv-python"
+        yield Check.fail("opencv", f"cv2 cannot be imported: {one_line(str(error))}", fix)
         return
     yield Check.ok("opencv", f"OpenCV {cv2.__version__}")

@@ -1,4 +1,4 @@
-"""Weights, catalog, shards and room on the disks."""
+"""Weights, catalog, shards and disk space."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def weights(settings: Settings) -> Iterator[Check]:
         try:
             yield Check.ok(f"weights {name}", f"verified at {locate(name)}")
         except MienError as error:
-            problem, _, cure = one_line(str(error)).rpartition("; ")
-            yield Check.fail(f"weights {name}", problem, cure)
+            problem, _, fix = one_line(str(error)).rpartition("; ")
+            yield Check.fail(f"weights {name}", problem, fix)
 
 
 def catalog(settings: Settings) -> Iterator[Check]:
@@ -35,7 +35,7 @@ def catalog(settings: Settings) -> Iterator[Check]:
     from mien.ingest.catalog import Catalog
 
     with Catalog.open(url):
-        yield Check.ok("catalog", f"{redact(url)} opens")
+        yield Check.ok("catalog", f"{redact(url)} can be opened")
 
 
 def shards(settings: Settings) -> Iterator[Check]:
@@ -46,19 +46,19 @@ def shards(settings: Settings) -> Iterator[Check]:
         yield creatable("shards", Path(uri), uri)
         return
     open_store(uri).check_writable()
-    yield Check.ok("shards", f"{redact(uri)} takes files")
+    yield Check.ok("shards", f"{redact(uri)} is writable")
 
 
 def disk(settings: Settings) -> Iterator[Check]:
-    """Of the disk that the store's root, and so tars in the making and fetched media, lie on."""
+    """Free space on the disk of store.root, which holds unfinished tars and fetched media."""
     folder = nearest_existing(Path(settings.store.root))
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.1f} GB free at {folder}"
-    cure = "free some, or set store.root to a folder on a larger disk"
+    fix = "free some space, or set store.root to a folder on a larger disk"
     if free < TOO_LITTLE_BYTES:
-        yield Check.fail("disk", text, cure)
+        yield Check.fail("disk", text, fix)
     elif free < LITTLE_BYTES:
-        yield Check.warn("disk", text, cure)
+        yield Check.warn("disk", text, fix)
     else:
         yield Check.ok("disk", text)
 
@@ -71,12 +71,12 @@ def nearest_existing(folder: Path) -> Path:
 
 
 def creatable(name: str, folder: Path, shown: str) -> Check:
-    """Looking leaves nothing behind: whether it could be made is enough."""
+    """Checks that `folder` can be created, without creating it."""
     parent = nearest_existing(folder)
     try:
-        # Permissions are not the whole truth: read-only mounts and quotas refuse root as well.
+        # Permissions are not enough: read-only mounts and quotas also affect root.
         with tempfile.TemporaryDirectory(dir=parent, prefix=".mien-"):
             return Check.ok(name, f"{shown} will be created")
     except OSError as error:
-        problem = f"{shown} is not there and cannot be created: {error.strerror or error} in {parent}"
-        return Check.fail(name, problem, "set store.root to a folder that can be written")
+        problem = f"{shown} does not exist and cannot be created: {error.strerror or error} in {parent}"
+        return Check.fail(name, problem, "set store.root to a writable folder")

@@ -164,7 +164,7 @@ def prove_accelerators(settings: Settings) -> None:
 
     for check in (*accelerators.onnxruntime(settings), *accelerators.ctranslate2(settings)):
         if check.status is CheckStatus.FAIL:
-            raise ProviderError(f"{check.name}: {check.message}; {check.cure}")
+            raise ProviderError(f"{check.name}: {check.message}; {check.fix}")
 
 
 def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str, *, local: bool) -> None:

@@ -85,11 +85,11 @@ def test_a_signal_lets_what_is_under_way_be_committed(
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ("store", ("mien: StorageFullError: stage shards: no room for shards in ",)),
+        ("store", ("mien: stage shards: no room for shards in ",)),
         # Whichever does not fit: the tar, or after its commit the index beside it.
         (
             "shards",
-            ("mien: ShardStoreError: stage shards: cannot publish ", "mien: StorageFullError: writing "),
+            ("mien: stage shards: cannot publish ", "mien: writing "),
         ),
     ],
     ids=["store", "shards"],
@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_for_the_catalog_too(faces: Reference, tmp_path: Pat
         flags = (*FACES, "shards.min_free_bytes=1")
         stopped = mien("run", "--local", *as_options(flags), folder=tmp_path)
         assert stopped.returncode == 1
-        assert "Error: " in the_one_line(stopped)
+        assert the_one_line(stopped).startswith("mien: ")
         subprocess.run(["mount", "-o", "remount,size=16m", store], check=True)
         again = mien("run", "--local", *as_options(flags), folder=tmp_path)
         assert again.returncode == 0, again.stderr
@@ -136,8 +136,8 @@ def test_a_disk_that_is_full_for_the_catalog_too(faces: Reference, tmp_path: Pat
 def test_a_store_that_may_not_be_written_is_one_line(faces: Reference, tmp_path: Path) -> None:
     with disk(tmp_path / "ro", "ro") as closed:
         for flag, told in (
-            (f"store.root={closed}/store", "mien: CatalogError: "),
-            (f"store.shards={closed}/shards", "mien: StorageDeniedError: "),
+            (f"store.root={closed}/store", "mien: "),
+            (f"store.shards={closed}/shards", "mien: "),
         ):
             refused = mien("run", "--local", *as_options((*FACES, flag)), folder=tmp_path)
             assert refused.returncode == 1

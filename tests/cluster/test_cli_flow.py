@@ -111,15 +111,15 @@ def test_adding_tells_new_from_known_and_counts_what_it_leaves_out(tmp_path: Pat
         (films / name).touch()
     first = mien("add", "films", "absent.mp4", folder=tmp_path)
     assert first.stdout.splitlines() == [
-        "3 new, 0 known already",
+        "3 new, 0 already known",
         "skipped 4 files that are not media: .txt 2, (none) 1, .wav 1",
         "1 of them sound alone, which is taken with --set clip.require=speech",
     ]
-    assert mien("add", films / "a.mp4", folder=tmp_path).stdout == "0 new, 1 known already\n"
+    assert mien("add", films / "a.mp4", folder=tmp_path).stdout == "0 new, 1 already known\n"
     (tmp_path / "empty").mkdir()
     said = mien("add", "empty", folder=tmp_path)
     assert (said.returncode, said.stdout) == (
-        0, "0 new, 0 known already: there are no media files there\n",
+        0, "0 new, 0 already known; found no media files\n",
     )  # fmt: skip
 
 
@@ -128,9 +128,7 @@ def test_looking_at_nothing_makes_nothing(tmp_path: Path) -> None:
     for command in (["status"], ["verify"], ["explain", "x"], ["retry", "--all"]):
         told = mien(*command, folder=tmp_path)
         assert told.returncode == 2
-        assert told.stderr.startswith(
-            f"mien: UsageError: no catalog at {tmp_path / 'store' / 'catalog.sqlite'}; "
-        )
+        assert told.stderr.startswith(f"mien: no catalog at {tmp_path / 'store' / 'catalog.sqlite'}; ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,7 +148,7 @@ def test_a_slip_in_a_key_is_refused_before_anything_is_claimed(tmp_path: Path) -
     assert mien("add", "film.mp4", folder=tmp_path).returncode == 0
     told = mien("run", "--set", "faces.detecter=yunet_2023mar", folder=tmp_path)
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith("mien: ConfigError: unknown key faces.detecter ")
+    assert told.stderr.startswith("mien: unknown key faces.detecter ")
     assert told.stderr.endswith("; did you mean faces.detector?\n")
     told = mien("run", folder=tmp_path, MIEN_TRANSCRIBE__MODLE="tiny")
     assert (told.returncode, told.stderr.count("\n")) == (2, 1)

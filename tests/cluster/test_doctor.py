@@ -9,8 +9,8 @@ import pytest
 
 from mien.cluster.config import load
 from mien.cluster.doctor import CHECKS, Check, CheckStatus, examine
-from mien.cluster.doctor.accelerators import CLASH_CURE
-from mien.cluster.doctor.software import HEADLESS_CURE
+from mien.cluster.doctor.accelerators import CLASH_FIX
+from mien.cluster.doctor.software import HEADLESS_FIX
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ sys.path.insert(0, sys.argv[1])
 from mien.cluster.config import load
 from mien.cluster.doctor import CHECKS
 settings = load(flags=sys.argv[3:]).settings
-print(json.dumps([[c.status, c.message, c.cure] for c in CHECKS[sys.argv[2]](settings)]))
+print(json.dumps([[c.status, c.message, c.fix] for c in CHECKS[sys.argv[2]](settings)]))
 """
 
 Run = Callable[..., list[list[str]]]
@@ -72,7 +72,7 @@ class InferenceSession:
 def test_both_runtimes_installed_and_the_cpu_won(run: Run, tmp_path: Path) -> None:
     install(tmp_path / "extra", "onnxruntime_GPU")
     ((status, message, cure),) = run("onnxruntime")
-    assert (status, cure) == (CheckStatus.FAIL, CLASH_CURE)
+    assert (status, cure) == (CheckStatus.FAIL, CLASH_FIX)
     assert "both installed" in message
 
 
@@ -108,7 +108,7 @@ def test_opencv_without_libgl_names_the_headless_one(run: Run, tmp_path: Path) -
         "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')"
     )
     ((status, message, cure),) = run("opencv")
-    assert (status, cure) == (CheckStatus.FAIL, HEADLESS_CURE)
+    assert (status, cure) == (CheckStatus.FAIL, HEADLESS_FIX)
     assert "libGL.so.1" in message
 
 
@@ -139,22 +139,22 @@ def test_every_check_answers_in_one_line(elsewhere: Path) -> None:
     assert {check.name.split(" scrfd")[0] for check in found} >= {"python", "catalog", "clock", "disk"}
     assert len(found) >= len(CHECKS)
     for check in found:
-        assert "\n" not in check.message + check.cure
-        assert check.status is CheckStatus.OK or check.cure or check.status is CheckStatus.FAIL
+        assert "\n" not in check.message + check.fix
+        assert check.status is CheckStatus.OK or check.fix or check.status is CheckStatus.FAIL
     assert list(elsewhere.iterdir()) == [], "looking leaves nothing behind"
 
 
 def test_missing_weights_name_the_cure(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(elsewhere / "none"))
     check = one("weights whisper-base")
-    assert (check.status, check.cure) == (CheckStatus.FAIL, "run `mien weights pull whisper-base`")
+    assert (check.status, check.fix) == (CheckStatus.FAIL, "run `mien weights pull whisper-base`")
 
 
 def test_store_that_cannot_be_made(elsewhere: Path) -> None:
     (elsewhere / "file").write_text("")
     for name in ("catalog", "shards"):
         check = one(name, "store.root=file/store")
-        assert (check.status, bool(check.cure)) == (CheckStatus.FAIL, True), check
+        assert (check.status, bool(check.fix)) == (CheckStatus.FAIL, True), check
 
 
 def test_catalog_that_is_something_else(elsewhere: Path) -> None:
@@ -168,7 +168,7 @@ def test_catalog_that_is_something_else(elsewhere: Path) -> None:
 def test_catalog_password_stays_hidden(elsewhere: Path) -> None:
     check = one("catalog", "store.catalog=postgresql://me:geheim@127.0.0.1:9/db")
     assert check.status is CheckStatus.FAIL
-    assert "geheim" not in check.message + check.cure
+    assert "geheim" not in check.message + check.fix
 
 
 def test_a_check_that_breaks_is_a_failure_not_an_end(
@@ -179,5 +179,5 @@ def test_a_check_that_breaks_is_a_failure_not_an_end(
 
     monkeypatch.setitem(CHECKS, "python", broken)
     found = list(examine(load().settings))
-    assert found[0] == Check.fail("python", "the check itself broke: RuntimeError: two lines")
+    assert found[0] == Check.fail("python", "the check raised RuntimeError: two lines")
     assert len(found) >= len(CHECKS)

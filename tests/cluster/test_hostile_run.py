@@ -164,7 +164,7 @@ def test_what_failed_is_tried_again_by_class_and_fails_alike(ran: Ran) -> None:
     wanted |= {path for path, name in ran.expected.items() if name == "NotMediaError"}
     for name in ("CorruptMediaError", "NotMediaError"):
         said = mien("retry", "--class", name, folder=ran.folder)
-        assert said.stdout == f"{ran.failed[name]} videos are waiting again\n"
+        assert said.stdout.startswith(f"{ran.failed[name]} videos put back into the queue")
     waiting = {
         path for path, story in explained(ran.folder, ran.expected).items() if story["state"] == "waiting"
     }
@@ -182,7 +182,9 @@ def test_what_failed_is_tried_again_by_class_and_fails_alike(ran: Ran) -> None:
 def test_retry_of_a_class_that_did_not_occur_names_those_that_did(ran: Ran) -> None:
     said = mien("retry", "--class", "GoneError", folder=ran.folder)
     assert said.returncode == 0
-    assert said.stdout.startswith("0 videos are waiting again\nwhat failed: ")
+    assert said.stdout.startswith(
+        "0 videos put back into the queue for the next `mien run`\nfailures in the catalog: "
+    )
     assert "TruncatedMediaError (" in said.stdout
     said = mien("retry", "--class", "TruncatedError", folder=ran.folder)
     assert said.returncode == 2

@@ -70,7 +70,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         searched = mien("search", *QUERIES, folder=folder)
         live = [kind.video.id for kind in kinds if kind.video.fault is Fault.LIVE]
         added = mien("add", *(f"https://youtu.be/{each}" for each in live), folder=folder)
-        assert added.stdout == "2 new, 0 known already\n", added.stderr
+        assert added.stdout == "2 new, 0 already known\n", added.stderr
         done = mien("run", "--json", folder=folder)
         asked = len(youtube.requests)
         again = mien("run", "--json", folder=folder)
@@ -94,9 +94,9 @@ def test_two_searches_find_all_that_is_not_live(ran: Ran) -> None:
     assert (ran.searched.returncode, ran.searched.stderr) == (0, "")
     # They take turns, so that the second one meets most of what both find before the first one does.
     assert ran.searched.stdout.splitlines() == [
-        "38 new, 0 known already",
+        "38 new, 0 already known",
         f"  {QUERIES[0]}: 15 new, 9 known; left out 1 live now",
-        f"  \u2068{QUERIES[1]}\u2069: 23 new, 0 known; left out 2 live now",
+        f"  \u2068{QUERIES[1]}\u2069: 23 new, 0 known; skipped 2 live now",
     ]
     for number, kind in enumerate(ran.kinds):
         if kind.video.fault is not Fault.LIVE:

@@ -32,9 +32,9 @@ def test_the_stores_own_media_are_no_new_videos(tmp_path: Path, place: str) -> N
     own.mkdir(parents=True)
     (own / "0123.mp4").write_bytes(b"film")
     (tmp_path / "talk.mp4").write_bytes(b"film")
-    assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 known already"
+    assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 already known"
     told = add(tmp_path, ".", str(own / "0123.mp4"))
-    assert "left out 2 in mien's own store" in told
+    assert "skipped 2 in mien's own store" in told
     with catalog(tmp_path) as known:
         assert sum(known.status().videos.values()) == 1
 
@@ -42,7 +42,7 @@ def test_the_stores_own_media_are_no_new_videos(tmp_path: Path, place: str) -> N
 def test_a_store_beside_the_films_hides_none(tmp_path: Path) -> None:
     (tmp_path / "mien.toml").write_text('[store]\nroot = "."\n')
     (tmp_path / "talk.mp4").write_bytes(b"film")
-    assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 known already"
+    assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 already known"
 
 
 def test_a_table_that_comes_later_labels_what_is_known(tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ def test_a_table_that_comes_later_labels_what_is_known(tmp_path: Path) -> None:
         known.record_split(run_id, job.key, 1)
     (tmp_path / "table.csv").write_text("path,mood\na.mp4,calm\nb.mp4,glad\n")
     assert add(tmp_path, "table.csv").splitlines() == [
-        "0 new, 2 known already",
-        "2 of the known learned something: labels, or what they are called",
-        "1 of them have samples, or are being made into some: these stay as they are, and are not made again",
+        "0 new, 2 already known",
+        "added labels or titles to 2 known videos",
+        "1 of them already have samples, which do not change",
     ]
     facts = json.loads(add(tmp_path, "--json", "table.csv"))
     assert (facts["labelled"], facts["written_before"], len(facts["known"])) == ([], [], 2)

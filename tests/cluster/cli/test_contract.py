@@ -25,6 +25,10 @@ HEAVY = (
     "httpx",
     "rich",
     "scipy",
+    "sqlalchemy.orm",
+    "structlog",
+    "torch",
+    "yt_dlp",
 )
 
 

@@ -58,8 +58,10 @@ def test_what_a_program_reads(store: Path) -> None:
 def test_what_a_person_reads(store: Path) -> None:
     assert retry("--identity", FREE.name).stdout == f"ended the pause of identity {FREE.name} on youtube\n"
     assert waiting(store) == 1
-    assert retry("--all").stdout == "2 videos are waiting again\n"
-    assert retry("--all").stdout == "0 videos are waiting again\nwhat failed: nothing\n"
+    assert retry("--all").stdout == "2 videos put back into the queue for the next `mien run`\n"
+    assert retry("--all").stdout == (
+        "0 videos put back into the queue for the next `mien run`\nfailures in the catalog: none\n"
+    )
 
 
 def test_a_class_that_is_none_leaves_the_identity_paused(store: Path) -> None:

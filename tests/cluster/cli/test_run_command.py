@@ -96,5 +96,5 @@ def test_fetched_videos_are_counted_and_a_stopped_run_says_how_to_go_on(tmp_path
 
 def test_what_the_help_promises_of_a_signal_and_of_ray(tmp_path: Path) -> None:
     told = " ".join(mien_in_process("run", "--help", folder=tmp_path).output.split())
-    assert "breaks off the rest, transfers as well" in told
-    assert "without Ray, unless --address names a cluster" in told
+    assert "aborts the rest, including downloads" in told
+    assert "Uses Ray only if --address names a cluster" in told

@@ -57,12 +57,12 @@ def test_only_what_is_new_is_added(tmp_path: Path) -> None:
     first = mien("search", "people talking", "few", "--max", "5", "--licence", "any", cwd=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.splitlines() == [
-        "7 new, 0 known already",
+        "7 new, 0 already known",
         "  people talking: 5 new, 0 known",
         "  few: 2 new, 1 known",
     ]
     again = mien("search", "people talking", "--max", "8", cwd=tmp_path)
-    assert again.stdout == "3 new, 5 known already\n"
+    assert again.stdout == "3 new, 5 already known\n"
     with catalog(tmp_path) as known:
         story = known.explain("video_00001")
         assert story is not None and story.queries == ["people talking", "few"]
@@ -77,7 +77,7 @@ def test_a_dry_run_shows_and_adds_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "mien-store").exists()
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["id", "duration", "title", "channel"]
-    assert lines[-1] == "4 would be new, 0 known already"
+    assert lines[-1] == "4 would be new, 0 already known"
     strange = next(line for line in lines if "video_00003" in line)
     assert "1:02:03" in strange and "\u2068🎙️ [31m[b]שיחה\u2069" in strange
     assert "\x1b" not in done.stdout and "\u202e" not in done.stdout
@@ -96,7 +96,7 @@ def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
     youtube.videos["video_00001"] = Video(id="video_00001", creative_commons=True, duration_seconds=600)
     arguments = ("--licence", "cc", "--duration", "60-900", "--language", "de", "--after", "2023-01-01")
     done = mien("search", "people talking", *arguments, cwd=tmp_path)
-    assert done.stdout.splitlines() == ["1 new, 0 known already", "left out 1 too short"]
+    assert done.stdout.splitlines() == ["1 new, 0 already known", "skipped 1 too short"]
     wanted = SearchFilter(after="2023-01-01", min_seconds=60, max_seconds=900, language="de", licence="cc")
     with catalog(tmp_path) as known:
         story = known.explain("video_00001")
@@ -108,7 +108,7 @@ def test_one_query_that_fails_does_not_keep_the_others(youtube: YouTubeDouble, t
     youtube.fault(Fault.SEARCH_CUT)
     done = mien("search", "people talking", "@nobody", "few", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stdout.splitlines()[0] == "22 new, 0 known already"
+    assert done.stdout.splitlines()[0] == "22 new, 0 already known"
     assert [line.split(":")[1].strip() for line in done.stderr.splitlines()] == ["FetchError", "GoneError"]
 
 
@@ -116,12 +116,12 @@ def test_one_query_that_fails_does_not_keep_the_others(youtube: YouTubeDouble, t
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--after", "yesterday"), "ConfigError: a date is written"),
-        (("--duration", "long"), "UsageError: Invalid value for '--duration'"),
-        (("--duration", "9-3"), "UsageError: Invalid value for '--duration'"),
-        (("--language", "klingon!"), "UsageError: Invalid value: a language is a code"),
-        (("https://youtu.be/short",), "UsageError: https://youtu.be/short: a video's id"),
-        (("--max", "0"), "UsageError: Invalid value for '--max'"),
+        (("--after", "yesterday"), "a date is written"),
+        (("--duration", "long"), "Invalid value for '--duration'"),
+        (("--duration", "9-3"), "Invalid value for '--duration'"),
+        (("--language", "klingon!"), "Invalid value: a language is a code"),
+        (("https://youtu.be/short",), "https://youtu.be/short: a video's id"),
+        (("--max", "0"), "Invalid value for '--max'"),
     ],
 )
 def test_wrong_usage_is_one_line_before_anything_is_asked(
@@ -138,11 +138,11 @@ def test_wrong_usage_is_one_line_before_anything_is_asked(
 
 @pytest.mark.slow
 def test_a_refusal_opens_the_circuit_for_everybody(youtube: YouTubeDouble, tmp_path: Path) -> None:
-    assert mien("add", "@Faces", cwd=tmp_path).stdout == "30 new, 0 known already\n"
+    assert mien("add", "@Faces", cwd=tmp_path).stdout == "30 new, 0 already known\n"
     youtube.fault(Fault.RATE_LIMITED, times=1)
     done = mien("add", "@Faces", "https://youtu.be/video_00001", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "0 new, 1 known already\n")
-    assert done.stderr.startswith("mien: RateLimitedError: ") and "secret" not in done.stderr
+    assert (done.returncode, done.stdout) == (1, "0 new, 1 already known\n")
+    assert done.stderr.startswith("mien: ") and "secret" not in done.stderr
     asked = len(youtube.requests)
     done = mien("search", "people talking", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -228,12 +228,12 @@ class TestStrangers:
             "shards", "export", strange, "--to", tmp_path / "o", "--format", "mp4", folder=tmp_path
         )
         assert done.exit_code == 1
-        assert "MissingMemberError" in done.stderr
+        assert "has no faces to show" in done.stderr
 
 
 def test_nothing_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = shards_error("ls", tmp_path, capsys=capsys)
     assert code == 1
-    assert said.startswith(f"mien: NoSamplesError: {tmp_path}: no shard to read")
+    assert said.startswith(f"mien: {tmp_path}: no shard to read")
     code, said = shards_error("ls", "ftp://somewhere/shards", capsys=capsys)
     assert code == 2

@@ -26,7 +26,7 @@ def test_where_it_lies_as_a_program_reads_it() -> None:
     assert json.loads(weights("path", "--json")) == {"name": NAME, "path": path}
     (pulled,) = json.loads(weights("pull", "--json"))
     assert (pulled["name"], pulled["path"], pulled["pulled"]) == (NAME, path, False)
-    assert "here already" in weights("pull")
+    assert "already downloaded" in weights("pull")
 
 
 def test_the_fingerprint_as_a_program_reads_it() -> None:

@@ -48,9 +48,9 @@ def waiting(of: Settings, *refs: VideoRef | str) -> None:
 def outcomes(name: str, of: Settings) -> list[Check]:
     found = list(DOCTOR[name](of))
     for check in found:
-        assert "\n" not in check.message + check.cure
-        assert PASSWORD not in check.message + check.cure
-        assert check.status is CheckStatus.OK or check.cure
+        assert "\n" not in check.message + check.fix
+        assert PASSWORD not in check.message + check.fix
+        assert check.status is CheckStatus.OK or check.fix
     return found
 
 

@@ -51,7 +51,7 @@ def test_cookies_that_others_can_read(tmp_path: Path) -> None:
     path.chmod(0o644)
     of = settings(Identity("me", cookies_file=str(path)))
     (found,) = outcomes("cookies", of)
-    assert (found.status, found.cure) == (CheckStatus.WARN, f"chmod 600 {path}")
+    assert (found.status, found.fix) == (CheckStatus.WARN, f"chmod 600 {path}")
     check_acquisition(of, {"youtube"})
     path.chmod(0o600)
     assert [each.status for each in outcomes("cookies", of)] == [CheckStatus.OK]

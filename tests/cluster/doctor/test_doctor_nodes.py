@@ -43,8 +43,8 @@ def test_without_a_cluster_or_with_kept_copies_none_is_asked() -> None:
     check_acquisition(of, {"youtube"}, local=True)
     kept = settings(keep_media="always", media_uri="kept")
     kept = replace(kept, engine=of.engine)
-    assert looked(settings()) == Check.ok("nodes", "this machine alone: no engine.address")
-    assert looked(of) == Check.ok("nodes", "not asked: no video of a platform waits")
+    assert looked(settings()) == Check.ok("nodes", "only this machine is used (engine.address is not set)")
+    assert looked(of) == Check.ok("nodes", "skipped: no video of a platform is waiting")
     check_acquisition(kept, {"youtube"})
     with pytest.raises(InfeasibleError, match="no Ray cluster answers"):
         check_acquisition(of, {"youtube"})
@@ -83,7 +83,7 @@ def look(of):
     except MienError as error:
         said = f"{type(error).__name__}: {error}"
     (found,) = [check for check in examine(of) if check.name == "nodes"]
-    print(json.dumps([said, found.status, found.message, found.cure]))
+    print(json.dumps([said, found.status, found.message, found.fix]))
 
 cluster = Cluster(initialize_head=True, head_node_args=room)
 of = on(cluster)
@@ -112,7 +112,9 @@ def test_several_nodes_want_copies_that_are_kept(tmp_path: Path) -> None:
     assert len(lines) == 3, driver.stderr[-3000:]
     one, two, kept = lines
     assert one[:2] == ["goes on", "ok"]
-    said, status, message, cure = two
-    assert said == f"ConfigError: nodes: {message}; {cure}"
-    assert (status, "no other can read" in message, "keep_media to always" in cure) == ("fail", True, True)
+    raised, status, message, fix = two
+    assert raised == f"ConfigError: nodes: {message}; {fix}"
+    assert status == "fail"
+    assert "cannot read media that another" in message
+    assert "keep_media to always" in fix
     assert kept[:2] == ["goes on", "warn"], "copies in a folder, which the other node need not see"

@@ -36,7 +36,7 @@ def test_a_proxy_that_wants_another_login() -> None:
 def test_a_proxy_that_is_not_there(scheme: str) -> None:
     port = closed_port()
     text = refused(settings(Identity("me", proxy=f"{scheme}://me:{PASSWORD}@127.0.0.1:{port}")))
-    assert f"{scheme}://127.0.0.1:{port} does not serve" in text
+    assert f"{scheme}://127.0.0.1:{port} does not work" in text
     assert "correct the proxy of identity me" in text
 
 
@@ -53,10 +53,10 @@ def test_plain_files_through_a_proxy_that_is_not_there(where: str, monkeypatch: 
     of = settings(Identity("me", proxy=address if where == "identity" else ""))
     waiting(of, PLAIN)
     said = refused(of, source="http")
-    assert f"http://127.0.0.1:{port} does not serve" in said
+    assert f"http://127.0.0.1:{port} does not work" in said
     assert ("of identity me" if where == "identity" else f"correct or unset {where}") in said
     check_acquisition(of, {"object", "file"})
-    found = [check for check in examine(of) if "does not serve" in check.message]
+    found = [check for check in examine(of) if "does not work" in check.message]
     assert [check.status for check in found] == [CheckStatus.FAIL], "of the doctor, once"
 
 
@@ -74,7 +74,7 @@ def test_a_host_that_goes_around_the_proxy_is_not_behind_it(monkeypatch: pytest.
     check_acquisition(of, {"http"})
     assert outcomes("environment proxies", of) == [NONE]
     waiting(of, "http://amedia.example/film.mp4")
-    assert "does not serve" in refused(of, source="http")
+    assert "does not work" in refused(of, source="http")
 
 
 def test_a_proxy_that_nothing_goes_through_is_nobodys_concern(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_a_refused_identity_rests_and_local_work_goes_on(
     story = run.story(one)
     assert (story.state, story.attempts, story.error_class) == ("waiting", 0, "BotWallError")
     assert run.story(two).attempts == 1
-    assert "identity a is paused until" in run_log.messages[0]
+    assert "identity a is paused on youtube until" in run_log.messages[0]
     catalog.add([ref("film")])
     assert [job.key for job in jobs_of(run.next())] == ["folder-film"]
     end = clock.now + FIRST_COOLDOWN_SECONDS - 30

@@ -58,7 +58,7 @@ def test_a_proxy_that_is_down_is_said_in_one_line_before_anything_starts(
     configured(tmp_path, closed_port, video)
     done = mien("run", "--local", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("mien: ConfigError: proxy away: http://127.0.0.1:")
+    assert done.stderr.startswith("mien: proxy away: http://127.0.0.1:")
     assert "correct the proxy of identity away" in done.stderr
     assert done.stderr.count("\n") == 1
     assert PASSWORD not in done.stderr
@@ -77,5 +77,5 @@ def test_no_proxy_is_asked_where_no_video_of_a_platform_waits(tmp_path: Path, cl
 
 def test_only_fetching_looks_too(tmp_path: Path, closed_port: int) -> None:
     settings = load(file=configured(tmp_path, closed_port, TUBE), environment={}).settings
-    with pytest.raises(ConfigError, match="does not serve"):
+    with pytest.raises(ConfigError, match="does not work"):
         run(settings, local=True, only_fetch=True)
