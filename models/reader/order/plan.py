@@ -145,7 +145,7 @@ def _shares(weights: Sequence[float]) -> Int64:
     by_need = np.argsort(-(exact - shares), kind="stable")
     missing = BLOCK - int(shares.sum())
     for turn in range(abs(missing)):
-        # Positions are missing below zero only if corpora with less than one position were rounded up.
+        # `missing` is negative only if corpora with a share below one position were rounded up.
         chosen = by_need[turn % len(by_need)] if missing > 0 else np.argmax(shares)
         shares[chosen] += 1 if missing > 0 else -1
     return shares
