@@ -16,7 +16,7 @@ from mien.cluster.report.progress import ProgressBar
 from mien.cluster.runner.catalog_additions import add
 from mien.cluster.runner.run import RunResult, run
 from mien.cluster.runner.verification import VerificationReport, verify
-from mien.ingest.catalog import Catalog, Story
+from mien.ingest.catalog import Catalog, VideoHistory
 from mien.ingest.errors import UsageError
 from mien.pipelines.weights import DEMO_CLIPS, pull
 
@@ -25,7 +25,7 @@ MARKER = ".mien-demo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    stories: list[Story]
+    stories: list[VideoHistory]
     """One per film."""
     result: RunResult
     verified: VerificationReport

@@ -38,7 +38,7 @@ class VideoRef:
     duration_seconds: float | None = None
     """As declared by the source, if at all."""
     labels: dict[str, str] = field(default_factory=dict)
-    wanted: tuple[SearchFilter, ...] = ()
+    filters: tuple[SearchFilter, ...] = ()
     """Of each search that found it: it is to be as any one of them asks. Empty: as it is."""
 
     @property
@@ -121,7 +121,7 @@ class MediaFile:
     sound_print: SoundPrint = b""
     """What it sounds like (ingest/fetch/sound_print.py), where that was asked for."""
     """What fetching it took of its egress identity's budget."""
-    kept_uri: str = ""
+    retained_uri: str = ""
     """Of the copy that was published to be kept."""
 
     @property

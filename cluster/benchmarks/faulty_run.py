@@ -16,7 +16,7 @@ from typing import Any
 from mien.cluster.benchmarks.faulty_stage import FaultyStage
 from mien.cluster.benchmarks.recorded_run import run_pipeline
 from mien.cluster.runner import pool_planning
-from mien.ingest.catalog import Catalog, SegmentStory, Story
+from mien.ingest.catalog import Catalog, SegmentHistory, VideoHistory
 from mien.pipelines.talking_face import talking_face
 from mien.pipelines.weights import DEMO_CLIPS, pull
 
@@ -52,12 +52,12 @@ HANGING = ("hang", "hang in C")
 class FaultyRunResult:
     """The catalog and the log of a run."""
 
-    stories: dict[str, Story]
+    stories: dict[str, VideoHistory]
     log: list[tuple[str, str]]
     """The faulty stage's events in order: STARTED or FINISHED, and the segment's name."""
 
     @property
-    def segments(self) -> dict[str, SegmentStory]:
+    def segments(self) -> dict[str, SegmentHistory]:
         return {
             f"{title} {segment.start_ms}": segment
             for title, story in self.stories.items()

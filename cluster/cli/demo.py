@@ -13,7 +13,7 @@ from mien.cluster.cli.options import echo_json, json_option, with_config
 if TYPE_CHECKING:
     from mien.cluster.config import Loaded
     from mien.cluster.demo import DemoResult
-    from mien.ingest.catalog import Story
+    from mien.ingest.catalog import VideoHistory
 
 
 @click.command(epilog="Example: mien demo --folder /tmp/demo")
@@ -56,7 +56,7 @@ def _facts(demo: DemoResult) -> dict[str, Any]:
     }
 
 
-def _film(story: Story) -> dict[str, Any]:
+def _film(story: VideoHistory) -> dict[str, Any]:
     fates: dict[str, float] = {}
     for segment in story.segments:
         for fate, seconds in segment.seconds_by_fate.items():

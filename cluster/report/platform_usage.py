@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from mien.cluster.report.formatting import format_bytes, format_duration, format_time, pluralize
 
 if TYPE_CHECKING:
-    from mien.ingest.catalog import EgressStatus, MediaRoom, Status
+    from mien.ingest.catalog import CatalogStatus, EgressStatus, MediaRoom
 
 
 def acquisition_facts(
-    status: Status, room: MediaRoom, egress: Sequence[EgressStatus], now: float
+    status: CatalogStatus, room: MediaRoom, egress: Sequence[EgressStatus], now: float
 ) -> dict[str, Any]:
     """`egress` has a status per platform and identity; `room` includes the waiting media."""
     remaining = _remaining(status, room)
@@ -20,8 +20,8 @@ def acquisition_facts(
         "found": sum(status.videos.values()),
         "fetched": status.fetched,
         "fetched_bytes": status.fetched_bytes,
-        "kept": status.kept,
-        "kept_bytes": status.kept_bytes,
+        "kept": status.retained,
+        "kept_bytes": status.retained_bytes,
         "waiting": {
             "for_a_platform": sum(remaining.values()),
             "by_platform": remaining,
@@ -34,7 +34,7 @@ def acquisition_facts(
     }
 
 
-def _remaining(status: Status, room: MediaRoom) -> dict[str, int]:
+def _remaining(status: CatalogStatus, room: MediaRoom) -> dict[str, int]:
     """Videos still to be fetched, by platform."""
     return {
         platform: max(0, count - room.waiting_videos.get(platform, 0))
@@ -67,7 +67,7 @@ def _identity_facts(state: EgressStatus) -> dict[str, Any]:
 
 
 def acquisition_lines(
-    status: Status, room: MediaRoom, egress: Sequence[EgressStatus], now: float
+    status: CatalogStatus, room: MediaRoom, egress: Sequence[EgressStatus], now: float
 ) -> list[str]:
     """Empty if nothing was or will be fetched. Identities appear once a platform is used."""
     used = [
@@ -77,7 +77,9 @@ def acquisition_lines(
     ]
     if not status.fetched and not used:
         return []
-    retained = f", {status.kept} retained ({format_bytes(status.kept_bytes)})" if status.kept else ""
+    retained = (
+        f", {status.retained} retained ({format_bytes(status.retained_bytes)})" if status.retained else ""
+    )
     videos = pluralize(sum(status.videos.values()), "video")
     lines = [f"fetched   {status.fetched:,} of {videos}, {format_bytes(status.fetched_bytes)}{retained}"]
     lines += [

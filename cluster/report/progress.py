@@ -14,7 +14,7 @@ from mien.pipelines.data import KEPT
 
 if TYPE_CHECKING:
     from mien.cluster.engine import Snapshot
-    from mien.ingest.catalog import Catalog, Status
+    from mien.ingest.catalog import Catalog, CatalogStatus
 
 UPDATE_EVERY_SECONDS = 2.0
 _ENDED = ("done", "partial", "failed", DUPLICATE)
@@ -32,7 +32,7 @@ class ProgressBar:
         self._bar: Any = None
         self._started_at = time.monotonic()
         self._updated_at = 0.0
-        self._status_at_start: Status | None = None
+        self._status_at_start: CatalogStatus | None = None
 
     def __enter__(self) -> Self:
         if self._enabled:
@@ -87,7 +87,7 @@ class RunProgress:
 
 
 def media_progress(
-    status: Status, snapshot: Snapshot, *, before: Status, seconds: float, elapsed: float
+    status: CatalogStatus, snapshot: Snapshot, *, before: CatalogStatus, seconds: float, elapsed: float
 ) -> RunProgress:
     """Progress in seconds of media.
 
@@ -112,7 +112,9 @@ def media_progress(
     )
 
 
-def fetch_progress(status: Status, snapshot: Snapshot, *, before: Status, elapsed: float) -> RunProgress:
+def fetch_progress(
+    status: CatalogStatus, snapshot: Snapshot, *, before: CatalogStatus, elapsed: float
+) -> RunProgress:
     """Progress in videos, for a run that only fetches: a fetched video is complete, though not processed."""
     total = sum(status.videos.values())
     pool = snapshot.pools[0]
@@ -127,11 +129,11 @@ def fetch_progress(status: Status, snapshot: Snapshot, *, before: Status, elapse
     return RunProgress(completed=completed, total=total, summary=_joined(parts, status, snapshot))
 
 
-def _ended(status: Status) -> int:
+def _ended(status: CatalogStatus) -> int:
     return sum(status.videos[state] for state in _ENDED)
 
 
-def _joined(parts: list[str], status: Status, snapshot: Snapshot) -> str:
+def _joined(parts: list[str], status: CatalogStatus, snapshot: Snapshot) -> str:
     failed = status.videos["failed"] + sum(status.segment_errors.values())
     pools = " ".join(f"{pool.name} {pool.busy}+{pool.queued}" for pool in snapshot.pools)
     return " · ".join([*parts, *([f"{failed} failed"] if failed else []), pools])

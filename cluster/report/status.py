@@ -13,10 +13,10 @@ from mien.cluster.report.funnel import funnel, funnel_lines
 
 if TYPE_CHECKING:
     from mien.cluster.runner.run import RunResult
-    from mien.ingest.catalog import Status, Story
+    from mien.ingest.catalog import CatalogStatus, VideoHistory
 
 
-def status_facts(status: Status) -> dict[str, Any]:
+def status_facts(status: CatalogStatus) -> dict[str, Any]:
     return {
         "videos": status.videos,
         "segments": status.segments,
@@ -38,7 +38,7 @@ def status_facts(status: Status) -> dict[str, Any]:
     }
 
 
-def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = ()) -> list[str]:
+def status_lines(status: CatalogStatus, shards_uri: str, acquisition: Sequence[str] = ()) -> list[str]:
     """`acquisition`: the lines on downloads from platforms (platform_usage.py)."""
     states = ", ".join(f"{count:,} {state}" for state, count in status.videos.items() if count)
     lines = [f"videos    {states or 'none; add some with `mien add` or `mien search`'}"]
@@ -70,7 +70,7 @@ def status_lines(status: Status, shards_uri: str, acquisition: Sequence[str] = (
     return lines
 
 
-def _has_work_left(status: Status) -> bool:
+def _has_work_left(status: CatalogStatus) -> bool:
     return status.videos["waiting"] + status.videos["running"] > 0
 
 
@@ -93,7 +93,7 @@ def signal_name(result: RunResult) -> str | None:
     return None if result.signal is None else signal.Signals(result.signal).name
 
 
-def story_lines(story: Story) -> list[str]:
+def story_lines(story: VideoHistory) -> list[str]:
     """Everything that the catalog knows about one video. Its events are listed oldest first."""
     video = story.video
     lines = [f"{video.key}  {story.state}", f"  source    {video.uri!r}"]

@@ -122,7 +122,7 @@ class Acquisition:
     def _is_room_coming(self) -> bool:
         """Of too much fetched media, what is under way goes by itself; what is kept does not."""
         room = self._catalog.media_room(with_waiting=not self._gives_room)
-        staying = room.kept_bytes if self._gives_room else room.bytes
+        staying = room.retained_bytes if self._gives_room else room.bytes
         if staying < self._budget_bytes:
             return True
         self._log_once(

@@ -80,8 +80,8 @@ class MediaRetention:
 
     def came(self, media: MediaFile) -> None:
         self._here[media.key] = media
-        if media.kept_uri:
-            self._catalog.record_kept(self._run_id, media.key, media.kept_uri)
+        if media.retained_uri:
+            self._catalog.record_retained(self._run_id, media.key, media.retained_uri)
             if self._only_fetch:  # whoever goes on with it reads the copy that is kept
                 self._fetch.release(self._here.pop(media.key))
 

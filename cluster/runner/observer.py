@@ -187,7 +187,7 @@ class RunObserver:
         again_at = self._acquisition.failed(job, error) if job else None
         if again_at is None and job and job.media_uri and is_media_fault(error.error_class):
             # The copy that was kept is broken or gone: it is had from where it came from.
-            self._mine(lambda: self.catalog.forget_kept(self.run_id, key))
+            self._mine(lambda: self.catalog.forget_retained(self.run_id, key))
             again_at = now
         if again_at is None and error.error_class == PremiereError.__name__ and error.retry_after_seconds:
             again_at = now + min(error.retry_after_seconds, MAX_ASKED_SECONDS)

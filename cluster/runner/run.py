@@ -26,7 +26,7 @@ from mien.cluster.runner.observer import ProgressCallback, RunObserver
 from mien.cluster.runner.peer_runs import Heartbeat
 from mien.cluster.runner.pool_planning import build_context, build_pools, build_stages, usable_cpus
 from mien.cluster.runner.recovery import recover, refuse_other_home, remove_uncommitted
-from mien.ingest.catalog import Catalog, EgressStatus, MediaRoom, Status
+from mien.ingest.catalog import Catalog, CatalogStatus, EgressStatus, MediaRoom
 from mien.ingest.errors import MienError, ProviderError
 from mien.ingest.fetch.platform import PLATFORMS
 from mien.ingest.storage import Store, open_store
@@ -46,7 +46,7 @@ OBJECT_STORE_BYTES = 1 << 30
 class RunResult:
     run_id: str
     seconds: float
-    status: Status
+    status: CatalogStatus
     room: MediaRoom
     egress: list[EgressStatus]
     """Per platform and identity."""

@@ -57,7 +57,7 @@ def repair(settings: Settings, names: Sequence[str]) -> int:
         for name in names:
             # Readers first: a sample must not be seen in its old shard and in its new one.
             store.delete(sidecar_name(name))
-            videos += catalog.forget_shard(name)
+            videos += catalog.revoke_shard(name)
             store.delete(name)
     return videos
 

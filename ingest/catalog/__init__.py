@@ -25,11 +25,12 @@ from mien.ingest.catalog.records import (
     VideoFailure,
 )
 from mien.ingest.catalog.retained_media import MediaRoom
-from mien.ingest.catalog.views import Event, SegmentStory, Status, Story
+from mien.ingest.catalog.views import CatalogStatus, Event, SegmentHistory, VideoHistory
 
 __all__ = [
     "AddResult",
     "Catalog",
+    "CatalogStatus",
     "EgressStatus",
     "Event",
     "MediaRecord",
@@ -38,11 +39,10 @@ __all__ = [
     "PageGrant",
     "Paused",
     "SegmentFailure",
+    "SegmentHistory",
     "SegmentRecord",
-    "SegmentStory",
     "ShardRecord",
-    "Status",
-    "Story",
     "Usage",
     "VideoFailure",
+    "VideoHistory",
 ]

@@ -24,7 +24,7 @@ from mien.ingest.catalog import (
     runs,
     segments,
     settlement,
-    shards,
+    shard_records,
     views,
 )
 from mien.ingest.catalog.database import PATIENCE_SECONDS, Database
@@ -109,13 +109,13 @@ class Catalog:
         """Those of `run_ids` that are runs of this catalog, ended or not."""
         return self._database.read(lambda connection: runs.known(connection, run_ids))
 
-    def forget_shard(self, name: str) -> int:
+    def revoke_shard(self, name: str) -> int:
         """Takes a committed shard back; returns the number of videos that wait again because of it.
 
         Raises CatalogError while a run works on one of them.
         """
         now = self._clock()
-        return self._database.write(lambda connection: revoke_shard.forget_shard(connection, now, name))
+        return self._database.write(lambda connection: revoke_shard.revoke(connection, now, name))
 
     def holders(self) -> dict[str, float]:
         """The runs that hold videos, and until when (seconds since the epoch) each lease lives so far."""
@@ -201,14 +201,14 @@ class Catalog:
         """Ends the pauses of an identity, on one platform or on all; returns the platforms concerned."""
         return self._database.write(lambda connection: settlement.reopen(connection, identity, platform))
 
-    def record_kept(self, run_id: str, video_key: str, uri: str) -> None:
+    def record_retained(self, run_id: str, video_key: str, uri: str) -> None:
         """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""
         now = self._clock()
         self._database.repeat(
             lambda connection: retained_media.record(connection, now, run_id, video_key, uri)
         )
 
-    def forget_kept(self, run_id: str, video_key: str) -> None:
+    def forget_retained(self, run_id: str, video_key: str) -> None:
         """The copy is not there, or not whole, any more."""
         now = self._clock()
         self._database.repeat(lambda connection: retained_media.forget(connection, now, run_id, video_key))
@@ -279,27 +279,27 @@ class Catalog:
         """The shard and all its segments as one, or LeaseLostError with nothing written."""
         now = self._clock()
         self._database.repeat(
-            lambda connection: shards.commit(connection, now, run_id, shard, records), durable=True
+            lambda connection: shard_records.commit(connection, now, run_id, shard, records), durable=True
         )
 
     def mark_sidecar(self, name: str) -> None:
-        self._database.repeat(lambda connection: shards.mark_sidecar(connection, name), durable=True)
+        self._database.repeat(lambda connection: shard_records.mark_sidecar(connection, name), durable=True)
 
     def shards(self) -> list[ShardRecord]:
         """In the order in which they were committed."""
-        return self._database.read(shards.listed)
+        return self._database.read(shard_records.listed)
 
     def shards_without_sidecar(self) -> list[ShardRecord]:
-        return self._database.read(shards.without_sidecar)
+        return self._database.read(shard_records.without_sidecar)
 
     def shard_names(self) -> set[str]:
-        return self._database.read(shards.names)
+        return self._database.read(shard_records.names)
 
-    def status(self) -> views.Status:
+    def status(self) -> views.CatalogStatus:
         now = self._clock()
         return self._database.read(lambda connection: views.status(connection, now))
 
-    def explain(self, needle: str) -> views.Story | None:
+    def explain(self, needle: str) -> views.VideoHistory | None:
         """By key, id, URI, path, key of a segment or sample, or the beginning of the key or of the id;
         UsageError where several videos fit."""
         return self._database.read(lambda connection: views.explain(connection, needle))

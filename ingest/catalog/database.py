@@ -97,12 +97,12 @@ class Database:
         )
 
         def once() -> T:
-            trial.stage = TransactionPhase.CONNECTING
+            trial.phase = TransactionPhase.CONNECTING
             with engine.connect() as connection:
-                trial.stage = TransactionPhase.WORKING
+                trial.phase = TransactionPhase.WORKING
                 transaction = connection.begin()
                 result = work(connection, trial.in_doubt)
-                trial.stage = TransactionPhase.COMMITTING
+                trial.phase = TransactionPhase.COMMITTING
                 transaction.commit()
                 return result
 

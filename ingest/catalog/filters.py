@@ -42,7 +42,7 @@ def relax(
     """Known videos, found again: those that were refused and may be wanted now wait again."""
     wider, refused = [], []
     for row in sorted(stored, key=lambda row: str(row.key)):
-        filters = written(union(read(row.filters_json), found[row.key].wanted))
+        filters = written(union(read(row.filters_json), found[row.key].filters))
         if filters != row.filters_json:
             wider.append({"video": row.key, "filters": filters})
             if row.error_class == FilteredOutError.__name__:

@@ -13,7 +13,7 @@ from mien.ingest.catalog import counters, duplicates, runs
 from mien.ingest.catalog.events import TEXT_CHARACTERS, append_events
 from mien.ingest.catalog.records import MediaRecord, VideoFailure
 from mien.ingest.catalog.schema import DONE, FAILED, PARTIAL, WAITING, media, segments, videos
-from mien.ingest.catalog.segments import settle
+from mien.ingest.catalog.segments import finish_videos
 from mien.ingest.errors import Policy
 
 _MEDIA_FIELDS = ("sha256", "bytes", "duration_seconds", "probe_json")
@@ -146,4 +146,4 @@ def record_split(connection: Connection, now: float, run_id: str, key: str, segm
         return
     runs.require_held(connection, run_id, {key: [key]})
     connection.execute(_SET_SPLIT, {"video": key, "count": segment_count})
-    settle(connection, now, run_id, {key})
+    finish_videos(connection, now, run_id, {key})

@@ -142,7 +142,7 @@ def _add_batch(
     for video in batch:
         before = first.setdefault(video.key, video)
         merged = merge_metadata.merged(before, video)
-        first[video.key] = replace(merged, wanted=filters.union(before.wanted, video.wanted))
+        first[video.key] = replace(merged, filters=filters.union(before.filters, video.filters))
     rows = [_ref_row(video, now) for video in first.values()]
     new = set(connection.scalars(_INSERT[connection.dialect.name], rows))
     queries_of = {key: video.query for key, video in first.items() if key in new}
@@ -258,7 +258,7 @@ def ref(row: Row[Any]) -> VideoRef:
         query=row.query,
         duration_seconds=row.declared_seconds,
         labels=json.loads(row.labels_json) if row.labels_json != "{}" else {},
-        wanted=filters.read(row.filters_json),
+        filters=filters.read(row.filters_json),
     )
 
 
@@ -274,7 +274,7 @@ def _ref_row(video: VideoRef, now: float) -> dict[str, Any]:
         "query": video.query,
         "declared_seconds": video.duration_seconds,
         "labels_json": json.dumps(video.labels) if video.labels else "{}",
-        "filters_json": filters.written(video.wanted),
+        "filters_json": filters.written(video.filters),
         "added_at": now,
         "rate_limited_source": video.source if video.source in RATE_LIMITED_SOURCES else "",
     }

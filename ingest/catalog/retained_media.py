@@ -51,7 +51,7 @@ _COMING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRoom:
-    kept_bytes: int
+    retained_bytes: int
     """Of copies that are kept whatever happens."""
     under_way_bytes: int
     """Of fetched videos that runs are at work on and of which no copy is kept; those being asked of platforms
@@ -63,7 +63,7 @@ class MediaRoom:
 
     @property
     def bytes(self) -> int:
-        return self.kept_bytes + self.under_way_bytes + self.waiting_bytes
+        return self.retained_bytes + self.under_way_bytes + self.waiting_bytes
 
 
 def record(connection: Connection, now: float, run_id: str, key: str, uri: str) -> None:
@@ -73,7 +73,9 @@ def record(connection: Connection, now: float, run_id: str, key: str, uri: str) 
         return
     connection.execute(_PUT, {"video": key, "copy_uri": uri, "limited_by": ""})
     if known.media_uri is None:
-        counters.add(connection, run_id, {counters.KEPT: 1.0, counters.KEPT_BYTES: float(known.bytes or 0)})
+        counters.add(
+            connection, run_id, {counters.RETAINED: 1.0, counters.RETAINED_BYTES: float(known.bytes or 0)}
+        )
     append_events(connection, now, run_id, [(key, "kept", uri)])
 
 
@@ -84,7 +86,9 @@ def forget(connection: Connection, now: float, run_id: str, key: str) -> None:
         return
     limited_by = known.source if known.source in RATE_LIMITED_SOURCES else ""
     connection.execute(_PUT, {"video": key, "copy_uri": None, "limited_by": limited_by})
-    counters.add(connection, run_id, {counters.KEPT: -1.0, counters.KEPT_BYTES: -float(known.bytes or 0)})
+    counters.add(
+        connection, run_id, {counters.RETAINED: -1.0, counters.RETAINED_BYTES: -float(known.bytes or 0)}
+    )
     append_events(connection, now, run_id, [(key, "kept copy lost", known.media_uri)])
 
 
@@ -102,7 +106,7 @@ def media_room(connection: Connection, *, with_waiting: bool) -> MediaRoom:
     under_way = int(connection.scalar(_UNDER_WAY) or 0) + int(connection.scalar(_COMING) or 0)
     before = connection.execute(_FETCHED_BEFORE).all() if with_waiting else []
     return MediaRoom(
-        kept_bytes=max(0, round(sums.get(counters.KEPT_BYTES, 0.0))),
+        retained_bytes=max(0, round(sums.get(counters.RETAINED_BYTES, 0.0))),
         under_way_bytes=under_way,
         waiting_bytes=sum(int(row.size) for row in before),
         waiting_videos={row.platform: int(row.videos) for row in before if row.platform},

@@ -12,7 +12,7 @@ from mien.ingest.catalog.schema import RUNNING, segments, shards, videos
 from mien.ingest.errors import CatalogError
 
 
-def forget_shard(connection: Connection, now: float, name: str) -> int:
+def revoke(connection: Connection, now: float, name: str) -> int:
     """Number of videos that wait again because segments of theirs were in the shard called `name`.
 
     Raises CatalogError while a run works on one of them: it counts on the segments that it knows to be done.

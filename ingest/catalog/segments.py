@@ -69,7 +69,7 @@ def record_done(connection: Connection, now: float, run_id: str, records: Sequen
     fresh = [record for record in records if before.get(_key(record), ("", {}))[0] != DONE]
     runs.require_held(connection, run_id, by_video(fresh))
     put_segments(connection, run_id, [done_row(run_id, record, None) for record in fresh], before)
-    settle(connection, now, run_id, {record.video_key for record in fresh})
+    finish_videos(connection, now, run_id, {record.video_key for record in fresh})
 
 
 def record_failure(connection: Connection, now: float, run_id: str, failure: SegmentFailure) -> None:
@@ -96,7 +96,7 @@ def record_failure(connection: Connection, now: float, run_id: str, failure: Seg
     put_segments(connection, run_id, [row], before)
     what = f"{failure.start_ms:09d} {failure.stage}: {failure.error_class}: {raw}"
     append_events(connection, now, run_id, [(failure.video_key, "segment failed", what)])
-    settle(connection, now, run_id, {failure.video_key})
+    finish_videos(connection, now, run_id, {failure.video_key})
 
 
 def ended(connection: Connection, records: Iterable[SegmentRecord | SegmentFailure]) -> Before:
@@ -145,7 +145,7 @@ def put_segments(
     counters.add(connection, run_id, deltas)
 
 
-def settle(connection: Connection, now: float, run_id: str, keys: Collection[str]) -> None:
+def finish_videos(connection: Connection, now: float, run_id: str, keys: Collection[str]) -> None:
     """Ends the videos whose last segment has ended."""
     if not keys:
         return

@@ -29,7 +29,7 @@ class TransactionRetry:
     """
 
     def __init__(self, *, patience_seconds: float, repeatable: bool, is_server: bool) -> None:
-        self.stage = TransactionPhase.CONNECTING
+        self.phase = TransactionPhase.CONNECTING
         self.was_away = self.in_doubt = False
         self._patience_seconds, self._repeatable, self._is_server = patience_seconds, repeatable, is_server
 
@@ -48,13 +48,13 @@ class TransactionRetry:
             return True
         if self._is_away(error):
             self.was_away = True
-            self.in_doubt = self.in_doubt or self.stage is TransactionPhase.COMMITTING
-            return self._repeatable or self.stage is not TransactionPhase.COMMITTING
+            self.in_doubt = self.in_doubt or self.phase is TransactionPhase.COMMITTING
+            return self._repeatable or self.phase is not TransactionPhase.COMMITTING
         return False
 
     def _is_away(self, error: DBAPIError) -> bool:
         """What refuses a connection has no code: while it starts up, it is as away as one that is down."""
-        cannot_connect = self.stage is TransactionPhase.CONNECTING and isinstance(error, OperationalError)
+        cannot_connect = self.phase is TransactionPhase.CONNECTING and isinstance(error, OperationalError)
         return self._is_server and (error.connection_invalidated or cannot_connect)
 
     def _is_enough(self, state: RetryCallState) -> bool:

@@ -41,7 +41,7 @@ _SEGMENT_OR_SAMPLE = re.compile(r"(?P<video>.+)-\d{9}(-\d{2})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class CatalogStatus:
     """All of it in numbers."""
 
     videos: dict[str, int]
@@ -68,9 +68,9 @@ class Status:
     fetched: int
     """Videos whose media was had and probed, at some time."""
     fetched_bytes: int
-    kept: int
+    retained: int
     """Of which a copy is kept in the media store."""
-    kept_bytes: int
+    retained_bytes: int
     rate_limited: dict[str, int]
     """Videos that wait, and can only be had from a platform within a budget."""
     put_off: int
@@ -78,7 +78,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentStory:
+class SegmentHistory:
     """How one segment ended."""
 
     key: str
@@ -106,7 +106,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class VideoHistory:
     """Everything that is known of one video."""
 
     video: VideoRef
@@ -124,12 +124,12 @@ class Story:
     error_text: str | None
     media: MediaRecord | None
     segment_count: int | None
-    segments: list[SegmentStory]
+    segments: list[SegmentHistory]
     """Those that have ended, in order of time."""
     events: list[Event]
 
 
-def status(connection: Connection, now: float) -> Status:
+def status(connection: Connection, now: float) -> CatalogStatus:
     states = connection.execute(select(videos.c.state, func.count().label("videos")).group_by(videos.c.state))
     by_state = Counter({row.state: row.videos for row in states})
     video_errors = retries.video_errors(connection)
@@ -145,7 +145,7 @@ def status(connection: Connection, now: float) -> Status:
             func.coalesce(func.sum(shards.c.bytes), 0).label("size"),
         )
     ).one()
-    return Status(
+    return CatalogStatus(
         videos={state: by_state[state] for state in (*VIDEO_STATES, duplicates.DUPLICATE)},
         segments={"done": round(sums.get(counters.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
         video_errors=video_errors,
@@ -162,14 +162,14 @@ def status(connection: Connection, now: float) -> Status:
         videos_by_fingerprint=queue.by_fingerprint(connection),
         fetched=_count(sums, counters.FETCHED),
         fetched_bytes=_count(sums, counters.FETCHED_BYTES),
-        kept=_count(sums, counters.KEPT),
-        kept_bytes=_count(sums, counters.KEPT_BYTES),
+        retained=_count(sums, counters.RETAINED),
+        retained_bytes=_count(sums, counters.RETAINED_BYTES),
         rate_limited={row.platform: row.videos for row in connection.execute(_RATE_LIMITED)},
         put_off=connection.scalar(_PUT_OFF, {"now": now}) or 0,
     )
 
 
-def explain(connection: Connection, needle: str) -> Story | None:
+def explain(connection: Connection, needle: str) -> VideoHistory | None:
     """UsageError where `needle` fits several videos."""
     rows = _find(connection, needle)
     if len(rows) > 1:
@@ -199,14 +199,14 @@ def _find(connection: Connection, needle: str) -> list[Row[Any]]:
     return []
 
 
-def _story(connection: Connection, row: Row[Any]) -> Story:
+def _story(connection: Connection, row: Row[Any]) -> VideoHistory:
     further = (
         select(queries.c.query).where(queries.c.video_key == row.key).order_by(queries.c.at, queries.c.query)
     )
     stored = connection.execute(select(media).where(media.c.video_key == row.key)).one_or_none()
     ended = select(segments).where(segments.c.video_key == row.key).order_by(segments.c.start_ms)
     told = select(events).where(events.c.video_key == row.key).order_by(events.c.seq)
-    return Story(
+    return VideoHistory(
         video=queue.ref(row),
         queries=[query for query in (row.query, *connection.scalars(further)) if query],
         added_at=row.added_at,
@@ -235,8 +235,8 @@ def _story(connection: Connection, row: Row[Any]) -> Story:
     )
 
 
-def _segment_story(row: Row[Any]) -> SegmentStory:
-    return SegmentStory(
+def _segment_story(row: Row[Any]) -> SegmentHistory:
+    return SegmentHistory(
         key=f"{row.video_key}-{row.start_ms:09d}",
         start_ms=row.start_ms,
         end_ms=row.end_ms,

@@ -31,7 +31,7 @@ class FetchResult:
     """Whether the server said how long it is."""
     is_continued: bool = False
     """Whether its beginning was had by a download that broke off."""
-    kept_uri: str = ""
+    retained_uri: str = ""
     """Of the kept copy that it was read from, instead of being fetched."""
     requests: int = 0
     bytes: int = 0

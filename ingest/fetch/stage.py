@@ -120,7 +120,7 @@ class Fetch:
                 raised = self._judged(job, got, error)
                 raised.usage_requests, raised.usage_bytes = got.requests, got.bytes
                 raise raised from (None if raised is error else error)
-            return [replace(media, kept_uri=self._keep(media, got))]
+            return [replace(media, retained_uri=self._keep(media, got))]
 
     def _heard(self, media: MediaFile) -> MediaFile:
         wanted = self.sound_prints == "always" or (
@@ -131,7 +131,7 @@ class Fetch:
         return replace(media, sound_print=sound_print(media.path))
 
     def _keep(self, media: MediaFile, got: FetchResult) -> str:
-        known = media.job.media_uri or got.kept_uri
+        known = media.job.media_uri or got.retained_uri
         if known or not self.keep_uri or urlsplit(media.job.video.uri).scheme in OBJECT_SCHEMES:
             return known
         return Keeper(self.keep_uri).publish(media, self.cache.about(got.path))
@@ -139,9 +139,9 @@ class Fetch:
     @staticmethod
     def _judged(job: Job, got: FetchResult, error: MienError) -> MienError:
         """What it means that the file is of no use, seen from where it came from."""
-        if got.kept_uri and isinstance(error, MediaError | IncompleteTransferError):
-            discard_kept(got.kept_uri)
-            return GoneError(f"{redact(got.kept_uri)}: the copy that was kept is broken ({error})")
+        if got.retained_uri and isinstance(error, MediaError | IncompleteTransferError):
+            discard_kept(got.retained_uri)
+            return GoneError(f"{redact(got.retained_uri)}: the copy that was kept is broken ({error})")
         if isinstance(error, MediaError) and got.is_continued:
             return _begun_anew(job.video.uri, f"broken ({error})")
         if isinstance(error, MediaError) and job.video.source in PLATFORMS:
@@ -178,7 +178,7 @@ class Fetch:
         if path is not None:
             yield path
             return
-        job = replace(media.job, media_uri=media.kept_uri or media.job.media_uri)
+        job = replace(media.job, media_uri=media.retained_uri or media.job.media_uri)
         with self._obtain(job, again=media) as got:
             if got.path.stat().st_size != media.bytes:
                 raise _another_file(media)
@@ -202,11 +202,11 @@ class Fetch:
         got = FetchResult()
 
         def download(slot: PartialFile) -> None:
-            got.kept_uri = job.media_uri
-            if not got.kept_uri and self.keep_uri and scheme not in OBJECT_SCHEMES:
-                got.kept_uri = Keeper(self.keep_uri).find(job)
-            if got.kept_uri:
-                read_kept(got.kept_uri, slot)
+            got.retained_uri = job.media_uri
+            if not got.retained_uri and self.keep_uri and scheme not in OBJECT_SCHEMES:
+                got.retained_uri = Keeper(self.keep_uri).find(job)
+            if got.retained_uri:
+                read_kept(got.retained_uri, slot)
             elif job.video.source in PLATFORMS and again is not None:
                 raise FetchError(
                     f"{job.key}: it is not in this node's cache any more, or another node fetched it, and no "

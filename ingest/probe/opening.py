@@ -26,7 +26,7 @@ from mien.ingest.errors import (
     UnsupportedMediaError,
     one_line,
 )
-from mien.ingest.probe.wholeness import looks_like, shortfall
+from mien.ingest.probe.completeness import looks_like, shortfall
 
 if TYPE_CHECKING:
     from av.container import InputContainer

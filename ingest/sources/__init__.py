@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mien.ingest.errors import UsageError
 from mien.ingest.media import VideoRef
-from mien.ingest.sources.corpora import CORPORA, CorpusSource
+from mien.ingest.sources.datasets import DATASETS, DatasetSource
 from mien.ingest.sources.folder import FileSource
 from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, local_path, path_uri
 from mien.ingest.sources.objects import ObjectSource
@@ -71,7 +71,7 @@ def make_sources(*, column: str = "", youtube: YouTubeSource | None = None) -> d
     # Asked in this order; the first that accepts an argument has it. The key is `VideoRef.source`, but for
     # lists, whose entries are of the source that takes them.
     made |= {
-        **{name: CorpusSource(corpus) for name, corpus in CORPORA.items()},
+        **{name: DatasetSource(dataset) for name, dataset in DATASETS.items()},
         "table": TableSource(entry, column),
         "list": ListSource(entry),
         "youtube": youtube or YouTubeSource(),
@@ -82,7 +82,7 @@ def make_sources(*, column: str = "", youtube: YouTubeSource | None = None) -> d
     return made
 
 
-_NOT_IN_LISTS = frozenset({*CORPORA, "table", "list"})
+_NOT_IN_LISTS = frozenset({*DATASETS, "table", "list"})
 SOURCES = make_sources()
 
 

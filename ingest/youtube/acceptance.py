@@ -124,8 +124,8 @@ def refusal(
         )
     asked = SearchFilter(after=terms.after, licence="cc" if terms.licence == "cc" else "")
     reason = _lack(found, video, asked)
-    if reason is None and video.wanted:
-        lacks = [_lack(found, video, wanted) for wanted in video.wanted]
+    if reason is None and video.filters:
+        lacks = [_lack(found, video, wanted) for wanted in video.filters]
         reason = None if None in lacks else lacks[0]
     if reason is None:
         return None

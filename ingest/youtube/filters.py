@@ -2,7 +2,7 @@
 
 YouTube filters roughly (a class of lengths, this month, Creative Commons), and a page of results says little
 (a length; "3 years ago"). So a filter is used where it loses nothing that is wanted, the exact bounds are
-checked on what is known, and what is not known yet travels along as `VideoRef.wanted`.
+checked on what is known, and what is not known yet travels along as `VideoRef.filters`.
 """
 
 from __future__ import annotations

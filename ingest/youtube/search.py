@@ -83,5 +83,5 @@ def _ref(entry: dict[str, Any], *, query: str, wanted: SearchFilter) -> VideoRef
         channel=entry.get("channel") or entry.get("uploader") or "",
         query=printable(query),
         duration_seconds=float(seconds) if seconds else None,
-        wanted=() if wanted == _NOTHING else (wanted,),
+        filters=() if wanted == _NOTHING else (wanted,),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.ingest.catalog import Catalog, Story
+from mien.ingest.catalog import Catalog, VideoHistory
 from tests.demo_media import needs_weights, shared_media
 from tests.mien_command import add_and_run
 from tests.webdataset_samples import ReadSample, read_shards
@@ -75,7 +75,7 @@ ADVERBS = {"a": "again", "n": "now", "p": "please", "s": "soon"}
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    stories: dict[str, Story]
+    stories: dict[str, VideoHistory]
     samples: dict[str, list[ReadSample]]
 
 

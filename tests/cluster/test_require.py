@@ -10,7 +10,7 @@ import pytest
 
 from mien.cluster.config import fingerprint, weights_in_use
 from mien.cluster.runner.catalog_additions import add
-from mien.ingest.catalog import Catalog, Story
+from mien.ingest.catalog import Catalog, VideoHistory
 from tests.damaged_films import corrupt_stream, extract_stream, transcode_sound
 from tests.demo_media import demo_clip, needs_weights
 from tests.mien_command import add_and_run, settings_in
@@ -21,7 +21,7 @@ SPEECH = 'clip.require=["speech"]'
 BOTH = {"json", "flac", "faces.jpg", "landmarks.npy", "speaking.npy", "times.npy"}
 
 
-def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, Story], dict[str, list[ReadSample]]]:
+def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]:
     """The story and the samples of each film, by its name."""
     add_and_run(store, *films, flags=(flag,))
     with Catalog.open(f"sqlite:///{store}/catalog.sqlite") as catalog:
@@ -36,13 +36,15 @@ def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, Story], dict[st
     return stories, samples
 
 
-def fates(story: Story) -> dict[str, float]:
+def fates(story: VideoHistory) -> dict[str, float]:
     (segment,) = story.segments
     return segment.seconds_by_fate
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[ReadSample]]]:
+def faces(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]:
     """An expressive face over a silent sound track, a talk without its sound, and a sound without a face."""
     needs_weights()
     folder = tmp_path_factory.mktemp("faces")
@@ -53,7 +55,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], d
 
 @pytest.mark.slow
 def test_an_expressive_face_that_is_silent_is_kept(
-    faces: tuple[dict[str, Story], dict[str, list[ReadSample]]],
+    faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
     stories, samples = faces
     assert fates(stories["silent.mp4"])["kept"] > 19
@@ -69,7 +71,7 @@ def test_an_expressive_face_that_is_silent_is_kept(
 
 @pytest.mark.slow
 def test_a_film_without_sound_gives_samples_without_flac(
-    faces: tuple[dict[str, Story], dict[str, list[ReadSample]]],
+    faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
     stories, samples = faces
     assert fates(stories["mute.mp4"])["kept"] > 9
@@ -79,14 +81,18 @@ def test_a_film_without_sound_gives_samples_without_flac(
 
 
 @pytest.mark.slow
-def test_sound_alone_has_no_face_to_give(faces: tuple[dict[str, Story], dict[str, list[ReadSample]]]) -> None:
+def test_sound_alone_has_no_face_to_give(
+    faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
+) -> None:
     stories, samples = faces
     assert set(fates(stories["sound.wav"])) == {"no_video"}
     assert samples["sound.wav"] == []
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], dict[str, list[ReadSample]]]:
+def speech(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]:
     """A folder with one talk: as a film, with torn pictures, and as sound alone in two formats."""
     needs_weights()
     folder = tmp_path_factory.mktemp("speech")
@@ -102,7 +108,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Story], 
 
 
 @pytest.mark.slow
-def test_a_corpus_of_sound(speech: tuple[dict[str, Story], dict[str, list[ReadSample]]]) -> None:
+def test_a_corpus_of_sound(speech: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]) -> None:
     stories, samples = speech
     assert set(stories) == {"film.mp4", "torn.mp4", "sound.wav", "sound.mp3"}
     for name, story in stories.items():
@@ -121,7 +127,7 @@ def test_a_corpus_of_sound(speech: tuple[dict[str, Story], dict[str, list[ReadSa
 
 @pytest.mark.slow
 def test_pictures_are_not_decoded_where_only_speech_is_wanted(
-    speech: tuple[dict[str, Story], dict[str, list[ReadSample]]],
+    speech: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
     _, samples = speech
     assert len(samples["film.mp4"]) == len(samples["torn.mp4"]) > 0

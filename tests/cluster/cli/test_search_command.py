@@ -100,7 +100,7 @@ def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
     wanted = SearchFilter(after="2023-01-01", min_seconds=60, max_seconds=900, language="de", licence="cc")
     with catalog(tmp_path) as known:
         story = known.explain("video_00001")
-        assert story is not None and story.video.wanted == (wanted,)
+        assert story is not None and story.video.filters == (wanted,)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.ingest.catalog.makers import Clock, begin
 from tests.ingest.catalog.platforms import HAD, REFUSED, ask, tubes
 
 NOW = 1_000_000.0
-ROOM = MediaRoom(kept_bytes=0, under_way_bytes=0)
+ROOM = MediaRoom(retained_bytes=0, under_way_bytes=0)
 A, B = Identity("a", videos_per_hour=300), Identity("b", videos_per_hour=100)
 IDLE = EgressStatus(
     name="a",

@@ -17,7 +17,7 @@ def result_of(catalog: Catalog) -> RunResult:
         run_id="r1",
         seconds=5.0,
         status=catalog.status(),
-        room=MediaRoom(kept_bytes=0, under_way_bytes=0),
+        room=MediaRoom(retained_bytes=0, under_way_bytes=0),
         egress=[],
         other_fingerprint_videos=0,
     )

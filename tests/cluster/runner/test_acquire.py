@@ -222,7 +222,7 @@ def test_retained_media_over_budget_ends_run(
     run = start(A, at_once=1, media_budget_bytes=1000, wait=True)
     [one] = jobs_of(run.next())
     run.catalog.record_media(run.id, one.key, media_record(2000))
-    run.catalog.record_kept(run.id, one.key, "/media/one.mp4")
+    run.catalog.record_retained(run.id, one.key, "/media/one.mp4")
     run.had(one, size=2000)
     assert run.next() is None
     assert "raise acquire.media_budget_bytes" in run_log.messages[-1]
@@ -234,7 +234,7 @@ def test_a_kept_copy_that_broke_is_had_from_the_platform_again(
     before = start(A, at_once=1)
     [job] = jobs_of(before.next())
     catalog.record_media(before.id, job.key, media_record(2000))
-    catalog.record_kept(before.id, job.key, "/media/one.mp4")
+    catalog.record_retained(before.id, job.key, "/media/one.mp4")
     catalog.end_run(before.id, "stopped")
     run = start(A, at_once=1)
     kept = next(each for each in jobs_of(run.next()) if each.media_uri)
@@ -242,7 +242,7 @@ def test_a_kept_copy_that_broke_is_had_from_the_platform_again(
     run.fail(kept, errors.GoneError("the copy that was kept is not there any more"))
     story = run.story(kept)
     assert (story.state, story.attempts) == ("waiting", 0)
-    assert catalog.media_room().kept_bytes == 0
+    assert catalog.media_room().retained_bytes == 0
 
 
 def test_what_was_in_the_cache_costs_nothing(start: Callable[..., Run], catalog: Catalog) -> None:

@@ -142,22 +142,22 @@ def test_a_wall_for_all_ends_the_run_with_nothing_lost_and_a_person_may_resume(
 def test_kept_media_is_never_asked_for_again(youtube: YouTubeDouble, tmp_path: Path) -> None:
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="always", wait=False))
     result = fetch_all(settings)
-    assert (result.status.fetched, result.status.kept) == (4, 4)
+    assert (result.status.fetched, result.status.retained) == (4, 4)
     kept = sorted(path.name for path in (tmp_path / "store" / "media").iterdir())
     assert [name for name in kept if name.endswith(".mp4")] == [f"youtube-{each}.mp4" for each in IDS]
     empty_cache(tmp_path)
     asked = len(youtube.requests)
     again = run(settings, local=True, only_fetch=True)
-    assert (again.status.kept, len(youtube.requests)) == (4, asked)
+    assert (again.status.retained, len(youtube.requests)) == (4, asked)
     # A kill between publishing and telling the catalog: the copy is found by its name.
     (tmp_path / "store" / "catalog.sqlite").unlink()
     empty_cache(tmp_path)
-    assert fetch_all(settings).status.kept == 4
+    assert fetch_all(settings).status.retained == 4
     assert len(youtube.requests) == asked
     # A copy that is gone is had from where it came from.
     (tmp_path / "store" / "media" / f"youtube-{IDS[0]}.mp4").unlink()
     empty_cache(tmp_path)
-    assert run(settings, local=True, only_fetch=True).status.kept == 4
+    assert run(settings, local=True, only_fetch=True).status.retained == 4
     assert {request.video_id for request in youtube.requests[asked:] if request.video_id} == {IDS[0]}
 
 
@@ -170,7 +170,7 @@ def test_a_broken_copy_is_thrown_away(youtube: YouTubeDouble, tmp_path: Path) ->
     copy.unlink()
     copy.write_bytes(b"<html>no film</html>" * 1000)
     result = run(settings, local=True, only_fetch=True)
-    assert result.status.kept == 1
+    assert result.status.retained == 1
     assert copy.read_bytes() != b"<html>no film</html>" * 1000
 
 

@@ -80,7 +80,7 @@ def test_what_is_kept_needs_no_room_while_nothing_reads_it(tmp_path: Path) -> No
         [job] = ask(catalog, run_id, [FREE])
         fetch = Fetch(cache_dir=str(tmp_path / "cache"))
         with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film")) as path:
-            media = replace(media_with(job, path), kept_uri="/media/film.mp4")
+            media = replace(media_with(job, path), retained_uri="/media/film.mp4")
         catalog.record_media(run_id, job.key, media_record(4))
         MediaRetention(catalog, run_id, fetch, "always").came(media)
         assert path.exists()

@@ -136,9 +136,9 @@ def test_a_kept_copy_needs_nobodys_leave(catalog: Catalog) -> None:
     media = MediaRecord(sha256="0", bytes=500, duration_seconds=9.0)
     catalog.record_media(run_id, one.key, media)
     assert catalog.media_room().under_way_bytes > 500  # the other one may be on its way
-    catalog.record_kept(run_id, one.key, "/media/one.mp4")
-    catalog.record_kept(run_id, one.key, "/media/one.mp4")
-    assert catalog.media_room().kept_bytes == 500
+    catalog.record_retained(run_id, one.key, "/media/one.mp4")
+    catalog.record_retained(run_id, one.key, "/media/one.mp4")
+    assert catalog.media_room().retained_bytes == 500
     under_way = catalog.media_room().under_way_bytes
     catalog.record_media(run_id, one.key, media)
     assert catalog.media_room().under_way_bytes == under_way, "what is kept is not counted twice"
@@ -147,8 +147,8 @@ def test_a_kept_copy_needs_nobodys_leave(catalog: Catalog) -> None:
     again = begin(catalog)
     [job] = catalog.claim(again, limit=9)
     assert (job.key, job.media_uri, job.identity) == (one.key, "/media/one.mp4", "")
-    catalog.forget_kept(again, one.key)
-    assert catalog.media_room().kept_bytes == 0
+    catalog.forget_retained(again, one.key)
+    assert catalog.media_room().retained_bytes == 0
     catalog.end_run(again, "ended")
     assert catalog.claim(begin(catalog), limit=9) == []
 

@@ -171,7 +171,7 @@ def test_news_of_a_video_is_written_once(
     failure = put_off(broken, 0.0, policy=Policy.RETRY)
     with suppress(LeaseLostError):  # it was done, and the run has let go of the video
         cutting(way, lost, lambda: catalog.record_video_failure(run_id, failure))
-    cutting(way, lost, lambda: catalog.record_kept(run_id, one.key, "/kept/one.mp4"))
+    cutting(way, lost, lambda: catalog.record_retained(run_id, one.key, "/kept/one.mp4"))
     cutting(way, lost, lambda: catalog.record_split(run_id, one.key, 0))
     cutting(way, lost, lambda: catalog.end_run(run_id, "finished"))
     status, story = catalog.status(), catalog.explain(broken.key)
@@ -179,4 +179,4 @@ def test_news_of_a_video_is_written_once(
     assert (story.state, story.attempts) == ("waiting", 1)
     assert [status.videos[state] for state in ("done", "waiting", "duplicate")] == [1, 1, 1]
     assert (status.fetched, status.media_seconds) == (2, 9.0)
-    assert catalog.media_room().kept_bytes == 7
+    assert catalog.media_room().retained_bytes == 7

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mien.ingest.errors import MissingFileError, UsageError
 from mien.ingest.media import VideoRef
 from mien.ingest.sources import Tally, expand, local_path, make_sources
-from mien.ingest.sources.rows import Row, read_csv
+from mien.ingest.sources.tables import Row, read_csv
 
 
 def made(folder: Path, name: str, content: str | bytes) -> Path:
@@ -183,7 +183,7 @@ def test_no_content_breaks_the_reader(content: str, tmp_path_factory: pytest.Tem
     path = made(tmp_path_factory.getbasetemp(), "any.csv", "path,x\n" + content)
     for row in read_csv(str(path)):
         assert isinstance(row, Row)
-        assert row.trouble or set(row.cells) == {"path", "x"}
+        assert row.problem or set(row.cells) == {"path", "x"}
 
 
 def test_a_table_is_not_loaded_whole(tmp_path: Path) -> None:

@@ -233,9 +233,9 @@ def test_it_is_to_be_as_any_of_its_searches_asks(tmp_path: Path, film: Path) -> 
     with YouTubeDouble([video(film, language="de-AT")]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube))
         with pytest.raises(FilteredOutError, match="600 s is the least"):
-            fetched(stage, youtube_job(wanted=(long,)))
+            fetched(stage, youtube_job(filters=(long,)))
         assert not youtube.asked("/videoplayback")
-        found = fetched(stage, youtube_job(wanted=(long, german)))
+        found = fetched(stage, youtube_job(filters=(long, german)))
     assert found.bytes
 
 

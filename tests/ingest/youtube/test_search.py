@@ -99,7 +99,7 @@ def test_filters(youtube: YouTubeDouble) -> None:
     left_out: Counter[str] = Counter()
     refs = list(find(lister(youtube), address_of("x"), wanted=wanted, left_out=left_out))
     assert ids(refs) == [4, 10]  # 300 … 900 s, even, 2023 or later
-    assert {ref.wanted for ref in refs} == {(wanted,)}
+    assert {ref.filters for ref in refs} == {(wanted,)}
     # What is not under Creative Commons, and what is of another class of length, YouTube left out itself.
     assert left_out == {"too long": 2, "published before 2023-01-01": 4}
 

@@ -10,8 +10,8 @@ import pytest
 from mien.ingest.errors import MissingFileError, UnknownNameError, UsageError
 from mien.ingest.media import VideoRef
 from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
-from mien.ingest.sources.corpora import CORPORA, Corpus
-from mien.ingest.sources.corpora.cremad import BROKEN
+from mien.ingest.sources.datasets import DATASETS, LabelledDataset
+from mien.ingest.sources.datasets.cremad import BROKEN
 
 BOTH = MEDIA_EXTENSIONS | SOUND_EXTENSIONS
 EXAMPLES = {
@@ -50,44 +50,48 @@ def laid_out(folder: Path, *names: str) -> Path:
     return folder
 
 
-def refs(corpus: str, folder: Path, tally: Tally | None = None) -> list[VideoRef]:
-    return list(expand(f"{corpus}:{folder}", tally=tally, extensions=BOTH))
+def refs(dataset: str, folder: Path, tally: Tally | None = None) -> list[VideoRef]:
+    return list(expand(f"{dataset}:{folder}", tally=tally, extensions=BOTH))
 
 
-@pytest.mark.parametrize("corpus", CORPORA.values(), ids=lambda corpus: corpus.name)
-class TestEveryCorpus:
-    def test_names_itself_as_it_is_listed(self, corpus: Corpus) -> None:
-        assert CORPORA[corpus.name] is corpus
-        assert corpus.name in SOURCES
-        assert re.fullmatch(r"[a-z0-9]+", corpus.name)
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
+class TestEveryDataset:
+    def test_names_itself_as_it_is_listed(self, dataset: LabelledDataset) -> None:
+        assert DATASETS[dataset.name] is dataset
+        assert dataset.name in SOURCES
+        assert re.fullmatch(r"[a-z0-9]+", dataset.name)
 
-    def test_its_own_example_of_its_naming_is_read(self, corpus: Corpus) -> None:
-        assert corpus.read(PurePosixPath("/data") / corpus.expected.rpartition(" as ")[2]) is not None
+    def test_its_own_example_of_its_naming_is_read(self, dataset: LabelledDataset) -> None:
+        assert dataset.read(PurePosixPath("/data") / dataset.expected.rpartition(" as ")[2]) is not None
 
-    def test_every_label_is_documented(self, corpus: Corpus, tmp_path: Path) -> None:
-        found = refs(corpus.name, laid_out(tmp_path, *EXAMPLES[corpus.name]))
-        assert len(found) == len(EXAMPLES[corpus.name])
+    def test_every_label_is_documented(self, dataset: LabelledDataset, tmp_path: Path) -> None:
+        found = refs(dataset.name, laid_out(tmp_path, *EXAMPLES[dataset.name]))
+        assert len(found) == len(EXAMPLES[dataset.name])
         for ref in found:
-            assert ref.source == corpus.name
+            assert ref.source == dataset.name
             assert re.fullmatch(r"[A-Za-z0-9_-]+", ref.id)
-            assert ref.query == f"{corpus.name}:{tmp_path}"
+            assert ref.query == f"{dataset.name}:{tmp_path}"
             assert ref.labels
             for name, value in ref.labels.items():
-                values = corpus.labels[name].values()
+                values = dataset.labels[name].values()
                 assert value and (not values or value in values)
 
-    def test_ids_do_not_depend_on_where_the_corpus_lies(self, corpus: Corpus, tmp_path: Path) -> None:
+    def test_ids_do_not_depend_on_where_the_dataset_is(
+        self, dataset: LabelledDataset, tmp_path: Path
+    ) -> None:
         found = [
-            [ref.key for ref in refs(corpus.name, laid_out(tmp_path / place, *EXAMPLES[corpus.name]))]
+            [ref.key for ref in refs(dataset.name, laid_out(tmp_path / place, *EXAMPLES[dataset.name]))]
             for place in ("here", "there/deeper")
         ]
         assert found[0] == found[1]
 
-    def test_what_it_does_not_explain_is_refused_by_name(self, corpus: Corpus, tmp_path: Path) -> None:
-        strangers = STRANGERS[corpus.name]
-        laid_out(tmp_path, *EXAMPLES[corpus.name], *strangers, "notes.txt")
+    def test_what_it_does_not_explain_is_refused_by_name(
+        self, dataset: LabelledDataset, tmp_path: Path
+    ) -> None:
+        strangers = STRANGERS[dataset.name]
+        laid_out(tmp_path, *EXAMPLES[dataset.name], *strangers, "notes.txt")
         tally = Tally()
-        assert len(refs(corpus.name, tmp_path, tally)) == len(EXAMPLES[corpus.name])
+        assert len(refs(dataset.name, tmp_path, tally)) == len(EXAMPLES[dataset.name])
         assert len(tally.errors) == len(strangers)
         told = "\n".join(str(error) for error in tally.errors)
         assert all(isinstance(error, UnknownNameError) and "\n" not in str(error) for error in tally.errors)
@@ -132,10 +136,10 @@ def test_what_crema_d_holds_broken_is_left_out_and_counted(tmp_path: Path) -> No
     assert (alone.source, alone.labels) == ("file", {})
 
 
-@pytest.mark.parametrize("corpus", CORPORA.values(), ids=lambda corpus: corpus.name)
-def test_what_is_broken_is_named_as_the_corpus_names_it(corpus: Corpus) -> None:
-    for name in corpus.broken:
-        found = corpus.read(PurePosixPath(f"/data/{name}.wav"))
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
+def test_what_is_broken_is_named_as_the_corpus_names_it(dataset: LabelledDataset) -> None:
+    for name in dataset.broken:
+        found = dataset.read(PurePosixPath(f"/data/{name}.wav"))
         assert found is not None
         assert found.id == name
 

@@ -14,30 +14,30 @@ GERMAN = SearchFilter(language="de", after="2024-01-01", min_seconds=60.0, max_s
 
 
 def test_wishes_come_back_with_the_job(catalog: Catalog) -> None:
-    catalog.add([replace(ref("a"), wanted=(FREE, GERMAN)), ref("b")])
+    catalog.add([replace(ref("a"), filters=(FREE, GERMAN)), ref("b")])
     first, second = catalog.claim(begin(catalog), limit=2)
-    assert (first.video.wanted, second.video.wanted) == ((FREE, GERMAN), ())
+    assert (first.video.filters, second.video.filters) == ((FREE, GERMAN), ())
 
 
 def test_either_of_two_searches_is_enough(catalog: Catalog) -> None:
-    catalog.add([replace(ref("a"), wanted=(FREE,)), replace(ref("a", query="2"), wanted=(GERMAN,))])
-    catalog.add([replace(ref("a"), wanted=(GERMAN,)), replace(ref("b"), wanted=(FREE,))])
-    catalog.add([replace(ref("b"), wanted=(GERMAN,))])
-    assert [job.video.wanted for job in catalog.claim(begin(catalog), limit=9)] == [(FREE, GERMAN)] * 2
+    catalog.add([replace(ref("a"), filters=(FREE,)), replace(ref("a", query="2"), filters=(GERMAN,))])
+    catalog.add([replace(ref("a"), filters=(GERMAN,)), replace(ref("b"), filters=(FREE,))])
+    catalog.add([replace(ref("b"), filters=(GERMAN,))])
+    assert [job.video.filters for job in catalog.claim(begin(catalog), limit=9)] == [(FREE, GERMAN)] * 2
 
 
 @pytest.mark.parametrize("first", [(), (FREE,)])
 def test_who_asks_for_nothing_takes_it_as_it_is(catalog: Catalog, first: tuple[SearchFilter, ...]) -> None:
-    catalog.add([replace(ref("a"), wanted=first)])
-    catalog.add([replace(ref("a"), wanted=(FREE,) if not first else ())])
-    assert catalog.claim(begin(catalog), limit=1)[0].video.wanted == ()
+    catalog.add([replace(ref("a"), filters=first)])
+    catalog.add([replace(ref("a"), filters=(FREE,) if not first else ())])
+    assert catalog.claim(begin(catalog), limit=1)[0].video.filters == ()
 
 
 @pytest.mark.parametrize(("again", "waiting"), [((FREE,), 0), ((FREE, GERMAN), 1), ((), 1)])
 def test_refused_video_waits_again_when_less_is_asked(
     catalog: Catalog, again: tuple[SearchFilter, ...], waiting: int
 ) -> None:
-    catalog.add([replace(ref("a"), wanted=(FREE,))])
+    catalog.add([replace(ref("a"), filters=(FREE,))])
     run = begin(catalog)
     catalog.claim(run, limit=1)
     failure = VideoFailure(
@@ -48,6 +48,6 @@ def test_refused_video_waits_again_when_less_is_asked(
         policy=Policy.PERMANENT,
     )
     catalog.record_video_failure(run, failure)
-    result = catalog.add([replace(ref("a"), wanted=again)])
+    result = catalog.add([replace(ref("a"), filters=again)])
     assert result.known == ["folder-a"]
     assert catalog.status().videos["waiting"] == waiting

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.datasets.labelled_dataset import LabelledDataset, Recording, decode_labels
 
 LABELS: dict[str, dict[str, str]] = {
     "actor": {},
@@ -40,7 +40,7 @@ def read(path: PurePosixPath) -> Recording | None:
     for depth in (6, 5):
         match = _PLACE.fullmatch("/".join(path.with_suffix("").parts[-depth:]))
         if match is not None:
-            labels = decoded(LABELS, match.groupdict())
+            labels = decode_labels(LABELS, match.groupdict())
             if labels is None or (labels["emotion"] == "neutral" and labels["intensity"] != "1"):
                 return None
             codes = match.groupdict()
@@ -50,7 +50,7 @@ def read(path: PurePosixPath) -> Recording | None:
     return None
 
 
-MEAD = Corpus(
+MEAD = LabelledDataset(
     name="mead",
     title="MEAD, Multi-view Emotional Audio-visual Dataset",
     licence="",

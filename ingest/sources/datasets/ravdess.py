@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.datasets.labelled_dataset import LabelledDataset, Recording, decode_labels
 
 _ACTORS = {f"{number:02d}": f"{number:02d}" for number in range(1, 25)}
 
@@ -42,14 +42,14 @@ def read(path: PurePosixPath) -> Recording | None:
     if match is None:
         return None
     codes = match.groupdict()
-    labels = decoded(LABELS, {**codes, "sex": codes["actor"]})
+    labels = decode_labels(LABELS, {**codes, "sex": codes["actor"]})
     # "There is no strong intensity for the neutral emotion."
     if labels is None or (labels["emotion"], labels["intensity"]) == ("neutral", "strong"):
         return None
     return Recording(path.stem, labels)
 
 
-RAVDESS = Corpus(
+RAVDESS = LabelledDataset(
     name="ravdess",
     title="RAVDESS, Ryerson Audio-Visual Database of Emotional Speech and Song",
     licence="CC BY-NC-SA 4.0",

@@ -11,7 +11,7 @@ from mien.ingest.catalog import runs
 from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.records import SegmentRecord, ShardRecord
 from mien.ingest.catalog.schema import DONE, shards
-from mien.ingest.catalog.segments import by_video, done_row, ended, put_segments, settle
+from mien.ingest.catalog.segments import by_video, done_row, ended, finish_videos, put_segments
 from mien.ingest.errors import CatalogError, LeaseLostError
 
 _FIELDS = ("name", "uri", "bytes", "sha256", "sample_count", "run_id", "sidecar")
@@ -52,7 +52,7 @@ def commit(
         run_id,
         [(key, "committed", f"{len(keys)} segments in {shard.name}") for key, keys in keys_by_video.items()],
     )
-    settle(connection, now, run_id, keys_by_video)
+    finish_videos(connection, now, run_id, keys_by_video)
 
 
 def mark_sidecar(connection: Connection, name: str) -> None:

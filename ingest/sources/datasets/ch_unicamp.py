@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.datasets.labelled_dataset import LabelledDataset, Recording, decode_labels
 
 LABELS: dict[str, dict[str, str]] = {"emotion_number": {}, "utterance": {}, "speaker": {}}
 _NAME = re.compile(
@@ -23,11 +23,11 @@ _NAME = re.compile(
 
 def read(path: PurePosixPath) -> Recording | None:
     match = _NAME.fullmatch(path.stem)
-    labels = decoded(LABELS, match.groupdict()) if match else None
+    labels = decode_labels(LABELS, match.groupdict()) if match else None
     return None if labels is None else Recording(path.stem, labels)
 
 
-CH_UNICAMP = Corpus(
+CH_UNICAMP = LabelledDataset(
     name="chunicamp",
     title="CH-Unicamp (layout as public code reads it)",
     licence="",

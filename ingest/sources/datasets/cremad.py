@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from mien.ingest.sources.corpora.corpus import Corpus, Recording, decoded
+from mien.ingest.sources.datasets.labelled_dataset import LabelledDataset, Recording, decode_labels
 
 LABELS: dict[str, dict[str, str]] = {
     "actor": {str(number): str(number) for number in range(1001, 1092)},
@@ -63,11 +63,11 @@ def read(path: PurePosixPath) -> Recording | None:
     codes = match.groupdict()
     if codes["intensity"] == "X":
         codes["intensity"] = "XX"
-    labels = decoded(LABELS, codes)
+    labels = decode_labels(LABELS, codes)
     return None if labels is None else Recording(path.stem, labels)
 
 
-CREMAD = Corpus(
+CREMAD = LabelledDataset(
     name="cremad",
     title="CREMA-D, Crowd-sourced Emotional Multimodal Actors Dataset",
     licence="ODbL 1.0",
