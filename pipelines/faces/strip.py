@@ -1,9 +1,9 @@
-"""The film strip: single JPEG crops joined, without loss, into one JPEG. Readers cut windows out of it.
+"""The film strip: JPEG crops joined losslessly into one tall JPEG, from which readers cut windows.
 
-Each crop is a baseline JPEG of its own, whose scan begins with predictors at zero and ends on a byte. A
-restart marker does the same inside a scan (ITU-T T.81, section F.1.1.5.1), so the scans of many crops with a
-marker between them *are* one scan: no pixel is decoded, none is coded again. One interval is one frame of
-8 x 8 MCUs.
+Each crop is a baseline JPEG. Its scan starts with all predictors at zero and ends on a byte boundary. A
+restart marker does the same inside a scan (ITU-T T.81, section F.1.1.5.1). The scans of many crops with
+restart markers between them therefore form one valid scan. No pixel is decoded or encoded again. One restart
+interval is one frame of 8 x 8 MCUs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ MAX_FRAMES = 65_535 // CROP_PIXELS
 MCUS_PER_FRAME = (CROP_PIXELS // 16) ** 2
 
 _GREY_MCU = bytes.fromhex("28a28a00")
-"""Six blocks without coefficients in the standard Huffman tables: 4 x (00 1010) for Y, 2 x (00 00)."""
+"""Six blocks without coefficients in the standard Huffman tables: 4 x (00 1010) for Y, 2 x (00 00) for
+chroma."""
 _GREY_SCAN = _GREY_MCU * MCUS_PER_FRAME
 _DRI = b"\xff\xdd\x00\x04" + MCUS_PER_FRAME.to_bytes(2, "big")
 _SOF0, _DHT, _DRI_CODE, _SOS, _EOI = 0xC0, 0xC4, 0xDD, 0xDA, b"\xff\xd9"
@@ -30,7 +31,7 @@ class _Parsed:
     header: bytes
     """From SOI through SOS, without DRI."""
     height_at: int
-    """Offset in `header` of the frame's height."""
+    """Offset of the frame's height in `header`."""
     scan: bytes
 
     @property
@@ -39,13 +40,13 @@ class _Parsed:
 
 
 def assemble_strip(crops: Sequence[bytes]) -> bytes:
-    """One JPEG of len(crops) frames stacked downward; b"" becomes a mid-grey frame.
+    """One JPEG of len(crops) frames, stacked from top to bottom. b"" becomes a mid-grey frame.
 
-    Raises CorruptMediaError where a crop is no such JPEG or was coded with other tables than the first.
+    Raises CorruptMediaError if a crop is not such a JPEG or was encoded with other tables than the first.
     """
     if not 1 <= len(crops) <= MAX_FRAMES:
         raise CorruptMediaError(
-            f"a film strip holds 1 to {MAX_FRAMES} frames, got {len(crops)}: cut the clip shorter"
+            f"a film strip has 1 to {MAX_FRAMES} frames, got {len(crops)}; shorten the clip"
         )
     first = _parse(next((crop for crop in crops if crop), None) or _grey_crop())
     scans = []
@@ -53,14 +54,14 @@ def assemble_strip(crops: Sequence[bytes]) -> bytes:
         parsed = _parse(crop) if crop else None
         if parsed is not None and parsed.header != first.header:
             raise CorruptMediaError(
-                f"crop {number} has another JPEG header than the strip's first: encode all at one quality"
+                f"crop {number} has another JPEG header than the first one; encode all at the same quality"
             )
         scans.append(_GREY_SCAN if parsed is None else parsed.scan)
     return _join(first, scans)
 
 
 def strip_frames(strip: bytes) -> int:
-    """Number of frames, by the height in the header."""
+    """The number of frames, from the height in the header."""
     return _parse(strip).height // CROP_PIXELS
 
 
@@ -76,12 +77,12 @@ def _join(parsed: _Parsed, scans: Sequence[bytes]) -> bytes:
 
 
 def _parse(jpeg: bytes) -> _Parsed:
-    """Walks the segments of a baseline 4:2:0 JPEG, CROP_PIXELS wide."""
+    """Splits a baseline 4:2:0 JPEG of width CROP_PIXELS into header and scan."""
     at, height_at, header = 2, -1, jpeg[:2]
     while header[:2] == b"\xff\xd8" and at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
         code, size = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
         part = jpeg[at : at + 2 + size]
-        if code == _SOF0 and _is_ours(part[7:]):
+        if code == _SOF0 and _has_crop_format(part[7:]):
             height_at = len(header) + 5
         if code != _DRI_CODE:
             header += part
@@ -91,13 +92,13 @@ def _parse(jpeg: bytes) -> _Parsed:
                 return _Parsed(header, height_at, jpeg[at:-2])
             break
     raise CorruptMediaError(
-        f"not a whole baseline 4:2:0 JPEG {CROP_PIXELS} pixels wide, got {len(jpeg)} bytes that begin "
-        f"{jpeg[:4].hex() or 'with nothing'}: make the crop again"
+        f"not a complete baseline 4:2:0 JPEG {CROP_PIXELS} pixels wide, got {len(jpeg)} bytes that start "
+        f"with {jpeg[:4].hex() or 'nothing'}; encode the crop again"
     )
 
 
-def _is_ours(frame: bytes) -> bool:
-    """Width, three components, 4:2:0."""
+def _has_crop_format(frame: bytes) -> bool:
+    """Whether the frame header has the crop width, three components and 4:2:0."""
     return frame[:2] == CROP_PIXELS.to_bytes(2, "big") and frame[2] == 3 and frame[4::3] == b"\x22\x11\x11"
 
 

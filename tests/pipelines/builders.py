@@ -1,4 +1,4 @@
-"""Small made-up nouns for tests of single steps."""
+"""Builds small media files and crops for tests of single stages."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def media_file(*, seconds: float = 60.0, video: bool = True, audio: bool = True)
 
 @lru_cache
 def blank_crop() -> bytes:
-    """A 128x128 baseline JPEG as the faces stage makes them."""
+    """A 128x128 baseline JPEG as the faces stage encodes it."""
     grey = np.full((CROP_PIXELS, CROP_PIXELS, 3), 90, np.uint8)
     return bytes(simplejpeg.encode_jpeg(grey, quality=92, colorsubsampling="420"))

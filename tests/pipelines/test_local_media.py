@@ -1,4 +1,4 @@
-"""What another node fetched, or what was evicted in between, is brought here before it is opened."""
+"""Stages copy files to their node before opening them: from another node, or after eviction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHORT: dict[str, Any] = {"min_seconds": 5.0, "target_seconds": 6.0, "max_seconds
 
 
 class Node:
-    """A cache folder of its own, and the stages of a run there."""
+    """A node with its own cache folder and stages."""
 
     def __init__(self, folder: Path, *, keep: Path | None = None, **fetch: Any) -> None:
         self.fetch = FetchStage(
@@ -69,45 +69,45 @@ def fetched(node: Node, uri: str) -> MediaFile:
     return media
 
 
-def test_another_node_sees_the_same(tmp_path: Path) -> None:
-    """It reads the copy that is kept: what the first node had is gone, and the server as well."""
+def test_other_node_gives_the_same_results(tmp_path: Path) -> None:
+    """Another node reads the retained copy after the first node's cache and the server are gone."""
     needs_weights()
-    here = Node(tmp_path / "a", keep=tmp_path / "kept")
+    first = Node(tmp_path / "a", keep=tmp_path / "retained")
     with LoopbackServer() as server:
         server.pages["/film.mp4"] = [Reply(body=demo_clip("talks.mp4").read_bytes())]
-        media = fetched(here, server.url("/film.mp4"))
+        media = fetched(first, server.url("/film.mp4"))
         assert len(server.requests) == 1
-    segment, *_ = here.split(media)
+    segment, *_ = first.split(media)
     part = dataclasses.replace(segment, start=1.0, end=2.0)
-    (expected,) = here.faces(part)
+    (expected,) = first.faces(part)
     shutil.rmtree(tmp_path / "a")
 
-    there = Node(tmp_path / "b", keep=tmp_path / "kept")
-    again, *_ = there.split(media)
-    np.testing.assert_array_equal(again.sound, segment.sound)
-    assert again.speech == segment.speech
-    (seen,) = there.faces(dataclasses.replace(again, start=1.0, end=2.0))
+    second = Node(tmp_path / "b", keep=tmp_path / "retained")
+    same, *_ = second.split(media)
+    np.testing.assert_array_equal(same.sound, segment.sound)
+    assert same.speech == segment.speech
+    (seen,) = second.faces(dataclasses.replace(same, start=1.0, end=2.0))
     assert seen.tracks is not None and expected.tracks is not None
     assert [track.crops for track in seen.tracks] == [track.crops for track in expected.tracks] != []
-    assert len(there.films()) == 1
+    assert len(second.films()) == 1
 
 
-def test_what_was_evicted_in_between_is_fetched_again(tmp_path: Path, served: LoopbackServer) -> None:
+def test_fetches_evicted_file_again(tmp_path: Path, served: LoopbackServer) -> None:
     node = Node(tmp_path / "a")
     media = fetched(node, served.url("/film.mp4"))
-    for asked in (2, 3):
+    for requests in (2, 3):
         node.fetch.release(media)
         assert node.films() == []
-        if asked == 2:
+        if requests == 2:
             segment, *_ = node.split(media)
         else:
             (seen,) = node.faces(segment)
             assert seen.tracks == ()
-        assert len(served.requests) == asked
+        assert len(served.requests) == requests
         assert len(node.films()) == 1
 
 
-def test_a_film_that_is_being_split_is_not_evicted(tmp_path: Path, served: LoopbackServer) -> None:
+def test_does_not_evict_file_while_splitting(tmp_path: Path, served: LoopbackServer) -> None:
     size = len(served.pages["/film.mp4"][0].body)
     node = Node(tmp_path / "a", cache_max_bytes=size + 1000)
     node.fetch.cache.grace_seconds = 0.0
@@ -127,8 +127,8 @@ def test_a_film_that_is_being_split_is_not_evicted(tmp_path: Path, served: Loopb
     fetched(node, served.url("/other.mp4"))
 
 
-def test_the_film_of_the_last_segment_is_free_between_calls(tmp_path: Path, served: LoopbackServer) -> None:
-    """The decoder stays open for the next segment. What it reads may be removed, and is asked for again."""
+def test_file_can_be_evicted_between_segments(tmp_path: Path, served: LoopbackServer) -> None:
+    """The decoder stays open between segments. Its file may be removed, and is fetched again when needed."""
     node = Node(tmp_path / "a")
     media = fetched(node, served.url("/film.mp4"))
     one, two, *_ = (segment for segment in node.split(media) if isinstance(segment, Segment))
@@ -137,7 +137,7 @@ def test_the_film_of_the_last_segment_is_free_between_calls(tmp_path: Path, serv
     assert node.films() == []
     list(node.faces(two))
     assert len(node.films()) == 1
-    list(node.faces(one))  # back to the beginning: from the file that was fetched again
+    list(node.faces(one))  # seeks to the beginning, in the file that was fetched again
 
 
 READER = """
@@ -152,7 +152,7 @@ time.sleep(600)
 """
 
 
-def test_a_killed_reader_lets_go(tmp_path: Path, served: LoopbackServer) -> None:
+def test_killed_process_releases_its_file(tmp_path: Path, served: LoopbackServer) -> None:
     node = Node(tmp_path / "a")
     media = fetched(node, served.url("/film.mp4"))
     packed = tmp_path / "stage"

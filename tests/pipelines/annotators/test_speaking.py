@@ -10,8 +10,8 @@ from mien.pipelines.annotators import ANNOTATORS
 from mien.pipelines.annotators.speaking import SPEAKING_THRESHOLD, mouth_motion, speaking_score
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.stage import ClipSettings, StageContext
-from tests.pipelines.faces.real_clips import clip, segment_of, weights
-from tests.pipelines.faces.test_stage import still_and_moving, write
+from tests.pipelines.faces.real_clips import clip, require_weights, segment_of
+from tests.pipelines.faces.test_stage import real_frames, write_video
 
 
 def face(seed: int = 0) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_registry_is_a_plain_dict() -> None:
 
 
 def score_of(path: Path) -> np.ndarray:
-    weights("scrfd_500m")
+    require_weights("scrfd_500m")
     stage = Faces(identity=False)
     stage.setup(StageContext(clip=ClipSettings(require=("face",))))
     (result,) = stage(segment_of(path))
@@ -137,7 +137,7 @@ def test_talking_clips_are_kept(name: str) -> None:
 )
 @pytest.mark.parametrize("motion", ["still", "moved"])
 def test_a_frozen_face_is_not_kept(name: str, motion: str, tmp_path: Path) -> None:
-    still = still_and_moving(name, 11)[-1]
+    still = real_frames(name, 11)[-1]
     height, width = still.shape[:2]
     frames = []
     for number in range(75):
@@ -146,5 +146,5 @@ def test_a_frozen_face_is_not_kept(name: str, motion: str, tmp_path: Path) -> No
         )
         turn[:, 2] += (0.03 * width * np.sin(number / 9), 0.02 * height * np.sin(number / 7))
         frames.append(still if motion == "still" else cv2.warpAffine(still, turn, (width, height)))
-    score = score_of(write(tmp_path / "frozen.mp4", frames))
+    score = score_of(write_video(tmp_path / "frozen.mp4", frames))
     assert score.max() < (0.15 if motion == "still" else SPEAKING_THRESHOLD)

@@ -1,4 +1,4 @@
-"""Real clips, where this checkout has them beside it, and segments of any film."""
+"""Real clips from a folder next to the checkout, if it exists, and segments of any video."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MEDIA = Path(__file__).resolve().parents[3].parent / "shared" / "media"
 
 
 def clip(name: str) -> Path:
-    """The clip's path; skips the test where it is absent."""
+    """The path of the clip. Skips the test if it is missing."""
     path = MEDIA / name
     if not path.is_file():
         pytest.skip(f"needs the development clip {name}")
     return path
 
 
-def weights(*names: str) -> None:
-    """Skips the test where one of the weights is absent."""
+def require_weights(*names: str) -> None:
+    """Skips the test if any of the weights are missing."""
     for name in names:
         try:
             locate(name)
@@ -34,7 +34,7 @@ def weights(*names: str) -> None:
 
 
 def segment_of(path: Path, *, start: float = 0.0, end: float | None = None) -> Segment:
-    """All of a film (or [start, end)) as one segment, spoken throughout."""
+    """A whole video, or [start, end), as one segment with speech throughout."""
     video = VideoRef(source="test", id="film", uri=str(path))
     media = probe(str(path), job=Job(video=video), sha256="", bytes=path.stat().st_size)
     if end is None:

@@ -1,4 +1,4 @@
-"""Crops out of the planes are what insightface cuts out of the full RGB picture."""
+"""Crops from the planes match those that insightface cuts from the full RGB picture."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def scene(width: int, height: int) -> np.ndarray:
 
 
 def landmarks(width: int, height: int, face_pixels: float) -> np.ndarray:
-    turn = np.array([[0.96, -0.28], [0.28, 0.96]]) * face_pixels / 70
-    points: np.ndarray = (TEMPLATE - TEMPLATE.mean(0)) @ turn.T + (width * 0.45, height * 0.55)
+    rotation = np.array([[0.96, -0.28], [0.28, 0.96]]) * face_pixels / 70
+    points: np.ndarray = (TEMPLATE - TEMPLATE.mean(0)) @ rotation.T + (width * 0.45, height * 0.55)
     return points.astype(np.float32)
 
 
@@ -43,14 +43,14 @@ def stored(rgb: np.ndarray, layout: str, matrix: int = BT601, full: bool = False
     return frame
 
 
-def cut(frame: av.VideoFrame, points: np.ndarray, rotation: int = 0) -> np.ndarray:
+def crop_of(frame: av.VideoFrame, points: np.ndarray, rotation: int = 0) -> np.ndarray:
     upright = upright_from_stored(rotation, frame.width, frame.height)
     crop = warp_crop(read_picture(frame), compose(similarity(points), upright))
     picture: np.ndarray = simplejpeg.decode_jpeg(encode(crop), "RGB")
     return picture.astype(int)
 
 
-def wanted(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
+def expected_crop(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
     from insightface.utils.face_align import norm_crop
 
     picture: np.ndarray = norm_crop(rgb, points, 128)
@@ -74,71 +74,77 @@ def wanted(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
         ("nv12", BT709, False),
     ],
 )
-def test_layouts_matrices_and_ranges(layout: str, matrix: int, full: bool) -> None:
+def test_pixel_formats_matrices_and_ranges(layout: str, matrix: int, full: bool) -> None:
     rgb, points = scene(480, 360), landmarks(480, 360, 90)
-    difference = np.abs(cut(stored(rgb, layout, matrix, full), points) - wanted(rgb, points))
+    difference = np.abs(crop_of(stored(rgb, layout, matrix, full), points) - expected_crop(rgb, points))
     assert difference.mean() < 2.0
-    assert abs((cut(stored(rgb, layout, matrix, full), points) - wanted(rgb, points)).mean()) < 0.8
+    assert abs((crop_of(stored(rgb, layout, matrix, full), points) - expected_crop(rgb, points)).mean()) < 0.8
 
 
 @pytest.mark.parametrize("layout", ["rgb24", "bgr24", "gbrp", "rgba"])
-def test_rgb_films(layout: str) -> None:
+def test_rgb_videos(layout: str) -> None:
     rgb, points = scene(480, 360), landmarks(480, 360, 90)
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=layout, threads=1)
-    assert np.abs(cut(frame, points) - wanted(rgb, points)).mean() < 2.0
+    assert np.abs(crop_of(frame, points) - expected_crop(rgb, points)).mean() < 2.0
 
 
-def test_grey_film() -> None:
+def test_grey_video() -> None:
     rgb = np.repeat(scene(480, 360)[..., :1], 3, -1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb[..., 0]), format="gray")
     points = landmarks(480, 360, 90)
-    assert np.abs(cut(frame, points) - wanted(rgb, points)).mean() < 1.5
+    assert np.abs(crop_of(frame, points) - expected_crop(rgb, points)).mean() < 1.5
 
 
 @pytest.mark.parametrize(("width", "height"), [(481, 361), (321, 242), (322, 243), (641, 363)])
-def test_odd_sizes(width: int, height: int) -> None:
+def test_odd_frame_sizes(width: int, height: int) -> None:
     rgb, points = scene(width, height), landmarks(width, height, height / 4)
-    assert np.abs(cut(stored(rgb, "yuv420p"), points) - wanted(rgb, points)).mean() < 2.3
+    assert np.abs(crop_of(stored(rgb, "yuv420p"), points) - expected_crop(rgb, points)).mean() < 2.3
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 @pytest.mark.parametrize(("width", "height"), [(480, 360), (360, 482)])
-def test_rotated_films_come_out_upright(rotation: int, width: int, height: int) -> None:
+def test_rotated_videos_give_upright_crops(rotation: int, width: int, height: int) -> None:
     rgb, points = scene(width, height), landmarks(width, height, 90)
-    turned = np.ascontiguousarray(np.rot90(rgb, rotation // 90))  # stored anticlockwise, so shown clockwise
-    assert np.abs(cut(stored(turned, "yuv420p"), points, rotation) - wanted(rgb, points)).mean() < 2.0
+    turned = np.ascontiguousarray(
+        np.rot90(rgb, rotation // 90)
+    )  # stored counterclockwise, so it has to be rotated clockwise
+    assert (
+        np.abs(crop_of(stored(turned, "yuv420p"), points, rotation) - expected_crop(rgb, points)).mean() < 2.0
+    )
 
 
 @pytest.mark.parametrize("face_pixels", [300, 600, 800])
-def test_a_large_face_is_shrunk_without_aliasing(face_pixels: int) -> None:
+def test_shrinks_large_faces_without_aliasing(face_pixels: int) -> None:
     rgb, points = scene(2560, 1440), landmarks(2560, 1440, face_pixels)
-    assert np.abs(cut(stored(rgb, "yuv420p", BT709), points) - wanted(rgb, points)).mean() < 2.5
+    assert np.abs(crop_of(stored(rgb, "yuv420p", BT709), points) - expected_crop(rgb, points)).mean() < 2.5
     noise = np.random.default_rng(0).integers(0, 256, (1440, 2560, 3), np.uint8)
-    assert cut(stored(noise, "yuv420p", BT709), points).std() < wanted(noise, points).std() * 0.8
+    assert crop_of(stored(noise, "yuv420p", BT709), points).std() < expected_crop(noise, points).std() * 0.8
 
 
-def test_beyond_the_picture_is_black() -> None:
+def test_pixels_outside_the_frame_are_black() -> None:
     rgb = np.full((360, 480, 3), 200, np.uint8)
     points = landmarks(480, 360, 90) - (210, 0)
-    difference = np.abs(cut(stored(rgb, "yuv420p"), points) - wanted(rgb, points.astype(np.float32)))
+    difference = np.abs(
+        crop_of(stored(rgb, "yuv420p"), points) - expected_crop(rgb, points.astype(np.float32))
+    )
     assert difference.mean() < 2.0
 
 
-def test_high_definition_without_a_matrix_is_bt709() -> None:
+def test_unspecified_matrix_in_hd_is_bt709() -> None:
     rgb, points = scene(1280, 720), landmarks(1280, 720, 90)
     frame = stored(rgb, "yuv420p", BT709)
     frame.colorspace = 2
-    assert np.abs(cut(frame, points) - wanted(rgb, points)).mean() < 2.0
+    assert np.abs(crop_of(frame, points) - expected_crop(rgb, points)).mean() < 2.0
 
 
-def test_blur_orders_by_sharpness() -> None:
+def test_blur_value_orders_by_sharpness() -> None:
     sharp = np.random.default_rng(0).integers(0, 256, (128, 128), np.uint8)
     soft, softer = (np.asarray(cv2.GaussianBlur(sharp, (0, 0), sigma), np.uint8) for sigma in (1, 3))
     assert blur(sharp) > blur(soft) > blur(softer) > 0
     assert blur(np.full((128, 128), 9, np.uint8)) == 0
 
 
-def test_is_baseline_with_standard_tables() -> None:
+def test_jpeg_is_baseline_with_standard_tables() -> None:
     y, cb, cr = (np.random.default_rng(0).integers(0, 256, (side, side), np.uint8) for side in (128, 64, 64))
     jpeg = encode((y, cb, cr))
     assert b"\xff\xc0" in jpeg

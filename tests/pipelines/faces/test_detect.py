@@ -11,11 +11,11 @@ from mien.ingest.errors import ProviderError
 from mien.pipelines.data import UInt8
 from mien.pipelines.faces.detect import DETECTORS, Detector, detection_size, small_picture
 from mien.pipelines.weights import locate
-from tests.pipelines.faces.real_clips import clip, weights
+from tests.pipelines.faces.real_clips import clip, require_weights
 
 
 def open_detector(name: str, device: str = "cpu") -> Detector:
-    weights(name)
+    require_weights(name)
     return DETECTORS[name](name, locate(name), device=device, threads=1, threshold=0.5)
 
 

@@ -1,4 +1,4 @@
-"""The lean detector finds to the last bit what insightface's own finds."""
+"""SparseScrfd is bit-identical to insightface's SCRFD."""
 
 import av
 import numpy as np
@@ -9,7 +9,7 @@ from mien.pipelines.weights import locate
 from tests.demo_media import demo_clip, needs_weights
 
 
-def test_the_same_faces_as_insightface() -> None:
+def test_finds_the_same_faces_as_insightface() -> None:
     needs_weights()
     from insightface.model_zoo.scrfd import SCRFD
 

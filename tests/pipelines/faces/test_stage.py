@@ -1,4 +1,4 @@
-"""The stage on real clips, and on films made of them."""
+"""The faces stage on real clips, and on videos made of their frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mien.pipelines.data import FaceTrack, Segment
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.faces.strip import assemble_strip
 from mien.pipelines.stage import ClipSettings, StageContext
-from tests.pipelines.faces.real_clips import clip, segment_of, weights
+from tests.pipelines.faces.real_clips import clip, require_weights, segment_of
 
 PERMISSIVE: dict[str, Any] = {"detector": "yunet_2023mar", "identity": False}
 
@@ -30,18 +30,18 @@ def ready(require: Any = ("speech", "face"), **settings: Any) -> Faces:
 
 
 def faces(segment: Segment, *, require: Any = ("speech", "face"), **settings: Any) -> Segment:
-    weights(settings.get("detector", "scrfd_500m"))
+    require_weights(settings.get("detector", "scrfd_500m"))
     if settings.get("identity", True):
-        weights("arcface_w600k_mbf")
+        require_weights("arcface_w600k_mbf")
     stage = ready(require, **settings)
     (result,) = stage(segment)
     assert result.tracks is not None
     for track in result.tracks:
-        assert_sound(track)
+        check_track(track)
     return result
 
 
-def assert_sound(track: FaceTrack) -> None:
+def check_track(track: FaceTrack) -> None:
     count = len(track.visible)
     assert track.boxes.shape == (count, 4)
     assert track.landmarks.shape == (count, 5, 2)
@@ -80,7 +80,7 @@ TRACKS = {
     "speech_22fps.mp4": [154],
     "weekly_address_32fps.mp4": [352],
 }
-"""Clip to the visible rows of each of its tracks."""
+"""Number of visible rows in each track of each clip."""
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_tracks_of_real_clips(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, tracks in TRACKS.items() if len(tracks) == 1])
-def test_the_permissive_detector_finds_them_too(name: str) -> None:
+def test_permissive_detector_on_real_clips(name: str) -> None:
     result = faces(segment_of(clip(name)), **PERMISSIVE)
     assert result.tracks
     longest = max(int(track.visible.sum()) for track in result.tracks)
@@ -105,17 +105,17 @@ def test_the_permissive_detector_finds_them_too(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_six_faces_on_a_stage() -> None:
+def test_six_faces_in_one_clip() -> None:
     result = faces(segment_of(clip("stage_six_faces.mp4")))
     assert result.tracks is not None
     at_once = sum(track.first_row <= 230 < track.first_row + len(track.visible) for track in result.tracks)
     assert at_once in (4, 5, 6)
     singer = result.tracks[0]
-    assert not singer.visible.all()  # he is off the picture for two shots, and joined across them
+    assert not singer.visible.all()  # absent for two shots, and joined across them
     assert singer.first_row + len(singer.visible) == 197
 
 
-def still_and_moving(name: str, count: int = 60) -> list[np.ndarray]:
+def real_frames(name: str, count: int = 60) -> list[np.ndarray]:
     with av.open(str(clip(name))) as film:
         frames = [
             frame.to_ndarray(format="bgr24")
@@ -125,7 +125,7 @@ def still_and_moving(name: str, count: int = 60) -> list[np.ndarray]:
     return [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
 
 
-def write(
+def write_video(
     path: Path, frames: list[np.ndarray], *, rate: Fraction | int = 25, layout: str = "yuv420p"
 ) -> Path:
     with av.open(str(path), "w") as film:
@@ -144,46 +144,48 @@ def crops(track: FaceTrack, rows: slice) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layout", ["yuv444p", "yuv420p10le", "yuv422p"])
-def test_layouts_give_the_same_crops(layout: str, tmp_path: Path) -> None:
-    frames = still_and_moving("grid_bbaf2n.mpg", 20)
-    (plain,) = faces(segment_of(write(tmp_path / "a.mp4", frames)), identity=False).tracks or ()
-    (other,) = (
-        faces(segment_of(write(tmp_path / "b.mkv", frames, layout=layout)), identity=False).tracks or ()
+def test_pixel_formats_give_the_same_crops(layout: str, tmp_path: Path) -> None:
+    frames = real_frames("grid_bbaf2n.mpg", 20)
+    (expected,) = faces(segment_of(write_video(tmp_path / "a.mp4", frames)), identity=False).tracks or ()
+    (actual,) = (
+        faces(segment_of(write_video(tmp_path / "b.mkv", frames, layout=layout)), identity=False).tracks or ()
     )
-    assert np.abs(crops(plain, slice(20)) - crops(other, slice(20))).mean() < 3.2
+    assert np.abs(crops(expected, slice(20)) - crops(actual, slice(20))).mean() < 3.2
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_a_rotated_film_gives_upright_crops_and_boxes(rotation: int, tmp_path: Path) -> None:
-    frames = still_and_moving("grid_bbaf2n.mpg", 20)
-    (plain,) = faces(segment_of(write(tmp_path / "a.mp4", frames)), identity=False).tracks or ()
+def test_rotated_video_gives_upright_crops_and_boxes(rotation: int, tmp_path: Path) -> None:
+    frames = real_frames("grid_bbaf2n.mpg", 20)
+    (expected,) = faces(segment_of(write_video(tmp_path / "a.mp4", frames)), identity=False).tracks or ()
     turned = [np.ascontiguousarray(np.rot90(frame, rotation // 90)) for frame in frames]
-    segment = segment_of(write(tmp_path / "b.mp4", turned))
+    segment = segment_of(write_video(tmp_path / "b.mp4", turned))
     assert segment.media.video is not None
     video = replace(segment.media.video, rotation_degrees=rotation)
-    (other,) = faces(replace(segment, media=replace(segment.media, video=video)), identity=False).tracks or ()
-    np.testing.assert_allclose(plain.boxes, other.boxes, atol=3)
-    np.testing.assert_allclose(plain.landmarks, other.landmarks, atol=3)
-    assert np.abs(crops(plain, slice(20)) - crops(other, slice(20))).mean() < 6
+    (actual,) = (
+        faces(replace(segment, media=replace(segment.media, video=video)), identity=False).tracks or ()
+    )
+    np.testing.assert_allclose(expected.boxes, actual.boxes, atol=3)
+    np.testing.assert_allclose(expected.landmarks, actual.landmarks, atol=3)
+    assert np.abs(crops(expected, slice(20)) - crops(actual, slice(20))).mean() < 6
 
 
-def test_a_cut_between_two_people_ends_the_track_and_the_same_person_is_joined_as_another_shot(
+def test_joins_one_person_across_cuts(
     tmp_path: Path,
 ) -> None:
-    one, two = still_and_moving("grid_bbaf2n.mpg"), still_and_moving("grid_brbk7n.mpg")
+    one, two = real_frames("grid_bbaf2n.mpg"), real_frames("grid_brbk7n.mpg")
     joined = [*one[:30], *two[:30], *one[30:60]]
-    tracks = faces(segment_of(write(tmp_path / "a.mp4", joined))).tracks or ()
+    tracks = faces(segment_of(write_video(tmp_path / "a.mp4", joined))).tracks or ()
     spans = [(track.first_row, track.visible.sum(), len(track.visible)) for track in tracks]
     assert spans == [(0, 60, 90), (30, 30, 30)]
-    # Mirrored and enlarged it is another shot of the same person at once.
+    # The enlarged frames are another shot of the same person.
     closer = [np.ascontiguousarray(cv2.resize(frame[40:240, 60:310], frame.shape[1::-1])) for frame in one]
-    (track,) = faces(segment_of(write(tmp_path / "b.mp4", [*one[:40], *closer[40:60]]))).tracks or ()
+    (track,) = faces(segment_of(write_video(tmp_path / "b.mp4", [*one[:40], *closer[40:60]]))).tracks or ()
     assert track.visible.all()
     assert track.shots.tolist() == [0] * 40 + [1] * 20
 
 
-def test_only_what_is_spoken_is_looked_at(tmp_path: Path) -> None:
-    film = write(tmp_path / "a.mp4", still_and_moving("grid_bbaf2n.mpg"))
+def test_searches_only_around_speech(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "a.mp4", real_frames("grid_bbaf2n.mpg"))
     segment = replace(segment_of(film), speech=((0.8, 1.0),))
     (track,) = faces(segment, identity=False, pad_seconds=0.2).tracks or ()
     assert (track.first_row, len(track.visible)) == (15, 15)
@@ -191,56 +193,58 @@ def test_only_what_is_spoken_is_looked_at(tmp_path: Path) -> None:
     assert faces(replace(segment, speech=()), identity=False).tracks == ()
 
 
-def test_segments_that_touch_lose_and_repeat_no_row(tmp_path: Path) -> None:
-    weights("scrfd_500m")
-    film = write(tmp_path / "a.mp4", still_and_moving("grid_bbaf2n.mpg"), rate=Fraction(30_000, 1001))
+def test_touching_segments_lose_and_repeat_no_rows(tmp_path: Path) -> None:
+    require_weights("scrfd_500m")
+    film = write_video(tmp_path / "a.mp4", real_frames("grid_bbaf2n.mpg"), rate=Fraction(30_000, 1001))
     stage = ready(identity=False)
-    whole = next(iter(stage(segment_of(film, end=2.0)))).tracks or ()
-    parts = [
+    complete = next(iter(stage(segment_of(film, end=2.0)))).tracks or ()
+    halves = [
         next(iter(stage(segment_of(film, start=a, end=b)))).tracks or () for a, b in ((0, 0.8), (0.8, 2.0))
     ]
-    seconds = np.concatenate([part[0].source_seconds for part in parts])
-    np.testing.assert_array_equal(seconds, whole[0].source_seconds)
-    fresh = next(iter(ready(identity=False)(segment_of(film, start=0.8, end=2.0)))).tracks or ()
-    np.testing.assert_array_equal(fresh[0].source_seconds, parts[1][0].source_seconds)
-    assert fresh[0].crops == parts[1][0].crops
+    seconds = np.concatenate([part[0].source_seconds for part in halves])
+    np.testing.assert_array_equal(seconds, complete[0].source_seconds)
+    reopened = next(iter(ready(identity=False)(segment_of(film, start=0.8, end=2.0)))).tracks or ()
+    np.testing.assert_array_equal(reopened[0].source_seconds, halves[1][0].source_seconds)
+    assert reopened[0].crops == halves[1][0].crops
 
 
-def test_a_slow_film_repeats_its_frames(tmp_path: Path) -> None:
-    film = write(tmp_path / "a.mp4", still_and_moving("grid_bbaf2n.mpg", 24), rate=12)
+def test_low_frame_rate_repeats_frames(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "a.mp4", real_frames("grid_bbaf2n.mpg", 24), rate=12)
     (track,) = faces(segment_of(film), identity=False).tracks or ()
     assert track.visible.all()
     assert len(np.unique(track.source_seconds)) == 24
 
 
-def test_a_film_without_video_has_no_tracks() -> None:
+def test_file_without_video_has_no_tracks() -> None:
     segment = segment_of(clip("grid_bbaf2n.mpg"))
     result = faces(replace(segment, media=replace(segment.media, video=None)))
     assert result.tracks == ()
 
 
-def test_a_damaged_film_is_an_error_of_the_film(tmp_path: Path) -> None:
-    weights("scrfd_500m")
-    film = write(tmp_path / "a.mkv", still_and_moving("grid_bbaf2n.mpg"))
+def test_damaged_video_raises_media_error(tmp_path: Path) -> None:
+    require_weights("scrfd_500m")
+    film = write_video(tmp_path / "a.mkv", real_frames("grid_bbaf2n.mpg"))
     segment = segment_of(film)
-    whole = film.read_bytes()
-    film.write_bytes(whole[: len(whole) // 3] + bytes(len(whole) // 3) + whole[len(whole) * 2 // 3 :])
+    complete = film.read_bytes()
+    film.write_bytes(
+        complete[: len(complete) // 3] + bytes(len(complete) // 3) + complete[len(complete) * 2 // 3 :]
+    )
     stage = ready(identity=False)
     with pytest.raises(MediaError):
         list(stage(segment))
-    film.write_bytes(whole)
+    film.write_bytes(complete)
     assert next(iter(stage(segment))).tracks
 
 
-def test_refuses_what_it_does_not_know() -> None:
+def test_rejects_unknown_detector() -> None:
     with pytest.raises(ConfigError, match="no detector 'mtcnn'"):
         Faces(detector="mtcnn")  # type: ignore[arg-type]
 
 
-def test_cuda_is_proven_before_anything_starts() -> None:
+def test_setup_fails_without_cuda() -> None:
     import onnxruntime
 
-    weights("scrfd_500m")
+    require_weights("scrfd_500m")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("needs an onnxruntime without CUDA")
     with pytest.raises(ProviderError, match="onnxruntime-gpu"):

@@ -1,4 +1,4 @@
-"""The film strip is the single crops' own bits."""
+"""A film strip consists of the unchanged bits of its crops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from mien.ingest.errors import CorruptMediaError
 from mien.pipelines.faces.crop import encode
 from mien.pipelines.faces.strip import MAX_FRAMES, assemble_strip, strip_frames
 
-INNER = slice(1, -1)  # a decoder interpolates chroma across the border of two frames: one row each
+INNER = slice(
+    1, -1
+)  # decoders interpolate chroma across the border of two frames, which affects one row each
 
 
 def crop(seed: int, quality: int = 92) -> bytes:
@@ -43,16 +45,16 @@ def assert_frames(strip: bytes, crops: list[bytes]) -> None:
         np.testing.assert_array_equal(by_opencv[number][INNER], alone[INNER])
 
 
-def test_decodes_to_the_single_crops_and_grey_where_there_is_none() -> None:
+def test_decodes_to_its_crops_and_grey_gaps() -> None:
     crops = [CROPS[0], b"", *CROPS[1:11], b""]
     assert_frames(assemble_strip(crops), crops)
 
 
-def test_only_grey() -> None:
+def test_strip_of_only_gaps() -> None:
     assert_frames(assemble_strip([b"", b""]), [b"", b""])
 
 
-def test_costs_two_bytes_a_frame() -> None:
+def test_each_frame_adds_two_bytes() -> None:
     header = len(assemble_strip(CROPS[:1])) - len(assemble_strip([b""])) + 256
     strip = assemble_strip(CROPS)
     scans = sum(len(assemble_strip([single])) for single in CROPS) - len(CROPS) * (
@@ -63,7 +65,7 @@ def test_costs_two_bytes_a_frame() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 375, MAX_FRAMES])
-def test_lengths(count: int) -> None:
+def test_any_number_of_frames(count: int) -> None:
     strip = assemble_strip([CROPS[number % 12] for number in range(count)])
     assert strip_frames(strip) == count
     assert frames_of(strip).shape[0] == count
@@ -75,12 +77,12 @@ def test_lengths(count: int) -> None:
         ([], "1 to 511 frames, got 0"),
         ([CROPS[0]] * 512, "got 512"),
         ([CROPS[0], crop(1, 80)], "crop 1 has another JPEG header"),
-        ([b"GIF89a"], "got 6 bytes that begin 47494638"),
-        ([CROPS[0][:-2]], "not a whole baseline"),
+        ([b"GIF89a"], "got 6 bytes that start with 47494638"),
+        ([CROPS[0][:-2]], "not a complete baseline"),
         ([cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()], "128 pixels wide"),
         ([simplejpeg.encode_jpeg(np.zeros((128, 128, 3), np.uint8), colorsubsampling="444")], "4:2:0"),
     ],
 )
-def test_refuses(crops: list[bytes], message: str) -> None:
+def test_rejects_invalid_crops(crops: list[bytes], message: str) -> None:
     with pytest.raises(CorruptMediaError, match=message):
         assemble_strip(crops)
