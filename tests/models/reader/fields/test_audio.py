@@ -1,4 +1,4 @@
-"""Sound: whole, in windows, and damaged."""
+"""The audio field: whole clips, windows and damaged members."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_window_is_a_slice(rows: int, length: int, seed: int) -> None:
 
 
 def test_flipped_bits_raise() -> None:
-    """FLAC has a CRC in each frame."""
+    """Each FLAC frame has a CRC."""
     good = members(40)["flac"]
     rng = np.random.default_rng(0)
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Windows of film strips against the whole strip, of our own making and of others'."""
+"""Windows of film strips equal the same frames of the whole strip, for our strips and foreign ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def whole(jpeg: bytes, side: int = 128) -> Frames:
 
 
 def assert_same_but_for_the_border(window: Frames, frames: Frames) -> None:
-    """Decoding the whole strip interpolates chroma across the window's ends: the first and the last row."""
+    """All rows are equal except the first and the last: in the whole strip their chroma is interpolated with
+    the neighbouring frames."""
     flat, expected = window.reshape(-1, *window.shape[2:]), frames.reshape(-1, *frames.shape[2:])
     np.testing.assert_array_equal(flat[1:-1], expected[1:-1])
 
@@ -88,7 +89,8 @@ SAMPLING_444 = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACT
 )
 @pytest.mark.parametrize(("first", "count"), [(0, 3), (3, 5), (9, 4), (12, 1)])
 def test_decodes_foreign_strips(parameters: tuple[int, ...], intervals: int, first: int, count: int) -> None:
-    """Other intervals and sampling are cut as well; without usable markers all is decoded, then cut."""
+    """Strips with other intervals and sampling can be cut, too. Without usable markers the strip is decoded
+    first."""
     jpeg = others(13, *parameters)
     assert read_header(jpeg).intervals_per_frame() == intervals
     assert_same_but_for_the_border(decoded(jpeg, first, count), whole(jpeg)[first : first + count])
@@ -97,9 +99,9 @@ def test_decodes_foreign_strips(parameters: tuple[int, ...], intervals: int, fir
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [16, 32, 48, 64, 80, 96, 112])
 def test_smaller_size_is_near_area_mean(size: int, channels: int) -> None:
-    """libjpeg shrinks in the DCT, which is not quite the mean: luma is within 2 of 256 levels on average, and
-    16 anywhere, though the noise alone is 6 in each pixel. Colour, which these pictures have at its limits,
-    where it is cut off, is within 4. (Of real faces: 0.4 and 0.7 at 48 pixels.)"""
+    """libjpeg shrinks in the DCT, which is close to the mean of the pixels. Luma differs by less than 2 of
+    256 levels on average and at most 16, although the noise is 6 per pixel. Colour is clipped in these
+    pictures and differs by less than 4. (Real faces differ by 0.4 and 0.7 at 48 pixels.)"""
     jpeg = strip(9)
     frames = whole(jpeg)
     if channels == 1:
@@ -115,7 +117,7 @@ def test_smaller_size_is_near_area_mean(size: int, channels: int) -> None:
 
 @pytest.mark.parametrize("size", [16, 48, 128])
 def test_grey_window_equals_slice(size: int) -> None:
-    """Luma is not interpolated: without colour the cut is exact to the last row."""
+    """Luma is not interpolated, so a cut without colour is exact in every row."""
     jpeg = strip(20)
     np.testing.assert_array_equal(
         decoded(jpeg, 5, 7, size=size, channels=1), decoded(jpeg, 0, 20, size=size, channels=1)[5:12]
@@ -168,7 +170,7 @@ def test_header_with_zero_sampling_raises(offset: int, count: int) -> None:
 @settings(max_examples=examples(200))
 @given(st.binary(max_size=40), st.integers(2, 620))
 def test_random_headers_never_crash(junk: bytes, at: int) -> None:
-    """Whatever stands there, it is a header or it is refused."""
+    """Random bytes either parse as a header or raise NotJpegError."""
     jpeg = strip(2)
     try:
         header = read_header(jpeg[:at] + junk + jpeg[at + len(junk) :])

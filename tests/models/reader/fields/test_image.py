@@ -1,4 +1,4 @@
-"""Plain pictures of shards that others made."""
+"""Plain pictures of foreign shards."""
 
 from __future__ import annotations
 

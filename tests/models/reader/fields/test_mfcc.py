@@ -1,4 +1,4 @@
-"""MFCC, against librosa's numbers."""
+"""MFCCs equal those of librosa."""
 
 from __future__ import annotations
 

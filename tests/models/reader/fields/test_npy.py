@@ -1,4 +1,4 @@
-"""`.npy` members, against numpy's own reader."""
+"""`.npy` members are read like numpy reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where windows lie."""
+"""Positions and lengths of windows."""
 
 from __future__ import annotations
 
