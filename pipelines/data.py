@@ -7,6 +7,7 @@ clips begin on the grid, so a clip of T rows has exactly T * ROW_SAMPLES samples
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,6 +54,19 @@ class ModelUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """A sampled annotation of one face, or of a segment's sound."""
+
+    name: str
+    times_seconds: Float64
+    """(T,) ascending, on the file's clock."""
+    values: Float32
+    """(T, D); NaN where unknown."""
+    columns: tuple[str, ...]
+    """(D,) names, with their units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaceTrack:
     """One person's face through a segment, on the 25 Hz grid."""
 
@@ -75,13 +89,15 @@ class FaceTrack:
     """(T,) presentation time of the frame that each row was taken from; NaN where not visible."""
     crops: tuple[bytes, ...]
     """T baseline JPEGs of CROP_PIXELS x CROP_PIXELS, 4:2:0, standard tables; b"" where not visible."""
-    motion: Float32
-    """(T,) mouth motion relative to the rest of the face (annotators/speaking.py); NaN where unknown."""
     blur: Float32
     """(T,) variance of the Laplacian of the crop's luma; NaN where not visible."""
     embedding: Float32 | None
     """(D,) unit length; None where nothing in the segment could be the same person (the face was not
     interrupted, or was seen badly), or where the profile has no identity network."""
+    measures: Mapping[str, Float32] = field(default_factory=dict)
+    """By annotator: (T, K) what it measured on the uncompressed crops; NaN where unknown."""
+    tracks: Mapping[str, Track] = field(default_factory=dict)
+    """By annotator: its track of this face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +132,8 @@ class Segment:
     drops: dict[str, float] = field(default_factory=dict)
     """Seconds dropped so far, by reason."""
     models: tuple[ModelUse, ...] = ()
+    sound_tracks: Mapping[str, Track] = field(default_factory=dict)
+    """By annotator: its track of the segment's sound."""
 
     @property
     def start_ms(self) -> int:
@@ -132,8 +150,50 @@ class Segment:
     @property
     def nbytes(self) -> int:
         sound = 0 if self.sound is None else int(self.sound.nbytes)
-        crops = sum(len(crop) for track in self.tracks or () for crop in track.crops)
-        return 4096 + sound + crops
+        faces = self.tracks or ()
+        crops = sum(len(crop) for face in faces for crop in face.crops)
+        named = [*self.sound_tracks.values(), *(track for face in faces for track in face.tracks.values())]
+        return 4096 + sound + crops + sum(int(track.values.nbytes) for track in named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """The longest span in which all requirements hold, for one face or for the sound alone."""
+
+    segment: Segment
+    face: FaceTrack | None
+    first_row: int
+    row_count: int
+    words: tuple[Word, ...]
+
+    @property
+    def start(self) -> float:
+        return self.first_row / ROW_HZ
+
+    @property
+    def end(self) -> float:
+        return (self.first_row + self.row_count) / ROW_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedSegment:
+    """A segment whose clips were found, and what became of each of its seconds."""
+
+    segment: Segment
+    clips: tuple[Clip, ...]
+    seconds_by_fate: dict[str, float]
+
+    @property
+    def key(self) -> str:
+        return self.segment.key
+
+    @property
+    def seconds(self) -> float:
+        return self.segment.seconds
+
+    @property
+    def nbytes(self) -> int:
+        return self.segment.nbytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mien.pipelines.local_media import InPlaceMedia, LocalMedia
 from mien.pipelines.ranges import Positive
+
+if TYPE_CHECKING:
+    from mien.pipelines.annotators.annotator import Annotator
 
 
 class Item(Protocol):
@@ -87,6 +90,11 @@ class StageContext:
     local_media: LocalMedia = field(default_factory=InPlaceMedia)
     """Provides a video's file on the node of the worker."""
     clip: ClipSettings = field(default_factory=ClipSettings)
+    max_pause_seconds: float = 1.0
+    """A longer pause ends a clip (`align.max_pause_seconds`)."""
+    annotators: tuple[Annotator, ...] = ()
+    """Those that are enabled, in the order of the registry. They are not set up: the stage `Annotate` sets
+    up the ones that it runs."""
 
 
 class Stage(ABC):
@@ -159,3 +167,48 @@ class AggregatingStage(Stage):
     @abstractmethod
     def flush(self) -> Iterable[Any]:
         """Yields what is still held back."""
+
+
+class InOneWorker(Stage):
+    """Runs several stages in the same worker, so that no item is copied between them. To the engine it is
+    the stage `main`."""
+
+    def __init__(self, *stages: Stage, main: Stage) -> None:
+        self.stages = stages
+        self.name, self.resources = main.name, main.resources
+        self.cpu_share, self.cpus_per_worker, self.deadline = (
+            main.cpu_share,
+            main.cpus_per_worker,
+            main.deadline,
+        )
+        self.imports = tuple(name for stage in stages for name in stage.imports)
+        self.environment = {name: value for stage in stages for name, value in stage.environment.items()}
+        self._main = main
+
+    @property
+    def uses_gpu(self) -> bool:
+        return any(stage.uses_gpu for stage in self.stages)
+
+    def weights(self) -> tuple[str, ...]:
+        return tuple(name for stage in self.stages for name in stage.weights())
+
+    def fingerprint_material(self, clip: ClipSettings) -> dict[str, Any]:
+        return self._main.fingerprint_material(clip)
+
+    def setup(self, context: StageContext) -> None:
+        for stage in self.stages:
+            stage.setup(context)
+
+    def __call__(self, item: Any, /) -> Iterator[Any]:
+        return self._run(self.stages, item)
+
+    def _run(self, stages: tuple[Stage, ...], item: Any) -> Iterator[Any]:
+        if not stages:
+            yield item
+            return
+        for output in stages[0](item):
+            yield from self._run(stages[1:], output)
+
+    def close(self) -> None:
+        for stage in self.stages:
+            stage.close()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from mien.pipelines.align.stage import Align
+from mien.pipelines.annotators.annotator import Annotator
+from mien.pipelines.annotators.stage import Annotate
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.fetch import FetchStage
+from mien.pipelines.samples.stage import MakeSamples
 from mien.pipelines.shards.write import WriteShards
 from mien.pipelines.speech.split import Split
-from mien.pipelines.stage import Stage
+from mien.pipelines.stage import InOneWorker, Stage
 from mien.pipelines.transcribe.stage import Transcribe
 
 
 def talking_face(
     *,
     require: Collection[str],
+    annotators: Sequence[Annotator],
     fetch: FetchStage,
     split: Split,
     faces: Faces,
@@ -29,10 +32,15 @@ def talking_face(
     `require` is what a clip must have: ("speech", "face"), ("face",) for expressive faces whether or not
     anybody speaks, or ("speech",) for a sound corpus, for which no picture is decoded.
     """
+    heavy = [annotator for annotator in annotators if annotator.heavy]
+    light = [annotator for annotator in annotators if not annotator.heavy]
     stages: list[Stage] = [fetch, split]
     if "face" in require:
-        # A pause that does not end a clip must not hide the face either.
-        pad_seconds = max(faces.pad_seconds, align.max_pause_seconds / 2)
-        stages.append(dataclasses.replace(faces, pad_seconds=pad_seconds))
-    stages += [transcribe, align, shards]
+        stages.append(faces)
+    stages.append(transcribe)
+    if heavy:
+        stages.append(Annotate(heavy))
+    # A worker of its own for each of these would cost more copying than they cost work.
+    stages.append(InOneWorker(Annotate(light), align, MakeSamples(), main=align))
+    stages.append(shards)
     return stages

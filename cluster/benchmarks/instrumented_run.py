@@ -56,10 +56,12 @@ def run_instrumented(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Ke
 
     from mien.cluster.benchmarks.recorded_run import run_pipeline
     from mien.pipelines.align.stage import Align
+    from mien.pipelines.annotators.stage import Annotate
     from mien.pipelines.faces.detect import Scrfd
     from mien.pipelines.faces.embedder import FaceEmbedder
     from mien.pipelines.faces.stage import Faces
     from mien.pipelines.fetch import FetchStage
+    from mien.pipelines.samples.stage import MakeSamples
     from mien.pipelines.shards.write import WriteShards
     from mien.pipelines.speech.split import Split
     from mien.pipelines.transcribe.stage import Transcribe
@@ -72,7 +74,7 @@ def run_instrumented(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Ke
         restore.append(lambda: setattr(owner, name, before))
         setattr(owner, name, method)
 
-    for stage in (FetchStage, Split, Faces, Transcribe, Align, WriteShards):
+    for stage in (FetchStage, Split, Faces, Transcribe, Annotate, Align, MakeSamples, WriteShards):
         name = stage.name
         replace(
             stage,
@@ -92,7 +94,7 @@ def run_instrumented(store: Path, film: Path, flags: tuple[str, ...] = ()) -> Ke
         return find(self, picture)
 
     def recording_track(self: Any, segment: Segment) -> Any:
-        inputs.pad_seconds = self.pad_seconds
+        inputs.pad_seconds = self._pad_seconds
         return track(self, segment)
 
     def recording_features(self: Any, jpegs: Any) -> Any:

@@ -19,6 +19,11 @@ from mien.pipelines.weights.licences import PROFILE_VARIABLE
 
 def fingerprint(settings: Settings) -> str:
     """32 hex digits over the stages' configuration, the hashes of their weights and the schema's version."""
+    annotators = {
+        annotator.name: _plain(material)
+        for annotator in settings.enabled_annotators()
+        if (material := annotator.fingerprint_material()) is not None
+    }
     material = {
         "schema": SCHEMA_VERSION,
         "weights": {name: sha256_of(name) for name in weights_in_use(settings)},
@@ -28,6 +33,7 @@ def fingerprint(settings: Settings) -> str:
             for stage in _stages(settings)
             if stage.affects_samples
         },
+        **({"annotators": annotators} if annotators else {}),
     }
     canonical = json.dumps(material, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
@@ -52,11 +58,7 @@ def weights_environment(settings: Settings) -> dict[str, str]:
 
 
 def _stages(settings: Settings) -> list[Stage]:
-    """The stages of a run as they are configured, before the pipeline adapts one to another."""
-    sections = [getattr(settings, field.name) for field in dataclasses.fields(settings)]
-    configured: dict[str, Any] = {each.name: each for each in sections if isinstance(each, Stage)}
-    pipeline = talking_face(require=settings.clip.require, **configured)
-    return [configured[stage.name] for stage in pipeline]
+    return talking_face(**settings.pipeline())
 
 
 def _plain(value: Any) -> Any:

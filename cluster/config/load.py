@@ -20,7 +20,7 @@ from mien.cluster.config.layers import (
     refuse_unknown,
 )
 from mien.cluster.config.mirror import build, leaves
-from mien.cluster.config.settings import Settings, SettingsModel, connect
+from mien.cluster.config.settings import Settings, connect, settings_model
 from mien.ingest.errors import ConfigError, one_line
 from mien.ingest.rate.identity import HIDDEN
 
@@ -56,18 +56,19 @@ def load(
     kind, and for a file that cannot be read.
     """
     layers: list[Layer] = []
+    model_type = settings_model()
     path = find_file(file)
     if path is not None:
         layers.append(file_layer(path))
-    layers.append(environment_layer(SettingsModel, os.environ if environment is None else environment))
-    layers.append(flag_layer(SettingsModel, flags))
+    layers.append(environment_layer(model_type, os.environ if environment is None else environment))
+    layers.append(flag_layer(model_type, flags))
     origins: dict[str, Origin] = {}
     for layer in layers:
-        refuse_unknown(SettingsModel, layer)
-        for key in leaves(SettingsModel, layer.values):
+        refuse_unknown(model_type, layer)
+        for key in leaves(model_type, layer.values):
             origins[key] = Origin(layer.kind, layer.where(key))
     try:
-        model = SettingsModel(**merge(layer.values for layer in layers))
+        model = model_type(**merge(layer.values for layer in layers))
     except ValidationError as error:
         raise _config_error(error, origins) from error
     return Loaded(settings=connect(_build(model, origins)), model=model, origins=origins)

@@ -23,6 +23,8 @@ def model_of(kind: type, *, base: type[BaseModel] | None = None, hide: frozenset
     fields: dict[str, Any] = {}
     for field in visible_fields(kind, hide):
         hint = hints[field.name]
+        if hint is Any and dataclasses.is_dataclass(default := _default(field)):
+            hint = type(default)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             nested = model_of(hint, hide=frozenset(field.metadata.get(HIDE, ())))
             default = _default(field)

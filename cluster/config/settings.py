@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,29 @@ from mien.cluster.config.mirror import HIDE, model_of
 from mien.cluster.config.sections import Acquire, Engine, Store, WeightsChoice
 from mien.ingest.youtube.acceptance import AcceptancePolicy
 from mien.pipelines.align.stage import Align
+from mien.pipelines.annotators import ANNOTATORS
+from mien.pipelines.annotators.annotator import Annotator
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.fetch import FetchStage
 from mien.pipelines.shards.write import WriteShards
 from mien.pipelines.speech.split import Split
-from mien.pipelines.stage import ClipSettings
+from mien.pipelines.stage import ClipSettings, Stage
 from mien.pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
 _FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms", "keep_uri")}
+
+
+@cache
+def annotator_settings(registry: tuple[tuple[str, type[Annotator]], ...]) -> type:
+    """A dataclass with a field for each registered annotator: the section `[annotators.<name>]`."""
+    sections = [(name, kind, field(default_factory=kind)) for name, kind in registry]
+    return make_dataclass("AnnotatorSettings", sections, frozen=True, kw_only=True)
+
+
+def _default_annotators() -> Any:
+    """Reads the registry at call time, so that an annotator that is registered later is included."""
+    return annotator_settings(tuple(ANNOTATORS.items()))()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +52,20 @@ class Settings:
     transcribe: Transcribe = field(default_factory=Transcribe)
     align: Align = field(default_factory=Align)
     shards: WriteShards = field(default_factory=WriteShards)
+    annotators: Any = field(default_factory=_default_annotators)
     engine: Engine = field(default_factory=Engine)
     weights: WeightsChoice = field(default_factory=WeightsChoice)
+
+    def enabled_annotators(self) -> tuple[Annotator, ...]:
+        """In the order of the registry."""
+        configured = [getattr(self.annotators, each.name) for each in fields(self.annotators)]
+        return tuple(annotator for annotator in configured if annotator.enabled)
+
+    def pipeline(self) -> dict[str, Any]:
+        """The arguments of `talking_face`."""
+        sections = [getattr(self, each.name) for each in fields(self)]
+        stages = {section.name: section for section in sections if isinstance(section, Stage)}
+        return {"require": self.clip.require, "annotators": self.enabled_annotators(), **stages}
 
 
 class _Root(BaseSettings):
@@ -58,7 +85,9 @@ class _Root(BaseSettings):
         return (init_settings,)
 
 
-SettingsModel: Any = model_of(Settings, base=_Root)
+def settings_model() -> Any:
+    """The pydantic model of all sections, those of the registered annotators included."""
+    return model_of(Settings, base=_Root)
 
 
 def connect(settings: Settings) -> Settings:

@@ -12,24 +12,29 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.models.reader.corpus.corpus import Corpus
+from mien.pipelines.annotators import scalar_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MEASURED = {
+_MEASURED = {
     "seconds": "length, s",
     "words": "words",
     "face_size_pixels": "face size, px",
     "face_coverage": "face coverage",
     "snr_db": "SNR, dB",
     "speech_ratio": "speech ratio",
-    "speaking_score": "speaking score",
-    "word_probability": "word probability",
 }
-"""Columns of numbers, and what they are called for people."""
+_MEASURED_LAST = {"word_probability": "word probability"}
 COUNTED = ("language", "source", "licence")
 UNKNOWN = "(unknown)"
+
+
+def measured_columns() -> dict[str, str]:
+    """Columns of numbers, those of annotators included, and their names for people."""
+    scalars = {name: name.replace("_", " ") for name, kind in scalar_types().items() if kind != "string"}
+    return _MEASURED | scalars | _MEASURED_LAST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,7 @@ class Stats:
     hours: float | None
     """Here and below None where the index does not say how long a sample is."""
     spreads: Mapping[str, Spread]
-    """By column of MEASURED, those that the index has."""
+    """By column of numbers, for those that the index has."""
     shares: Mapping[str, Mapping[str, Share]]
     """By column of COUNTED and by label, then by value, the most frequent first."""
 
@@ -78,7 +83,9 @@ def stats_of(corpus: Corpus) -> Stats:
         of=len(corpus.index),
         videos=videos,
         hours=None if seconds is None else float(np.nansum(seconds)) / 3600,
-        spreads={name: _spread(_floats(_column(corpus, name))) for name in MEASURED if name in have},
+        spreads={
+            name: _spread(_floats(_column(corpus, name))) for name in measured_columns() if name in have
+        },
         shares=shares,
     )
 

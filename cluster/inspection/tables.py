@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mien.cluster.inspection.shard_list import ShardRow
-from mien.cluster.inspection.statistics import MEASURED, QUANTILES, Share, Spread, Stats
+from mien.cluster.inspection.statistics import QUANTILES, Share, Spread, Stats, measured_columns
 from mien.cluster.report.formatting import format_length, pluralize, terminal_safe
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _spreads(spreads: Mapping[str, Spread]) -> Table:
     table = _table("", "known of", *heads, left=("",))
     for name, spread in spreads.items():
         cells = [_number(spread.quantiles.get(part), 2) for part in QUANTILES]
-        table.add_row(MEASURED[name], _count(spread.samples), *cells)
+        table.add_row(measured_columns()[name], _count(spread.samples), *cells)
     return table
 
 

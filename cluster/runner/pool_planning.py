@@ -17,15 +17,7 @@ GPU_SHARE = 0.5
 
 def build_stages(settings: Settings) -> list[Stage]:
     """The stages of the pipeline."""
-    return talking_face(
-        require=settings.clip.require,
-        fetch=settings.fetch,
-        split=settings.split,
-        faces=settings.faces,
-        transcribe=settings.transcribe,
-        align=settings.align,
-        shards=settings.shards,
-    )
+    return talking_face(**settings.pipeline())
 
 
 def build_context(settings: Settings, *, run_id: str, fingerprint: str) -> StageContext:
@@ -37,6 +29,8 @@ def build_context(settings: Settings, *, run_id: str, fingerprint: str) -> Stage
         shards_uri=settings.store.shards_uri,
         local_media=settings.fetch,
         clip=settings.clip,
+        max_pause_seconds=settings.align.max_pause_seconds,
+        annotators=settings.enabled_annotators(),
     )
 
 

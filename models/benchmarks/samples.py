@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mien.pipelines.annotators.landmarks import Landmarks
 from mien.pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ, Sample
 from mien.pipelines.faces.crop import encode
 from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.samples.sample import encode_flac, encode_npy
 from mien.pipelines.shards.index import IndexRow, encode_index, filter_row
-from mien.pipelines.shards.sample import LANDMARK_COLUMNS, encode_flac, encode_npy
 from mien.pipelines.shards.tar import TarWriter
 from mien.pipelines.weights import DEMO_CLIPS, pull
 
@@ -118,7 +119,7 @@ def _meta(number: int, rows: int) -> dict[str, Any]:
             "crop_pixels": CROP_PIXELS, "max_offset_seconds": 0.01,
         },
         "quality": {"speech_ratio": 0.9, "snr_db": 20.0, "speaking_score": 1.0, "av_offset_seconds": None},
-        "tracks": {"landmarks": LANDMARK_COLUMNS, "speaking": ["score"]},
+        "tracks": {"landmarks": list(Landmarks.columns), "speaking": ["score"]},
         "provenance": {"fingerprint": "f" * 64, "models": [
             {"name": name, "sha256": "a" * 64, "provider": "CPUExecutionProvider"}
             for name in ("scrfd_500m", "arcface_w600k_mbf", "whisper-base", "silero_vad_v6")

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from mien.pipelines.align.rows import nearest_row
 from mien.pipelines.data import ROW_HZ, Word
+from mien.pipelines.rows import nearest_row
 
 Run = tuple[int, int]
 """Half-open [first, last) in rows of the file's 25 Hz grid."""

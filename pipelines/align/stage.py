@@ -1,4 +1,4 @@
-"""The stage that turns a segment with faces and words into the samples of its clips."""
+"""The stage `align`: finds the clips of a segment with faces and words."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import numpy as np
 
 from mien.pipelines.align.clips import Run, cut_between_words, trim_to_words
 from mien.pipelines.align.layers import Limits, find_layers
-from mien.pipelines.align.rows import runs
-from mien.pipelines.data import ROW_HZ, Bool, Sample, Segment, SegmentDone, Word
+from mien.pipelines.data import ROW_HZ, AlignedSegment, Bool, Clip, Segment, Word
 from mien.pipelines.ranges import NotNegative, Share
-from mien.pipelines.shards.sample import Clip, make_sample
+from mien.pipelines.rows import runs
 from mien.pipelines.stage import Resources, Stage, StageContext
 
 
 @dataclass(kw_only=True)
 class Align(Stage):
-    """Segment to SegmentDone: the longest spans in which all of `require` holds, cut between words.
+    """Segment to AlignedSegment: the longest spans in which all requirements hold, cut between words.
 
-    Rows are taken away step by step (no speech, no face, not speaking, no words, too short), and what each
-    step takes is counted in seconds of the file, a second once, however many faces are in it.
+    Rows are removed step by step (no speech, no face, not speaking, no words, too short). The seconds that
+    each step removes are counted once, however many faces there are. Faces need the track `speaking`.
     """
 
     name = "align"
@@ -38,52 +37,38 @@ class Align(Stage):
     speaking_threshold: Share = 0.35
     """Least speaking score (annotators/speaking.py) of a face that counts as speaking."""
     dominance: Share = 0.6
-    """Least share of the liveliest mouth's score, where several faces are in the picture."""
+    """Least share of the highest speaking score in the picture, where several faces are visible."""
 
     def setup(self, context: StageContext) -> None:
-        import soundfile  # noqa: F401 (once per worker, not in the first call)
-
         self._clip = context.clip
-        self._fingerprint = context.fingerprint
 
-    def __call__(self, segment: Segment) -> Iterator[SegmentDone]:
+    def __call__(self, segment: Segment) -> Iterator[AlignedSegment]:
         words = segment.transcript.words if segment.transcript else ()
-        tracks = tuple(track for track in segment.tracks or () if track.visible.any())
+        faces = tuple(face for face in segment.tracks or () if face.visible.any())
         limits = Limits(
             pause=_rows(self.max_pause_seconds),
             face_gap=_rows(self.max_face_gap_seconds),
             speaking_threshold=self.speaking_threshold,
             dominance=self.dominance,
         )
-        layers = find_layers(segment, tracks, require=self._clip.require, limits=limits)
+        layers = find_layers(segment, faces, require=self._clip.require, limits=limits)
         kept = np.zeros(layers.mask.shape[1], bool)
-        samples: list[Sample] = []
+        clips: list[Clip] = []
         for place, layer in enumerate(layers.mask):
-            number = layers.whose[place] if layers.whose else None
-            for run in self._clips(layer, words, layers.first):
-                local = slice(run[0] - layers.first, run[1] - layers.first)
-                kept[local] = True
-                clip = Clip(
-                    segment=segment,
-                    track=None if number is None else tracks[number],
-                    first_row=run[0],
-                    row_count=run[1] - run[0],
-                    words=_whole_words(words, run),
-                    speaking=None
-                    if number is None or layers.scores is None
-                    else layers.scores[number, local],
+            for run in self._runs(layer, words, layers.first):
+                kept[run[0] - layers.first : run[1] - layers.first] = True
+                clips.append(
+                    Clip(
+                        segment=segment,
+                        face=faces[layers.face_of[place]] if layers.face_of else None,
+                        first_row=run[0],
+                        row_count=run[1] - run[0],
+                        words=_whole_words(words, run),
+                    )
                 )
-                samples.append(make_sample(clip, fingerprint=self._fingerprint))
-        yield SegmentDone(
-            video_key=segment.media.key,
-            start_ms=segment.start_ms,
-            end_ms=round(segment.end * 1000),
-            seconds_by_fate=layers.fates(segment, kept),
-            samples=tuple(samples),
-            sample_count=len(samples),
-        )
+        yield AlignedSegment(segment=segment, clips=tuple(clips), seconds_by_fate=layers.fates(segment, kept))
 
-    def _clips(self, layer: Bool, words: Sequence[Word], first: int) -> Iterator[Run]:
+    def _runs(self, layer: Bool, words: Sequence[Word], first: int) -> Iterator[Run]:
         shortest, longest = _rows(self._clip.min_seconds), _rows(self._clip.max_seconds)
         for low, high in runs(layer):
             run: Run | None = (low + first, high + first)
@@ -100,6 +85,6 @@ def _rows(seconds: float) -> int:
 
 
 def _whole_words(words: Sequence[Word], run: Run) -> tuple[Word, ...]:
-    """Those inside the clip, to the half row that a cut between words may be off."""
+    """The words inside the clip, with the half row of tolerance that a cut between words may need."""
     low, high = run[0] - 0.51, run[1] + 0.51
     return tuple(word for word in words if word.start * ROW_HZ > low and word.end * ROW_HZ < high)

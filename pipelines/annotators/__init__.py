@@ -1,10 +1,17 @@
-"""Annotators: what is measured of a face, row by row."""
+"""The registry of annotators. An annotator is one file in this folder and one line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from mien.pipelines.annotators.annotator import Annotator
+from mien.pipelines.annotators.landmarks import Landmarks
+from mien.pipelines.annotators.speaking import Speaking
 
-from mien.pipelines.annotators.speaking import mouth_motion
+ANNOTATORS: dict[str, type[Annotator]] = {
+    "landmarks": Landmarks,
+    "speaking": Speaking,
+}
 
-ANNOTATORS: dict[str, Callable[..., Any]] = {"speaking": mouth_motion}
+
+def scalar_types() -> dict[str, str]:
+    """Columns that annotators add to the index: name to Parquet type."""
+    return {name: kind for annotator in ANNOTATORS.values() for name, kind in annotator.scalars.items()}

@@ -1,49 +1,92 @@
-"""Does this mouth move by itself? An honest, cheap cue: it sees motion, not words.
+"""Does this face speak? A cheap cue, which sees mouth motion and no words.
 
 Two aligned crops 0.12 s apart (a syllable moves a mouth in that time, and a frame that a slow film repeats
 does not hide it) are brought to the same mean and contrast. Over the upper face (`REST`: brows, eyes, nose,
-cheeks) their difference is explained as far as it can be by a shift, a turn, a zoom, a gain and an offset
-(least squares on the gradients: Lucas & Kanade 1981). That explanation is taken away everywhere, mouth
-included, so that neither head motion nor light is left. `motion` is by how much the mouth's remainder exceeds
-the upper face's, in units of the latter:
+cheeks) a shift, a turn, a zoom, a gain and an offset explain as much as possible of their difference (least
+squares on the gradients: Lucas & Kanade 1981). This explanation is subtracted everywhere, so that neither
+head motion nor light remains. `motion` is by how much the mouth's remainder exceeds that of the upper face,
+in units of the latter:
 
     motion = max(0, M - R) / (R + FLOOR)    M, R: root mean squares, in standard deviations of the face's luma
 
-A still picture gives 0, flashed, noisy or compressed; panned, turned and zoomed at most 0.26 (mean over
-2 s). Talking gives 0.55 to 2.5, badly compressed (CRF 38) 0.35 and more. Laughing moves a mouth too.
+A still picture gives 0, also if it is flashed, noisy or compressed. Panned, turned and zoomed pictures give
+at most 0.26 (mean over 2 s). Talking gives 0.55 to 2.5, and at least 0.35 if badly compressed (CRF 38).
+Laughing moves a mouth too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import numpy.typing as npt
 
-from mien.pipelines.data import ROW_HZ, Bool, Float32, Float64, UInt8
+from mien.pipelines.annotators.annotator import FaceAnnotator, Rows, Scalar
+from mien.pipelines.data import ROW_HZ, Bool, Clip, FaceTrack, Float32, Float64, Segment, Track, UInt8
+from mien.pipelines.rows import bridge, on_segment, segment_rows, spans_to_rows
+
+if TYPE_CHECKING:
+    from mien.pipelines.stage import StageContext
 
 MOUTH = (42, 80, 86, 116)
 """x0, y0, x1, y1 in pixels of the 128 px crop: lips, and the chin that moves with them."""
 REST = (32, 34, 96, 78)
 FACE = (32, 32, 96, 120)
 BOTH = (32, 34, 96, 116)
-"""What holds MOUTH and REST."""
+"""The rectangle around MOUTH and REST."""
 LAG_SECONDS = 0.12
 MAX_LAG_SECONDS = 0.2
 FLOOR = 0.03
 LIGHT_RATIO = 1.3
-"""A step in the face's mean luma beyond this ratio is a flash, which may clip: nothing is known then."""
+"""A step of the face's mean luma beyond this ratio is a flash, which may clip. Motion is unknown then."""
 SMOOTHING_SECONDS = 2.0
 HALF_SCORE_MOTION = 0.6
 SPEAKING_THRESHOLD = 0.35
-"""Of the score: motion 0.32. Keeps every talking clip that we have, and no still picture."""
+"""Of the score; it corresponds to a motion of 0.32. It keeps all our talking clips, and no still picture."""
 
 _GRID = 32
 
 
+@dataclass(kw_only=True)
+class Speaking(FaceAnnotator):
+    """(T, 1) score 0 to 1; 0 where nobody speaks, NaN where no motion is known nearby."""
+
+    name = "speaking"
+    inputs = ("crops", "speech")
+    columns = ("score",)
+    scalars = {"speaking_score": "float"}  # noqa: RUF012 (never changed)
+    measures_crops = True
+
+    def fingerprint_material(self) -> dict[str, Any] | None:
+        return None
+
+    def setup(self, context: StageContext) -> None:
+        self._max_pause_rows = round(context.max_pause_seconds * ROW_HZ)
+
+    def measure(self, luma: UInt8, seconds: Float64) -> Float32:
+        return mouth_motion(luma, seconds)[:, None]
+
+    def of_faces(self, segment: Segment, rows: list[Rows]) -> list[Float32]:
+        first, count = segment_rows(segment)
+        speech = bridge(spans_to_rows(segment.speech, first, count), self._max_pause_rows)
+        return [_score(face, speech[on_segment(face, first, count)]) for face in segment.tracks or ()]
+
+    def summarise(self, track: Track | None, clip: Clip) -> dict[str, Scalar]:
+        if track is None or not np.isfinite(track.values).any():
+            return {"speaking_score": None}
+        return {"speaking_score": round(float(np.nanmean(track.values[:, 0])), 4)}
+
+
+def _score(face: FaceTrack, speech: Bool) -> Float32:
+    return speaking_score(face.measures["speaking"][:, 0], speech)[:, None]
+
+
 def mouth_motion(luma: UInt8, seconds: Float64) -> Float32:
-    """(N,) motion of the mouth relative to the rest of the face, from consecutive looks at one face.
+    """(N,) motion of the mouth relative to the rest of the face, from consecutive pictures of one face.
 
     `luma` (N, 64, 64) uint8 is the aligned crop's luma at half size, `seconds` (N,) their times, ascending.
-    NaN where there is no look 0.06 to 0.2 s before, or the light changed too much between the two.
+    NaN where there is no picture 0.06 to 0.2 s before, or the light changed too much between the two.
     """
     motion = np.full(len(luma), np.nan, np.float32)
     now, then = _pairs(np.asarray(seconds, np.float64))
@@ -60,11 +103,11 @@ def mouth_motion(luma: UInt8, seconds: Float64) -> Float32:
 
 
 def speaking_score(motion: Float32, speech: Bool) -> Float32:
-    """(T,) 0 to 1: how sure one is that this face speaks, on the grid.
+    """(T,) score that this face speaks, 0 to 1, on the grid.
 
-    `motion` (T,) NaN where unknown; `speech` (T,) whether there is speech. The mean m of motion over 2 s
-    (Hann window), of rows with speech alone, as m / (m + 0.6). 0 where there is no
-    speech, NaN where no motion is known nearby.
+    `motion` (T,) NaN where unknown; `speech` (T,) whether there is speech. The score is m / (m + 0.6), where
+    m is the mean of motion over 2 s (Hann window), over the rows with speech only. It is 0 where there is no
+    speech, and NaN where no motion is known nearby.
     """
     if not len(motion):
         return np.zeros(0, np.float32)
@@ -85,21 +128,22 @@ def _convolve(values: Float64, window: Float64) -> Float64:
 
 
 def _pairs(seconds: Float64) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Each look, and the one nearest to LAG_SECONDS before it."""
-    wanted = seconds - LAG_SECONDS
-    after = np.searchsorted(seconds, wanted).clip(1, max(1, len(seconds) - 1))
+    """The index of each picture that has an earlier one near LAG_SECONDS before it, and of that one."""
+    target = seconds - LAG_SECONDS
+    after = np.searchsorted(seconds, target).clip(1, max(1, len(seconds) - 1))
     now = np.arange(len(seconds))
     if len(seconds) < 2:
         return now[:0], now[:0]
-    then = np.where(seconds[after] - wanted < wanted - seconds[after - 1], after, after - 1)
+    then = np.where(seconds[after] - target < target - seconds[after - 1], after, after - 1)
     lag = seconds - seconds[then]
     good = (lag >= LAG_SECONDS / 2) & (lag <= MAX_LAG_SECONDS)
     return now[good], then[good]
 
 
 def _remainders(then: Float32, now: Float32) -> tuple[Float32, Float32]:
-    """(N,) root mean squares, over REST and MOUTH, of what head motion and light leave of `now` - `then`."""
-    # Only what holds both areas, and a pixel about it for the gradients.
+    """(N,) root mean squares, over REST and MOUTH, of the part of `now` - `then` that head motion and light
+    do not explain."""
+    # The rectangle around both areas, and one more pixel on each side for the gradients.
     there = _area(BOTH)
     wide = slice(None), *(slice(side.start - 1, side.stop + 1) for side in there[1:])
     middle, difference = (then[wide] + now[wide]) / 2, (now - then)[there]
@@ -129,7 +173,7 @@ def _area(
 
 
 def _halved(luma: UInt8) -> Float32:
-    """(N, 32, 32) means of four. OpenCV takes all as one tall picture: 25 times faster than NumPy's mean."""
+    """(N, 32, 32) means of four pixels. As one tall picture, OpenCV is 25 times faster than NumPy."""
     import cv2
 
     tall = luma.reshape(-1, 2 * _GRID).astype(np.float32)
@@ -140,7 +184,7 @@ def _halved(luma: UInt8) -> Float32:
 
 
 def _soft(small: Float32) -> Float32:
-    """A 1-2-1 blur: gradients of unblurred pictures foretell little of how they move."""
+    """A 1-2-1 blur: gradients of unblurred pictures predict motion badly."""
     wide = np.pad(small, ((0, 0), (1, 1), (1, 1)), "edge")
     tall = wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]
     return np.asarray((tall[:, :, :-2] + 2 * tall[:, :, 1:-1] + tall[:, :, 2:]) / 16, np.float32)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mien.pipelines.annotators.speaking import mouth_motion
+from mien.pipelines.annotators.annotator import Annotator
 from mien.pipelines.data import FaceTrack, Float32
 from mien.pipelines.faces.embedder import normalize
 from mien.pipelines.faces.tracker import Tracklet
 
 
 def face_track(
-    index: int, tracklets: Sequence[Tracklet], embeddings: Sequence[Float32 | None] | None
+    index: int,
+    tracklets: Sequence[Tracklet],
+    embeddings: Sequence[Float32 | None] | None,
+    annotators: Sequence[Annotator] = (),
 ) -> FaceTrack:
     """The track of one person's tracklets (in order of time, without overlap), on the grid.
 
@@ -23,17 +26,21 @@ def face_track(
     count = tracklets[-1].rows[-1].stop - first
     faces = np.full((count, 15), np.nan, np.float32)
     seconds = np.full(count, np.nan)
-    motion, blur = np.full((2, count), np.nan, np.float32)
+    blur = np.full(count, np.nan, np.float32)
+    measures: dict[str, Float32] = {}
     crops = [b""] * count
     shots = np.full(count, -1, np.int16)
     for shot, tracklet in enumerate(tracklets):
-        shot_motion = mouth_motion(
-            np.stack([crop.luma for crop in tracklet.crops]), np.array(tracklet.seconds)
-        )
+        luma, taken = np.stack([crop.luma for crop in tracklet.crops]), np.array(tracklet.seconds)
+        measured = {annotator.name: annotator.measure(luma, taken) for annotator in annotators}
+        for name, values in measured.items():
+            measures.setdefault(name, np.full((count, values.shape[1]), np.nan, np.float32))
         for number, rows in enumerate(tracklet.rows):
             here = slice(rows.start - first, rows.stop - first)
             faces[here], seconds[here] = tracklet.faces[number], tracklet.seconds[number]
-            motion[here], blur[here] = shot_motion[number], tracklet.crops[number].blur
+            blur[here] = tracklet.crops[number].blur
+            for name, values in measured.items():
+                measures[name][here] = values[number]
             crops[here] = [tracklet.crops[number].jpeg] * len(rows)
             shots[here] = shot
     visible = np.array([bool(crop) for crop in crops])
@@ -52,7 +59,7 @@ def face_track(
         scores=faces[:, 14],
         source_seconds=seconds,
         crops=tuple(crops),
-        motion=motion,
         blur=blur,
         embedding=embedding,
+        measures=measures,
     )

@@ -74,6 +74,9 @@ class Faces(Stage):
         cv2.setNumThreads(self.threads)
         self._only_speech = "speech" in context.clip.require
         self._local_media = context.local_media
+        # A pause that does not end a clip must not hide the face either.
+        self._pad_seconds = max(self.pad_seconds, context.max_pause_seconds / 2)
+        self._annotators = [one for one in context.annotators if one.measures_crops]
         self._reader: BufferedFrameReader | None = None
         self._detector: Detector | None = DETECTORS[self.detector](
             self.detector,
@@ -106,7 +109,7 @@ class Faces(Stage):
         )
         cropper = FaceCropper(rotation_degrees=rotation_degrees)
         tracklets: list[Tracklet] = []
-        if spans := merge_spans(segment.speech if self._only_speech else [whole], self.pad_seconds, whole):
+        if spans := merge_spans(segment.speech if self._only_speech else [whole], self._pad_seconds, whole):
             with self._local_media.local_copy(segment.media) as path:
                 media = replace(segment.media, path=path)
                 for span in spans:
@@ -120,6 +123,7 @@ class Faces(Stage):
                 number,
                 [tracklets[at] for at in members],
                 embeddings and [embeddings[at] for at in members],
+                self._annotators,
             )
             for number, members in enumerate(groups)
         )

@@ -19,10 +19,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from mien.pipelines.annotators import scalar_types
 from mien.pipelines.data import SCHEMA_VERSION
 from mien.pipelines.shards.tar import Place
 
-FILTER_COLUMNS: dict[str, str] = {
+_COLUMNS: dict[str, str] = {
     "source": "string",
     "video_id": "string",
     "licence": "string",
@@ -42,13 +43,16 @@ FILTER_COLUMNS: dict[str, str] = {
     "face_max_offset_seconds": "float",
     "speech_ratio": "float",
     "snr_db": "float",
-    "speaking_score": "float",
-    "labels": "string",
-    "fingerprint": "string",
 }
+_LAST_COLUMNS: dict[str, str] = {"labels": "string", "fingerprint": "string"}
 _NUMBERS = {"double": "f8", "float": "f4", "int32": "i4", "int64": "i8", "uint32": "u4"}
 PLACE_COLUMNS = {"offset": "int64", "size": "int64", "crc32": "uint32"}
 """`<name>.<ext>`, from `Place`."""
+
+
+def filter_columns() -> dict[str, str]:
+    """Name to Parquet type of all columns that one would filter by, with the scalars of all annotators."""
+    return _COLUMNS | scalar_types() | _LAST_COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,10 @@ def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: in
     import pyarrow.parquet as pq
 
     columns: dict[str, Any] = {"key": column([row.key for row in rows], "string")}
-    for name, kind in FILTER_COLUMNS.items():
+    written = {name for row in rows for name in row.row}
+    for name, kind in filter_columns().items():
+        if name in scalar_types() and name not in written:
+            continue  # its annotator is switched off
         columns[name] = column([row.row.get(name) for row in rows], kind)
     for extension in sorted({extension for row in rows for extension in row.places}):
         places = [row.places.get(extension) for row in rows]
@@ -144,7 +151,7 @@ def filter_row(meta: Mapping[str, Any]) -> dict[str, Any]:
         "face_max_offset_seconds": face.get("max_offset_seconds"),
         "speech_ratio": quality["speech_ratio"],
         "snr_db": quality["snr_db"],
-        "speaking_score": quality["speaking_score"],
+        **{name: quality[name] for name in scalar_types() if name in quality},
         "labels": json.dumps(video["labels"], ensure_ascii=False, sort_keys=True),
         "fingerprint": meta["provenance"]["fingerprint"],
     }

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mien.pipelines.data import Sample
+from mien.pipelines.samples.sample import encode_flac, encode_npy
 from mien.pipelines.shards.index import IndexRow, encode_index, filter_row
-from mien.pipelines.shards.sample import encode_flac, encode_npy
 from mien.pipelines.shards.tar import TarWriter
 from tests.models.reader.fields.sample_factory import strip
 

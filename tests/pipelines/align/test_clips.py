@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.pipelines.align.clips import cut_between_words, trim_to_words
-from mien.pipelines.align.rows import runs, spans_to_rows
 from mien.pipelines.data import ROW_HZ, Word
+from mien.pipelines.rows import runs, spans_to_rows
 
 
 @st.composite

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.pipelines.align.stage import Align
+from mien.pipelines.annotators import ANNOTATORS
+from mien.pipelines.annotators.stage import Annotate
 from mien.pipelines.data import ROW_HZ, SOUND_HZ, FaceTrack, Segment, SegmentDone, Transcript, Word
+from mien.pipelines.samples.stage import MakeSamples
 from mien.pipelines.shards.verify import check_sample
-from mien.pipelines.stage import ClipSettings, StageContext
+from mien.pipelines.stage import ClipSettings, InOneWorker, StageContext
 from tests.hypothesis_examples import examples
 from tests.pipelines.builders import blank_crop, media_file
 
@@ -37,9 +40,9 @@ def track(
         scores=np.where(visible, 0.8, np.nan).astype(np.float32),
         source_seconds=np.where(visible, (first + np.arange(count)) / ROW_HZ, np.nan),
         crops=tuple(blank_crop() if seen else b"" for seen in visible),
-        motion=np.where(visible, motion, np.nan).astype(np.float32),
         blur=np.where(visible, 100.0, np.nan).astype(np.float32),
         embedding=None,
+        measures={"speaking": np.where(visible, motion, np.nan).astype(np.float32)[:, None]},
     )
 
 
@@ -73,9 +76,19 @@ def talk(start: float, end: float) -> list[Word]:
 
 def align(item: Segment, **fields: object) -> SegmentDone:
     clip = {name: fields.pop(name) for name in Align.clip_settings if name in fields}
-    stage = Align(**fields)  # type: ignore[arg-type]
-    stage.setup(StageContext(clip=ClipSettings(**clip), fingerprint="0123"))  # type: ignore[arg-type]
+    align = Align(**fields)  # type: ignore[arg-type]
+    annotators = tuple(kind() for kind in ANNOTATORS.values())
+    stage = InOneWorker(Annotate(annotators), align, MakeSamples(), main=align)
+    stage.setup(
+        StageContext(
+            clip=ClipSettings(**clip),  # type: ignore[arg-type]
+            max_pause_seconds=align.max_pause_seconds,
+            annotators=annotators,
+            fingerprint="0123",
+        )
+    )
     (done,) = list(stage(item))
+    assert isinstance(done, SegmentDone)
     return done
 
 

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.pipelines.annotators import ANNOTATORS
-from mien.pipelines.annotators.speaking import SPEAKING_THRESHOLD, mouth_motion, speaking_score
+from mien.pipelines.annotators.speaking import SPEAKING_THRESHOLD, Speaking, mouth_motion, speaking_score
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.stage import ClipSettings, StageContext
 from tests.pipelines.faces.real_clips import clip, require_weights, segment_of
@@ -106,17 +105,14 @@ def test_score_bridges_unknown_rows_and_knows_nothing_far_from_known_ones() -> N
     assert speaking_score(motion[:0], np.ones(0, bool)).shape == (0,)
 
 
-def test_registry_is_a_plain_dict() -> None:
-    assert all(callable(annotator) for annotator in ANNOTATORS.values())
-
-
 def score_of(path: Path) -> np.ndarray:
     require_weights("scrfd_500m")
     stage = Faces(identity=False)
-    stage.setup(StageContext(clip=ClipSettings(require=("face",))))
+    stage.setup(StageContext(clip=ClipSettings(require=("face",)), annotators=(Speaking(),)))
     (result,) = stage(segment_of(path))
     track = max(result.tracks or (), key=lambda one: int(one.visible.sum()))
-    return speaking_score(track.motion, np.ones(len(track.motion), bool))
+    motion = track.measures["speaking"][:, 0]
+    return speaking_score(motion, np.ones(len(motion), bool))
 
 
 GRID = tuple(f"grid_{sentence}.mpg" for sentence in ("bbaf2n", "brbk7n", "lbax4n", "lrwp9a", "swiz3n"))

@@ -14,6 +14,7 @@ import pytest
 import simplejpeg
 
 from mien.ingest.errors import ConfigError, MediaError, ProviderError
+from mien.pipelines.annotators.speaking import Speaking
 from mien.pipelines.data import FaceTrack, Segment
 from mien.pipelines.faces.stage import Faces
 from mien.pipelines.faces.strip import assemble_strip
@@ -23,9 +24,16 @@ from tests.pipelines.faces.real_clips import clip, require_weights, segment_of
 PERMISSIVE: dict[str, Any] = {"detector": "yunet_2023mar", "identity": False}
 
 
+def motion_of(face: FaceTrack) -> np.ndarray:
+    return face.measures["speaking"][:, 0]
+
+
 def ready(require: Any = ("speech", "face"), **settings: Any) -> Faces:
     stage = Faces(**settings)
-    stage.setup(StageContext(clip=ClipSettings(require=require)))
+    context = StageContext(
+        clip=ClipSettings(require=require), annotators=(Speaking(),), max_pause_seconds=0.0
+    )
+    stage.setup(context)
     return stage
 
 
@@ -45,7 +53,7 @@ def check_track(track: FaceTrack) -> None:
     count = len(track.visible)
     assert track.boxes.shape == (count, 4)
     assert track.landmarks.shape == (count, 5, 2)
-    assert len(track.crops) == len(track.motion) == len(track.blur) == len(track.scores) == count
+    assert len(track.crops) == len(motion_of(track)) == len(track.blur) == len(track.scores) == count
     assert track.visible[0]
     assert track.visible[-1]
     for values in (track.boxes, track.landmarks, track.scores, track.source_seconds, track.blur):
@@ -55,7 +63,7 @@ def check_track(track: FaceTrack) -> None:
     rows = np.flatnonzero(track.visible)
     offset = track.source_seconds[rows] - (rows + track.first_row) / 25
     assert np.abs(offset).max() <= 0.05 + 1e-6
-    assert np.isnan(track.motion[~track.visible]).all()
+    assert np.isnan(motion_of(track)[~track.visible]).all()
     assert assemble_strip(track.crops[:100])
     if track.embedding is not None:
         assert np.linalg.norm(track.embedding) == pytest.approx(1, abs=1e-4)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.pipelines.data import Sample
-from mien.pipelines.shards.index import FILTER_COLUMNS, IndexRow, encode_index, filter_row, scan_tar
+from mien.pipelines.shards.index import IndexRow, encode_index, filter_columns, filter_row, scan_tar
 from mien.pipelines.shards.tar import TarWriter
 from mien.pipelines.shards.verify import check_shard
 
@@ -81,7 +81,7 @@ def test_the_index_points_at_the_same_bytes(tmp_path: Path) -> None:
                 assert member is not None
                 assert data[offset : offset + size] == member.read()
                 assert zlib.crc32(data[offset : offset + size]) == entry[f"crc32.{extension}"]
-    assert set(FILTER_COLUMNS) <= set(index.column_names)
+    assert set(filter_columns()) <= set(index.column_names)
     assert json.loads(index.schema.metadata[b"mien"])["sha256"] == sha256
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mien.models.reader.data import RawSample
 from mien.pipelines.faces.crop import encode
 from mien.pipelines.faces.strip import assemble_strip
-from mien.pipelines.shards.sample import encode_flac, encode_npy
+from mien.pipelines.samples.sample import encode_flac, encode_npy
 
 
 @lru_cache

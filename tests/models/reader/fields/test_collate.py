@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mien.ingest.errors import DamagedSampleError, MissingMemberError, ShortClipError, UsageError
 from mien.models.reader.data import RawSample
 from mien.models.reader.fields import FIELDS, Collator, FacesField, TrackField, Window
-from mien.pipelines.shards.sample import encode_npy
+from mien.pipelines.samples.sample import encode_npy
 from tests.hypothesis_examples import examples
 from tests.models.reader.fields.sample_factory import allocate, members, sample
 

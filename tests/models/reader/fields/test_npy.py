@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mien.models.reader.fields.npy import NotNpyError, read_npy
-from mien.pipelines.shards.sample import encode_npy
+from mien.pipelines.samples.sample import encode_npy
 
 PLAIN = st.one_of(
     hnp.boolean_dtypes(),

@@ -1,0 +1,1 @@
+"""From clips to samples: encodes film strips, sound and tracks, and describes each clip."""
