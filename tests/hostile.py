@@ -79,7 +79,7 @@ def _bytes(data: bytes) -> Make:
     return lambda path: path.write_bytes(data)
 
 
-def _made(path: Path, **how: Any) -> bytes:
+def _film_bytes(path: Path, **how: Any) -> bytes:
     write_noise(path, **how)
     data = path.read_bytes()
     path.unlink()
@@ -91,7 +91,7 @@ def _film(**how: Any) -> Make:
 
 
 def _truncated(percent: float, **how: Any) -> Make:
-    return lambda path: path.write_bytes(_cut(_made(path, **how), percent))
+    return lambda path: path.write_bytes(_cut(_film_bytes(path, **how), percent))
 
 
 def _damaged(stream: str, **how: Any) -> Make:
@@ -116,23 +116,23 @@ def _damaged(stream: str, **how: Any) -> Make:
 
 
 def _replaced(old: bytes, new: bytes, **how: Any) -> Make:
-    return lambda path: path.write_bytes(_made(path, **how).replace(old, new))
+    return lambda path: path.write_bytes(_film_bytes(path, **how).replace(old, new))
 
 
 def _scrambled_header(path: Path) -> None:
-    data = bytearray(_made(path, options=FRONT))
+    data = bytearray(_film_bytes(path, options=FRONT))
     start = data.index(b"moov") + 4
     data[start : start + 400] = random.Random(6).randbytes(400)
     path.write_bytes(data)
 
 
 def _mid_stream_ts(path: Path) -> None:
-    data = _made(path, format="mpegts")
+    data = _film_bytes(path, format="mpegts")
     path.write_bytes(data[len(data) // 188 // 3 * 188 :])
 
 
 def _glued_ts(path: Path) -> None:
-    data = _made(path, format="mpegts", frames=100, seconds=4.0)
+    data = _film_bytes(path, format="mpegts", frames=100, seconds=4.0)
     path.write_bytes(data + data)
 
 

@@ -21,7 +21,6 @@ NAMES = {
     "Suspects": "QuarantineQueue",
     "acquit": "clear",
     "accused": "blamed",
-    "hindered": "requeued",
     "nursery": "fork_server",
     "widen": "relax",
     "Trail": "Tracklet",
@@ -55,9 +54,7 @@ IDENTIFIERS = {
     "Turn": "PageSession",
     "Wanted": "SearchFilter",
     "either": "union",
-    "relief": "stragglers",
     "settling": "settlement",
-    "withdrawn": "revoked",
 }
 # Words that no identifier in Python code may contain: replacement.
 IDENTIFIER_PARTS = {
@@ -68,13 +65,18 @@ IDENTIFIER_PARTS = {
     "crew": "pool",
     "cursors": "round_robin",
     "governed": "rate_limited",
+    "hindered": "requeued",
     "lane": "queue_key",
     "mend": "fix",
     "nursery": "fork_server",
+    "relief": "stragglers",
     "shelf": "cache",
     "tallies": "counters",
+    "tape": "audio_timeline",
+    "trail": "tracklet",
     "trails": "tracklets",
     "widen": "relax",
+    "withdrawn": "revoked",
 }
 # Old module name: new module name. Test modules and folders count as well.
 MODULES = {

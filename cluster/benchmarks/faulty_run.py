@@ -52,7 +52,7 @@ HANGING = ("hang", "hang in C")
 class FaultyRunResult:
     """The catalog and the log of a run."""
 
-    stories: dict[str, VideoHistory]
+    histories: dict[str, VideoHistory]
     log: list[tuple[str, str]]
     """The faulty stage's events in order: STARTED or FINISHED, and the segment's name."""
 
@@ -60,14 +60,14 @@ class FaultyRunResult:
     def segments(self) -> dict[str, SegmentHistory]:
         return {
             f"{title} {segment.start_ms}": segment
-            for title, story in self.stories.items()
-            for segment in story.segments
+            for title, history in self.histories.items()
+            for segment in history.segments
         }
 
     @property
     def commits(self) -> list[float]:
         """Seconds from the first claim to each commit."""
-        events = [event for story in self.stories.values() for event in story.events]
+        events = [event for history in self.histories.values() for event in history.events]
         began = min(event.at for event in events if event.what == "claimed")
         return sorted(event.at - began for event in events if event.what == "committed")
 
@@ -92,7 +92,7 @@ def run_with_faults(store: Path, films: Path, faults: dict[str, str]) -> FaultyR
         found = {film.stem: catalog.explain(str(film)) for film in sorted(films.iterdir())}
     lines = (line.partition(" ") for line in (store / LOG).read_text().splitlines())
     return FaultyRunResult(
-        stories={title: story for title, story in found.items() if story is not None},
+        histories={title: history for title, history in found.items() if history is not None},
         log=[(event, name) for event, _, name in lines],
     )
 

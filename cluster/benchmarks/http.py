@@ -157,13 +157,13 @@ def _mien(folder: Path, port: int, numbers: list[int], workers: int) -> dict[str
     right, validated, times = 0, 0, []
     with Catalog.open(f"sqlite:///{folder}/store/catalog.sqlite") as catalog:
         for number in numbers:
-            story = catalog.explain(address(port, number))
-            assert story is not None
-            outcome = story.error_class or ("" if story.media is not None else "nothing")
+            history = catalog.explain(address(port, number))
+            assert history is not None
+            outcome = history.error_class or ("" if history.media is not None else "nothing")
             right += outcome == OUTCOMES[kind(number)]
             validated += not outcome
-            times += [event.at for event in story.events if event.what in ("claimed", "failed")]
-            times += [story.events[-1].at]
+            times += [event.at for event in history.events if event.what in ("claimed", "failed")]
+            times += [history.events[-1].at]
     return {
         "add_seconds": add.wall_seconds,
         "seconds": add.wall_seconds + run.wall_seconds,

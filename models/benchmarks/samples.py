@@ -29,7 +29,7 @@ _FACE = (slice(10, 160), slice(360, 510))
 """The position of the speaker's face in talks.mp4 (852 x 480)."""
 _NOISE = 3.8
 _POOL_CROPS = 1440
-_MARKER = "made.json"
+_MARKER = "samples.json"
 
 
 def make_samples(folder: Path, count: int) -> dict[str, Any]:

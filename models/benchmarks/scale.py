@@ -105,9 +105,9 @@ def _make_shards(folder: Path, count: int) -> None:
     """Writes the members of one sample under `count` keys."""
     from mien.models.benchmarks.samples import one_sample, write_shard
 
-    made = one_sample(_FRAMES)
+    template = one_sample(_FRAMES)
     for number in range(count):
-        write_shard(folder / f"many-{number:06d}.tar", [_renamed(made, number)])
+        write_shard(folder / f"many-{number:06d}.tar", [_renamed(template, number)])
 
 
 def _renamed(sample: Sample, number: int) -> Sample:
@@ -117,18 +117,18 @@ def _renamed(sample: Sample, number: int) -> Sample:
 def _make_indexes(folder: Path, count: int) -> None:
     from mien.models.benchmarks.samples import one_sample
 
-    made = one_sample(_FRAMES)
+    template = one_sample(_FRAMES)
     places: dict[str, Place] = {}
     at = 512
-    for member, data in made.members.items():
+    for member, data in template.members.items():
         places[member] = Place(offset=at, size=len(data), crc32=zlib.crc32(bytes(len(data))))
         at += -(-len(data) // 512) * 512 + 512
     for shard in range(-(-count // _PER_SHARD)):
         numbers = range(shard * _PER_SHARD, min(count, (shard + 1) * _PER_SHARD))
         rows = [
             IndexRow(
-                key=_renamed(made, number).key,
-                row=made.row | {"face_size_pixels": float(number % 200)},
+                key=_renamed(template, number).key,
+                row=template.row | {"face_size_pixels": float(number % 200)},
                 places={
                     member: dataclasses.replace(place, offset=place.offset + turn * at)
                     for member, place in places.items()

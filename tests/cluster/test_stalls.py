@@ -69,8 +69,8 @@ def test_other_segments_are_unaffected(
         }
 
     assert outcomes(faulty) == outcomes(clean)
-    assert {story.state for story in clean.stories.values()} == {"done"}
-    states = {title: story.state for title, story in faulty.stories.items()}
+    assert {history.state for history in clean.histories.values()} == {"done"}
+    states = {title: history.state for title, history in faulty.histories.items()}
     hit = {name.split()[0] for name in faults}
     assert states == {title: "partial" if title in hit else "done" for title in states}
 
