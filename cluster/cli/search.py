@@ -99,7 +99,7 @@ def command(
     result = search(
         loaded.settings,
         queries,
-        wanted=criteria,
+        filters=criteria,
         limit=limit,
         newest_first=newest,
         dry_run=dry_run,

@@ -1,1 +1,1 @@
-"""One run: what the catalog has to do, through the engine, into committed shards."""
+"""The commands behind `mien add`, `search`, `run` and `verify`."""

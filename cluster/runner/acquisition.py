@@ -1,4 +1,4 @@
-"""What a run asks of platforms: through which identity, when, and what becomes of it."""
+"""Claims videos within the budgets of the identities, and settles each grant with the actual usage."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from mien.cluster.engine import ErrorInfo
 from mien.cluster.logs import get_logger
+from mien.cluster.report.formatting import format_time
 from mien.cluster.runner.refusal_attribution import RefusalAttribution
 from mien.ingest.catalog import Catalog, Outcome, Paused, Usage
 from mien.ingest.errors import CacheFullError
@@ -16,19 +17,19 @@ from mien.ingest.rate.identity import Identity
 
 _log = get_logger("mien.run")
 
-FULL_SECONDS = 5.0
-"""After the cache was full: until another video is tried. The one that found no room waits as long, longer
-each time, so that those which are in the cache and will make room have their turn."""
-ASK_SECONDS = 5.0
-"""At the latest after so long it is looked whether others made room, or somebody added videos."""
+FULL_CACHE_PAUSE_SECONDS = 5.0
+"""How long fetching pauses when the cache is full. The video that did not fit waits longer each time, so that
+videos in the cache can finish first and free space."""
+CLAIM_INTERVAL_SECONDS = 5.0
+"""The longest time between two attempts to claim: other runs may free budgets, and people may add videos."""
 WAIT_SECONDS = 120.0
-"""A run does not end while a video is due so soon, whatever was asked for."""
+"""A run always waits for a video that is due within this time."""
 LONG_WAIT_SECONDS = 6 * 3600.0
-"""Nor, if it is to wait, while one that was put off is due so soon. (A premiere may be months away.)"""
+"""With acquire.wait, a run waits this long for a video that is scheduled for later, such as a premiere."""
 
 
 class Acquisition:
-    """Claims videos with grants, and settles the grants with what came of them."""
+    """Claims videos for one run. Videos of platforms need a grant of an identity's budget."""
 
     def __init__(
         self,
@@ -44,26 +45,25 @@ class Acquisition:
         wait: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`at_once`: videos that are being asked for or are the next to be: what was granted is not called
-        back when its identity is paused. `gives_room`: whether media goes when its video is done; a run that
-        only fetches makes no room."""
+        """`at_once`: the largest number of open grants. Grants are not revoked when their identity is paused.
+        `gives_room`: whether the run deletes media of finished videos; a run that only fetches does not."""
         self._catalog, self._run_id, self._fingerprint = catalog, run_id, fingerprint
         self._identities, self._at_once = tuple(identities), at_once
         self._budget_bytes, self._wait, self._clock = media_budget_bytes, wait, clock
         self._gives_room, self._has_room = gives_room, has_room
         self._refusals = RefusalAttribution(catalog, self._identities, clock=clock)
-        self._asking: set[str] = set()
-        """Keys of videos whose grant is not settled."""
-        self._nothing_before = self._full_until = self._no_room_until = 0.0
-        self._fulls = 0
-        """Videos in a row that found no room."""
+        self._granted: set[str] = set()
+        """Keys of videos whose grant is not settled yet."""
+        self._next_claim_at = self._full_until = self._no_room_until = 0.0
+        self._full_count = 0
+        """Videos in a row that did not fit into the cache."""
         self._is_over = self._is_held_back = False
-        """Held back: the latest claim was for local films alone, as there was no room for others."""
+        """Held back: the latest claim was restricted to local files, for lack of space."""
         self._last_message = ""
 
     @property
     def is_over(self) -> bool:
-        """Whether no room will come for what is still to be fetched."""
+        """Whether the remaining videos cannot be fetched, because no space will become free."""
         return self._is_over
 
     def claim(self, limit: int) -> list[Job]:
@@ -71,22 +71,22 @@ class Acquisition:
         self._is_held_back = not self._is_over and self._must_pause(now)
         if self._is_over or self._is_held_back:
             return self._catalog.claim(self._run_id, limit=limit, only_local=True)
-        # Where the cache was full, one after the other finds out whether it still is.
-        limit = 1 if self._fulls else limit
-        may = self._at_once - len(self._asking) if now >= self._nothing_before else 0
+        # After the cache was full, fetch one video at a time until one fits.
+        limit = 1 if self._full_count else limit
+        may = self._at_once - len(self._granted) if now >= self._next_claim_at else 0
         may = max(0, min(may, limit))
         identities = self._identities if may else ()
         jobs = self._catalog.claim(self._run_id, limit=limit, identities=identities, asking=may)
         granted = {job.key for job in jobs if job.identity}
-        self._asking |= granted
+        self._granted |= granted
         if identities and len(granted) < may:
             times = [at for at in self._next_times() if at is not None]
-            # Others settle, people add and reopen: none of that is foreseen.
-            self._nothing_before = min([now + ASK_SECONDS, *(max(at, now + 0.1) for at in times)])
+            # Other runs settle grants, and people add videos and end pauses: try again soon in any case.
+            self._next_claim_at = min([now + CLAIM_INTERVAL_SECONDS, *(max(at, now + 0.1) for at in times)])
         return jobs
 
     def _must_pause(self, now: float) -> bool:
-        """Whether there is no room for what would be fetched now."""
+        """Whether there is no space for another video now."""
         if now < self._full_until:
             return True
         if self._is_full():
@@ -99,10 +99,10 @@ class Acquisition:
         return False
 
     def is_worth_waiting(self) -> bool:
-        """Whether a run that has nothing else to do gets something from a platform if it stays."""
+        """Whether an otherwise idle run should wait for videos of platforms."""
         if self._is_over:
             return False
-        # What the latest claim was, and not what the clock says by now: the catalog was asked in between.
+        # Decide by the latest claim: time has passed since then.
         if self._is_held_back or self._clock() < max(self._full_until, self._no_room_until):
             return True
         due, put_off = self._next_times() if self._identities else (None, None)
@@ -114,25 +114,29 @@ class Acquisition:
         for at, patience_seconds in ((due, math.inf), (put_off, LONG_WAIT_SECONDS)):
             if at is not None and at - now <= (patience_seconds if self._wait else WAIT_SECONDS):
                 if at - now > WAIT_SECONDS:
-                    self._log_once(f"waiting until {_when(at)} for a platform; Ctrl-C ends the run in order")
+                    self._log_once(
+                        f"waiting for platform budgets until {format_time(at)}; press Ctrl-C to end the run"
+                    )
                 return True
-        self._log_once(f"platforms may be asked again from {_when(due or put_off or now)} on; run again then")
+        self._log_once(
+            f"platform budgets allow no download before {format_time(due or put_off or now)}; rerun then"
+        )
         return False
 
     def _is_room_coming(self) -> bool:
-        """Of too much fetched media, what is under way goes by itself; what is kept does not."""
+        """Whether finished videos will free enough space. Retained media does not become free."""
         room = self._catalog.media_room(with_waiting=not self._gives_room)
-        staying = room.retained_bytes if self._gives_room else room.bytes
-        if staying < self._budget_bytes:
+        permanent = room.retained_bytes if self._gives_room else room.bytes
+        if permanent < self._budget_bytes:
             return True
         self._log_once(
-            f"fetched media takes {staying:,} bytes, {self._budget_bytes:,} are allowed: nothing more is "
-            "fetched; raise acquire.media_budget_bytes, or keep less"
+            f"fetched media uses {permanent:,} bytes of {self._budget_bytes:,} allowed; fetching stops; "
+            "raise acquire.media_budget_bytes, or retain less media"
         )
         return False
 
     def reported(self, job: Job, media: MediaFile) -> None:
-        self._fulls = 0
+        self._full_count = 0
         self._settle(
             job,
             Usage(
@@ -143,7 +147,7 @@ class Acquisition:
         )
 
     def failed(self, job: Job, error: ErrorInfo) -> float | None:
-        """Where the identity was refused, and not the video: when the video may be tried again."""
+        """Returns when to retry the video if the identity was refused; None if the video itself failed."""
         paused = self._settle(
             job,
             Usage(
@@ -160,29 +164,32 @@ class Acquisition:
         if paused is None:
             return None
         paused_where = f"{paused.identity} is paused on {paused.platform}"
-        self._log_once(f"identity {paused_where} until {_when(paused.until)}: {error.text}")
-        return self._refusals.try_again_at(job.key, paused)
+        self._log_once(f"identity {paused_where} until {format_time(paused.until)}: {error.text}")
+        return self._refusals.retry_at(job.key, paused)
 
     def _cache_is_full(self, error: ErrorInfo) -> float:
-        """What is in it is wanted, so fetching pauses: until videos are done, or in a run that does them."""
+        """Pauses fetching until videos are done, because waiting videos need everything in the cache."""
         now = self._clock()
-        self._fulls += 1
-        self._full_until, again_at = now + FULL_SECONDS, now + FULL_SECONDS * self._fulls
-        self._no_room_until = max(self._no_room_until, again_at)
+        self._full_count += 1
+        self._full_until, retry_at = (
+            now + FULL_CACHE_PAUSE_SECONDS,
+            now + FULL_CACHE_PAUSE_SECONDS * self._full_count,
+        )
+        self._no_room_until = max(self._no_room_until, retry_at)
         self._is_over = not self._gives_room
-        what = "`mien run` makes room" if self._is_over else "fetching goes on when videos are done"
-        self._log_once(f"{error.text}; nothing more is fetched: {what}")
-        return again_at
+        what = "stops; `mien run` frees space" if self._is_over else "resumes when videos are done"
+        self._log_once(f"{error.text}; fetching {what}")
+        return retry_at
 
-    def gone(self, job: Job) -> None:
-        """Nobody will report it: it was lost on its way."""
+    def abandon(self, job: Job) -> None:
+        """Settles the grant of a video whose outcome is unknown, because it was lost."""
         self._settle(job, Usage(outcome=Outcome.FAILED))
 
     def _settle(self, job: Job, usage: Usage) -> Paused | None:
-        if job.key not in self._asking:
+        if job.key not in self._granted:
             return None
-        self._asking.discard(job.key)
-        self._nothing_before = 0.0
+        self._granted.discard(job.key)
+        self._next_claim_at = 0.0
         return self._catalog.settle(self._run_id, job.key, usage)
 
     def _next_times(self) -> tuple[float | None, float | None]:
@@ -197,7 +204,3 @@ class Acquisition:
         if line != self._last_message:
             self._last_message = line
             _log.info(line)
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

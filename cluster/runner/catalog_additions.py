@@ -1,4 +1,4 @@
-"""What `mien add` does: arguments into rows of the catalog."""
+"""`mien add`: expands its arguments and adds the videos to the catalog."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ def add(
     *,
     column: str = "",
 ) -> tuple[AddResult, Tally]:
-    """Adds what the arguments stand for, in batches; what could not be listed is in the tally. `say` is told
-    what is waited for.
+    """Adds the videos that the arguments name, in batches. The tally counts skipped items and errors.
 
-    Folders give films; where only speech is required, recordings of sound alone as well. What mien itself
-    has fetched or keeps is no new video, wherever the store lies.
+    A folder stands for its video files, and for its sound files too if only speech is required. Files of the
+    store itself (fetched media, shards) are never added.
     """
     tally = Tally()
     result = AddResult()
@@ -43,7 +42,7 @@ def add(
         return False
 
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
-        # Channels and playlists, those within lists too, are asked for as the configured identities.
+        # Channels and playlists, also inside lists, are read through the configured identities.
         youtube = YouTubeSource(lister_of(settings, catalog))
         sources = make_sources(column=column, youtube=youtube)
         refs: Iterator[VideoRef] = (
@@ -62,7 +61,7 @@ def add(
 
 
 def _own_folders(settings: Settings) -> list[Path]:
-    """Where a store has media that came from elsewhere, and what is made of it."""
+    """Folders in which the store keeps fetched media and its own output."""
     store = settings.store
     places = [store.cache_folder, store.shards_uri, settings.fetch.keep_uri]
     places += [str(Path(store.root) / name) for name in ("cache", "shards", "media", "spool")]

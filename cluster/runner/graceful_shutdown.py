@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first lets what waits for a shard be committed, the second ends at once."""
+"""SIGINT and SIGTERM: the first commits finished samples and stops the run, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class GracefulShutdown:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        """The one that came."""
+        """The first signal received."""
         self._engine: Stoppable | None = None
         self._before: dict[int, Any] = {}
 
     def attach(self, engine: Stoppable) -> None:
-        """From now on `engine` is told; at once, if the signal has come already."""
+        """Stops `engine` when a signal arrives; at once, if one has arrived already."""
         self._engine = engine
         if self.signal is not None:
             engine.stop()

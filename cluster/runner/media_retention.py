@@ -1,18 +1,19 @@
-"""What becomes of fetched media once its video is through: kept, or its room given back.
+"""What happens to fetched media when its video has ended: it is retained, or its space is freed.
 
-    always      a copy is published to the media store as soon as the file is proven, and read from there ever
-                after; the copy in the node's cache goes when the video is done
-    until_done  the copy in the node's cache stays while the video waits for another try, also in a later run,
-                and goes when it is done or has failed for good
-    never       the copy in the node's cache goes as soon as the run lets go of the video, done or not; what a
-                killed run left is the next one's to take up
+    always      a copy is published to the media store as soon as the file is validated, and read from there
+                from then on; the copy in the node's cache is deleted when the video is done
+    until_done  the copy in the node's cache stays while the video waits for a retry, also in a later run, and
+                is deleted when the video is done or has failed permanently
+    never       the copy in the node's cache is deleted as soon as the run releases the video, done or
+                not; the next run cleans up after a killed run
 
-"Done" is the end of the video: its faces are read from the file until its last segment. What goes does so
-within seconds, or when the last who reads it is through, and takes its room till then.
+A video is done when its last segment is, because faces are read from the file until then. Deletion happens
+within seconds, or when the last reader is finished; until then the file takes space.
 
-No cache evicts what a video wants that is not done (ingest/fetch/pins.py): fetching pauses instead. What is
-wanted is known, and renewed, by the driver for its own machine. A copy in the cache of another machine cannot
-be reached from here: it is wanted for a day after it was last read, and goes when that cache needs the room.
+No cache evicts media that an unfinished video needs (ingest/fetch/pins.py): fetching pauses instead. The
+driver knows which media are needed on its own machine and renews their pins. It cannot reach the caches of
+other machines. There, a pin lasts for a day after the last read, and unpinned media are evicted when the
+cache needs space.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Keep = Literal["always", "until_done", "never"]
 
 
 class MediaRetention:
-    """The media of the videos that this run is at work on."""
+    """Tracks the fetched media of this run's videos and frees their space."""
 
     def __init__(
         self,
@@ -55,59 +56,61 @@ class MediaRetention:
             clock,
         )
         self._only_fetch = only_fetch
-        self._here: dict[str, MediaFile] = {}
+        self._media: dict[str, MediaFile] = {}
         self._tidy_at = 0.0
         self._renew_at = clock() + RENEW_SECONDS
-        # The path, and not the cache: of films that lie here nothing is cached, and no folder is made.
+        # Takes the path, not the cache: local files are not cached, so no cache folder is created for them.
         self._sizes = pins.Sizes(Path(fetch.cache_dir), clock=clock)
 
     def renew(self) -> None:
-        """What earlier runs left in this machine's cache stays wanted, or goes if it is done by now."""
+        """Renews the pins of media that unfinished videos need in this cache, and releases the rest."""
         cached = self._fetch.cached()
         for key, state in self._catalog.states(cached).items():
             if state not in _OVER:
                 pins.renew(cached[key])
-            elif key not in self._here:
+            elif key not in self._media:
                 self._fetch.cache.release(cached[key])
 
     def has_room(self) -> bool:
-        """Whether this machine's cache has room for one more as large as the largest that is wanted; True as
-        well where nothing is at work that would make room."""
-        if not self._here:
+        """Whether this cache has space for one more file as large as the largest pinned one.
+
+        Also True if no video is in progress, because then waiting would not free any space.
+        """
+        if not self._media:
             return True
         sizes = self._sizes.now()
         return sum(sizes) + max(sizes, default=0) <= self._fetch.cache_max_bytes
 
-    def came(self, media: MediaFile) -> None:
-        self._here[media.key] = media
+    def add(self, media: MediaFile) -> None:
+        self._media[media.key] = media
         if media.retained_uri:
             self._catalog.record_retained(self._run_id, media.key, media.retained_uri)
-            if self._only_fetch:  # whoever goes on with it reads the copy that is kept
-                self._fetch.release(self._here.pop(media.key))
+            if self._only_fetch:  # later runs read the retained copy
+                self._fetch.release(self._media.pop(media.key))
 
     def tidy(self) -> None:
-        """Gives back the room of those that are through; cheap when called often."""
+        """Frees the space of finished videos. Cheap if called often."""
         now = self._clock()
         if now >= self._renew_at:
             self._renew_at = now + RENEW_SECONDS
             self.renew()
-        if now < self._tidy_at or not self._here:
+        if now < self._tidy_at or not self._media:
             return
         self._tidy_at = now + TIDY_SECONDS
         self.release()
 
     def release(self, *, closing: bool = False) -> None:
-        """`closing`: the run lets go of those, too, that it is still at work on."""
-        for key, state in self._catalog.states(self._here).items():
+        """`closing`: also release videos that the run is still working on."""
+        for key, state in self._catalog.states(self._media).items():
             if state == "running" and not closing:
                 continue
             is_over = self._keep == "never" or state in _OVER
-            if not is_over or self._let_go(self._here[key]) or closing:
-                del self._here[key]
+            if not is_over or self._delete(self._media[key]) or closing:
+                del self._media[key]
 
-    def _let_go(self, media: MediaFile) -> bool:
-        """False where a segment of a video that was let go is still read: it goes when that is through.
-        Forgotten, it would stay wanted and take its room."""
+    def _delete(self, media: MediaFile) -> bool:
+        """Returns False if a segment still reads the file. It must then be released again later, or it would
+        stay pinned."""
         self._fetch.release(media)
         if local_path(media.job.video.uri) is not None:
             return True

@@ -1,4 +1,4 @@
-"""How others know that a run lives, and how it comes to know that they took it to be dead."""
+"""The heartbeat of this run, and the detection of runs that have died."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from mien.ingest.errors import CatalogError, LeaseLostError
 
 
 class Heartbeat:
-    """Renews the run's lease from a thread: one item may keep the driver busy for longer than a lease.
+    """Renews the run's lease from a thread, because one item may keep the driver busy for longer.
 
-    A driver that hangs must lose its videos all the same: where it has not called `alive` again for
-    `patience_seconds`, the lease runs out. And where the catalog was away for longer than a lease, that is
-    renewed before anything else is written.
+    A driver that hangs must still lose its videos: the lease expires if `alive` is not called for
+    `patience_seconds`. After an outage of the catalog, the lease is renewed before anything else is written.
     """
 
     def __init__(
@@ -26,13 +25,13 @@ class Heartbeat:
         self._catalog, self._run_id = catalog, run_id
         self._every_seconds, self._patience_seconds = lease_seconds / 4, patience_seconds
         self._seen = math.inf
-        """When `alive` was last called; recovery, before that, takes as long as it takes."""
+        """When `alive` was last called. Infinite during recovery, which may take any time."""
         self._lost: LeaseLostError | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def alive(self) -> None:
-        """Says that the driver makes progress.
+        """Reports that the driver makes progress.
 
         Raises:
             LeaseLostError: another run has taken this one's videos over; nothing more can be committed.
@@ -64,21 +63,23 @@ class Heartbeat:
         except LeaseLostError as error:
             self._lost = error
         except CatalogError:
-            # It may be back before the lease is over; if not, the driver's own writes say so.
+            # The catalog may be back before the lease expires. If not, the driver's own writes fail.
             return
 
 
 class PeerRunMonitor:
-    """Tells whether somebody else's videos may fall to this run: while their run may be dead."""
+    """Tells whether videos of other runs may become available, because their run may be dead."""
 
     def __init__(self, catalog: Catalog, run_id: str) -> None:
         self._catalog, self._run_id = catalog, run_id
         self._leases: dict[str, float] = {}
 
     def may_be_dead(self) -> bool:
-        """Whether some run that holds videos has not renewed its lease since it was first seen here. So
-        False comes a quarter of a lease later for those that live, and a lease later for the dead, whose
-        videos can be claimed by then."""
+        """Whether a run that holds videos has not renewed its lease since this monitor first saw it.
+
+        A live run renews its lease within a quarter of it. The lease of a dead run expires, and its videos
+        can then be claimed.
+        """
         leases = {run: until for run, until in self._catalog.holders().items() if run != self._run_id}
         for run, until in leases.items():
             self._leases.setdefault(run, until)

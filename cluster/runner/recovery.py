@@ -1,8 +1,8 @@
-"""What a kill at any instant left behind, made whole or removed.
+"""Recovery after a kill at any instant: completes or removes what dead runs left.
 
-A tar without a row is rubbish, a row without a sidecar lacks only the sidecar, and there is no third case.
-What belongs to a run that goes on is left alone: so a run is first *ended* in the catalog, after which it can
-commit nothing any more even if its process should wake up, and only then are its files touched.
+There are two cases: a tar without a row in the catalog is deleted, and a row without a sidecar gets its
+sidecar. Files of live runs are not touched. Therefore a run is first *ended* in the catalog. From then on it
+cannot commit anything, even if its process wakes up. Only then are its files touched.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ _log = get_logger("mien.run")
 
 
 def recover(catalog: Catalog, store: Store, spool: Path) -> None:
-    """Finishes or removes what dead runs left: their lease is over, or their driver died on this machine."""
+    """Completes or removes what dead runs left.
+
+    A run is dead if its lease has expired, or if its driver died on this machine.
+    """
     dead = {run_id for run_id in catalog.end_dead_runs() if driver_is_dead(spool, run_id)}
     catalog.end_dead_runs(dead)
     for run_id in sorted(dead):
-        _log.info(f"run {run_id} was killed: going on where it ended")
+        _log.info(f"resuming after run {run_id}, which was killed")
 
     def over(run_id: str) -> bool:
-        # Asked anew each time: what was seen belongs to a run that had begun by then. One that this catalog
-        # does not know is another's, and may live.
+        # Queried each time, because runs start meanwhile. A run that this catalog does not know belongs to
+        # another catalog and may be alive.
         return bool(catalog.known_runs({run_id})) and run_id not in catalog.end_dead_runs()
 
     sweep_spool(spool, over=over)
@@ -50,27 +53,26 @@ def _publish_sidecar(catalog: Catalog, store: Store, shard: ShardRecord) -> None
             index = encode_index(rows, shard=shard.name, sha256=shard.sha256, tar_bytes=shard.bytes)
             store.publish_bytes(index, sidecar_name(shard.name))
     except StorageMissingError as error:
-        _log.info(f"{shard.name} is committed, and cannot be read: {error}; see `mien verify`")
+        _log.info(f"{shard.name} is committed but cannot be read: {error}; run `mien verify`")
         return
     catalog.mark_sidecar(shard.name)
-    _log.info(f"published the index of {shard.name}, which a killed run had not")
+    _log.info(f"published the missing index of {shard.name}")
 
 
 def remove_uncommitted(catalog: Catalog, store: Store, *, of: str | None = None) -> None:
-    """Deletes the tars that no run can commit any more; `of`: those of this run alone, which has ended.
+    """Deletes the tars that no run can commit any more. `of`: only those of this run, which has ended.
 
-    Only files of runs that this catalog knows: another catalog may publish into the same place, and what
-    else lies there is nobody's to delete.
+    Deletes only files of runs that this catalog knows, because another catalog may use the same place.
     """
-    # In this order: a file of a run that commits and ends meanwhile is then found in the catalog.
+    # List the files first: a shard that is committed meanwhile is then found in the catalog.
     names = [entry.name for entry in store.list() if of is None or run_of(entry.name) == of]
     for name in uncommitted(catalog, names):
         store.delete(name)
-        _log.info(f"deleted {name}, which was never committed")
+        _log.info(f"deleted {name}, which was not committed")
 
 
 def uncommitted(catalog: Catalog, names: Iterable[str]) -> list[str]:
-    """Those of `names` that a run of this catalog published, and none can commit any more."""
+    """Those of `names` that runs of this catalog published and that no run can commit any more."""
     found = {name: run_of(name) for name in names if SHARD_NAME.fullmatch(name)}
     if not found:
         return []
@@ -80,15 +82,15 @@ def uncommitted(catalog: Catalog, names: Iterable[str]) -> list[str]:
     return [name for name in left if name.removesuffix(SIDECAR) not in committed]
 
 
-def refuse_other_home(catalog: Catalog, store: Store) -> None:
-    """Raises ConfigError where this catalog's shards lie elsewhere: its samples would be torn apart.
+def check_shards_location(catalog: Catalog, store: Store) -> None:
+    """Raises ConfigError if the shards of this catalog are stored in another place.
 
-    A store that was moved as a whole is at home where its shards are now.
+    A store that was moved as a whole is accepted: its shards are found in the new place.
     """
     for shard in catalog.shards()[:1]:
         if not shard.uri.startswith(f"{store.uri}/") and not store.exists(shard.name):
             home = shard.uri.rpartition("/")[0]
             raise ConfigError(
-                f"this catalog's shards lie in {home}, not in {store.uri}; set store.shards to where they "
-                "are, on every machine that shares the catalog"
+                f"the shards of this catalog are stored in {home}, not in {store.uri}; set store.shards to "
+                "that place on every machine that shares the catalog"
             )

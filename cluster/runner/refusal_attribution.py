@@ -1,4 +1,4 @@
-"""Whose fault a refusal is: the identity's, as a rule; the video's, if others pass where it is refused."""
+"""Attributes a refusal to the identity, or to the video if the identity can download other videos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mien.ingest.catalog import Catalog, Paused
 from mien.ingest.rate.identity import Identity
 
 ANOTHER_FIRST_SECONDS = 60.0
-"""After a pause another video finds out whether it is over: the same one may be what is refused."""
+"""After a pause, another video is tried first, because the refused video may be the cause."""
 
 
 class RefusalAttribution:
@@ -18,10 +18,10 @@ class RefusalAttribution:
         self._catalog, self._identities, self._clock = catalog, identities, clock
         self._refused_at: dict[str, float] = {}
 
-    def try_again_at(self, key: str, paused: Paused) -> float | None:
-        """When the video may be asked for again, without being charged; None: it is the video's own fault.
+    def retry_at(self, key: str, paused: Paused) -> float | None:
+        """When to retry the video without counting an attempt; None if the video itself is refused.
 
-        That it is if, since it was refused before, others were had through the identity that refuses it now.
+        That is the case if the identity downloaded other videos since it first refused this one.
         """
         now = self._clock()
         before = self._refused_at.get(key)

@@ -1,4 +1,4 @@
-"""A run from its start to its end: what `mien run` does."""
+"""`mien run`: one run from start to end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mien.cluster.runner.media_retention import MediaRetention
 from mien.cluster.runner.observer import ProgressCallback, RunObserver
 from mien.cluster.runner.peer_runs import Heartbeat
 from mien.cluster.runner.pool_planning import build_context, build_pools, build_stages, usable_cpus
-from mien.cluster.runner.recovery import recover, refuse_other_home, remove_uncommitted
+from mien.cluster.runner.recovery import check_shards_location, recover, remove_uncommitted
 from mien.ingest.catalog import Catalog, CatalogStatus, EgressStatus, MediaRoom
 from mien.ingest.errors import MienError, ProviderError
 from mien.ingest.fetch.platform import PLATFORMS
@@ -34,11 +34,12 @@ from mien.ingest.storage.error_mapping import translated
 from mien.pipelines.shards.spool import HeldFolder
 
 HANG_SECONDS = 300.0
-"""A driver that has done nothing for so long is no longer believed to be alive."""
+"""A driver without progress for this long is considered dead."""
 PLAIN_DOWNLOADS = 4
-"""At once, of URLs and objects: two cores are busy proving what so many bring, and more take memory."""
+"""Parallel downloads of URLs and objects. They keep two cores busy validating; more would cost memory."""
 DOWNLOADS_PER_IDENTITY, MAX_DOWNLOADS = 2, 16
-"""Of platforms at once: a download is slower than the pace of its identity's budget at times."""
+"""Parallel downloads from platforms: more than one per identity, because a slow download must not leave its
+budget unused."""
 OBJECT_STORE_BYTES = 1 << 30
 
 
@@ -53,7 +54,7 @@ class RunResult:
     other_fingerprint_videos: int
     """Videos that were started with another configuration. This run skipped them."""
     signal: int | None = None
-    """That stopped it before all was done."""
+    """The signal that stopped the run early."""
 
 
 def run(
@@ -63,27 +64,27 @@ def run(
     only_fetch: bool = False,
     on_progress: ProgressCallback = lambda catalog, snapshot, seconds: None,
 ) -> RunResult:
-    """Everything the catalog has to do, into committed shards.
+    """Processes all videos in the catalog into committed shards.
 
-    With `only_fetch` media are fetched and proven, and then wait for a run that goes on with them: what is
-    remote lies in the media cache by then. Where that, or the byte budget, is full, the run ends.
+    With `only_fetch`, media are downloaded and validated, and stay in the media cache for a later run. The
+    run ends early if the cache or the byte budget is full.
 
     Raises:
-        UsageError, WeightsError, StorageError, CatalogError: before or while running, what stops it. What
-            was committed stays, what was not is done by the next run.
+        UsageError, WeightsError, StorageError, CatalogError: the run cannot start or continue. Committed
+            shards remain, and the next run does the rest.
     """
     began = time.monotonic()
     check_licences(settings)
     if not only_fetch and (local or not settings.engine.address):
-        prove_accelerators(settings)
-    hashed = fingerprint(settings)
+        check_accelerators(settings)
+    digest = fingerprint(settings)
     store = open_store(settings.store.shards_uri)
     spool = Path(settings.store.root).absolute() / "spool"
-    with GracefulShutdown() as stopping, contextlib.closing(_patient_catalog(settings)) as catalog:
-        refuse_other_home(catalog, store)
-        check_ways_out(settings, catalog, hashed, local=local)
+    with GracefulShutdown() as stopping, contextlib.closing(_open_catalog(settings)) as catalog:
+        check_shards_location(catalog, store)
+        check_downloads(settings, catalog, digest, local=local)
         run_id = catalog.begin_run(
-            fingerprint=hashed,
+            fingerprint=digest,
             config_json=json.dumps(redact(settings), default=str),
             host=socket.gethostname(),
             lease_seconds=settings.engine.lease_seconds,
@@ -92,7 +93,7 @@ def run(
             catalog,
             run_id,
             lease_seconds=settings.engine.lease_seconds,
-            # In one process, an item may take as long as it takes.
+            # In one process, an item may take any time.
             patience_seconds=math.inf if local else _patience_seconds(settings.engine),
         )
         with _owned_spool(spool, run_id), heartbeat, structlog.contextvars.bound_contextvars(run_id=run_id):
@@ -108,13 +109,13 @@ def run(
                     run_id,
                     stopping,
                     heartbeat=heartbeat,
-                    fingerprint=hashed,
+                    fingerprint=digest,
                     local=local,
                     only_fetch=only_fetch,
                     on_progress=on_progress,
                 )
             except BaseException:
-                with contextlib.suppress(MienError):  # what stopped the run says more than what follows
+                with contextlib.suppress(MienError):  # the first error is the useful one
                     _end(catalog, store, run_id, "failed")
                 raise
             _end(catalog, store, run_id, "finished" if stopping.signal is None else "stopped")
@@ -124,17 +125,17 @@ def run(
             status=catalog.status(),
             room=catalog.media_room(with_waiting=True),
             egress=catalog.egress_everywhere(settings.acquire.identities),
-            other_fingerprint_videos=catalog.other_fingerprint_count(hashed),
+            other_fingerprint_videos=catalog.other_fingerprint_count(digest),
             signal=stopping.signal,
         )
 
 
-def _patient_catalog(settings: Settings) -> Catalog:
+def _open_catalog(settings: Settings) -> Catalog:
     return Catalog.open(settings.store.catalog_url, patience_seconds=settings.engine.catalog_wait_seconds)
 
 
 def _patience_seconds(options: EngineOptions) -> float:
-    """With a driver that does nothing; waiting for the catalog is not that."""
+    """How long the heartbeat waits for progress of the driver, not counting outages of the catalog."""
     return max(HANG_SECONDS, options.lease_seconds) + options.catalog_wait_seconds
 
 
@@ -150,14 +151,14 @@ def _owned_spool(spool: Path, run_id: str) -> Iterator[None]:
 
 
 def _end(catalog: Catalog, store: Store, run_id: str, outcome: str) -> None:
-    """Nothing of what a writer left that was killed, or could not go on, outlives the run."""
+    """Ends the run and deletes the unfinished files of its writers."""
     catalog.end_run(run_id, outcome)
     store.sweep(f"{run_id}-", older_than_seconds=0)
     remove_uncommitted(catalog, store, of=run_id)
 
 
-def prove_accelerators(settings: Settings) -> None:
-    """Raises ProviderError, before anything is started, where CUDA was asked for and cannot be had."""
+def check_accelerators(settings: Settings) -> None:
+    """Raises ProviderError before the run starts if CUDA is configured but not usable."""
     if "cuda" not in (settings.faces.device, settings.transcribe.device):
         return
     from mien.cluster.doctor import CheckStatus, accelerators
@@ -167,9 +168,12 @@ def prove_accelerators(settings: Settings) -> None:
             raise ProviderError(f"{check.name}: {check.message}; {check.fix}")
 
 
-def check_ways_out(settings: Settings, catalog: Catalog, fingerprint: str, *, local: bool) -> None:
-    """Raises UsageError, StorageDeniedError or InfeasibleError, before anything is started, where videos wait
-    that must be fetched, and what that needs is missing or wrong: each would fail for the same reason."""
+def check_downloads(settings: Settings, catalog: Catalog, fingerprint: str, *, local: bool) -> None:
+    """Checks before the run starts that the waiting videos can be downloaded.
+
+    Raises UsageError, StorageDeniedError or InfeasibleError. Without this check, each video would fail for
+    the same reason.
+    """
     identities = settings.acquire.identities
     from mien.cluster.doctor.acquisition import check_acquisition
 
@@ -210,7 +214,7 @@ def _drive(
         store,
         run_id,
         fingerprint=fingerprint,
-        alive=heartbeat.alive,
+        heartbeat=heartbeat.alive,
         on_progress=on_progress,
         video_stages=[stage.name for stage in stages if stage.takes_videos],
         unique=settings.fetch.duplicates == "skip",
@@ -250,7 +254,7 @@ def _drive(
 
 
 def _backend(settings: Settings, pools: list[PoolSpec], *, only_fetch: bool) -> Backend:
-    """Ray; but to fetch on this machine alone takes less time than Ray's start."""
+    """Ray, except for fetching on this machine only: that takes less time than starting Ray."""
     options = settings.engine
     if only_fetch and not options.address:
         return ProcessBackend([pool.stage for pool in pools], cpus=usable_cpus(settings))

@@ -1,4 +1,4 @@
-"""What `mien search` does: queries into rows of the catalog, each in its turn."""
+"""`mien search`: adds the videos that queries find to the catalog, one query after the other in turn."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ T = TypeVar("T")
 _log = get_logger("mien.run")
 
 BATCH = 50
-"""What a killed search may lose; the same search again finds it again."""
+"""Videos per transaction. A killed search loses at most this many; repeating it finds them again."""
 
 
 @dataclass(slots=True)
 class QueryResult:
-    """One query, and what came of it."""
+    """One query and its outcome."""
 
     query: str
     new: int = 0
     known: int = 0
-    """Found before: by another search, or by another of these queries."""
+    """Already found by another search or by another of these queries."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Results that are not as wanted, by reason."""
+    """Results that the filter rejected, by reason."""
     error: MienError | None = None
-    """What ended it early; what it had found by then counts."""
+    """Why the query stopped early, if it did. Videos found before are added."""
 
 
 @dataclass(slots=True)
@@ -47,28 +47,28 @@ class SearchResult:
     queries: list[QueryResult]
     new: list[VideoRef] = field(default_factory=list)
     known: list[VideoRef] = field(default_factory=list)
-    """Each video once, in the order in which it was found."""
+    """Each video once, in the order found."""
     requests: Counter[str] = field(default_factory=Counter)
-    """Asked of YouTube, by egress identity."""
+    """The number of requests to YouTube, by egress identity."""
 
 
 def search(
     settings: Settings,
     queries: Iterable[str],
     *,
-    wanted: SearchFilter,
+    filters: SearchFilter,
     limit: int,
     newest_first: bool = False,
     dry_run: bool = False,
     on_found: Callable[[int], None] = lambda found: None,
 ) -> SearchResult:
-    """Finds at most `limit` videos of each query and adds them; `dry_run` only says which are new.
+    """Finds at most `limit` videos per query and adds them. With `dry_run`, only reports which are new.
 
-    Queries take turns, result by result, so that a run which takes the oldest first is fair to them. `show`
-    is told how many videos were found so far, `say` what is waited for.
+    Queries alternate result by result. A run processes the oldest videos first, so it is fair to all queries.
+    `on_found` is called with the number of videos found so far.
 
     Raises:
-        UsageError: a query that is an address of YouTube without videos; nothing was asked yet.
+        UsageError: a query is a YouTube address without videos. No request was made.
         CatalogError: the catalog cannot be opened.
     """
     addresses = {address.url: address for address in map(address_of, queries)}
@@ -76,29 +76,29 @@ def search(
     with _catalog(settings, dry_run=dry_run) as catalog:
         lister = lister_of(settings, catalog)
         streams = [
-            _found(lister, address, asked, wanted=wanted, limit=limit, newest_first=newest_first)
-            for address, asked in zip(addresses.values(), result.queries, strict=True)
+            _found(lister, address, query, filters=filters, limit=limit, newest_first=newest_first)
+            for address, query in zip(addresses.values(), result.queries, strict=True)
         ]
         seen: set[str] = set()
-        turns = in_turns(streams)
-        while batch := list(islice(turns, BATCH)):
+        results = round_robin(streams)
+        while batch := list(islice(results, BATCH)):
             new = _new_keys(catalog, [ref for _, ref in batch], dry_run=dry_run)
-            for asked, ref in batch:
+            for query, ref in batch:
                 first = ref.key not in seen
                 seen.add(ref.key)
                 if first:
                     (result.new if ref.key in new else result.known).append(ref)
                 if first and ref.key in new:
-                    asked.new += 1
+                    query.new += 1
                 else:
-                    asked.known += 1
+                    query.known += 1
             on_found(len(seen))
         result.requests = lister.requests
     return result
 
 
 def lister_of(settings: Settings, catalog: Catalog) -> Lister:
-    """Asks as the configured identities, within their budgets."""
+    """Lists videos through the configured identities, within their budgets."""
     acquire = settings.acquire
     return Lister(
         identities=acquire.identities,
@@ -108,36 +108,36 @@ def lister_of(settings: Settings, catalog: Catalog) -> Lister:
     )
 
 
-def in_turns(streams: Iterable[Iterator[T]]) -> Iterator[T]:
-    """One of each stream, again and again, until all have ended."""
+def round_robin(streams: Iterable[Iterator[T]]) -> Iterator[T]:
+    """Yields one item of each stream in turn, until all have ended."""
     waiting = list(streams)
     while waiting:
-        going = []
+        remaining = []
         for stream in waiting:
             with contextlib.suppress(StopIteration):
                 yield next(stream)
-                going.append(stream)
-        waiting = going
+                remaining.append(stream)
+        waiting = remaining
 
 
 def _found(
     lister: Lister,
     address: Address,
-    asked: QueryResult,
+    query: QueryResult,
     *,
-    wanted: SearchFilter,
+    filters: SearchFilter,
     limit: int,
     newest_first: bool,
 ) -> Iterator[tuple[QueryResult, VideoRef]]:
-    """A query that fails does not keep the others from going on."""
+    """Yields the videos of one query. An error ends this query, not the others."""
     found = find(
-        lister, address, wanted=wanted, limit=limit, newest_first=newest_first, left_out=asked.left_out
+        lister, address, wanted=filters, limit=limit, newest_first=newest_first, left_out=query.left_out
     )
     try:
         for ref in found:
-            yield asked, ref
+            yield query, ref
     except FetchError as error:
-        asked.error = error
+        query.error = error
 
 
 def _new_keys(catalog: Catalog, refs: list[VideoRef], *, dry_run: bool) -> set[str]:
@@ -148,7 +148,7 @@ def _new_keys(catalog: Catalog, refs: list[VideoRef], *, dry_run: bool) -> set[s
 
 @contextlib.contextmanager
 def _catalog(settings: Settings, *, dry_run: bool) -> Iterator[Catalog]:
-    """One that is thrown away where there is none yet and none is to be made: it still keeps the pace."""
+    """Opens the catalog. A dry run without a catalog uses a temporary one, which enforces the budgets."""
     file = settings.store.catalog_file
     with contextlib.ExitStack() as stack:
         url = settings.store.catalog_url

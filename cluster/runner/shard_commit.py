@@ -1,4 +1,4 @@
-"""The commit of a shard: published tar, then one transaction (shard and its segments), then the sidecar."""
+"""Commits a shard: the published tar, then one transaction (the shard and its segments), then the sidecar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mien.pipelines.data import SegmentDone, Shard
 
 SIDECAR = ".parquet"
 SHARD_NAME = re.compile(r"[0-9a-z]{14}-[0-9a-f]{6}-\d{5,}\.tar(\.parquet)?")
-"""As pipelines/shards/write.py makes them, and their sidecars."""
+"""Names of shards that pipelines/shards/write.py creates, and of their sidecars."""
 
 
 def sidecar_name(shard: str) -> str:
@@ -35,10 +35,10 @@ def segment_record(done: SegmentDone, shard: str | None = None) -> SegmentRecord
 
 
 def commit_shard(catalog: Catalog, store: Store, run_id: str, shard: Shard) -> set[str]:
-    """Commits a published shard and shows it to readers. Gives the segment keys that may not be committed.
+    """Commits a published shard and makes it visible to readers.
 
-    Those belong to another run by now; the tar is then deleted whole, and the caller writes the others
-    again.
+    Returns the keys of segments that another run has taken over. If there are any, nothing is committed: the
+    tar is deleted, and the caller rewrites the other segments.
     """
     record = ShardRecord(
         name=shard.name,

@@ -1,4 +1,4 @@
-"""What `mien verify` does: the store held against the catalog."""
+"""`mien verify`: compares the stored shards with the catalog."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class VerificationReport:
 
 
 def verify(settings: Settings, *, deep: bool) -> VerificationReport:
-    """Every committed shard read back; every fault as one line that names the shard."""
+    """Reads every committed shard. Each fault is one line that names the shard."""
     store = open_store(settings.store.shards_uri)
     report = VerificationReport()
     seen: dict[str, str] = {}
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
-        # The catalog first: what a live run publishes meanwhile is then one file too many at most.
+        # Read the catalog first: a shard that a live run publishes meanwhile is then at most an extra file.
         shards = catalog.shards()
         live = set(catalog.live_runs())
         entries = {entry.name for entry in store.list()}
@@ -40,22 +40,23 @@ def verify(settings: Settings, *, deep: bool) -> VerificationReport:
             if len(report.faults) > before:
                 report.broken.append(shard.name)
         report.faults += [
-            f"{name}: was never committed; the next `mien run` removes it"
+            f"{name}: not committed; the next `mien run` deletes it"
             for name in sorted(uncommitted(catalog, entries))
         ]
     return report
 
 
 def repair(settings: Settings, names: Sequence[str]) -> int:
-    """Takes broken shards back, so that the next run makes their samples again; removes what is left of them.
+    """Invalidates broken shards and deletes their files. The next run regenerates their samples.
 
-    Returns the number of videos that wait again. Raises CatalogError while a run works on one of them.
+    Returns the number of videos that were put back into the queue. Raises CatalogError if a run is working on
+    one of them.
     """
     store = open_store(settings.store.shards_uri)
     videos = 0
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         for name in names:
-            # Readers first: a sample must not be seen in its old shard and in its new one.
+            # Delete the index first: readers must never see a sample in both its old and its new shard.
             store.delete(sidecar_name(name))
             videos += catalog.revoke_shard(name)
             store.delete(name)
@@ -78,7 +79,7 @@ def _verify_shard(
         return
     if sidecar_name(shard.name) not in entries:
         if shard.run_id not in live:
-            report.faults.append(f"{shard.name}: its index is missing; the next `mien run` makes it again")
+            report.faults.append(f"{shard.name}: the index is missing; the next `mien run` regenerates it")
         return
     try:
         with store.open(shard.name) as tar:
@@ -89,7 +90,9 @@ def _verify_shard(
     report.samples += len(keys)
     report.faults += [f"{shard.name}: {fault}" for fault in faults]
     if not faults and len(keys) != shard.sample_count:
-        report.faults.append(f"{shard.name}: {len(keys)} samples, {shard.sample_count} were committed")
+        report.faults.append(
+            f"{shard.name}: found {len(keys)} samples, but {shard.sample_count} were committed"
+        )
     for key in keys:
         if key in seen:
             report.faults.append(f"{shard.name}: {key} is also in {seen[key]}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mien.cluster.report.formatting import format_length, terminal_safe
-from mien.cluster.runner.search import in_turns
+from mien.cluster.runner.search import round_robin
 from mien.ingest.catalog import Catalog
 from mien.ingest.media import SearchFilter
 from mien.ingest.rate.identity import Identity
@@ -155,7 +155,7 @@ def test_a_refusal_opens_the_circuit_for_everybody(youtube: YouTubeDouble, tmp_p
 
 def test_turns_are_fair() -> None:
     streams = [iter("aaa"), iter(""), iter("b"), iter("cc")]
-    assert "".join(in_turns(streams)) == "abcaca"
+    assert "".join(round_robin(streams)) == "abcaca"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ import json, sys
 from dataclasses import replace
 from ray.cluster_utils import Cluster
 from mien.cluster.doctor import examine
-from mien.cluster.runner.run import check_ways_out
+from mien.cluster.runner.run import check_downloads
 from mien.cluster.config import fingerprint
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import MienError
@@ -78,7 +78,7 @@ def on(cluster, **acquire):
 def look(of):
     try:
         with Catalog.open(of.store.catalog_url) as catalog:
-            check_ways_out(of, catalog, fingerprint(of), local=False)
+            check_downloads(of, catalog, fingerprint(of), local=False)
         said = "goes on"
     except MienError as error:
         said = f"{type(error).__name__}: {error}"

@@ -61,7 +61,7 @@ class Run:
             open_store(str(folder)),
             self.id,
             fingerprint="f1",
-            alive=lambda: None,
+            heartbeat=lambda: None,
             video_stages=("fetch", "split"),
             on_progress=lambda catalog, snapshot, seconds: None,
             acquisition=self.acquisition,

@@ -145,7 +145,9 @@ def test_a_run_with_nothing_but_paused_work_waits_or_says_until_when(
     for job in jobs_of(run.next()):
         run.fail(job, wall())
     assert run.next() == ([] if wait else None)
-    assert ("waiting until" if wait else "may be asked again from") in run_log.messages[-1]
+    assert ("waiting for platform budgets until" if wait else "allow no download before") in run_log.messages[
+        -1
+    ]
     clock.sleep(3600)
     if wait:
         assert len(jobs_of(run.next())) == 1

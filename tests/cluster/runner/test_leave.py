@@ -134,7 +134,7 @@ def test_another_identity_with_room_is_asked_first(
     assert [request.identity for request in youtube.requests] == ["a", "b"]
 
 
-def test_two_lists_in_turns_do_not_wait_for_each_other(
+def test_two_lists_round_robin_do_not_wait_for_each_other(
     catalog: Catalog, clock: Clock, youtube: YouTubeDouble
 ) -> None:
     """Not even while only one probe may ask: a page is settled as soon as it was read."""

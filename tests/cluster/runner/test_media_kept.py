@@ -43,7 +43,7 @@ def test_when_the_copy_in_the_cache_goes(tmp_path: Path, keep: Keep, state: str,
             media = media_with(job, path)
         kept = MediaRetention(catalog, run_id, fetch, keep, clock=clock)
         catalog.record_media(run_id, job.key, media_record(4))
-        kept.came(media)
+        kept.add(media)
         end_as(catalog, run_id, job, state, clock)
         kept.tidy()
         assert path.exists() != is_gone
@@ -62,7 +62,7 @@ def test_what_a_segment_still_reads_goes_when_it_is_through(tmp_path: Path, keep
             media = media_with(job, at)
         kept = MediaRetention(catalog, run_id, fetch, keep, clock=clock)
         catalog.record_media(run_id, job.key, media_record(4))
-        kept.came(media)
+        kept.add(media)
         end_as(catalog, run_id, job, state, clock)
         with fetch.local_copy(replace(media, bytes=4)):
             kept.release()
@@ -82,9 +82,9 @@ def test_what_is_kept_needs_no_room_while_nothing_reads_it(tmp_path: Path) -> No
         with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film")) as path:
             media = replace(media_with(job, path), retained_uri="/media/film.mp4")
         catalog.record_media(run_id, job.key, media_record(4))
-        MediaRetention(catalog, run_id, fetch, "always").came(media)
+        MediaRetention(catalog, run_id, fetch, "always").add(media)
         assert path.exists()
-        MediaRetention(catalog, run_id, fetch, "always", only_fetch=True).came(media)
+        MediaRetention(catalog, run_id, fetch, "always", only_fetch=True).add(media)
         assert not path.exists()
 
 
@@ -126,7 +126,7 @@ def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
             uri = job.video.uri
             with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as path:
                 rooms.append(kept.has_room())
-                kept.came(media_with(job, path))
+                kept.add(media_with(job, path))
             rooms.append(kept.has_room())
         assert rooms == [True, True, False, False]  # before and after each came
         os.utime(pins.marker(path), (0, 0))

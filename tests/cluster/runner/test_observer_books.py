@@ -26,7 +26,7 @@ def an_observer(catalog: Catalog, run_id: str, folder: Path) -> RunObserver:
         open_store(str(folder / "shards")),
         run_id,
         fingerprint="f1",
-        alive=lambda: None,
+        heartbeat=lambda: None,
         video_stages=("fetch", "split"),
         on_progress=lambda catalog, snapshot, seconds: None,
     )

@@ -82,7 +82,7 @@ def test_a_full_cache_pauses_fetching_and_nothing_wanted_is_lost(
             status = run(settings, local=True, only_fetch=True).status
             assert 3 <= status.fetched <= 4
             assert status.videos["waiting"] == len(names)
-            assert [line for line in run_log.messages if "nothing more is fetched" in line]
+            assert [line for line in run_log.messages if "fetching stops" in line]
             held = {path: path.stat().st_ino for path in cache.glob("*.mp4")}
             assert len(held) == status.fetched
             for path in held:  # older than any grace

@@ -31,7 +31,7 @@ def observer_of(catalog: Catalog, run_id: str, folder: Path, clock: Clock) -> Ru
         open_store(str(folder)),
         run_id,
         fingerprint="f1",
-        alive=lambda: None,
+        heartbeat=lambda: None,
         video_stages=("fetch", "split"),
         on_progress=lambda catalog, snapshot, seconds: None,
         clock=clock,

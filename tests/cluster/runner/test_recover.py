@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.recovery import refuse_other_home, uncommitted
+from mien.cluster.runner.recovery import check_shards_location, uncommitted
 from mien.cluster.runner.verification import repair, verify
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import ConfigError
@@ -67,6 +67,6 @@ def test_a_broken_shard_is_taken_back_and_made_again(tmp_path: Path) -> None:
     assert total == pytest.approx(result.status.media_seconds, abs=0.01)
 
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
-        refuse_other_home(catalog, open_store(settings.store.shards_uri))
+        check_shards_location(catalog, open_store(settings.store.shards_uri))
         with pytest.raises(ConfigError, match=r"store\.shards"):
-            refuse_other_home(catalog, open_store(str(tmp_path / "elsewhere")))
+            check_shards_location(catalog, open_store(str(tmp_path / "elsewhere")))
