@@ -1,4 +1,4 @@
-"""The films, and what undisturbed runs make of them."""
+"""The films, and the outcomes of undisturbed runs over them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.inputs import FACES, TALK, as_options, make_faces, make_talk
-from tests.chaos.victims import assert_all_gone, scratch, start_run, writers
-from tests.chaos.whole import Outcome, outcome_of
+from tests.chaos.films import FACES, TALK, as_options, make_faces, make_talk
+from tests.chaos.outcome import Outcome, outcome_of
+from tests.chaos.run_processes import assert_all_gone, scratch, start_run, writers
 from tests.demo_media import needs_weights
 from tests.mien_command import add_and_run, mien
 
@@ -20,14 +20,14 @@ class Reference:
     films: Path
     outcome: Outcome
     seconds: float
-    """That the undisturbed run took."""
+    """Duration of the undisturbed run."""
     writing_from_seconds: float
-    """After so long it had a writer."""
+    """Time until that run had a worker that writes shards."""
 
 
 @pytest.fixture(scope="session")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """On Ray, as a process."""
+    """A run on Ray, in its own process."""
     needs_weights()
     folder = tmp_path_factory.mktemp("talk")
     films = make_talk(folder / "films")
@@ -49,7 +49,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """In one process."""
+    """A run with `--local`."""
     needs_weights()
     folder = tmp_path_factory.mktemp("faces")
     films = make_faces(folder / "films")

@@ -1,4 +1,4 @@
-"""What ends a run before its end, short of a kill: signals, a full disk, a store that refuses."""
+"""Runs that end early without a kill: signals, a full disk, a store that cannot be written."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 from mien.cluster.runner.catalog_additions import add
 from mien.cluster.runner.verification import verify
 from tests.chaos.conftest import Reference
-from tests.chaos.fatal import start, wait_until_stopped
-from tests.chaos.inputs import FACES, as_options
-from tests.chaos.victims import assert_all_gone, scratch, start_run
-from tests.chaos.whole import assert_same, outcome_of, sample_count
+from tests.chaos.films import FACES, as_options
+from tests.chaos.outcome import assert_same, outcome_of, sample_count
+from tests.chaos.run_processes import assert_all_gone, scratch, start_run
+from tests.chaos.signalling_driver import start, wait_until_stopped
 from tests.mien_command import add_and_run, mien, settings_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_signal_while_ray_starts(number: int, code: int, faces: Reference, tmp_path: Path) -> None:
-    """Which takes seconds; it would have SIGTERM for itself, and starts one process after the other."""
+def test_signal_while_ray_starts(number: int, code: int, faces: Reference, tmp_path: Path) -> None:
+    """Ray starts its processes over several seconds, and installs its own handler of SIGTERM."""
     store = tmp_path / "store"
     add(settings_in(store, *FACES), [str(faces.films)])
     with scratch() as tmp:
@@ -44,7 +44,7 @@ def test_a_signal_while_ray_starts(number: int, code: int, faces: Reference, tmp
 
 @contextmanager
 def disk(folder: Path, options: str) -> Iterator[Path]:
-    """A file system of its own; the test is skipped where nothing may be mounted."""
+    """A separate file system. Skips the test if nothing can be mounted."""
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False
@@ -64,9 +64,7 @@ def the_one_line(finished: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_is_under_way_be_committed(
-    number: signal.Signals, faces: Reference, tmp_path: Path
-) -> None:
+def test_signal_commits_finished_work_first(number: signal.Signals, faces: Reference, tmp_path: Path) -> None:
     store = tmp_path / "store"
     add(settings_in(store, *FACES), [str(faces.films)])
     run = start("STOP", "sidecar marked", 1, store, *FACES)
@@ -83,10 +81,10 @@ def test_a_signal_lets_what_is_under_way_be_committed(
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "messages"),
     [
         ("store", ("mien: stage shards: no room for shards in ",)),
-        # Whichever does not fit: the tar, or after its commit the index beside it.
+        # The tar does not fit, or, after its commit, the index next to it.
         (
             "shards",
             ("mien: stage shards: cannot publish ", "mien: writing "),
@@ -94,10 +92,10 @@ def test_a_signal_lets_what_is_under_way_be_committed(
     ],
     ids=["store", "shards"],
 )
-def test_a_full_disk_stops_the_run_and_nothing_is_half(
-    where: str, told: tuple[str, ...], faces: Reference, tmp_path: Path
+def test_full_disk_stops_the_run_consistently(
+    where: str, messages: tuple[str, ...], faces: Reference, tmp_path: Path
 ) -> None:
-    """The disk of everything but the catalog, or that of the published shards alone."""
+    """The full disk contains everything except the catalog, or only the published shards."""
     store = tmp_path / "store"
     with disk(tmp_path / where, "size=700k") as full:
         flags: tuple[str, ...] = (*FACES, "shards.min_free_bytes=100000")
@@ -108,19 +106,19 @@ def test_a_full_disk_stops_the_run_and_nothing_is_half(
         add(settings_in(store, *flags), [str(faces.films)])
         stopped = mien("run", "--local", *as_options(flags), folder=tmp_path)
         assert stopped.returncode == 1
-        assert the_one_line(stopped).startswith(told)
-        half = verify(settings_in(store, *flags), deep=True)
-        # An index that found no room is the one thing that may be missing; the next run makes it.
-        assert [fault for fault in half.faults if "its index is missing" not in fault] == []
-        assert 0 < half.samples < sample_count(faces.outcome)
+        assert the_one_line(stopped).startswith(messages)
+        verified = verify(settings_in(store, *flags), deep=True)
+        # Only an index may be missing, because it did not fit. The next run writes it.
+        assert [fault for fault in verified.faults if "its index is missing" not in fault] == []
+        assert 0 < verified.samples < sample_count(faces.outcome)
         assert not [path for path in full.rglob("*") if ".tmp" in path.name or path.suffix == ".part"]
         subprocess.run(["mount", "-o", "remount,size=16m", full], check=True)
-        again = mien("run", "--local", *as_options(flags), folder=tmp_path)
-        assert again.returncode == 0, again.stderr
+        rerun = mien("run", "--local", *as_options(flags), folder=tmp_path)
+        assert rerun.returncode == 0, rerun.stderr
         assert_same(outcome_of(store, *flags), faces.outcome)
 
 
-def test_a_disk_that_is_full_for_the_catalog_too(faces: Reference, tmp_path: Path) -> None:
+def test_full_disk_under_the_catalog(faces: Reference, tmp_path: Path) -> None:
     with disk(tmp_path / "store", "size=900k") as store:
         add(settings_in(store, *FACES), [str(faces.films)])
         flags = (*FACES, "shards.min_free_bytes=1")
@@ -128,18 +126,15 @@ def test_a_disk_that_is_full_for_the_catalog_too(faces: Reference, tmp_path: Pat
         assert stopped.returncode == 1
         assert the_one_line(stopped).startswith("mien: ")
         subprocess.run(["mount", "-o", "remount,size=16m", store], check=True)
-        again = mien("run", "--local", *as_options(flags), folder=tmp_path)
-        assert again.returncode == 0, again.stderr
+        rerun = mien("run", "--local", *as_options(flags), folder=tmp_path)
+        assert rerun.returncode == 0, rerun.stderr
         assert_same(outcome_of(store, *flags), faces.outcome)
 
 
-def test_a_store_that_may_not_be_written_is_one_line(faces: Reference, tmp_path: Path) -> None:
-    with disk(tmp_path / "ro", "ro") as closed:
-        for flag, told in (
-            (f"store.root={closed}/store", "mien: "),
-            (f"store.shards={closed}/shards", "mien: "),
-        ):
+def test_read_only_store_is_reported_in_one_line(faces: Reference, tmp_path: Path) -> None:
+    with disk(tmp_path / "ro", "ro") as read_only:
+        for flag in (f"store.root={read_only}/store", f"store.shards={read_only}/shards"):
             refused = mien("run", "--local", *as_options((*FACES, flag)), folder=tmp_path)
             assert refused.returncode == 1
-            assert the_one_line(refused).startswith(told)
+            assert the_one_line(refused).startswith("mien: ")
     assert list((tmp_path / "store" / "spool").iterdir()) == []

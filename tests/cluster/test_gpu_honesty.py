@@ -1,4 +1,4 @@
-"""CUDA that was asked for and is not there is said at once, before anything starts."""
+"""A run that requests CUDA on a machine without CUDA fails before anything starts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def no_cuda() -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    (tmp_path / "film.mp4").write_bytes(b"not looked at")
+    (tmp_path / "film.mp4").write_bytes(b"never opened")
     assert mien("add", "film.mp4", folder=tmp_path).returncode == 0
     return tmp_path
 
@@ -39,10 +39,10 @@ def store(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("--local",)])
 @pytest.mark.parametrize(
-    ("stage", "lacking"), [("faces", "CPUExecutionProvider"), ("transcribe", "0 CUDA devices")]
+    ("stage", "missing"), [("faces", "CPUExecutionProvider"), ("transcribe", "0 CUDA devices")]
 )
-def test_a_run_refuses_before_ray_starts(
-    stage: str, lacking: str, how: tuple[str, ...], store: Path, monkeypatch: pytest.MonkeyPatch
+def test_run_is_refused_before_ray_starts(
+    stage: str, missing: str, how: tuple[str, ...], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.mien_command.MIEN", [sys.executable, "-c", WATCHED])
     done = mien("run", *how, "--set", f"{stage}.device=cuda", folder=store)
@@ -51,41 +51,41 @@ def test_a_run_refuses_before_ray_starts(
     assert not more
     assert ray_was_imported == "False"
     assert line.startswith("mien: ")
-    assert lacking in line
+    assert missing in line
     assert f"but {stage}.device is cuda; " in line
     assert f'{stage}.device = "cpu"' in line
-    untouched(store, monkeypatch)
+    assert_untouched(store, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_device_that_does_not_exist_is_a_wrong_configuration(
+def test_unknown_device_is_a_configuration_error(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stage in ("faces", "transcribe"):
         done = mien("run", "--set", f"{stage}.device=gpu", folder=store)
         assert done.returncode == 2
         assert f"{stage}.device: input should be 'cpu' or 'cuda', got 'gpu'" in done.stderr
-    untouched(store, monkeypatch)
+    assert_untouched(store, monkeypatch)
 
 
 @pytest.mark.slow
-def test_the_doctor_says_the_same(tmp_path: Path) -> None:
-    wanted = ("--set", "faces.device=cuda", "--set", "transcribe.device=cuda")
-    done = mien("doctor", "--json", *wanted, folder=tmp_path)
+def test_doctor_reports_the_missing_device(tmp_path: Path) -> None:
+    options = ("--set", "faces.device=cuda", "--set", "transcribe.device=cuda")
+    done = mien("doctor", "--json", *options, folder=tmp_path)
     assert done.returncode == 1
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     for name, stage in (("onnxruntime", "faces"), ("ctranslate2", "transcribe")):
         assert checks[name]["status"] == "fail"
         assert f"{stage}.device is cuda" in checks[name]["message"]
         assert f'{stage}.device = "cpu"' in checks[name]["cure"]
-    # Without having been asked for, the lack is no failure.
+    # Without the request, the missing device is no failure.
     plain = mien("doctor", "--json", folder=tmp_path)
     checks = {check["name"]: check for check in json.loads(plain.stdout)["checks"]}
     assert {checks["onnxruntime"]["status"], checks["ctranslate2"]["status"]} == {"ok"}
 
 
-def untouched(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was claimed, and no shard's folder was made."""
+def assert_untouched(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No video was claimed, and no folder for shards was created."""
     monkeypatch.undo()
     story = json.loads(mien("explain", "--json", "film.mp4", folder=store).stdout)
     assert (story["state"], story["events"]) == ("waiting", [])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.victims import assert_all_gone, scratch, start_run
+from tests.chaos.run_processes import assert_all_gone, scratch, start_run
 from tests.demo_media import needs_weights
 from tests.mien_command import mien
 from tests.youtube import Fault, Video, YouTubeDouble

@@ -178,8 +178,8 @@ def test_outputs_of_a_failed_fan_out_are_processed(order: str) -> None:
     observer = Recorder(parcels(3, split={1: f"3: {order}"}))
     Engine([pool(Split(count=6), deadline=1.5), pool(Obey("b"))], observer).run()
     first_three = [f"p001-{child}" for child in range(3)]
-    whole = [f"{video}-{child}" for video in ("p000", "p002") for child in range(6)]
-    assert observer.keys == sorted(first_three + whole)
+    complete = [f"{video}-{child}" for video in ("p000", "p002") for child in range(6)]
+    assert observer.keys == sorted(first_three + complete)
     assert observer.exhaustions == {"p000": 6, "p002": 6}
     assert observer.failures["p001"][1].yielded == 3
 

@@ -135,13 +135,13 @@ def test_requeued_item_waits_for_an_idle_worker() -> None:
     tested, workers = make_pool(workers=1)
     tested.push(item("good"))
     run(tested)
-    victim = item("victim")
-    victim.requeued = True
-    tested.push(victim, front=True)
+    requeued = item("requeued")
+    requeued.requeued = True
+    tested.push(requeued, front=True)
     assert run(tested) is None
     end(tested, workers[0])
     chosen = run(tested)
-    assert chosen is not None and chosen[0] is victim
+    assert chosen is not None and chosen[0] is requeued
 
 
 def test_results_reserve_room_in_advance() -> None:

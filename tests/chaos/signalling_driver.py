@@ -1,9 +1,9 @@
-"""A driver that sends itself a signal (KILL, STOP) at one exact instant of the commit protocol.
+"""A driver that sends itself a signal (KILL, STOP) at one exact step of the commit protocol.
 
-    python -m tests.chaos.fatal SIGNAL INSTANT OCCURRENCE STORE FLAG...
+    python -m tests.chaos.signalling_driver SIGNAL STEP OCCURRENCE STORE FLAG...
 
-It is `mien run --local`, with subclasses of the real store, catalog and tar writer that do it at the
-`OCCURRENCE`th time that they come to `INSTANT`.
+It runs `mien run --local` with subclasses of the real store, catalog and tar writer. They send the signal
+when they reach `STEP` for the `OCCURRENCE`th time.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from mien.ingest.media import Job
 from mien.ingest.storage.local import LocalStore
 from mien.pipelines.data import Sample
 from mien.pipelines.shards.tar import Place, TarWriter
-from tests.chaos.inputs import as_options
+from tests.chaos.films import as_options
 
-INSTANTS = (
+STEPS = (
     "claimed",
     "tar torn",
     "tar written",
@@ -43,22 +43,22 @@ INSTANTS = (
 )
 
 
-class Fate:
+class Plan:
     number = signal.SIGKILL
-    instant = ""
+    step = ""
     left = 0
 
 
-def reached(instant: str) -> None:
-    if instant == Fate.instant:
-        Fate.left -= 1
-        if Fate.left == 0:
-            os.kill(os.getpid(), Fate.number)
+def reached(step: str) -> None:
+    if step == Plan.step:
+        Plan.left -= 1
+        if Plan.left == 0:
+            os.kill(os.getpid(), Plan.number)
 
 
 class FatalTar(TarWriter):
     def append(self, sample: Sample) -> dict[str, Place]:
-        if Fate.instant == "tar torn" and Fate.left == 1:
+        if Plan.step == "tar torn" and Plan.left == 1:
             self._file.write(b"half a header")
             self._file.flush()
         reached("tar torn")
@@ -108,8 +108,8 @@ class FatalCatalog(Catalog):
 
 
 def main() -> None:
-    Fate.number = signal.Signals[f"SIG{sys.argv[1]}"]
-    Fate.instant, Fate.left = sys.argv[2], int(sys.argv[3])
+    Plan.number = signal.Signals[f"SIG{sys.argv[1]}"]
+    Plan.step, Plan.left = sys.argv[2], int(sys.argv[3])
     for module in (runner, writing):
         module.open_store = lambda uri: FatalStore(Path(uri))  # type: ignore[attr-defined]
     runner.Catalog = FatalCatalog  # type: ignore[attr-defined]
@@ -117,13 +117,13 @@ def main() -> None:
     mien(["run", "--local", *as_options((f"store.root={sys.argv[4]}", *sys.argv[5:]))])
 
 
-def start(number: str, instant: str, occurrence: int, store: Path, *flags: str) -> subprocess.Popen[str]:
+def start(number: str, step: str, occurrence: int, store: Path, *flags: str) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
-        "tests.chaos.fatal",
+        "tests.chaos.signalling_driver",
         number,
-        instant,
+        step,
         str(occurrence),
         str(store),
         *flags,
@@ -133,7 +133,7 @@ def start(number: str, instant: str, occurrence: int, store: Path, *flags: str) 
 
 
 def wait_until_stopped(driver: subprocess.Popen[str]) -> None:
-    """At the instant at which it sends itself SIGSTOP."""
+    """Waits until the driver has sent itself SIGSTOP."""
     while psutil.Process(driver.pid).status() != psutil.STATUS_STOPPED:
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.02)

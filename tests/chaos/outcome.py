@@ -1,4 +1,4 @@
-"""What a store holds in the end, and that it is exactly what an undisturbed run makes of the same films."""
+"""The final contents of a store, and their comparison with those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CATALOG_FILES = {"catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of a whole run."""
+    """Of a complete run."""
 
     members: dict[str, str]
-    """sha256 of each member of each sample, by its name in the tar. All of them are the same bytes each time:
-    a sample says nothing of when, by which run or in which shard it was made."""
+    """SHA-256 of each member of each sample, by its name in the tar. These bytes are the same in every run: a
+    sample contains no time, run id or shard name."""
     videos: dict[str, int]
     segments: dict[str, int]
     seconds_by_fate: dict[str, float]
@@ -31,7 +31,7 @@ class Outcome:
 
 
 def outcome_of(store: Path, *flags: str) -> Outcome:
-    """Fails where the store is not whole in itself."""
+    """Fails if the store is inconsistent."""
     settings = settings_in(store, *flags)
     verified = verify(settings, deep=True)
     assert verified.faults == []
@@ -71,7 +71,7 @@ def _members(shards: Path) -> dict[str, str]:
     for tar in sorted(shards.glob("*.tar")):
         with tarfile.open(tar) as archive:
             for member in archive:
-                assert member.name not in found, f"{member.name} is there twice"
+                assert member.name not in found, f"{member.name} occurs twice"
                 content = archive.extractfile(member)
                 assert content is not None
                 found[member.name] = hashlib.sha256(content.read()).hexdigest()
@@ -79,6 +79,6 @@ def _members(shards: Path) -> dict[str, str]:
 
 
 def _assert_no_orphan(store: Path, shards: set[str]) -> None:
-    wanted = {f"shards/{name}{end}" for name in shards for end in ("", ".parquet")}
-    there = {str(path.relative_to(store)) for path in store.rglob("*")}
-    assert there - wanted - CATALOG_FILES - {"shards", "spool"} == set()
+    expected = {f"shards/{name}{end}" for name in shards for end in ("", ".parquet")}
+    found_files = {str(path.relative_to(store)) for path in store.rglob("*")}
+    assert found_files - expected - CATALOG_FILES - {"shards", "spool"} == set()

@@ -1,4 +1,4 @@
-"""The processes of one run, told by the temporary folder in their environment; and their ends."""
+"""Finds and kills the processes of one run, which have its temporary folder in their environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GONE_WITHIN_SECONDS = 120.0
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A TMPDIR of the run's own; short, because Ray puts sockets below it."""
+    """A TMPDIR for one run. Its path is short, because Ray creates sockets below it."""
     folder = Path(tempfile.mkdtemp(prefix="mc-", dir="/tmp"))
     try:
         yield folder
@@ -48,7 +48,7 @@ def processes(tmp: Path) -> list[psutil.Process]:
 
 
 def actors(tmp: Path) -> list[psutil.Process]:
-    """The engine's workers, each once it has begun."""
+    """The engine's workers that have started."""
     return [
         process
         for process in processes(tmp)
@@ -57,8 +57,8 @@ def actors(tmp: Path) -> list[psutil.Process]:
 
 
 def writers(tmp: Path) -> list[psutil.Process]:
-    """The actors that hold the run's spool."""
-    return [process for process in actors(tmp) if any("/spool/" in link for link in _open(process))]
+    """The workers that have files in the run's spool open."""
+    return [process for process in actors(tmp) if any("/spool/" in link for link in _open_files(process))]
 
 
 def raylets(tmp: Path) -> list[psutil.Process]:
@@ -66,15 +66,15 @@ def raylets(tmp: Path) -> list[psutil.Process]:
 
 
 def kill_one(kind: str, tmp: Path, driver: subprocess.Popen[str], rng: random.Random) -> str | None:
-    """Kills a victim of this kind as soon as there is one; tells which, or None if the run ended before."""
+    """Kills a process of this kind as soon as there is one. Returns its name; None if the run ended first."""
     choose = {"actor": actors, "writer": writers, "raylet": raylets}
     while driver.poll() is None:
         if kind == "driver":
             driver.send_signal(signal.SIGKILL)
             return f"driver {driver.pid}"
-        there = choose[kind](tmp)
-        if there:
-            victim = rng.choice(there)
+        found = choose[kind](tmp)
+        if found:
+            victim = rng.choice(found)
             with suppress(psutil.NoSuchProcess):
                 name = (_command(victim) or ["?"])[0].rsplit("/", 1)[-1]
                 os.kill(victim.pid, signal.SIGKILL)
@@ -84,11 +84,11 @@ def kill_one(kind: str, tmp: Path, driver: subprocess.Popen[str], rng: random.Ra
 
 
 def assert_all_gone(tmp: Path) -> None:
-    """No process of the run and no file in its temporary folder outlive it by long."""
+    """All processes of the run and all files in its temporary folder disappear soon."""
     deadline = time.monotonic() + GONE_WITHIN_SECONDS
     while True:
         left = [f"{process.pid} {' '.join(_command(process))[:80]}" for process in processes(tmp)]
-        # onnxruntime writes `.ses` when it is imported, whoever imports it.
+        # onnxruntime writes `.ses` when it is imported, in any process.
         files = sorted(path.name for path in tmp.iterdir() if path.name != ".ses")
         if not left and not files:
             return
@@ -102,7 +102,7 @@ def _command(process: psutil.Process) -> list[str]:
     return []
 
 
-def _open(process: psutil.Process) -> list[str]:
+def _open_files(process: psutil.Process) -> list[str]:
     links = []
     for link in Path(f"/proc/{process.pid}/fd").glob("*"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The films that are killed over, and the settings that make of each many segments and of all many shards."""
+"""The films of the chaos tests, and settings that produce many segments and many shards from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TALK = (
     "shards.max_bytes=400000",
     "transcribe.beam_size=1",
 )
-"""Every stage at work; for runs on Ray."""
+"""All stages; for runs on Ray."""
 FACES = (
     "clip.require=face",
     "clip.min_seconds=0.5",
@@ -36,7 +36,7 @@ def as_options(flags: tuple[str, ...]) -> list[str]:
 
 
 def make_talk(folder: Path) -> Path:
-    """A film of many segments that talk, two short ones, and one without a face."""
+    """A talking film of many segments, two short films, and one without a face."""
     folder.mkdir()
     for name, times, seconds in (("long", 2, 99.0), ("short", 1, 4.0), ("shorter", 1, 3.0)):
         _repeat(demo_clip("talks.mp4"), folder / f"{name}.mp4", times=times, seconds=seconds)
@@ -54,9 +54,9 @@ def make_faces(folder: Path, seconds: tuple[float, ...] = (6.0, 2.4, *[1.2] * 4)
 
 
 def _repeat(source: Path, target: Path, *, times: int, seconds: float) -> None:
-    """The first `seconds` of `source`, one copy after the other, not encoded again."""
+    """Writes the first `seconds` of `source` several times in a row, without re-encoding."""
     with av.open(str(target), "w") as output, av.open(str(source)) as film:
-        # All before the first packet: that writes the header.
+        # Add all streams before the first packet, which writes the header.
         streams = {stream.index: output.add_stream_from_template(stream) for stream in _streams(film)}
         begin = end = 0.0
         for _ in range(times):
@@ -69,7 +69,7 @@ def _repeat(source: Path, target: Path, *, times: int, seconds: float) -> None:
                 end = max(end, float((packet.pts + packet.duration) * packet.time_base))
                 packet.stream = streams[packet.stream.index]
                 output.mux(packet)
-            begin = end + 0.1  # the sound begins a little before the picture
+            begin = end + 0.1  # the sound starts a little before the picture
 
 
 def _streams(film: Any) -> list[Any]:
