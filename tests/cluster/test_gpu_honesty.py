@@ -58,9 +58,7 @@ def test_run_is_refused_before_ray_starts(
 
 
 @pytest.mark.slow
-def test_unknown_device_is_a_configuration_error(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_device_is_a_configuration_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for stage in ("faces", "transcribe"):
         done = mien("run", "--set", f"{stage}.device=gpu", folder=store)
         assert done.returncode == 2
