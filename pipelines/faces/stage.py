@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from mien.ingest.errors import ConfigError
 from mien.ingest.media import MediaFile
-from mien.pipelines.data import ROW_HZ, Segment
-from mien.pipelines.faces.assemble import face_track
+from mien.pipelines.annotators.annotator import Annotator
+from mien.pipelines.data import ROW_HZ, FaceTrack, Float32, Segment
 from mien.pipelines.faces.crop import FaceCropper
 from mien.pipelines.faces.detect import DETECTORS, Detector, FrameDetector
-from mien.pipelines.faces.embedder import FaceEmbedder, embed_tracklets, group_by_person
+from mien.pipelines.faces.embedder import FaceEmbedder, embed_tracklets, group_by_person, normalize
 from mien.pipelines.faces.grid_frames import BufferedFrameReader, merge_spans, rows_in, sample_rows
 from mien.pipelines.faces.onnx_session import Device
 from mien.pipelines.faces.shot_boundaries import mark_shot_starts
@@ -53,7 +55,7 @@ class Faces(Stage):
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
-            raise ConfigError(f"faces: no detector {self.detector!r}: choose one of {', '.join(DETECTORS)}")
+            raise ConfigError(f"faces: no detector {self.detector!r}; choose one of {', '.join(DETECTORS)}")
 
     def weights(self) -> tuple[str, ...]:
         return (self.detector, EMBEDDER_WEIGHTS) if self.identity else (self.detector,)
@@ -151,12 +153,70 @@ class Faces(Stage):
             if reader is not None:
                 reader.close()
             reader = BufferedFrameReader(media, threads=self.threads)
-        decoded = reader.frames(
-            rows.start / ROW_HZ - slack,
-            (rows.stop - 1) / ROW_HZ + slack,
-            buffer_from=rows.stop / ROW_HZ - slack,
-        )
-        sampled = sample_rows(decoded, rows, self.max_offset_seconds)
-        tracklets = tracker.track(mark_shot_starts(sampled))
+        try:
+            decoded = reader.frames(
+                rows.start / ROW_HZ - slack,
+                (rows.stop - 1) / ROW_HZ + slack,
+                buffer_from=rows.stop / ROW_HZ - slack,
+            )
+            sampled = sample_rows(decoded, rows, self.max_offset_seconds)
+            tracklets = tracker.track(mark_shot_starts(sampled))
+        except BaseException:
+            reader.close()
+            raise
         self._reader = reader
         return tracklets
+
+
+def face_track(
+    index: int,
+    tracklets: Sequence[Tracklet],
+    embeddings: Sequence[Float32 | None] | None,
+    annotators: Sequence[Annotator] = (),
+) -> FaceTrack:
+    """The track of one person's tracklets (in order of time, without overlap), on the grid.
+
+    Each tracklet is a shot of its own, even if two touch: there is a cut between them.
+    """
+    first = tracklets[0].rows[0].start
+    count = tracklets[-1].rows[-1].stop - first
+    faces = np.full((count, 15), np.nan, np.float32)
+    seconds = np.full(count, np.nan)
+    blur = np.full(count, np.nan, np.float32)
+    measures: dict[str, Float32] = {}
+    crops = [b""] * count
+    shots = np.full(count, -1, np.int16)
+    for shot, tracklet in enumerate(tracklets):
+        luma = np.stack([crop.luma for crop in tracklet.crops])
+        times = np.array(tracklet.seconds)
+        measured = {annotator.name: annotator.measure(luma, times) for annotator in annotators}
+        for name, values in measured.items():
+            measures.setdefault(name, np.full((count, values.shape[1]), np.nan, np.float32))
+        for number, rows in enumerate(tracklet.rows):
+            here = slice(rows.start - first, rows.stop - first)
+            faces[here], seconds[here] = tracklet.faces[number], tracklet.seconds[number]
+            blur[here] = tracklet.crops[number].blur
+            for name, values in measured.items():
+                measures[name][here] = values[number]
+            crops[here] = [tracklet.crops[number].jpeg] * len(rows)
+            shots[here] = shot
+    visible = np.array([bool(crop) for crop in crops])
+    embedding = None
+    known = [one for one in embeddings or () if one is not None]
+    if known:  # then all are known, or there is only one tracklet and nothing to join it with
+        weights = [len(tracklet.seconds) for tracklet in tracklets]
+        embedding = normalize(np.average(np.stack(known), axis=0, weights=weights).astype(np.float32))
+    return FaceTrack(
+        index=index,
+        first_row=first,
+        visible=visible,
+        shots=shots,
+        boxes=faces[:, :4],
+        landmarks=faces[:, 4:14].reshape(count, 5, 2),
+        scores=faces[:, 14],
+        source_seconds=seconds,
+        crops=tuple(crops),
+        blur=blur,
+        embedding=embedding,
+        measures=measures,
+    )

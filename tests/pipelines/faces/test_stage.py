@@ -244,6 +244,17 @@ def test_damaged_video_raises_media_error(tmp_path: Path) -> None:
     assert next(iter(stage(segment))).tracks
 
 
+def test_close_releases_video_and_models(tmp_path: Path) -> None:
+    require_weights("scrfd_500m")
+    stage = ready(identity=False)
+    list(stage(segment_of(write_video(tmp_path / "a.mp4", real_frames("grid_bbaf2n.mpg", 10)))))
+    reader: Any = stage._reader
+    assert reader._reader._container is not None
+    stage.close()
+    assert reader._reader._container is None
+    assert (stage._reader, stage._detector, stage._embedder) == (None, None, None)
+
+
 def test_rejects_unknown_detector() -> None:
     with pytest.raises(ConfigError, match="no detector 'mtcnn'"):
         Faces(detector="mtcnn")  # type: ignore[arg-type]
