@@ -96,7 +96,7 @@ class Engine:
             while not self._advance():
                 pass
         finally:
-            self._end_workers()
+            self.end_workers()
             self.close()
         if self._error is not None:
             raise self._error
@@ -122,7 +122,7 @@ class Engine:
         items = tuple(keys)
         self._inbox.put(lambda: self._results.redo(items))
 
-    # The loop: `run` is `start` and then `step` until nothing is left to do
+    # The parts of `run`: `start`, then `step` until nothing is left to do, then `end_workers`
 
     def start(self) -> None:
         for spec in self._specs:
@@ -159,6 +159,16 @@ class Engine:
             self._backend.check_alive()
             self._flush_old(now)
             self._observer.tick(self._snapshot(now - self._started_at))
+
+    def end_workers(self) -> None:
+        """Lets idle workers close their stages, for CLOSE_SECONDS at most, and kills all workers."""
+        workers = [(pool, worker) for pool in self.pools for worker in pool.workers]
+        closable = [worker for pool, worker in workers if worker.can_close and pool.stage_has_close]
+        with contextlib.suppress(Exception):  # they are killed anyway
+            wait([worker.close() for worker in closable], timeout=CLOSE_SECONDS)
+        for pool in self.pools:
+            for worker in pool.workers | pool.closing:
+                worker.kill()
 
     def _advance(self) -> bool:
         """One step; returns whether the run is over. The first error stops the run."""
@@ -288,16 +298,6 @@ class Engine:
                     old = now - worker.held_since > pool.spec.flush_seconds
                     if old or worker.held_bytes > pool.spec.retain_bytes:
                         pool.flush(worker)
-
-    def _end_workers(self) -> None:
-        """Lets idle workers close their stages, for CLOSE_SECONDS at most, and kills all workers."""
-        workers = [(pool, worker) for pool in self.pools for worker in pool.workers]
-        closable = [worker for pool, worker in workers if worker.can_close and pool.stage_has_close]
-        with contextlib.suppress(Exception):  # they are killed anyway
-            wait([worker.close() for worker in closable], timeout=CLOSE_SECONDS)
-        for pool in self.pools:
-            for worker in pool.workers | pool.closing:
-                worker.kill()
 
     def _snapshot(self, uptime_seconds: float) -> Snapshot:
         return Snapshot(

@@ -56,7 +56,7 @@ def reached(step: str) -> None:
             os.kill(os.getpid(), Plan.number)
 
 
-class FatalTar(TarWriter):
+class SignallingTar(TarWriter):
     def append(self, sample: Sample) -> dict[str, Place]:
         if Plan.step == "tar torn" and Plan.left == 1:
             self._file.write(b"half a header")
@@ -72,7 +72,7 @@ class FatalTar(TarWriter):
         return sha256
 
 
-class FatalStore(LocalStore):
+class SignallingStore(LocalStore):
     def publish(self, local_path: Path, name: str) -> str:
         uri = super().publish(local_path, name)
         reached("tar published")
@@ -88,7 +88,7 @@ class FatalStore(LocalStore):
         return uri
 
 
-class FatalCatalog(Catalog):
+class SignallingCatalog(Catalog):
     def claim(self, run_id: str, **how: Any) -> list[Job]:
         jobs = super().claim(run_id, **how)
         reached("claimed")
@@ -111,9 +111,9 @@ def main() -> None:
     Plan.number = signal.Signals[f"SIG{sys.argv[1]}"]
     Plan.step, Plan.left = sys.argv[2], int(sys.argv[3])
     for module in (runner, writing):
-        module.open_store = lambda uri: FatalStore(Path(uri))  # type: ignore[attr-defined]
-    runner.Catalog = FatalCatalog  # type: ignore[attr-defined]
-    writing.TarWriter = FatalTar  # type: ignore[attr-defined]
+        module.open_store = lambda uri: SignallingStore(Path(uri))  # type: ignore[attr-defined]
+    runner.Catalog = SignallingCatalog  # type: ignore[attr-defined]
+    writing.TarWriter = SignallingTar  # type: ignore[attr-defined]
     mien(["run", "--local", *as_options((f"store.root={sys.argv[4]}", *sys.argv[5:]))])
 
 

@@ -115,7 +115,7 @@ _ACTIONS: dict[str, Callable[[Parcel], object]] = {
     "hang-in-c": lambda _: ctypes.PyDLL(None).sleep(1000),  # does not release the interpreter lock
     "die": lambda _: os._exit(9),
     "kill": lambda _: os.kill(os.getpid(), 9),
-    "eat": _use_up_memory,
+    "exhaust": _use_up_memory,
     "orphan": _leave_orphan,
     "chat": lambda _: print("output of a worker", flush=True),
     "child": _start_child,
@@ -162,6 +162,18 @@ class StartEnvironment(Obey):
         at_start = Path("/proc/self/environ").read_bytes().decode().split("\0")
         found = [line.partition("=")[2] for line in at_start if line.startswith(f"{self.variable}=")]
         yield replace(parcel, key=f"{parcel.key} {self.name}:{','.join(found)}")
+
+
+class Closing(Obey):
+    """Creates a file in `folder` when it is closed, after obeying `order`."""
+
+    def __init__(self, name: str, folder: Path, *, order: str = "") -> None:
+        super().__init__(name)
+        self._folder, self._order = folder, order
+
+    def close(self) -> None:
+        obey(self._order, Parcel(key="close"), self.name)
+        (self._folder / f"{self.name}-{os.getpid()}").touch()
 
 
 class NodeId(Obey):

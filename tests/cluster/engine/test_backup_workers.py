@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mien.cluster.engine.worker import CLOSE_SECONDS, WorkerState
 from tests.cluster.engine.scripted import NoNodeError, ScriptedRun, error_reply, reply, scripted_run
-from tests.cluster.engine.stages import Obey
+from tests.cluster.engine.stages import Closing
 
 
 def run_with_all_hung(workers: int = 2, **more: Any) -> ScriptedRun:
@@ -113,13 +114,9 @@ def test_unneeded_backup_ends(started: bool) -> None:
     assert run.passed == {f"t{number}": 1 for number in range(6)}
 
 
-class Closing(Obey):
-    def close(self) -> None: ...
-
-
 @pytest.mark.parametrize("answers", [False, True])
 def test_unneeded_backup_closes_its_stage_first(answers: bool) -> None:
-    run = run_with_all_hung(stage=Closing("a"))
+    run = run_with_all_hung(stage=Closing("a", Path("unused")))
     (backup,) = run.backups
     run.start(backup)
     while backup.calls:

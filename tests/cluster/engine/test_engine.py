@@ -1,5 +1,6 @@
 """The guarantees of the engine without failures, and its methods for the runner."""
 
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,20 @@ from typing import Any
 import pytest
 
 from mien.cluster.engine import Engine, Observer, PoolSpec, Snapshot
+from mien.cluster.engine.worker import CLOSE_SECONDS
 from mien.cluster.local import LocalEngine
 from mien.ingest.errors import InfeasibleError
-from tests.cluster.engine.stages import Aggregate, Obey, Parcel, Recorder, Split, Threads, parcels, pool
+from tests.cluster.engine.stages import (
+    Aggregate,
+    Closing,
+    Obey,
+    Parcel,
+    Recorder,
+    Split,
+    Threads,
+    parcels,
+    pool,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_backend")]
 ENGINES = pytest.mark.parametrize("engine_class", [LocalEngine, Engine])
@@ -210,6 +222,25 @@ def test_snapshot_adds_up() -> None:
     assert 0 < last.pools[0].done <= 60
     assert last.pools[0].rss_bytes > 10_000_000
     assert last.pools[0].busy_seconds >= 0.05 * last.pools[0].done
+
+
+def test_idle_workers_close_their_stages(tmp_path: Path) -> None:
+    observer = Recorder(parcels(8))
+    Engine([pool(Closing("a", tmp_path), workers=2), pool(Closing("b", tmp_path))], observer).run()
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["a", "a", "b"]
+
+
+def test_hanging_close_delays_the_end_by_seconds_only(tmp_path: Path) -> None:
+    engine = Engine([pool(Closing("a", tmp_path, order="hang"))], Recorder(parcels(2)))
+    engine.check()
+    engine.start()
+    while engine.pools[0].done != 2:
+        engine.step()
+    began = time.monotonic()
+    engine.end_workers()
+    assert CLOSE_SECONDS <= time.monotonic() - began < CLOSE_SECONDS + 30
+    engine.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_threads_follow_the_cpu_share() -> None:

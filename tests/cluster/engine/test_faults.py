@@ -36,7 +36,7 @@ def keys_except(count: int, *without: int) -> list[str]:
         ("stumble", "UnexpectedError", 1),
         ("exit", "UnexpectedError", 1),
         ("unpicklable", "UnexpectedError", 1),
-        ("eat", "OutOfMemoryError", 1),
+        ("exhaust", "OutOfMemoryError", 1),
         ("kill", "WorkerDiedError", 3),
         ("die", "WorkerDiedError", 3),
         ("hang", "DeadlineExceededError", 3),
