@@ -24,8 +24,8 @@ from tests.mien_command import add_and_run, mien, settings_in
 from tests.postgres import running_postgres
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
-# Short, so that a finished run soon sees whether the other one is alive. A shorter lease could expire on a busy
-# machine.
+# Short, so that a finished run soon sees whether the other one is alive. A shorter lease could expire on a
+# busy machine.
 LEASE = "engine.lease_seconds=20"
 
 
