@@ -12,7 +12,9 @@ import pytest
 
 from mien.ingest.sources import SOURCES, expand
 from mien.models.reader.shard_reader import ShardReader
+from mien.pipelines.data import ROW_HZ, FaceTrack, Segment
 from tests.models.talking_shards import write_talking
+from tests.pipelines.builders import media_file
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRIBUTING = (ROOT / "README.md").read_text().partition("## Contributing")[2]
@@ -41,6 +43,33 @@ def test_source_example() -> None:
     source = load_example("ingest/sources/daily.py").DailySource()
     videos = list(expand("daily:monday", sources={"daily": source, **SOURCES}))
     assert [video.id for video in videos] == ["monday-news", "monday-talk"]
+
+
+def test_annotator_example() -> None:
+    annotator = load_example("pipelines/annotators/mouth_width.py").MouthWidth()
+    points = np.array([[0, 0], [40, 0], [20, 20], [5, 40], [35, 40]], np.float32)
+    face = FaceTrack(
+        index=0,
+        first_row=0,
+        visible=np.array([True, True, False]),
+        shots=np.array([0, 0, -1], np.int16),
+        boxes=np.zeros((3, 4), np.float32),
+        landmarks=np.stack([points, points * [2, 1], points * np.nan]).astype(np.float32),
+        scores=np.ones(3, np.float32),
+        source_seconds=np.arange(3) / ROW_HZ,
+        crops=(b"",) * 3,
+        blur=np.zeros(3, np.float32),
+        embedding=None,
+    )
+    segment = Segment(
+        media=media_file(seconds=1.0), start=0.0, end=1.0, sound=np.zeros(16_000, np.int16), speech=(),
+        tracks=(face,), transcript=None,
+    )  # fmt: skip
+    (tracked,) = annotator(segment).tracks
+    track = tracked.tracks["mouth_width"]
+    np.testing.assert_allclose(track.values, [[0.75], [0.75], [np.nan]])
+    assert track.columns == ("ratio",)
+    assert annotator.summarise(track, None) == {"mouth_width_max": 0.75}
 
 
 def test_field_example(shards: Path, tmp_path: Path) -> None:
