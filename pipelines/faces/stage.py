@@ -94,8 +94,9 @@ class Faces(Stage):
             )
 
     def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
+        reader: BufferedFrameReader | None = getattr(self, "_reader", None)
+        if reader is not None:
+            reader.close()
         self._reader = self._detector = self._embedder = None
 
     def __call__(self, segment: Segment) -> Iterable[Segment]:

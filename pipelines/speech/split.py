@@ -80,7 +80,7 @@ class Split(Stage):
         self._use = ModelUse(name=VAD_WEIGHTS, sha256=sha256_of(VAD_WEIGHTS), provider=self._vad.provider)
 
     def close(self) -> None:
-        del self._vad
+        vars(self).pop("_vad", None)
 
     def __call__(self, media: MediaFile) -> Iterator[Segment | SegmentDone | SegmentFailed]:
         missing = None

@@ -107,7 +107,8 @@ class Transcribe(Stage):
         )
 
     def close(self) -> None:
-        del self._model, self._pipeline
+        for name in ("_model", "_pipeline"):
+            vars(self).pop(name, None)
 
     def __call__(self, segment: Segment) -> Iterator[Segment]:
         spans = list(segment.speech)

@@ -1,4 +1,4 @@
-"""The pipeline as a list: what is required decides what is looked for."""
+"""The pipeline as a list of stages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mien.pipelines.faces.stage import Faces
 from mien.pipelines.fetch import FetchStage
 from mien.pipelines.shards.write import WriteShards
 from mien.pipelines.speech.split import Split
+from mien.pipelines.stage import Stage
 from mien.pipelines.talking_face import talking_face
 from mien.pipelines.transcribe.stage import Transcribe
 
@@ -21,7 +22,7 @@ from mien.pipelines.transcribe.stage import Transcribe
         (("speech",), ["fetch", "split", "transcribe", "align", "shards"]),
     ],
 )
-def test_stages_by_what_is_required(require: tuple[str, ...], names: list[str]) -> None:
+def test_requirements_determine_the_stages(require: tuple[str, ...], names: list[str]) -> None:
     stages = talking_face(
         require=require,
         annotators=(),
@@ -33,3 +34,9 @@ def test_stages_by_what_is_required(require: tuple[str, ...], names: list[str]) 
         shards=WriteShards(),
     )
     assert [stage.name for stage in stages] == names
+
+
+@pytest.mark.parametrize("stage", [Split(), Faces(), Transcribe()], ids=lambda stage: str(stage.name))
+def test_close_is_safe_without_setup(stage: Stage) -> None:
+    stage.close()
+    stage.close()
