@@ -9,7 +9,7 @@ from pathlib import Path
 import ffmpeg
 
 from mien.ingest.ffmpeg import find_ffmpeg
-from mien.ingest.sources.naming import MEDIA_EXTENSIONS
+from mien.ingest.naming import MEDIA_EXTENSIONS
 from mien.pipelines.weights import DEMO_CLIPS, pull
 
 SHARED_MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"

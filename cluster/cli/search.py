@@ -122,7 +122,7 @@ def _criteria(
     *, after: str, duration: tuple[float | None, float | None], language: str, licence: str
 ) -> SearchFilter:
     from mien.ingest.media import SearchFilter
-    from mien.ingest.youtube.filters import day
+    from mien.ingest.platforms.acceptance import day
 
     if after:
         day(after)

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from mien.cluster.config.mirror import HIDE, model_of
 from mien.cluster.config.sections import Acquire, Engine, Store, WeightsChoice
-from mien.ingest.youtube.acceptance import AcceptancePolicy
+from mien.ingest.platforms.acceptance import AcceptancePolicy
 from mien.pipelines.align.stage import Align
 from mien.pipelines.annotators import ANNOTATORS
 from mien.pipelines.annotators.annotator import Annotator
@@ -24,7 +24,7 @@ from mien.pipelines.stage import ClipSettings, Stage
 from mien.pipelines.transcribe.stage import Transcribe
 
 # What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
-_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "terms", "keep_uri")}
+_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "acceptance", "keep_uri")}
 
 
 @cache
@@ -104,7 +104,7 @@ def connect(settings: Settings) -> Settings:
             identities=settings.acquire.identities,
             ytdlp_options=settings.acquire.ytdlp_options,
             keep_uri=media_uri(settings) if settings.acquire.keep_media == "always" else "",
-            terms=AcceptancePolicy(
+            acceptance=AcceptancePolicy(
                 format=settings.acquire.format,
                 licence=settings.acquire.licence,
                 max_age_limit=settings.acquire.max_age_limit,

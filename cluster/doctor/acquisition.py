@@ -24,7 +24,7 @@ from mien.ingest.errors import (
     StorageDeniedError,
     one_line,
 )
-from mien.ingest.fetch.platform import PLATFORMS
+from mien.ingest.platforms import PLATFORMS
 
 TESTED_YTDLP = (2026, 10, 26)
 _UPDATE = "pip install -U yt-dlp yt-dlp-ejs"
@@ -53,7 +53,7 @@ def options(settings: Settings) -> Iterator[Check]:
     """Whether yt-dlp accepts the options passed to it and the format selector."""
     from yt_dlp import YoutubeDL
 
-    from mien.ingest.youtube.options import DEFAULT_FORMAT, check_passed
+    from mien.ingest.platforms.ytdlp.options import DEFAULT_FORMAT, check_passed
 
     name, acquire = "yt-dlp options", settings.acquire
     try:
@@ -74,7 +74,7 @@ def options(settings: Settings) -> Iterator[Check]:
 
 def javascript(settings: Settings) -> Iterator[Check]:
     """Without a JavaScript runtime, yt-dlp can use only one YouTube client, with ever fewer formats."""
-    from mien.ingest.youtube.javascript import find_runtimes
+    from mien.ingest.platforms.ytdlp.javascript import find_runtimes
 
     name, passed = "javascript", settings.acquire.ytdlp_options
     if "js" in passed.get("extractor_args", {}).get("youtube", {}).get("player_skip", ()):
@@ -95,7 +95,7 @@ def javascript(settings: Settings) -> Iterator[Check]:
 
 
 def cookies(settings: Settings) -> Iterator[Check]:
-    from mien.ingest.youtube.cookies import check_current, read_cookies
+    from mien.ingest.platforms.cookies import check_current, read_cookies
 
     for identity in settings.acquire.identities:
         name, path = f"cookies {identity.name}", identity.cookies_file
@@ -179,7 +179,7 @@ def check_acquisition(settings: Settings, sources: Collection[str], *, local: bo
         InfeasibleError: the cluster does not answer.
     """
     checks = dict(_PLAIN) if "http" in sources else {}
-    if PLATFORMS & set(sources):
+    if PLATFORMS.keys() & set(sources):
         checks |= _PLATFORM
         if not local and settings.acquire.keep_media != "always":
             checks |= _CLUSTER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
 
@@ -12,7 +13,6 @@ from mien.cluster.runner.search import lister_of
 from mien.ingest.catalog import AddResult, Catalog
 from mien.ingest.media import VideoRef
 from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand, local_path, make_sources
-from mien.ingest.sources.youtube import YouTubeSource
 
 BATCH = 5000
 
@@ -42,9 +42,8 @@ def add(
         return False
 
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
-        # Channels and playlists, also inside lists, are read through the configured identities.
-        youtube = YouTubeSource(lister_of(settings, catalog))
-        sources = make_sources(column=column, youtube=youtube)
+        # Channels and playlists, also those inside lists, are listed as the configured identities.
+        sources = make_sources(column=column, lister_of=partial(lister_of, settings, catalog))
         refs: Iterator[VideoRef] = (
             ref
             for argument in arguments

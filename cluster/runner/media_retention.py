@@ -26,7 +26,7 @@ from typing import Literal
 from mien.ingest.catalog import Catalog
 from mien.ingest.fetch import Fetch, pins
 from mien.ingest.media import MediaFile
-from mien.ingest.sources.naming import local_path
+from mien.ingest.naming import local_path
 
 TIDY_SECONDS = 5.0
 RENEW_SECONDS = 3600.0

@@ -28,7 +28,7 @@ from mien.cluster.runner.pool_planning import build_context, build_pools, build_
 from mien.cluster.runner.recovery import check_shards_location, recover, remove_uncommitted
 from mien.ingest.catalog import Catalog, CatalogStatus, EgressStatus, MediaRoom
 from mien.ingest.errors import MienError, ProviderError
-from mien.ingest.fetch.platform import PLATFORMS
+from mien.ingest.platforms import PLATFORMS
 from mien.ingest.storage import Store, open_store
 from mien.ingest.storage.error_mapping import translated
 from mien.pipelines.shards.spool import HeldFolder

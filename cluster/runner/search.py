@@ -12,13 +12,12 @@ from typing import TypeVar
 
 from mien.cluster.config import Settings
 from mien.cluster.logs import get_logger
-from mien.cluster.runner.page_client import BudgetedPageClient
 from mien.ingest.catalog import Catalog
-from mien.ingest.errors import FetchError, MienError
+from mien.ingest.errors import FetchError, MienError, UsageError
 from mien.ingest.media import SearchFilter, VideoRef
-from mien.ingest.youtube.address import Address
-from mien.ingest.youtube.lists import Lister
-from mien.ingest.youtube.search import address_of, find
+from mien.ingest.platforms import PLATFORMS, Platform, platform_of
+from mien.ingest.platforms.page_client import BudgetedPageClient
+from mien.ingest.platforms.platform import Address, Lister
 
 T = TypeVar("T")
 
@@ -49,7 +48,7 @@ class SearchResult:
     known: list[VideoRef] = field(default_factory=list)
     """Each video once, in the order found."""
     requests: Counter[str] = field(default_factory=Counter)
-    """The number of requests to YouTube, by egress identity."""
+    """The number of requests to platforms, by egress identity."""
 
 
 def search(
@@ -68,16 +67,29 @@ def search(
     `on_found` is called with the number of videos found so far.
 
     Raises:
-        UsageError: a query is a YouTube address without videos. No request was made.
+        UsageError: a query is an address without videos. No request was made.
         CatalogError: the catalog cannot be opened.
     """
-    addresses = {address.url: address for address in map(address_of, queries)}
-    result = SearchResult([QueryResult(address.name) for address in addresses.values()])
+    found = map(address_of, queries)
+    addresses = {address.url: (platform, address) for platform, address in found}
+    result = SearchResult([QueryResult(address.name) for _, address in addresses.values()])
     with _catalog(settings, dry_run=dry_run) as catalog:
-        lister = lister_of(settings, catalog)
+        listers = {
+            platform.name: lister_of(settings, catalog, platform) for platform, _ in addresses.values()
+        }
         streams = [
-            _found(lister, address, query, filters=filters, limit=limit, newest_first=newest_first)
-            for address, query in zip(addresses.values(), result.queries, strict=True)
+            _found(
+                platform.find(
+                    listers[platform.name],
+                    address,
+                    search_filter=filters,
+                    limit=limit,
+                    newest_first=newest_first,
+                    left_out=query.left_out,
+                ),
+                query,
+            )
+            for (platform, address), query in zip(addresses.values(), result.queries, strict=True)
         ]
         seen: set[str] = set()
         results = round_robin(streams)
@@ -93,18 +105,34 @@ def search(
                 else:
                     query.known += 1
             on_found(len(seen))
-        result.requests = lister.requests
+        for lister in listers.values():
+            result.requests += lister.requests
     return result
 
 
-def lister_of(settings: Settings, catalog: Catalog) -> Lister:
-    """Lists videos through the configured identities, within their budgets."""
+def address_of(query: str) -> tuple[Platform, Address]:
+    """`query` as an address of a platform; other words are a search on the first platform that can search.
+
+    Raises:
+        UsageError: an address that stands for no videos, or no words.
+    """
+    if platform := platform_of(query):
+        return platform, platform.parse(query)
+    for platform in PLATFORMS.values():
+        if address := platform.search(query):
+            return platform, address
+    raise UsageError("no platform can search; give an address")
+
+
+def lister_of(settings: Settings, catalog: Catalog, platform: Platform) -> Lister:
+    """Lists as the configured identities, within their budgets."""
     acquire = settings.acquire
-    return Lister(
+    return platform.lister(
         identities=acquire.identities,
         ytdlp_options=acquire.ytdlp_options,
         timeout_seconds=settings.fetch.timeout_seconds,
-        leave=BudgetedPageClient(catalog, "youtube", wait=acquire.wait, say=_log.info),
+        page_budget=BudgetedPageClient(catalog, platform.name, wait=acquire.wait, say=_log.info),
+        allow_private_addresses=settings.fetch.allow_private_addresses,
     )
 
 
@@ -120,19 +148,8 @@ def round_robin(streams: Iterable[Iterator[T]]) -> Iterator[T]:
         waiting = remaining
 
 
-def _found(
-    lister: Lister,
-    address: Address,
-    query: QueryResult,
-    *,
-    filters: SearchFilter,
-    limit: int,
-    newest_first: bool,
-) -> Iterator[tuple[QueryResult, VideoRef]]:
+def _found(found: Iterator[VideoRef], query: QueryResult) -> Iterator[tuple[QueryResult, VideoRef]]:
     """Yields the videos of one query. An error ends this query, not the others."""
-    found = find(
-        lister, address, wanted=filters, limit=limit, newest_first=newest_first, left_out=query.left_out
-    )
     try:
         for ref in found:
             yield query, ref

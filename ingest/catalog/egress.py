@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mien.ingest.catalog.records import EgressStatus
 from mien.ingest.catalog.schema import UNSETTLED, WAITING, egress, grants, videos
+from mien.ingest.platforms import PLATFORMS
 from mien.ingest.rate import governor
 from mien.ingest.rate.egress_state import EgressState
 from mien.ingest.rate.governor import WINDOW_SECONDS, Charge
@@ -138,6 +139,7 @@ def _account(
     connection: Connection, now: float, identity: Identity, platform: str, row: Row[Any] | None
 ) -> Account:
     state = EgressState(name=identity.name, platform=platform) if row is None else state_of(row)
+    identity = identity.on(videos_per_hour=PLATFORMS[platform].videos_per_hour)
     at = max(now, state.granted_at)
     values = {
         "identity": identity.name,
@@ -252,7 +254,7 @@ def platforms_in_use(connection: Connection) -> list[str]:
     waiting = select(videos.c.rate_limited_source).where(
         videos.c.state == WAITING, videos.c.rate_limited_source != ""
     )
-    return sorted(connection.scalars(union(select(egress.c.platform), waiting)))
+    return sorted(PLATFORMS.keys() & set(connection.scalars(union(select(egress.c.platform), waiting))))
 
 
 def put(connection: Connection, state: EgressState) -> None:

@@ -30,9 +30,10 @@ from mien.ingest.catalog.schema import (
     videos,
 )
 from mien.ingest.media import Job, VideoRef
+from mien.ingest.platforms import PLATFORMS
 
 ADD_BATCH = 500
-RATE_LIMITED_SOURCES = frozenset({"youtube"})
+RATE_LIMITED_SOURCES = frozenset(PLATFORMS)
 """Sources whose videos are fetched within the budgets of egress identities."""
 REMOTE_SOURCES = RATE_LIMITED_SOURCES | {"http", "object"}
 """What of these is at work lies in a media cache."""

@@ -27,7 +27,7 @@ from mien.ingest.catalog.schema import (
 )
 from mien.ingest.errors import UsageError
 from mien.ingest.media import VideoRef
-from mien.ingest.sources.naming import path_uri
+from mien.ingest.naming import path_uri
 
 _CANDIDATES_SHOWN = 5
 _LAST_CHARACTER = "\U0010ffff"

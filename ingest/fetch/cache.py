@@ -57,11 +57,11 @@ class MediaCache:
 
     @contextmanager
     def obtain(
-        self, identity: str, extension: str, download: Callable[[PartialFile], None], *, wanted_by: str = ""
+        self, identity: str, extension: str, download: Callable[[PartialFile], None], *, pinned_by: str = ""
     ) -> Iterator[Path]:
         """The file of `identity`, held as long as the block lasts; `download` fills it if it is not there.
 
-        Of several processes one downloads, the others wait. `wanted_by`: a video's key; until it is released.
+        Of several processes one downloads, the others wait. `pinned_by`: a video's key; until it is released.
 
         Raises what `download` raises; CacheFullError: the cache is full of files in use; TooLargeError: the
         file alone is larger than the cache.
@@ -72,7 +72,7 @@ class MediaCache:
             while descriptor is None:
                 descriptor = self._write(final, download)
         try:
-            pins.mark(final, wanted_by)
+            pins.mark(final, pinned_by)
             yield final
         finally:
             os.close(descriptor)
@@ -208,7 +208,7 @@ class MediaCache:
             os.pwrite(lock, _BOUND.pack(min(bound + added, self.max_bytes), counted_at), 0)
 
     def _may_go(self, path: Path, unused_seconds: float) -> bool:
-        return unused_seconds >= self.grace_seconds and not pins.is_wanted(path)
+        return unused_seconds >= self.grace_seconds and not pins.is_pinned(path)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

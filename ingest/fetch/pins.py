@@ -43,7 +43,7 @@ def renew(path: Path) -> None:
         os.utime(marker(path))
 
 
-def is_wanted(path: Path) -> bool:
+def is_pinned(path: Path) -> bool:
     try:
         return time.time() - marker(path).stat().st_mtime < LASTS_SECONDS
     except FileNotFoundError:
@@ -85,7 +85,7 @@ class Sizes:
     def _size(self, note: str) -> int:
         path = self._folder / note.removesuffix(SUFFIX)
         with suppress(FileNotFoundError):
-            if is_wanted(path):
+            if is_pinned(path):
                 return path.stat().st_size
         return 0
 

@@ -1,4 +1,4 @@
-"""The stage `fetch`: from a job to a file on this node that was read whole and probed."""
+"""The stage `fetch`: from a job to a validated file on this node."""
 
 from __future__ import annotations
 
@@ -17,79 +17,79 @@ from mien.ingest.errors import (
     IncompleteTransferError,
     MediaError,
     MienError,
-    RejectedRequestError,
+    NoVideoStreamError,
     TruncatedMediaError,
+    one_line,
 )
 from mien.ingest.fetch import pins
 from mien.ingest.fetch.cache import MediaCache
-from mien.ingest.fetch.http import HttpDownloader
-from mien.ingest.fetch.keep import Keeper, discard_kept, read_kept
+from mien.ingest.fetch.fetchers import Fetchers, FetchOptions, FetchResult
+from mien.ingest.fetch.keep import Keeper, discard_kept
 from mien.ingest.fetch.local import check_unchanged, sha256_of
-from mien.ingest.fetch.platform import (
-    PLATFORMS,
-    FetchResult,
-    as_retry,
-    check_duration,
-    found_beside,
-    identity_of,
-)
 from mien.ingest.fetch.sound_print import sound_print
 from mien.ingest.media import Job, MediaFile
+from mien.ingest.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
+from mien.ingest.platforms import PLATFORMS
+from mien.ingest.platforms.acceptance import AcceptancePolicy, VideoMetadata
 from mien.ingest.rate.identity import Identity
-from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
 from mien.ingest.storage.location import OBJECT_SCHEMES, redact
-from mien.ingest.youtube.acceptance import AcceptancePolicy
-from mien.ingest.youtube.download import YouTubeDownloader
 
 if TYPE_CHECKING:
     from mien.ingest.fetch.partial_file import PartialFile
 
 
+SLACK_SECONDS, SLACK_SHARE = 2.0, 0.05
+"""Tolerance between the declared duration, in whole seconds, and that of the content."""
+
+
 @dataclass(kw_only=True)
 class Fetch:
-    """Local files are read where they are; remote ones are brought into a cache on this node first."""
+    """Reads local files in place; copies remote ones into a cache on this node first."""
 
     cache_dir: str = ""
-    """Of remote media, on a local disk; "" for the user's cache folder."""
+    """Folder for remote media, on a local disk; "" for the user's cache folder."""
     cache_max_bytes: int = 50_000_000_000
     timeout_seconds: float = 30.0
-    """Without a byte (or with less than 1 KiB/s) for this long, a connection is given up."""
+    """A connection is given up after this long without data, or with less than 1 KiB/s."""
     allow_private_addresses: bool = False
     """Whether http(s) may reach loopback, private and link-local addresses."""
     max_bytes: int | None = None
-    """Of a remote file; None for no limit but the cache's."""
+    """Largest remote file; None: limited only by the cache."""
     attempts: int = 5
-    """Fruitless ones in a row, within one call."""
+    """Attempts in a row without progress, within one call."""
     duplicates: Literal["skip", "keep"] = "skip"
-    """What the run does with a file whose bytes another video has: the stage itself cannot know."""
+    """What the run does with a file that has the same bytes as another video."""
     sound_prints: Literal["platforms", "always", "never"] = "platforms"
-    """Of whose files it is noted what they sound like, so that re-uploads are found that are no copies."""
+    """Whose files get an audio fingerprint, which finds re-encoded copies of a video."""
     identities: tuple[Identity, ...] = ()
-    """Ways out to a platform; each job names the one that was granted for it."""
+    """Identities for platforms; each job names the one that was granted for it."""
     ytdlp_options: dict[str, Any] = field(default_factory=dict)
-    terms: AcceptancePolicy = field(default_factory=AcceptancePolicy)
-    """What is taken of a platform."""
+    acceptance: AcceptancePolicy = field(default_factory=AcceptancePolicy)
+    """Which videos of platforms are accepted."""
     keep_uri: str = ""
-    """Folder or object store that gets a copy of what was fetched, and is asked first; "": none is kept."""
+    """Folder or object store for retained copies, which are read first; "": none are retained."""
 
     def __post_init__(self) -> None:
         for option in ("cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"):
             value = getattr(self, option)
             if value is not None and value <= 0:
-                raise ConfigError(f"fetch.{option} must be more than 0; got {value}")
+                raise ConfigError(f"fetch.{option} must be more than 0; result {value}")
         self._cache: MediaCache | None = None
-        self._http: HttpDownloader | None = None
+        self._fetchers = Fetchers(
+            FetchOptions(
+                timeout_seconds=self.timeout_seconds,
+                allow_private_addresses=self.allow_private_addresses,
+                max_bytes=self.max_bytes,
+                attempts=self.attempts,
+                identities=self.identities,
+                ytdlp_options=self.ytdlp_options,
+                acceptance=self.acceptance,
+            )
+        )
 
     def open(self) -> None:
-        """Loads what fetching needs; otherwise the first call does so."""
-        import mien.ingest.probe  # noqa: F401 (loads libav once per worker, not in the first call)
-
-        self._http = HttpDownloader(
-            timeout_seconds=self.timeout_seconds,
-            allow_private_addresses=self.allow_private_addresses,
-            max_bytes=self.max_bytes,
-            attempts=self.attempts,
-        )
+        """Loads libav once per worker; otherwise the first call does so."""
+        import mien.ingest.probe  # noqa: F401
 
     @property
     def cache(self) -> MediaCache:
@@ -106,72 +106,72 @@ class Fetch:
         """One `MediaFile`.
 
         Raises:
-            MediaError: what is wrong with the file. FetchError: what is wrong with getting it.
-            StorageError: the cache.
+            MediaError: the file is not usable. FetchError: it could not be fetched.
+            StorageError: the cache failed.
         """
         path = local_path(job.video.uri)
         if path is not None:
-            return [self._heard(_read(path, job))]
-        with self._obtain(job) as got:
+            return [self._with_sound_print(_read(path, job))]
+        with self._obtain(job) as result:
             try:
-                media = self._heard(self._proven(job, got))
+                media = self._with_sound_print(self._validated(job, result))
             except MienError as error:
-                self.cache.discard(got.path)
-                raised = self._judged(job, got, error)
-                raised.usage_requests, raised.usage_bytes = got.requests, got.bytes
+                self.cache.discard(result.path)
+                raised = self._explained(job, result, error)
+                raised.usage_requests, raised.usage_bytes = result.requests, result.bytes
                 raise raised from (None if raised is error else error)
-            return [replace(media, retained_uri=self._keep(media, got))]
+            return [replace(media, retained_uri=self._keep(media, result))]
 
-    def _heard(self, media: MediaFile) -> MediaFile:
-        wanted = self.sound_prints == "always" or (
+    def _with_sound_print(self, media: MediaFile) -> MediaFile:
+        is_requested = self.sound_prints == "always" or (
             self.sound_prints == "platforms" and media.job.video.source in PLATFORMS
         )
-        if media.audio is None or not wanted:
+        if media.audio is None or not is_requested:
             return media
         return replace(media, sound_print=sound_print(media.path))
 
-    def _keep(self, media: MediaFile, got: FetchResult) -> str:
-        known = media.job.media_uri or got.retained_uri
+    def _keep(self, media: MediaFile, result: FetchResult) -> str:
+        known = media.job.media_uri or result.retained_uri
         if known or not self.keep_uri or urlsplit(media.job.video.uri).scheme in OBJECT_SCHEMES:
             return known
-        return Keeper(self.keep_uri).publish(media, self.cache.about(got.path))
+        return Keeper(self.keep_uri).publish(media, self.cache.about(result.path))
 
     @staticmethod
-    def _judged(job: Job, got: FetchResult, error: MienError) -> MienError:
-        """What it means that the file is of no use, seen from where it came from."""
-        if got.retained_uri and isinstance(error, MediaError | IncompleteTransferError):
-            discard_kept(got.retained_uri)
-            return GoneError(f"{redact(got.retained_uri)}: the copy that was kept is broken ({error})")
-        if isinstance(error, MediaError) and got.is_continued:
-            return _begun_anew(job.video.uri, f"broken ({error})")
+    def _explained(job: Job, result: FetchResult, error: MienError) -> MienError:
+        """The error for an unusable file, depending on where it came from."""
+        if result.retained_uri and isinstance(error, MediaError | IncompleteTransferError):
+            discard_kept(result.retained_uri)
+            return GoneError(f"{redact(result.retained_uri)}: the retained copy is broken ({error})")
+        if isinstance(error, MediaError) and result.is_continued:
+            return _resume_failed(job.video.uri, f"broken ({error})")
         if isinstance(error, MediaError) and job.video.source in PLATFORMS:
-            return as_retry(job, error)
-        if isinstance(error, TruncatedMediaError) and not got.announced:
-            # Nobody said how long it is, so a broken connection looks like an end.
+            return _as_retry(job, error)
+        if isinstance(error, TruncatedMediaError) and not result.has_length:
+            # Without a declared length, a broken connection looks like the end of the file.
             return IncompleteTransferError(
-                f"{redact(job.video.uri)}: it came without a length and ends too early; it is asked again"
+                f"{redact(job.video.uri)}: it had no declared length and ends too early; it is retried"
             )
         return error
 
-    def _proven(self, job: Job, got: FetchResult) -> MediaFile:
+    def _validated(self, job: Job, result: FetchResult) -> MediaFile:
         if job.video.source not in PLATFORMS:
-            media = _read(str(got.path), job)
+            media = _read(str(result.path), job)
         else:
-            found = found_beside(self.cache.about(got.path))
-            media = _read(str(got.path), replace(job, video=found.enrich(job.video)))
-            check_duration(media, found.duration_seconds or job.video.duration_seconds)
-        return replace(media, usage_requests=got.requests, usage_bytes=got.bytes)
+            metadata = _stored_metadata(self.cache.about(result.path))
+            media = _read(str(result.path), replace(job, video=metadata.enrich(job.video)))
+            _check_duration(media, metadata.duration_seconds or job.video.duration_seconds)
+        return replace(media, usage_requests=result.requests, usage_bytes=result.bytes)
 
     @contextmanager
     def local_copy(self, media: MediaFile) -> Iterator[str]:
-        """The path of `media` on this node, kept from eviction while the block lasts.
+        """The path of `media` on this node; the file is not evicted inside the block.
 
-        Fetched again where it was evicted, or where another node fetched it: from the copy that is kept, if
+        The file is fetched again if it was evicted or if another node fetched it: from the retained copy, if
         there is one.
 
         Raises:
-            ChangedFileError: what is there now is another file.
-            FetchError: it came from a platform, and no copy is kept: asking again is outside of every budget.
+            ChangedFileError: the file is now another one.
+            FetchError: it came from a platform and no copy is retained; a second request has no budget.
         """
         uri = media.job.video.uri
         path = local_path(uri)
@@ -179,84 +179,93 @@ class Fetch:
             yield path
             return
         job = replace(media.job, media_uri=media.retained_uri or media.job.media_uri)
-        with self._obtain(job, again=media) as got:
-            if got.path.stat().st_size != media.bytes:
-                raise _another_file(media)
-            yield str(got.path)
+        with self._obtain(job, before=media) as result:
+            if result.path.stat().st_size != media.bytes:
+                raise _changed(media)
+            yield str(result.path)
 
     def cached(self) -> dict[str, Path]:
-        """The media in this node's cache that somebody wants, by the key of its video."""
+        """The pinned media in this node's cache, by the key of its video."""
         folder = Path(self.cache_dir)
         return dict(pins.marked(folder)) if self.cache_dir and folder.is_dir() else {}
 
     def release(self, media: MediaFile) -> None:
-        """Says that the video is done: a copy in the cache gives its room back."""
+        """Called when the video is done: its copy in the cache is removed."""
         if local_path(media.job.video.uri) is None and self.cache.holds(media.path):
             self.cache.release(Path(media.path))
 
     @contextmanager
-    def _obtain(self, job: Job, *, again: MediaFile | None = None) -> Iterator[FetchResult]:
-        """`again`: what it was when it was fetched first, and has to be still."""
+    def _obtain(self, job: Job, *, before: MediaFile | None = None) -> Iterator[FetchResult]:
+        """`before`: the file as it was fetched first, which must not have changed."""
         uri = job.video.uri
-        scheme = urlsplit(uri).scheme
-        got = FetchResult()
+        is_object = urlsplit(uri).scheme in OBJECT_SCHEMES
+        result = FetchResult()
 
-        def download(slot: PartialFile) -> None:
-            got.retained_uri = job.media_uri
-            if not got.retained_uri and self.keep_uri and scheme not in OBJECT_SCHEMES:
-                got.retained_uri = Keeper(self.keep_uri).find(job)
-            if got.retained_uri:
-                read_kept(got.retained_uri, slot)
-            elif job.video.source in PLATFORMS and again is not None:
+        def download(partial: PartialFile) -> None:
+            result.retained_uri = job.media_uri
+            if not result.retained_uri and self.keep_uri and not is_object:
+                result.retained_uri = Keeper(self.keep_uri).find(job)
+            if not result.retained_uri and job.video.source in PLATFORMS and before is not None:
                 raise FetchError(
-                    f"{job.key}: it is not in this node's cache any more, or another node fetched it, and no "
-                    "copy is kept; set acquire.keep_media to always, then retry it"
+                    f"{job.key}: the media is no longer in this node's cache, or another node fetched it, "
+                    "and no copy is retained; set acquire.keep_media to always, then retry it"
                 )
-            elif job.video.source in PLATFORMS:
-                got.take(self._platform().download(job.video, identity_of(job, self.identities), slot), slot)
-            elif scheme in OBJECT_SCHEMES:
-                from mien.ingest.fetch.objects import download_object
+            fetcher = self._fetchers.fetcher_for(job, is_retained=bool(result.retained_uri))
+            fetcher.fetch(job, partial, result)
+            result.is_continued = partial.is_continued
+            if before is not None and partial.sha256() != before.sha256:
+                raise _resume_failed(uri, "another file") if partial.is_continued else _changed(before)
 
-                download_object(uri, slot, max_bytes=self.max_bytes)
-            elif scheme in {"http", "https"}:
-                if self._http is None:
-                    self.open()
-                assert self._http is not None  # noqa: S101
-                proxy = identity_of(job, self.identities).proxy
-                got.announced = self._http.download(uri, slot, proxy=proxy)
-            else:
-                raise RejectedRequestError(f"{redact(uri)}: {scheme}:// cannot be fetched; check the address")
-            got.is_continued = slot.is_continued
-            if again is not None and slot.sha256() != again.sha256:
-                raise _begun_anew(uri, "another file") if slot.is_continued else _another_file(again)
+        # Only the node that fetched a file first is told to release it. A pin on a copy that was fetched
+        # again would fill the caches of other nodes for a day.
+        pinned_by = job.key if before is None else ""
+        with self.cache.obtain(uri, _extension(uri), download, pinned_by=pinned_by) as result.path:
+            yield result
 
-        # What was fetched again can be had once more, and only the node that fetched it first may be told to
-        # let go of it: marked as wanted, copies would fill the other nodes for a day.
-        wanted_by = job.key if again is None else ""
-        with self.cache.obtain(uri, _extension(uri), download, wanted_by=wanted_by) as got.path:
-            yield got
 
-    def _platform(self) -> YouTubeDownloader:
-        return YouTubeDownloader(
-            ytdlp_options=self.ytdlp_options,
-            terms=self.terms,
-            timeout_seconds=self.timeout_seconds,
-            max_bytes=self.max_bytes,
+def _resume_failed(uri: str, what: str) -> IncompleteTransferError:
+    return IncompleteTransferError(
+        f"{redact(uri)}: fetched in two parts, the file is {what}; it is fetched again from the start"
+    )
+
+
+def _changed(media: MediaFile) -> ChangedFileError:
+    return ChangedFileError(
+        f"{redact(media.job.video.uri)}: the file is not the one that processing started with; retry it"
+    )
+
+
+def _stored_metadata(about: str) -> VideoMetadata:
+    """The metadata that was stored when the video was fetched, by any process."""
+    try:
+        return VideoMetadata.from_json(about)
+    except ValueError:
+        return VideoMetadata()
+
+
+def _check_duration(media: MediaFile, declared_seconds: float | None) -> None:
+    """Raises IncompleteTransferError if the content is not as long as the platform says."""
+    if declared_seconds is None:
+        return
+    difference = abs(media.duration_seconds - declared_seconds)
+    if difference > max(SLACK_SECONDS, SLACK_SHARE * declared_seconds):
+        raise IncompleteTransferError(
+            f"{media.key}: got {media.duration_seconds:.1f} s of {declared_seconds:.1f} s declared; "
+            "it is retried"
         )
 
 
-def _begun_anew(uri: str, what: str) -> IncompleteTransferError:
-    return IncompleteTransferError(f"{redact(uri)}: had in two parts, it is {what}; it is begun anew")
-
-
-def _another_file(media: MediaFile) -> ChangedFileError:
-    return ChangedFileError(
-        f"{redact(media.job.video.uri)}: it is another file than the one that was begun with; retry it"
+def _as_retry(job: Job, error: MediaError) -> MediaError | IncompleteTransferError:
+    """A platform plays its own videos, so unreadable media is an error page or was damaged in transfer."""
+    if isinstance(error, NoVideoStreamError):
+        return error
+    return IncompleteTransferError(
+        one_line(f"{job.key}: not a complete video ({type(error).__name__}: {error}); it is retried")
     )
 
 
 def _extension(uri: str) -> str:
-    """Of the cached file: libav looks at it where the content leaves a doubt."""
+    """Extension of the cached file: libav uses it if the content is ambiguous."""
     extension = extension_of(unquote(urlsplit(uri).path))
     return extension if extension in MEDIA_EXTENSIONS | SOUND_EXTENSIONS else ""
 
@@ -268,7 +277,7 @@ def _read(path: str, job: Job) -> MediaFile:
     try:
         media = probe(path, job=job, sha256=sha256, bytes=info.st_size)
     except MediaError:
-        # A file that is still being copied looks broken: that it changes is the truer reason.
+        # A file that is still being copied looks broken; that it changes is the better reason.
         check_unchanged(path, info)
         raise
     check_unchanged(path, info)

@@ -62,7 +62,9 @@ class Charge:
 def budget(identity: Identity) -> Charge:
     """Per window; 0 is no limit."""
     return Charge(
-        videos=identity.videos_per_hour, requests=identity.requests_per_hour, bytes=identity.bytes_per_hour
+        videos=identity.videos_per_hour or 0,
+        requests=identity.requests_per_hour,
+        bytes=identity.bytes_per_hour,
     )
 
 

@@ -1,4 +1,4 @@
-"""An egress identity: one way out to a platform, with what it may ask for in an hour."""
+"""An egress identity: a proxy and cookies to reach platforms with, and its hourly budget per platform."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 HIDDEN = "***"
-YOUTUBE_VIDEOS_PER_HOUR = 300
-"""Of a default session without a PO token; about 1,000 with one (yt-dlp's wiki, "Extractors")."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LOGIN = re.compile(r"(://)[^/]*@")
@@ -17,23 +15,24 @@ _LOGIN = re.compile(r"(://)[^/]*@")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """Budgets are per hour, in any window of 3,600 s; 0 is no limit.
+    """Budgets hold per platform and in any window of 3,600 s; 0 is no limit.
 
     Raises:
-        ValueError: a name that is no name, a budget below 0, or a proxy that is no address.
+        ValueError: an invalid name, a negative budget, or an invalid proxy address.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a misspelt key of a table is refused
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a misspelt key is refused
 
     name: str
     proxy: str = ""
     """scheme://user:password@host:port; empty: a direct connection."""
     cookies_file: str = ""
-    """In Netscape's format."""
+    """Path of a cookies file in Netscape's format."""
     po_token: str = ""
     user_agent: str = ""
     requests_per_hour: int = 0
-    videos_per_hour: int = YOUTUBE_VIDEOS_PER_HOUR
+    videos_per_hour: int | None = None
+    """None: the default of the platform."""
     bytes_per_hour: int = 0
 
     def __post_init__(self) -> None:
@@ -42,16 +41,20 @@ class Identity:
                 f"an identity's name is letters, digits, _ . and -; got {self.name!r}; rename it"
             )
         for budget in ("requests_per_hour", "videos_per_hour", "bytes_per_hour"):
-            if (value := getattr(self, budget)) < 0:
+            if (value := getattr(self, budget)) is not None and value < 0:
                 raise ValueError(f"identity {self.name}: {budget} is 0 (no limit) or more; got {value}")
-        if self.proxy and not _is_address(self.proxy):  # what it was may hold a password
+        if self.proxy and not _is_address(self.proxy):  # the value may hold a password
             raise ValueError(
-                f"identity {self.name}: proxy is no address; write scheme://user:password@host:port"
+                f"identity {self.name}: proxy is not an address; write scheme://user:password@host:port"
             )
+
+    def on(self, *, videos_per_hour: int) -> Identity:
+        """The identity with the default budget of a platform filled in."""
+        return self if self.videos_per_hour is not None else replace(self, videos_per_hour=videos_per_hour)
 
     @property
     def redacted(self) -> Identity:
-        """The same without what only its owner may know: the proxy's login and the token."""
+        """The identity without its secrets: the proxy's login and the token."""
         return replace(
             self,
             proxy=_LOGIN.sub(rf"\g<1>{HIDDEN}@", self.proxy),
@@ -59,7 +62,7 @@ class Identity:
         )
 
     def __repr__(self) -> str:
-        # Whatever prints or logs an identity prints no secret.
+        # Printing or logging an identity must not reveal a secret.
         return f"Identity({self.name!r})"
 
 

@@ -12,14 +12,15 @@ from typing import Protocol
 
 from mien.ingest.errors import UsageError
 from mien.ingest.media import VideoRef
+from mien.ingest.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, local_path, path_uri
+from mien.ingest.platforms import PLATFORMS
 from mien.ingest.sources.datasets import DATASETS, DatasetSource
 from mien.ingest.sources.folder import FileSource
-from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, local_path, path_uri
 from mien.ingest.sources.objects import ObjectSource
+from mien.ingest.sources.platforms import ListerOf, PlatformSource, direct_lister
 from mien.ingest.sources.tables import ListSource, TableSource
 from mien.ingest.sources.tally import Tally
 from mien.ingest.sources.web import HttpSource
-from mien.ingest.sources.youtube import YouTubeSource
 from mien.ingest.storage.location import redact
 
 __all__ = [
@@ -63,9 +64,9 @@ def _entry(
     return sources["file"].expand(path, tally, extensions)
 
 
-def make_sources(*, column: str = "", youtube: YouTubeSource | None = None) -> dict[str, Source]:
-    """The registry. `column` names a table's column of paths or URLs; `youtube` is asked for its lists,
-    those that files name as well."""
+def make_sources(*, column: str = "", lister_of: ListerOf = direct_lister) -> dict[str, Source]:
+    """The registry. `column` names a table's column of paths or URLs; `lister_of` makes
+    the listers of platforms, also for addresses inside lists."""
     made: dict[str, Source] = {}
     entry = partial(_entry, made)
     # Asked in this order; the first that accepts an argument has it. The key is `VideoRef.source`, but for
@@ -74,7 +75,7 @@ def make_sources(*, column: str = "", youtube: YouTubeSource | None = None) -> d
         **{name: DatasetSource(dataset) for name, dataset in DATASETS.items()},
         "table": TableSource(entry, column),
         "list": ListSource(entry),
-        "youtube": youtube or YouTubeSource(),
+        **{name: PlatformSource(platform, lister_of) for name, platform in PLATFORMS.items()},
         "http": HttpSource(),
         "object": ObjectSource(),
         "file": FileSource(),

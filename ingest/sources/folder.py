@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from mien.ingest.errors import AccessDeniedError, MediaError, MissingFileError, one_line
 from mien.ingest.media import VideoRef
-from mien.ingest.sources.naming import (
+from mien.ingest.naming import (
     extension_of,
     local_path,
     make_id,

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from mien.ingest.errors import MienError, StorageDeniedError
 from mien.ingest.media import VideoRef
-from mien.ingest.sources.naming import extension_of, make_id, printable
+from mien.ingest.naming import extension_of, make_id, printable
 from mien.ingest.sources.tally import Tally
 from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.location import OBJECT_SCHEMES, open_filesystem, redact, split_object_uri

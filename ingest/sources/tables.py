@@ -18,7 +18,7 @@ from typing import Any
 
 from mien.ingest.errors import MienError, MissingFileError, UsageError, one_line
 from mien.ingest.media import VideoRef
-from mien.ingest.sources.naming import extension_of, local_path, path_uri, printable
+from mien.ingest.naming import extension_of, local_path, path_uri, printable
 from mien.ingest.sources.tally import Tally
 
 Entries = Callable[[str, str, Tally, frozenset[str]], Iterator[VideoRef]]

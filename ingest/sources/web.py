@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from mien.ingest.errors import UsageError
 from mien.ingest.media import VideoRef
-from mien.ingest.sources.naming import make_id, printable
+from mien.ingest.naming import make_id, printable
 from mien.ingest.sources.tally import Tally
 from mien.ingest.storage.location import redact
 

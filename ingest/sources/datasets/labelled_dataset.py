@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from mien.ingest.errors import MissingFileError, UnknownNameError, UsageError, one_line
 from mien.ingest.media import VideoRef
+from mien.ingest.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, path_uri, printable
 from mien.ingest.sources.folder import walk
-from mien.ingest.sources.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, path_uri, printable
 from mien.ingest.sources.tally import Tally
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")

@@ -15,8 +15,8 @@ from mien.cluster.doctor.acquisition import DOCTOR, check_acquisition
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import ConfigError, MienError
 from mien.ingest.media import VideoRef
+from mien.ingest.naming import make_id
 from mien.ingest.rate.identity import Identity
-from mien.ingest.sources.naming import make_id
 
 PASSWORD = "geheim-1234"  # noqa: S105
 TUBE = VideoRef(source="youtube", id="aaaaaaaaaa1", uri="https://www.youtube.com/watch?v=aaaaaaaaaa1")

@@ -17,7 +17,7 @@ from mien.cluster.runner.run import RunResult, run
 from mien.ingest.catalog import Catalog
 from mien.ingest.media import VideoRef
 from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
-from tests.ingest.youtube.fetching import EXTRACTOR_ARGS
+from tests.ingest.platforms.youtube.fetching import EXTRACTOR_ARGS
 from tests.mien_command import mien, start_mien
 from tests.sync_films import make_sync_film
 from tests.youtube import Fault, Video, YouTubeDouble

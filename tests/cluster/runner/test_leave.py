@@ -7,17 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from mien.cluster.runner.page_client import BudgetedPageClient
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import RateLimitedError
+from mien.ingest.platforms.page_client import BudgetedPageClient
+from mien.ingest.platforms.platform import Address
+from mien.ingest.platforms.youtube.platform import YouTube
+from mien.ingest.platforms.youtube.search import find
+from mien.ingest.platforms.ytdlp.lister import YtDlpLister
 from mien.ingest.rate.governor import WINDOW_SECONDS
 from mien.ingest.rate.identity import Identity
-from mien.ingest.youtube.lists import Lister
-from mien.ingest.youtube.search import address_of, find
 from tests.ingest.catalog.makers import Clock
 from tests.youtube import Fault, Video, YouTubeDouble
 
 COUNT = 60
+
+
+def youtube_address(query: str) -> Address:
+    platform = YouTube()
+    return platform.parse(query) if platform.accepts(query) else platform.search(query)
 
 
 @pytest.fixture
@@ -49,11 +56,13 @@ class Person:
         self.said: list[str] = []
         self.times: list[float] = []
         """When each request was made."""
-        leave = BudgetedPageClient(
+        page_budget = BudgetedPageClient(
             catalog, "youtube", wait=wait, say=self.said.append, clock=clock, sleep=self.sleep
         )
         options = {"nocheckcertificate": True}
-        self.lister = Lister(identities=identities, ytdlp_options=options, leave=leave)
+        self.lister = YtDlpLister(
+            rules=YouTube.rules, identities=identities, ytdlp_options=options, page_budget=page_budget
+        )
 
     def sleep(self, seconds: float) -> None:
         self.note()
@@ -63,7 +72,7 @@ class Person:
         self.times += [self.clock.now] * (len(self.youtube.requests) - len(self.times))
 
     def finds(self, query: str, limit: int | None = None) -> int:
-        found = sum(1 for _ in find(self.lister, address_of(query), limit=limit))
+        found = sum(1 for _ in find(self.lister, youtube_address(query), limit=limit))
         self.note()
         return found
 
@@ -147,7 +156,7 @@ def test_two_lists_round_robin_do_not_wait_for_each_other(
     assert state.paused_until is not None
     clock.now = state.paused_until
     again = Person(catalog, clock, youtube, home)
-    streams = [find(again.lister, address_of(words)) for words in ("one", "two")]
+    streams = [find(again.lister, youtube_address(words)) for words in ("one", "two")]
     for _ in range(6):
         for stream in streams:
             next(stream)

@@ -58,7 +58,7 @@ def test_what_a_segment_still_reads_goes_when_it_is_through(tmp_path: Path, keep
         run_id = begin(catalog)
         [job] = ask(catalog, run_id, [FREE])
         fetch = Fetch(cache_dir=str(tmp_path / "cache"), cache_max_bytes=7)
-        with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as at:
+        with fetch.cache.obtain(job.video.uri, "", lambda slot: slot.write(b"film"), pinned_by=job.key) as at:
             media = media_with(job, at)
         kept = MediaRetention(catalog, run_id, fetch, keep, clock=clock)
         catalog.record_media(run_id, job.key, media_record(4))
@@ -98,18 +98,18 @@ def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
         paths = {}
         for job in jobs:
             uri = job.video.uri
-            with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as path:
+            with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), pinned_by=job.key) as path:
                 paths[job.key] = path
             os.utime(pins.marker(path), (0, 0))
         done, waiting, failed = jobs
         end_as(catalog, dead, done, "done", clock)
         end_as(catalog, dead, failed, "failed", clock)
         stranger = fetch.cache.path_of("stranger")
-        with fetch.cache.obtain("stranger", "", lambda slot: slot.write(b"x"), wanted_by="http-stranger"):
+        with fetch.cache.obtain("stranger", "", lambda slot: slot.write(b"x"), pinned_by="http-stranger"):
             pass
         MediaRetention(catalog, begin(catalog), fetch, "until_done", clock=clock).renew()
         assert [paths[job.key].exists() for job in (done, waiting, failed)] == [False, True, False]
-        assert pins.is_wanted(paths[waiting.key])
+        assert pins.is_pinned(paths[waiting.key])
         assert stranger.exists(), "another catalog's"
 
 
@@ -124,7 +124,7 @@ def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
         rooms = []
         for job in jobs[:2]:
             uri = job.video.uri
-            with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), wanted_by=job.key) as path:
+            with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), pinned_by=job.key) as path:
                 rooms.append(kept.has_room())
                 kept.add(media_with(job, path))
             rooms.append(kept.has_room())

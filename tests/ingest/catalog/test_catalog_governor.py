@@ -35,7 +35,7 @@ def test_a_burst_is_small_and_an_hour_holds_the_budget(catalog: Catalog, clock: 
     catalog.add(tubes(1000))
     run_id = begin(catalog)
     first = ask(catalog, run_id, [A])
-    assert len(first) == BURST_SECONDS / (WINDOW_SECONDS / A.videos_per_hour)
+    assert len(first) == BURST_SECONDS / (WINDOW_SECONDS / (A.videos_per_hour or 0))
     granted, began = len(first), clock.now
     for job in first:
         catalog.settle(run_id, job.key, HAD)

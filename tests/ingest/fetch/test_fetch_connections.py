@@ -11,7 +11,8 @@ from httpcore._backends.sync import SyncStream
 
 from mien.ingest.fetch import Fetch, MediaCache
 from mien.ingest.fetch.cache import COUNT_SECONDS
-from mien.ingest.fetch.http import HOSTS_KEPT, READ_BYTES
+from mien.ingest.fetch.fetchers import HttpFetcher
+from mien.ingest.fetch.http import HOSTS_KEPT, READ_BYTES, HttpDownloader
 from mien.ingest.fetch.partial_file import PartialFile
 from tests.ingest.fetch.conftest import job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -39,10 +40,15 @@ def counting(film: bytes) -> Iterator[CountingServer]:
         yield server
 
 
+def http_of(fetch: Fetch) -> HttpDownloader:
+    fetcher = fetch._fetchers.fetcher_for(job_of("http://any.example/"), is_retained=False)
+    assert isinstance(fetcher, HttpFetcher)
+    return fetcher.downloader
+
+
 def named(fetch: Fetch) -> Fetch:
     """Every name leads to this machine."""
-    assert fetch._http is not None
-    fetch._http.resolver = lambda host, port: ["127.0.0.1"]
+    http_of(fetch).resolver = lambda host, port: ["127.0.0.1"]
     return fetch
 
 
@@ -83,8 +89,7 @@ def test_many_hosts_leave_few_connections_open(counting: CountingServer, fetch: 
     stage = named(fetch)
     for number in range(HOSTS_KEPT + 3):
         list(stage(job_of(counting.url("/0.mp4", host=f"host{number}.example"))))
-    assert stage._http is not None
-    assert len(stage._http._of_thread.clients) == HOSTS_KEPT
+    assert len(http_of(stage)._of_thread.clients) == HOSTS_KEPT
 
 
 def test_a_connection_that_the_server_has_closed_costs_no_video(

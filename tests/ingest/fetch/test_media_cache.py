@@ -80,11 +80,11 @@ def test_what_was_just_asked_for_stays(tmp_path: Path) -> None:
 
 def want(cache: MediaCache, name: str) -> Path:
     download = lambda slot: slot.write(bytes(100 * KB))  # noqa: E731
-    with cache.obtain(name, "", download, wanted_by=f"http-{name}") as path:
+    with cache.obtain(name, "", download, pinned_by=f"http-{name}") as path:
         return path
 
 
-def test_what_is_wanted_is_never_evicted(tmp_path: Path) -> None:
+def test_what_is_pinned_is_never_evicted(tmp_path: Path) -> None:
     cache = small(tmp_path)
     a, b, c = (want(cache, name) for name in "abc")
     for path in (a, b, c):
@@ -119,7 +119,7 @@ def test_who_reads_a_file_keeps_it_wanted(tmp_path: Path) -> None:
     for path in (a, b):
         age_wholly(pins.marker(path), pins.LASTS_SECONDS + 1)
     fill(cache, "a")  # it is there: read, not written
-    assert [pins.is_wanted(path) for path in (a, b)] == [True, False]
+    assert [pins.is_pinned(path) for path in (a, b)] == [True, False]
     plain = fill(cache, "plain")
     fill(cache, "plain")
     assert not pins.marker(plain).exists(), "reading alone asks for nothing"

@@ -99,7 +99,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["put", "end", "renew", "drop", "wait
 
 @settings(max_examples=examples(60))
 @given(STEPS)
-def test_it_is_never_less_than_what_is_wanted(
+def test_it_is_never_less_than_what_is_pinned(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
     folder, clock = tmp_path_factory.mktemp("cache"), Clock()
@@ -118,7 +118,7 @@ def test_it_is_never_less_than_what_is_wanted(
         elif what == "wait":
             clock.sleep(pins.COUNT_SECONDS)
             settle(folder)
-        true = [each.stat().st_size for each in folder.glob("film-?") if pins.is_wanted(each)]
+        true = [each.stat().st_size for each in folder.glob("film-?") if pins.is_pinned(each)]
         assert sum(sizes.now()) >= sum(true)
         if what == "wait":
             assert sorted(sizes.now()) == sorted(true)

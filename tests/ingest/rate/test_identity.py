@@ -39,7 +39,7 @@ def test_tables_become_identities_with_youtubes_default_budget(configured: Path)
     settings = load(file=configured, environment={}).settings
     home, away = settings.acquire.identities
     assert (home.name, home.videos_per_hour, home.requests_per_hour) == ("home", 1000, 0)
-    assert away == Identity("away", videos_per_hour=300)
+    assert away == Identity("away")
     assert settings.fetch.identities == (home, away)
     assert load(environment={}, file=None).settings.acquire.identities == (DIRECT,)
 
@@ -72,7 +72,7 @@ def test_no_secret_is_shown_printed_or_kept_with_a_run(configured: Path) -> None
     ("table", "said"),
     [
         ('name = "a"\nproxi = "http://u:swordfish@host"', "acquire.identities.0.proxi"),
-        ('name = "a"\nproxy = "swordfish"', "proxy is no address"),
+        ('name = "a"\nproxy = "swordfish"', "proxy is not an address"),
         ('name = "a"\npo_token = 7391', "po_token"),
         ('name = "a b"', "an identity's name"),
         ('name = "a"\nvideos_per_hour = -1', "videos_per_hour is 0"),

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.ingest.errors import AccessDeniedError, MissingFileError, StorageDeniedError, UsageError
+from mien.ingest.naming import SLUG_LETTERS, make_id
 from mien.ingest.sources import SOURCES, Tally, expand, local_path, path_uri
 from mien.ingest.sources.folder import file_ref
-from mien.ingest.sources.naming import SLUG_LETTERS, make_id
 from mien.ingest.storage import open_store
 from tests.s3 import S3Server
 

@@ -1,0 +1,1 @@
+"""YouTube, through yt-dlp."""

@@ -1,1 +1,0 @@
-"""YouTube through yt-dlp: what is asked, what is answered, what is stored."""
