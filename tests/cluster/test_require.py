@@ -137,7 +137,7 @@ def test_pictures_are_not_decoded_where_only_speech_is_wanted(
         assert whole.meta["words"] == torn.meta["words"]
 
 
-def test_a_folder_gives_its_sounds_only_where_speech_is_all_that_is_pinned(tmp_path: Path) -> None:
+def test_a_folder_gives_its_sounds_only_where_speech_is_all_that_is_wanted(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
     for name in ("film.mp4", "a.wav", "b.FLAC", "c.mp3", "d.opus", "notes.txt"):

@@ -77,19 +77,19 @@ days = st.one_of(st.just(""), st.integers(0, 900).map(lambda ago: (TODAY - timed
     st.integers(0, 900),
     st.booleans(),
 )
-def test_no_video_that_is_pinned_is_lost(
+def test_no_matching_video_is_lost(
     least: float | None, most: float | None, after: str, licence: str, length: int, ago: int, free: bool
 ) -> None:
     wanted = SearchFilter(min_seconds=least, max_seconds=most, after=after, licence=licence)
     uploaded = TODAY - timedelta(ago)
-    is_pinned = (
+    is_match = (
         (least is None or length >= least)
         and (most is None or length <= most)
         and (not after or uploaded >= day(after))
         and (not licence or free)
     )
     video = Video(id="a" * 11, duration_seconds=length, uploaded=uploaded, creative_commons=free)
-    if is_pinned:
+    if is_match:
         params = search_parameter(wanted, newest_first=False, today=TODAY)
         assert matching([video], params, TODAY) == [video]
         # As yt-dlp makes a time of "2 years ago": the latest that it may stand for.
