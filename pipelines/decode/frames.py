@@ -77,13 +77,13 @@ class FrameReader:
         # Read once, because the stream creates a new Fraction each time and two are needed for each frame.
         self._time_base = Fraction(1)
         self._decoding: Iterator[_Decoded] = iter(())
-        self._held: _Decoded | None = None
+        self._pushed_back: _Decoded | None = None
         # All frames later than this are still ahead in this pass.
-        self._passed = math.inf
-        self._bad: list[float] = []
-        self._stopped = ""
+        self._read_to = math.inf
+        self._damaged_seconds: list[float] = []
+        self._read_error = ""
         # The first key frame of this pass, and the time until which reported damage is unverified.
-        self._anchor = self._unverified_until = -math.inf
+        self._first_key_frame_seconds = self._unverified_until = -math.inf
 
     def frames(self, start: float, end: float) -> Iterator[Frame]:
         """The frames with start <= seconds < end, in order of presentation.
@@ -93,26 +93,26 @@ class FrameReader:
         """
         if not start < end:
             return
-        if not (self._container is not None and self._passed < start and not self._seek_pays(start)):
-            self._go_to(start, before=math.inf)
+        if not (self._container is not None and self._read_to < start and not self._should_seek(start)):
+            self._start_at(start, before=math.inf)
         yielded = 0
         while True:
             try:
-                for frame in self._span(start, end, yielded):
+                for frame in self._read_span(start, end, yielded):
                     yield frame
                     yielded += 1
                 return
             except _UnverifiedDamageError:
-                self._go_to(start, before=self._anchor)
+                self._start_at(start, before=self._first_key_frame_seconds)
 
-    def _span(self, start: float, end: float, skip: int) -> Iterator[Frame]:
+    def _read_span(self, start: float, end: float, skip: int) -> Iterator[Frame]:
         """The frames of the span without the first `skip`, which were yielded before."""
         inside = 0
         while (decoded := self._next()) is not None:
             if decoded.seconds >= end:
-                self._held = decoded
+                self._pushed_back = decoded
                 break
-            self._passed = decoded.seconds
+            self._read_to = decoded.seconds
             if decoded.seconds < start:
                 continue
             if decoded.suspect:
@@ -122,37 +122,37 @@ class FrameReader:
                 yield Frame(decoded.seconds, decoded.picture)
         else:
             self._check_end(start, end)
-        for seconds in self._bad:
+        for seconds in self._damaged_seconds:
             if start <= seconds < end:
                 raise self._corrupt(seconds)
 
     def close(self) -> None:
         self._decoding = iter(())
-        self._held = None
-        self._passed = math.inf
+        self._pushed_back = None
+        self._read_to = math.inf
         if self._container is not None:
             self._container.close()
             self._container = None
 
     def _next(self) -> _Decoded | None:
-        held, self._held = self._held, None
-        return held if held is not None else next(self._decoding, None)
+        decoded, self._pushed_back = self._pushed_back, None
+        return decoded if decoded is not None else next(self._decoding, None)
 
     def _corrupt(self, seconds: float) -> CorruptMediaError | _UnverifiedDamageError:
         if seconds < self._unverified_until:
             return _UnverifiedDamageError()
-        self._passed = math.inf  # the next call starts a new pass
+        self._read_to = math.inf  # the next call starts a new pass
         return CorruptMediaError(
             f"{shown(self._media.path)}: frames are damaged from {seconds:.3f} s on; fetch the file again"
         )
 
     def _check_end(self, start: float, end: float) -> None:
-        if self._stopped:
+        if self._read_error:
             raise CorruptMediaError(
                 f"{shown(self._media.path)}: reading fails before the end "
-                f"({one_line(self._stopped, 200)}); fetch the file again"
+                f"({one_line(self._read_error, 200)}); fetch the file again"
             )
-        reached = max(self._passed, start) + self._interval
+        reached = max(self._read_to, start) + self._interval
         slack = _EARLY_END_SECONDS + 2 * self._video.max_gap_seconds
         if min(end, self._video.end_seconds) - reached > slack:
             raise TruncatedMediaError(
@@ -160,29 +160,30 @@ class FrameReader:
                 f"{self._video.end_seconds:.2f} s; fetch the file again"
             )
 
-    def _go_to(self, start: float, *, before: float) -> None:
+    def _start_at(self, start: float, *, before: float) -> None:
         """Starts a pass at a key frame that is presented at or before `start`, and before `before`."""
         back = 0.0 if before == math.inf else start - before + self._interval
         while start - back > self._video.start_seconds and self._seek(start - back):
             first = next(self._decoding, None)
             if first is not None and first.seconds <= start and first.seconds < before:
-                self._held = first
-                self._anchor = first.seconds
-                self._passed = math.nextafter(first.seconds, -math.inf)
+                self._pushed_back = first
+                self._first_key_frame_seconds = first.seconds
+                self._read_to = math.nextafter(first.seconds, -math.inf)
                 return
             back = 2 * back + 1.0  # that key frame is presented after `start`: try an earlier one
         self._rewind()
 
-    def _seek_pays(self, start: float) -> bool:
-        if self._held is not None and start <= self._held.seconds:
+    def _should_seek(self, start: float) -> bool:
+        """Whether a seek to `start` is cheaper than decoding up to it."""
+        if self._pushed_back is not None and start <= self._pushed_back.seconds:
             return False
-        if start - self._passed <= _MIN_SEEK_SECONDS:
+        if start - self._read_to <= _MIN_SEEK_SECONDS:
             return False
         stream = self._stream()
         index = stream.index_entries
         ticks = self._ticks(start)
         found = index.search_timestamp(ticks)
-        if found >= 0 and self._seconds(index[found].timestamp) > self._passed:
+        if found >= 0 and self._seconds(index[found].timestamp) > self._read_to:
             return True
         covers = len(index) > 0 and index[len(index) - 1].timestamp > ticks
         return not covers
@@ -203,13 +204,13 @@ class FrameReader:
     def _rewind(self) -> None:
         self._open()
         self._start_pass(sought=False)
-        self._passed = -math.inf
+        self._read_to = -math.inf
 
     def _start_pass(self, *, sought: bool) -> None:
-        self._held = None
-        self._bad = []
-        self._stopped = ""
-        self._anchor, self._unverified_until = -math.inf, math.inf if sought else -math.inf
+        self._pushed_back = None
+        self._damaged_seconds = []
+        self._read_error = ""
+        self._first_key_frame_seconds, self._unverified_until = -math.inf, math.inf if sought else -math.inf
         self._decoding = self._decode(sought=sought)
 
     def _open(self) -> None:
@@ -240,7 +241,7 @@ class FrameReader:
     def _packets(self, *, sought: bool) -> Iterator[Packet[VideoStream]]:
         """The remaining packets.
 
-        After a seek they start at a key frame, since earlier ones cannot be decoded.
+        After a seek they start at a key frame, because earlier packets only disturb the decoder.
         """
         import av
 
@@ -251,7 +252,7 @@ class FrameReader:
                 packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
             yield from packets
         except (av.FFmpegError, OverflowError) as error:
-            self._stopped = str(error)
+            self._read_error = str(error)
 
     def _decode(self, *, sought: bool) -> Iterator[_Decoded]:
         """Decodes from the demuxer's position.
@@ -275,7 +276,7 @@ class FrameReader:
             except av.FFmpegError:
                 if started:
                     damage = min([damage, *recent])
-                    self._bad.append(damage)
+                    self._damaged_seconds.append(damage)
                 continue
             for picture in pictures:
                 clean = not picture.is_corrupt
