@@ -1,4 +1,4 @@
-"""Where the ffmpeg program is. Nothing else knows."""
+"""Finds the ffmpeg program. All other code asks this module."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mien.ingest.errors import MissingProgramError, one_line
 
 @cache
 def find_ffmpeg() -> str:
-    """Path of an ffmpeg: the one on PATH, else the one that imageio-ffmpeg carries.
+    """Path of ffmpeg: the program on PATH, or else the one in imageio-ffmpeg.
 
-    Raises MissingProgramError where there is neither.
+    Raises MissingProgramError if both are missing.
     """
     found = shutil.which("ffmpeg")
     if found:
@@ -23,6 +23,6 @@ def find_ffmpeg() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         raise MissingProgramError(
-            f"no ffmpeg: none on PATH, and none from imageio-ffmpeg ({one_line(str(error), 200)}); "
-            "install ffmpeg with the system's packages, or run `pip install imageio-ffmpeg`"
+            f"ffmpeg was not found, neither on PATH nor in imageio-ffmpeg ({one_line(str(error), 200)}); "
+            "install ffmpeg with the system's package manager, or run `pip install imageio-ffmpeg`"
         ) from error

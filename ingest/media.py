@@ -1,4 +1,4 @@
-"""The nouns of the ground floor, in the order in which data flows. No logic."""
+"""The data classes of ingest, in the order in which data flows. No logic."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ SoundPrint = bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFilter:
-    """What a search asks of a video and cannot see before the video is looked at; empty asks for nothing."""
+    """Conditions of a search that can only be checked on the video. Empty fields accept every video."""
 
     after: str = ""
-    """YYYY-MM-DD: published on this day or later."""
+    """YYYY-MM-DD: the video was published on this day or later."""
     min_seconds: float | None = None
     max_seconds: float | None = None
     language: str = ""
-    """Of the speech: BCP 47, the primary subtag (en, de, pt)."""
+    """Language of the speech: the primary subtag of BCP 47 (en, de, pt)."""
     licence: str = ""
     """"cc": a Creative Commons licence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRef:
-    """A video somebody asked for, before a byte of it was read."""
+    """A requested video, before any of it is read."""
 
     source: str
     """Name of the source in `SOURCES`; letters and digits only."""
@@ -39,7 +39,7 @@ class VideoRef:
     """As declared by the source, if at all."""
     labels: dict[str, str] = field(default_factory=dict)
     filters: tuple[SearchFilter, ...] = ()
-    """Of each search that found it: it is to be as any one of them asks. Empty: as it is."""
+    """One filter per search that found the video; it must pass at least one. Empty: no condition."""
 
     @property
     def key(self) -> str:
@@ -48,16 +48,16 @@ class VideoRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A video claimed by a run, with the segments of it that are committed already."""
+    """A video claimed by a run, with its segments that have already ended."""
 
     video: VideoRef
     done_starts_ms: frozenset[int] = frozenset()
     attempts: int = 0
-    """Failures of the whole video so far; the next wait grows with it."""
+    """Failures of the whole video so far. The backoff grows with them."""
     identity: str = ""
-    """Name of the egress identity that was granted for it; "" where none is needed."""
+    """Name of the egress identity that has a grant for the video; "" if none is needed."""
     media_uri: str = ""
-    """Of the copy that is kept of it, which is read instead of asking again; "" where there is none."""
+    """URI of the retained copy, which is read instead of downloading again; "" if there is none."""
 
     @property
     def key(self) -> str:
@@ -74,7 +74,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamInfo:
-    """One stream: what the header declares, and what walking its packets showed."""
+    """One stream: what the header declares, and what its packets show."""
 
     index: int
     kind: str
@@ -89,7 +89,7 @@ class StreamInfo:
     width_pixels: int = 0
     height_pixels: int = 0
     rotation_degrees: int = 0
-    """Clockwise turn that makes the stored picture upright: 0, 90, 180 or 270."""
+    """Clockwise rotation that makes the stored picture upright: 0, 90, 180 or 270."""
     declared_fps: float | None = None
     mean_fps: float | None = None
     variable_frame_rate: bool = False
@@ -109,7 +109,7 @@ class MediaFile:
     sha256: str
     container: str
     zero_seconds: float
-    """The container's time that is 0 on the file's clock."""
+    """The container time that is 0 on the file's clock."""
     duration_seconds: float
     """Of the content: end of the last stream, on the file's clock."""
     declared_seconds: float | None
@@ -117,12 +117,12 @@ class MediaFile:
     audio: StreamInfo | None
     other_streams: int = 0
     usage_requests: int = 0
+    """Requests and bytes that the download took from its egress identity's budget."""
     usage_bytes: int = 0
     sound_print: SoundPrint = b""
-    """What it sounds like (ingest/fetch/sound_print.py), where that was asked for."""
-    """What fetching it took of its egress identity's budget."""
+    """Audio fingerprint, if it was requested (ingest/fetch/sound_print.py)."""
     retained_uri: str = ""
-    """Of the copy that was published to be kept."""
+    """URI of the published copy that is retained."""
 
     @property
     def key(self) -> str:

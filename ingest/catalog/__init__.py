@@ -1,4 +1,4 @@
-"""What was asked for, what became of it, and what is committed: nothing lost, nothing twice.
+"""The catalog: requested videos, their outcomes, and committed shards. Nothing is lost or done twice.
 
 catalog = Catalog.open("sqlite:////data/catalog.db")     # or postgresql://user@host/database
 catalog.add(refs)

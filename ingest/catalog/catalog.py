@@ -1,7 +1,7 @@
-"""The catalog: one object, whose every method is one transaction.
+"""The catalog: one object. Each method is one transaction.
 
-Methods may be called from several threads. They raise CatalogError when the database refuses, and
-LeaseLostError (`.lost` names the keys) when a run writes what it no longer holds.
+Methods may be called from several threads. They raise CatalogError if the database fails, and LeaseLostError
+(`.lost` has the keys) if a run writes to videos that it no longer holds.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from mien.ingest.rate.identity import Identity
 
 
 class Catalog:
-    """What was asked for, what became of it, and what is committed. Use `Catalog.open`."""
+    """Requested videos, their outcomes, and committed shards. Create it with `Catalog.open`."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
         self._database = database
@@ -55,9 +55,11 @@ class Catalog:
     def open(
         cls, url: str, *, clock: Callable[[], float] = time.time, patience_seconds: float = PATIENCE_SECONDS
     ) -> Catalog:
-        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database; a server that goes
-        away later is waited for, `patience_seconds` long. CatalogError: a bad URL, no connection, another
-        schema."""
+        """`url`: sqlite:////absolute/path.db or postgresql://user:password@host/database. If the server
+        becomes unreachable later, transactions are retried for `patience_seconds`.
+
+        Raises CatalogError: invalid URL, no connection, or another schema.
+        """
         database = Database(url, patience_seconds=patience_seconds)
         database.prepare()
         return cls(database, clock=clock)
@@ -66,7 +68,7 @@ class Catalog:
         self._database.close()
 
     def when_back(self, call: Callable[[], None] | None) -> None:
-        """`call` comes before anything else once a server that was away has answered again."""
+        """Sets a callback that is called first when an unreachable server answers again."""
         self._database.on_return = call
 
     def __enter__(self) -> Self:
@@ -76,22 +78,22 @@ class Catalog:
         self.close()
 
     def add(self, refs: Iterable[VideoRef]) -> AddResult:
-        """A known video learns what is said of it now: another query, further labels. See learning.py."""
+        """Adds new videos, and merges queries and labels into known ones. See merge_metadata.py."""
         return queue.add(self._database, self._clock(), refs)
 
     def begin_run(self, *, fingerprint: str, config_json: str, host: str, lease_seconds: float) -> str:
-        """A run id: [0-9a-z]{14}, sorting by time."""
+        """Returns a run id: [0-9a-z]{14}, sorted by time."""
         now = self._clock()
         begin = partial(runs.begin, fingerprint=fingerprint, config_json=config_json, host=host)
         return self._database.write(lambda connection: begin(connection, now, lease_seconds=lease_seconds))
 
     def heartbeat(self, run_id: str) -> None:
-        """Extends the lease of everything the run holds; LeaseLostError once it was taken over."""
+        """Extends the lease of everything the run holds. LeaseLostError if the run was ended by another."""
         now = self._clock()
         self._database.repeat(lambda connection: runs.heartbeat(connection, now, run_id))
 
     def end_run(self, run_id: str, outcome: str) -> None:
-        """What the run still holds waits again. A run that is over stays as it is."""
+        """Ends the run. Videos that it holds wait again. A run that has ended is unchanged."""
         now = self._clock()
         self._database.repeat(lambda connection: runs.end(connection, now, run_id, outcome))
 
@@ -100,17 +102,17 @@ class Catalog:
         return self._database.read(lambda connection: runs.live(connection, now))
 
     def end_dead_runs(self, known_dead: Collection[str] = ()) -> set[str]:
-        """Ends the runs whose lease is over, and those that the caller knows to be dead; returns those that
-        go on. A run that is not among these can commit nothing any more, whatever its process does."""
+        """Ends runs with an expired lease, and runs that the caller knows to be dead. Returns the other runs.
+        Any run that is not returned can no longer commit, whatever its process does."""
         now = self._clock()
         return self._database.repeat(lambda connection: runs.end_dead(connection, now, known_dead))
 
     def known_runs(self, run_ids: Collection[str]) -> set[str]:
-        """Those of `run_ids` that are runs of this catalog, ended or not."""
+        """The subset of `run_ids` that this catalog contains, ended or not."""
         return self._database.read(lambda connection: runs.known(connection, run_ids))
 
     def revoke_shard(self, name: str) -> int:
-        """Takes a committed shard back; returns the number of videos that wait again because of it.
+        """Invalidates a committed shard; returns the number of videos that wait again.
 
         Raises CatalogError while a run works on one of them.
         """
@@ -118,7 +120,7 @@ class Catalog:
         return self._database.write(lambda connection: revoke_shard.revoke(connection, now, name))
 
     def holders(self) -> dict[str, float]:
-        """The runs that hold videos, and until when (seconds since the epoch) each lease lives so far."""
+        """The runs that hold videos, and when each lease expires (seconds since the epoch)."""
         return self._database.read(runs.holders)
 
     def claim(
@@ -130,25 +132,26 @@ class Catalog:
         asking: int | None = None,
         only_local: bool = False,
     ) -> list[Job]:
-        """Up to `limit` videos that wait, or whose run is dead, and belong to no other configuration.
+        """Up to `limit` videos that wait, or whose run is dead, and that belong to no other configuration.
 
-        First those of platforms: only together with a grant of one of the `identities`, at most `asking` of
-        them, and in turns of their queries. Then of all others (`only_local`: but for what must be fetched)
-        what was begun, what was put off and is due, and what is new, each oldest first.
-        `Job.done_starts_ms` are the segments that have ended, well or not: only `retry` undoes a failure.
+        Videos of platforms come first: each needs a grant of one of the `identities`, there are at most
+        `asking` of them, and their queries take turns. Then come the others (with `only_local`, without those
+        that must be fetched): started, postponed and due, and new videos, each oldest first.
+        `Job.done_starts_ms` are all segments that have ended, including failed ones; only `retry` resets
+        those.
         """
         now, most = self._clock(), limit if asking is None else asking
         take = partial(claims.claim, limit=limit, asking=most, identities=identities, only_local=only_local)
         return self._database.once(lambda connection, doubt: take(connection, now, run_id, in_doubt=doubt))
 
     def settle(self, run_id: str, video_key: str, usage: Usage) -> Paused | None:
-        """Debits what the run's last grant for the video took. Where the identity was refused: its pause."""
+        """Settles the run's last grant for the video. Returns the pause if the identity was refused."""
         now = self._clock()
         settle = partial(settlement.settle, now=now, run_id=run_id, video_key=video_key, usage=usage)
         return self._database.once(lambda connection, doubt: settle(connection, in_doubt=doubt), durable=True)
 
     def grant_page(self, identity: Identity, platform: str, *, is_first: bool) -> PageGrant:
-        """A grant for a page of a list (`is_first`: its first one), or the time at which one is possible."""
+        """A grant for a page of a list (`is_first`: its first page), or the time when one is possible."""
         now = self._clock()
         return self._database.repeat(
             lambda connection: listings.grant_page(connection, now, identity, platform, is_first=is_first),
@@ -156,7 +159,7 @@ class Catalog:
         )
 
     def settle_page(self, number: int, identity: Identity, usage: Usage) -> None:
-        """Debits the usage of the page; a refusal opens the circuit of the identity on the platform."""
+        """Settles the page's usage. A refusal opens the circuit of the identity on the platform."""
         now = self._clock()
         self._database.repeat(
             lambda connection: listings.settle_page(connection, now, number, identity, usage),
@@ -166,30 +169,30 @@ class Catalog:
     def rate_limited_at(
         self, *, fingerprint: str, identities: Sequence[Identity]
     ) -> tuple[float | None, float | None]:
-        """When a run of `fingerprint` may get another video from a platform: of those that are due, once an
-        identity has room (as far as that is known), and of those that are put off. None: there are none."""
+        """When a run of `fingerprint` may get another platform video: first for videos that are due (when an
+        identity is expected to have room), then for postponed videos. None: there are none."""
         now = self._clock()
         return self._database.read(
             lambda connection: claims.rate_limited_at(connection, now, fingerprint, identities)
         )
 
     def has_waiting(self, *sources: str) -> bool:
-        """Whether any video of these sources waits. May read all that wait: ask it once."""
+        """Whether any video of these sources waits. Slow: may read every waiting video."""
         return self._database.read(lambda connection: queue.has_waiting(connection, sources))
 
     def waiting_hosts(self, source: str) -> set[tuple[str, str]]:
-        """Scheme and host of the addresses of `source` that wait. Reads all that wait."""
+        """Scheme and host of the waiting addresses of `source`. Slow: reads every waiting video."""
         return self._database.read(lambda connection: queue.waiting_hosts(connection, source))
 
     def egress(self, identities: Sequence[Identity], platform: str) -> list[EgressStatus]:
-        """The budget and circuit of each identity on the platform, in the order given."""
+        """The budget and circuit of each identity on the platform, in the given order."""
         now = self._clock()
         return self._database.read(
             lambda connection: egress.statuses(connection, now, identities, [platform])
         )
 
     def egress_everywhere(self, identities: Sequence[Identity]) -> list[EgressStatus]:
-        """The same for each platform that was used or has videos waiting, ordered by platform."""
+        """Like `egress`, for each platform that was used or has waiting videos, ordered by platform."""
         now = self._clock()
         return self._database.read(
             lambda connection: egress.statuses(
@@ -202,41 +205,41 @@ class Catalog:
         return self._database.write(lambda connection: settlement.reopen(connection, identity, platform))
 
     def record_retained(self, run_id: str, video_key: str, uri: str) -> None:
-        """A copy of the video's recorded media is kept at `uri`: no platform is asked for it again."""
+        """Records that a copy of the video's media is retained at `uri`, so that it is not downloaded
+        again."""
         now = self._clock()
         self._database.repeat(
             lambda connection: retained_media.record(connection, now, run_id, video_key, uri)
         )
 
     def forget_retained(self, run_id: str, video_key: str) -> None:
-        """The copy is not there, or not whole, any more."""
+        """Records that the retained copy is missing or damaged."""
         now = self._clock()
         self._database.repeat(lambda connection: retained_media.forget(connection, now, run_id, video_key))
 
     def states(self, video_keys: Collection[str]) -> dict[str, str]:
-        """Of each video that is known: waiting, running, done, partial or failed."""
+        """The state of each known video: waiting, running, done, partial or failed."""
         return self._database.read(lambda connection: retained_media.states(connection, video_keys))
 
     def media_room(self, *, with_waiting: bool = False) -> retained_media.MediaRoom:
-        """The bytes that fetched media takes, by what it is there for; `with_waiting` reads all that is."""
+        """The bytes of fetched media, by purpose. `with_waiting` is slow: it reads every waiting video."""
         return self._database.read(partial(retained_media.media_room, with_waiting=with_waiting))
 
     def next_try_at(self, *, fingerprint: str | None = None) -> float | None:
-        """Earliest time in the future at which a video that was put off is due. With a fingerprint: among
-        those that a run of it could claim without an identity, and those due by now count as well, so None
-        means that nothing of these is left to wait for."""
+        """The earliest future time at which a postponed video is due. With a fingerprint: only videos that a
+        run of it could claim without an identity, including those already due. None means there are none."""
         now = self._clock()
         return self._database.read(lambda connection: queue.next_try_at(connection, now, fingerprint))
 
     def other_fingerprint_count(self, fingerprint: str) -> int:
-        """Videos that were begun, done or failed under another configuration."""
+        """Number of videos that were started, finished or failed under another configuration."""
         return self._database.read(lambda connection: queue.other_fingerprint_count(connection, fingerprint))
 
     def record_media(
         self, run_id: str, video_key: str, info: MediaRecord, *, unique: bool = False
     ) -> str | None:
-        """None, and the run goes on with the video. With `unique`, where another video of this
-        configuration has the same bytes, its key: this one has ended then, as DuplicateMediaError."""
+        """Returns None if the run continues with the video. With `unique`, if another video of this
+        configuration has the same bytes: ends this one as DuplicateMediaError and returns the other's key."""
         now = self._clock()
         record = partial(
             progress.record_media, now=now, run_id=run_id, key=video_key, info=info, unique=unique
@@ -244,22 +247,22 @@ class Catalog:
         return self._database.once(lambda connection, doubt: record(connection, in_doubt=doubt))
 
     def record_print(self, video_key: str, heard: bytes) -> None:
-        """What the video sounds like (ingest/fetch/sound_print.py), so that others are found that do."""
+        """Stores the audio fingerprint (ingest/fetch/sound_print.py), which finds similar videos."""
         self._database.repeat(lambda connection: audio_duplicates.record_print(connection, video_key, heard))
 
     def near_duplicates(self, video_key: str) -> list[str]:
-        """Keys of the videos that sound the same, the most alike first. For people: nothing depends on it."""
+        """Keys of videos with the same sound, most similar first. Informative only."""
         return self._database.read(lambda connection: audio_duplicates.near_duplicates(connection, video_key))
 
     def record_split(self, run_id: str, video_key: str, segment_count: int) -> None:
-        """All segments of the video are known now; it ends with the last of them."""
+        """Records the number of segments. The video ends when its last segment ends."""
         now = self._clock()
         self._database.repeat(
             lambda connection: progress.record_split(connection, now, run_id, video_key, segment_count)
         )
 
     def record_done(self, run_id: str, records: Sequence[SegmentRecord]) -> None:
-        """Segments that ended without samples. Those that are done already are passed over."""
+        """Records segments that ended without samples. Skips those that are done."""
         now = self._clock()
         self._database.repeat(lambda connection: segments.record_done(connection, now, run_id, records))
 

@@ -1,10 +1,10 @@
-"""The same bytes under several names: the first video that shows them has them, the others are duplicates.
+"""Identical files: the first video with certain bytes owns them, the others are duplicates.
 
-    contents    whose the bytes are, for each configuration that samples are made with
+    contents    the owner of each file, per configuration
 
-The row is written in the transaction that records what a fetched file is, so of two that are fetched at the
-same moment one is first. It outlives runs: who has the bytes keeps them through kills, retries and backoff,
-until it has failed for good with nothing to show for them, or turns out to hold other bytes by now.
+The row is written in the transaction that records the fetched file, so if two videos are fetched at the same
+moment, one is first. The row outlives runs: the owner stays the owner through kills, retries and backoff,
+until it fails permanently without any ended segment, or its file has other bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mien.ingest.catalog.schema import FAILED, NO_FINGERPRINT, Key, media, metad
 from mien.ingest.errors import DuplicateMediaError
 
 DUPLICATE = "duplicate"
-"""How a video that ended as one is shown: in the tables it has failed, of this class."""
+"""The displayed state of a duplicate. In the tables, it is a failed video with this error class."""
 ERROR_CLASS = DuplicateMediaError.__name__
 
 contents = Table(
@@ -59,10 +59,10 @@ _BEGUN = select(exists().where(segments.c.video_key == bindparam("key")))
 
 
 def same_bytes(connection: Connection, key: str, sha256: str, fingerprint: str) -> str | None:
-    """The other video that these bytes belong to, or None where they are (from now on) those of `key`.
+    """The other video that owns these bytes, or None if `key` owns them (from now on).
 
-    Within the transaction that also records the media of `key`. A video of which segments have ended goes on
-    in any case: it may have been begun while duplicates were kept.
+    Runs within the transaction that records the media of `key`. A video with ended segments always continues:
+    it may have started while duplicates were allowed.
     """
     row = {"sha256": sha256, "fingerprint": fingerprint, "video_key": key}
     connection.execute(_PUT[connection.dialect.name], row)
@@ -70,20 +70,20 @@ def same_bytes(connection: Connection, key: str, sha256: str, fingerprint: str) 
     owner = connection.execute(_OWNER, values).one()
     if owner.video_key == key or connection.scalar(_BEGUN, {"key": key}):
         return None
-    if _has_let_go(owner, sha256, fingerprint):
+    if _gave_up_ownership(owner, sha256, fingerprint):
         connection.execute(_TAKE_OVER, {**values, "key": key})
         return None
     return str(owner.video_key)
 
 
 def ended_as(connection: Connection, key: str, sha256: str, fingerprint: str) -> str | None:
-    """The other video, where `key` has ended as its duplicate."""
+    """The other video, if `key` has ended as its duplicate."""
     values = {"sha": sha256, "print": fingerprint, "key": key}
     other: str | None = connection.scalar(_ENDED_AS, values)
     return other
 
 
-def _has_let_go(owner: Any, sha256: str, fingerprint: str) -> bool:
+def _gave_up_ownership(owner: Any, sha256: str, fingerprint: str) -> bool:
     failed = owner.state == FAILED and not owner.begun
     elsewhere = owner.fingerprint not in (NO_FINGERPRINT, fingerprint)
     return owner.state is None or failed or elsewhere or owner.sha256 != sha256

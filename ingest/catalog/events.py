@@ -1,7 +1,7 @@
-"""The story of each video, for people to read.
+"""The log of each video, for people.
 
-It is as long as the corpus is large, some ten lines a video. Only what is repeated has no end of its own (a
-platform refuses for weeks, runs are killed and go on), so of each video the latest lines are kept.
+A video normally has about ten events. Repeated events are unlimited (a platform refuses for weeks, runs are
+killed and resumed), so only the latest events of each video are stored.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from mien.ingest.catalog.schema import events
 
 TEXT_CHARACTERS = 20_000
-"""Of a raw error; a decoder can say the same thing a million times."""
+"""Limit for the text of an error; a decoder can repeat a message a million times."""
 
-KEPT_LINES = 200
-"""Of a video, when it is begun again."""
+MAX_EVENTS = 200
+"""Events of a video that remain when it is claimed again."""
 BEGUN = "claimed"
 
-_TELL = insert(events)
+_INSERT = insert(events)
 _OLDER = (
     select(events.c.seq)
     .where(events.c.video_key == bindparam("key"))
     .order_by(events.c.seq.desc())
-    .offset(KEPT_LINES)
+    .offset(MAX_EVENTS)
     .limit(1)
 )
 _SHORTEN = delete(events).where(
@@ -33,14 +33,14 @@ _SHORTEN = delete(events).where(
 
 
 def append_events(
-    connection: Connection, now: float, run_id: str, story: Iterable[tuple[str, str, str]]
+    connection: Connection, now: float, run_id: str, new_events: Iterable[tuple[str, str, str]]
 ) -> None:
-    """Adds (video key, what, text) to the story."""
+    """Appends (video key, what, text) to the log."""
     rows = [
         {"at": now, "run_id": run_id, "video_key": key, "what": what, "text": text}
-        for key, what, text in story
+        for key, what, text in new_events
     ]
     if rows:
-        connection.execute(_TELL, rows)
-    if begun := [{"key": row["video_key"]} for row in rows if row["what"] == BEGUN]:
-        connection.execute(_SHORTEN, begun)
+        connection.execute(_INSERT, rows)
+    if claimed := [{"key": row["video_key"]} for row in rows if row["what"] == BEGUN]:
+        connection.execute(_SHORTEN, claimed)

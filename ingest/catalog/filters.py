@@ -1,4 +1,4 @@
-"""What searches ask of the videos that they found, and what happens when another one asks for less."""
+"""Search filters of videos, and their relaxation when another search finds the same video."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ _UPDATE = update(videos).where(videos.c.key == bindparam("video")).values(filter
 
 
 def union(some: tuple[SearchFilter, ...], others: tuple[SearchFilter, ...]) -> tuple[SearchFilter, ...]:
-    """What fits if it is as one or the other asks; who asks for nothing takes everything."""
+    """Filters that accept a video if either set accepts it. An empty set accepts every video."""
     if not some or not others:
         return ()
-    return (*some, *(wish for wish in others if wish not in some))
+    return (*some, *(other for other in others if other not in some))
 
 
-def written(wanted: tuple[SearchFilter, ...]) -> str:
-    if not wanted:
+def to_json(filters: tuple[SearchFilter, ...]) -> str:
+    if not filters:
         return NOTHING
-    return json.dumps([{name: value for name, value in asdict(wish).items() if value} for wish in wanted])
+    return json.dumps([{name: value for name, value in asdict(each).items() if value} for each in filters])
 
 
-def read(text: str) -> tuple[SearchFilter, ...]:
-    return () if text == NOTHING else tuple(SearchFilter(**wish) for wish in json.loads(text))
+def from_json(text: str) -> tuple[SearchFilter, ...]:
+    return () if text == NOTHING else tuple(SearchFilter(**fields) for fields in json.loads(text))
 
 
 def relax(
     connection: Connection, now: float, stored: Iterable[Row[*tuple[Any, ...]]], found: Mapping[str, VideoRef]
 ) -> None:
-    """Known videos, found again: those that were refused and may be wanted now wait again."""
+    """Merges the filters of known videos that were found again. Videos that a filter had refused wait again
+    if the filters became wider."""
     wider, refused = [], []
     for row in sorted(stored, key=lambda row: str(row.key)):
-        filters = written(union(read(row.filters_json), found[row.key].filters))
+        filters = to_json(union(from_json(row.filters_json), found[row.key].filters))
         if filters != row.filters_json:
             wider.append({"video": row.key, "filters": filters})
             if row.error_class == FilteredOutError.__name__:

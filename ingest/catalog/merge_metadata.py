@@ -1,8 +1,8 @@
-"""What is said of a video that is known already: a table that is added later has labels for it.
+"""Merges new metadata into known videos, such as labels from a table that is added later.
 
-Labels are merged: what is new is added, what is there under the same name is replaced by what was said last.
-A title, channel or licence is taken where there is none yet. No sample that was written is touched, and none
-is made again for it: a configuration's fingerprint says how samples are made, not of what.
+Labels are merged: new ones are added, existing ones are replaced by the latest value. A title, channel or
+licence is only set if it was empty. Samples that exist are neither changed nor regenerated: the fingerprint
+describes how samples are made, not what they contain.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mien.ingest.catalog.schema import RUNNING, segments, videos
 from mien.ingest.media import VideoRef
 
 _NAMES = ("title", "channel", "licence")
-_LEARN = (
+_MERGE = (
     update(videos)
     .where(videos.c.key == bindparam("video"))
     .values(labels_json=bindparam("new_labels"), **{name: bindparam(f"new_{name}") for name in _NAMES})
@@ -32,34 +32,34 @@ _WRITTEN = (
 )
 
 
-def merged(known: VideoRef, said: VideoRef) -> VideoRef:
-    """`known` with what `said` adds to it."""
-    names = {name: getattr(known, name) or getattr(said, name) for name in _NAMES}
-    return replace(known, labels={**known.labels, **said.labels}, **names)
+def merged(known: VideoRef, new: VideoRef) -> VideoRef:
+    """`known` with the metadata that `new` adds."""
+    names = {name: getattr(known, name) or getattr(new, name) for name in _NAMES}
+    return replace(known, labels={**known.labels, **new.labels}, **names)
 
 
-def learn(
-    connection: Connection, now: float, stored: Iterable[Row[*tuple[Any, ...]]], said: Mapping[str, VideoRef]
+def merge(
+    connection: Connection, now: float, stored: Iterable[Row[*tuple[Any, ...]]], new: Mapping[str, VideoRef]
 ) -> dict[str, bool]:
-    """Keys of the `stored` that learned something, and whether samples of each are there or being made."""
-    changes, told, running = [], [], set()
+    """Keys of the `stored` videos that changed, and whether each has samples that exist or are being made."""
+    changes, texts, running = [], [], set()
     for row in sorted(stored, key=lambda row: str(row.key)):
-        video = said[row.key]
+        video = new[row.key]
         before = json.loads(row.labels_json)
         after = {**before, **video.labels}
         names = {name: getattr(row, name) or getattr(video, name) for name in _NAMES}
         if after == before and all(getattr(row, name) == value for name, value in names.items()):
             continue
-        new = {f"new_{name}": value for name, value in names.items()}
-        changes.append({"video": row.key, "new_labels": json.dumps(after), **new})
+        values = {f"new_{name}": value for name, value in names.items()}
+        changes.append({"video": row.key, "new_labels": json.dumps(after), **values})
         fresh = [f"{name}={value}" for name, value in after.items() if before.get(name) != value]
-        told.append((str(row.key), "learned", ", ".join(fresh) or "its name, channel or licence"))
+        texts.append((str(row.key), "learned", ", ".join(fresh) or "its name, channel or licence"))
         if row.state == RUNNING:
             running.add(row.key)
     if not changes:
         return {}
-    connection.execute(_LEARN, changes)
-    append_events(connection, now, NOBODY, told)
-    keys = [key for key, _, _ in told]
+    connection.execute(_MERGE, changes)
+    append_events(connection, now, NOBODY, texts)
+    keys = [key for key, _, _ in texts]
     written = set(connection.scalars(_WRITTEN, {"keys": keys}))
     return {key: key in written or key in running for key in keys}

@@ -1,4 +1,4 @@
-"""Videos come in, and runs take them."""
+"""Adds videos to the catalog, and gives them to runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ADD_BATCH = 500
 RATE_LIMITED_SOURCES = frozenset(PLATFORMS)
 """Sources whose videos are fetched within the budgets of egress identities."""
 REMOTE_SOURCES = RATE_LIMITED_SOURCES | {"http", "object"}
-"""What of these is at work lies in a media cache."""
+"""Sources whose media is in a media cache while a run works on it."""
 _ROWS_AT_ONCE = 10_000
 KEYS_PER_STATEMENT = 5000
 """Both databases cap the parameters of one statement."""
@@ -84,7 +84,7 @@ CANDIDATE_COLUMNS = (
 _TAKE = (
     update(videos)
     .where(videos.c.seq.in_(bindparam("seqs", expanding=True)))
-    # The run that holds a video cuts it itself, so it ends only when *this* run has cut it.
+    # The run that holds a video splits it itself, so the video ends only after *this* run has split it.
     .values(
         state=RUNNING,
         run_id=bindparam("run"),
@@ -117,7 +117,7 @@ _ENDED = select(segments.c.video_key, segments.c.start_ms).where(
 
 
 def add(database: Database, now: float, refs: Iterable[VideoRef]) -> AddResult:
-    """Batches are transactions of their own: `refs` may be a search that takes an hour."""
+    """Each batch is its own transaction: `refs` may be a search that takes an hour."""
     result = AddResult()
     seen: set[str] = set()
     source = iter(refs)
@@ -137,7 +137,7 @@ def add(database: Database, now: float, refs: Iterable[VideoRef]) -> AddResult:
 def _add_batch(
     connection: Connection, *, now: float, batch: Sequence[VideoRef]
 ) -> tuple[set[str], dict[str, bool]]:
-    """The keys that are new; and of the known ones that learned something, whether that comes too late."""
+    """The new keys; and the known keys whose metadata changed, with whether they already have samples."""
     first: dict[str, VideoRef] = {}
     learned: dict[str, bool] = {}
     for video in batch:
@@ -152,13 +152,13 @@ def _add_batch(
         stored = list(connection.execute(_KNOWN, {"keys": known}))
         queries_of |= {row.key: row.query for row in stored}
         filters.relax(connection, now, stored, first)
-        learned = merge_metadata.learn(connection, now, stored, first)
+        learned = merge_metadata.merge(connection, now, stored, first)
     further = sorted(
         {(video.key, video.query) for video in batch if video.query not in ("", queries_of[video.key])}
     )
     if further:
-        told = [{"video_key": key, "query": query, "at": now} for key, query in further]
-        connection.execute(_INSERT_QUERY[connection.dialect.name], told)
+        rows = [{"video_key": key, "query": query, "at": now} for key, query in further]
+        connection.execute(_INSERT_QUERY[connection.dialect.name], rows)
     return new, learned
 
 
@@ -171,7 +171,7 @@ def take(
     own: str,
     identity: str = "",
 ) -> list[Job]:
-    """Rows with CANDIDATE_COLUMNS become the run's, whose fingerprint is `own`."""
+    """Assigns rows with CANDIDATE_COLUMNS to the run, whose fingerprint is `own`."""
     through = f"through {identity}" if identity else ""
     for first in range(0, len(taken), KEYS_PER_STATEMENT):
         part = taken[first : first + KEYS_PER_STATEMENT]
@@ -183,14 +183,14 @@ def take(
 
 
 def taken_at(connection: Connection, now: float, run_id: str) -> list[Job]:
-    """What the run took at `now`, and holds."""
+    """The videos that the run claimed at `now` and holds."""
     rows: Sequence[Any] = connection.execute(_TAKEN_AT, {"run": run_id, "now": now}).all()
     ended = _ended(connection, [row.key for row in rows])
     return [_job(row, ended, row.identity or "") for row in rows]
 
 
 def _ended(connection: Connection, keys: Sequence[str]) -> dict[str, set[int]]:
-    """Starts of the segments that have ended, by video."""
+    """Start times of the ended segments, by video."""
     ended: dict[str, set[int]] = {}
     for first in range(0, len(keys), KEYS_PER_STATEMENT):
         for key, start_ms in connection.execute(_ENDED, {"keys": keys[first : first + KEYS_PER_STATEMENT]}):
@@ -211,7 +211,7 @@ def _job(row: Row[Any], ended: Mapping[str, set[int]], identity: str) -> Job:
 def next_try_at(connection: Connection, now: float, fingerprint: str | None) -> float | None:
     statement = select(func.min(videos.c.next_try_at))
     if fingerprint is None:
-        # Only a video that waits is put off, and only these words let SQLite use the index of those.
+        # Only a waiting video can be postponed. SQLite uses its index of those only with this condition.
         statement = statement.where(PUT_OFF, videos.c.next_try_at > now)
     else:
         statement = statement.where(videos.c.state == WAITING, videos.c.rate_limited_source == "")
@@ -259,7 +259,7 @@ def ref(row: Row[Any]) -> VideoRef:
         query=row.query,
         duration_seconds=row.declared_seconds,
         labels=json.loads(row.labels_json) if row.labels_json != "{}" else {},
-        filters=filters.read(row.filters_json),
+        filters=filters.from_json(row.filters_json),
     )
 
 
@@ -275,7 +275,7 @@ def _ref_row(video: VideoRef, now: float) -> dict[str, Any]:
         "query": video.query,
         "declared_seconds": video.duration_seconds,
         "labels_json": json.dumps(video.labels) if video.labels else "{}",
-        "filters_json": filters.written(video.filters),
+        "filters_json": filters.to_json(video.filters),
         "added_at": now,
         "rate_limited_source": video.source if video.source in RATE_LIMITED_SOURCES else "",
     }

@@ -1,6 +1,6 @@
-"""Where videos come from. A new source is one file and one line here.
+"""Sources of videos. A new source is one file and one line in `make_sources`.
 
-`expand` turns what a person typed into the videos that it stands for, and reads none of them.
+`expand` turns an argument of the command line into video references. It reads no media.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ __all__ = [
 
 class Source(Protocol):
     def accepts(self, argument: str) -> bool:
-        """Whether `argument` is of this source's kind, by its form alone: nothing is opened."""
+        """Whether this source handles `argument`, judged by its form. Opens nothing."""
         ...
 
     def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
-        """The videos of `argument`, in an order that does not change; what is left out goes to `tally`.
+        """The videos of `argument`, in a fixed order. Whatever is left out is counted in `tally`.
 
-        `extensions` are those of the files that are taken from a folder; what is named is always taken.
+        `extensions` selects the files of a folder. A file that is named itself is always included.
         """
         ...
 
@@ -52,25 +52,25 @@ class Source(Protocol):
 def _entry(
     sources: Mapping[str, Source], folder: str, entry: str, tally: Tally, extensions: frozenset[str]
 ) -> Iterator[VideoRef]:
-    """The videos of one line of a list that lies in `folder`. A list names no lists and no corpora."""
+    """The videos of one entry of a list in `folder`. A list may not contain lists or datasets."""
     for name, source in sources.items():
         if name not in _NOT_IN_LISTS and name != "file" and source.accepts(entry):
             return source.expand(entry, tally, extensions)
     path = entry if "://" in entry else os.path.join(folder, entry)  # noqa: PTH118
     if "\0" in entry or not sources["file"].accepts(path):
-        raise UsageError(f"{redact(entry)}: no source takes this; give a path or an http(s) URL")
+        raise UsageError(f"{redact(entry)}: no source handles this entry; use a path or an http(s) URL")
     if any(sources[name].accepts(path) for name in ("table", "list")):
-        raise UsageError(f"{entry}: a list within a list; add it by itself")
+        raise UsageError(f"{entry}: a list may not contain a list; add that list separately")
     return sources["file"].expand(path, tally, extensions)
 
 
 def make_sources(*, column: str = "", lister_of: ListerOf = direct_lister) -> dict[str, Source]:
-    """The registry. `column` names a table's column of paths or URLs; `lister_of` makes
-    the listers of platforms, also for addresses inside lists."""
+    """The registry of sources. `column` names a table's column of paths or URLs. `lister_of` makes the
+    listers of platforms, also for addresses inside lists."""
     made: dict[str, Source] = {}
     entry = partial(_entry, made)
-    # Asked in this order; the first that accepts an argument has it. The key is `VideoRef.source`, but for
-    # lists, whose entries are of the source that takes them.
+    # The first source that accepts an argument handles it. The key is `VideoRef.source`, except for lists and
+    # tables, whose entries belong to other sources.
     made |= {
         **{name: DatasetSource(dataset) for name, dataset in DATASETS.items()},
         "table": TableSource(entry, column),
@@ -94,24 +94,24 @@ def expand(
     extensions: frozenset[str] = MEDIA_EXTENSIONS,
     sources: Mapping[str, Source] = SOURCES,
 ) -> Iterator[VideoRef]:
-    """The videos that `argument` (a file, a folder, a URL, a corpus, a list…) stands for.
+    """The videos of `argument`: a file, a folder, a URL, a dataset, a list, …
 
-    What was left out on purpose, and what could not be listed, is in `tally` afterwards. Without a tally the
-    first listing error is raised, after everything that could be listed was yielded.
+    `tally` counts what was left out deliberately and collects what could not be listed. Without a tally, the
+    first listing error is raised after everything that can be listed was yielded.
 
     Raises:
-        UsageError: no source takes the argument, or it holds credentials.
-        MienError: without a tally, what a folder or a bucket answered that could not be listed.
+        UsageError: no source handles the argument, or it contains credentials.
+        MienError: without a tally: a folder or a bucket could not be listed.
     """
-    kept = Tally() if tally is None else tally
+    counted = Tally() if tally is None else tally
     for source in sources.values():
         if source.accepts(argument):
-            yield from source.expand(argument, kept, extensions)
+            yield from source.expand(argument, counted, extensions)
             break
     else:
         raise UsageError(
-            f"{redact(argument) or 'an empty argument'}: no source takes this; "
-            "give a file, a folder, a table, an http(s) URL, or s3://, gs://, abfs://"
+            f"{redact(argument) or 'an empty argument'}: no source handles this; "
+            "use a file, a folder, a table, an http(s) URL, or s3://, gs://, abfs://"
         )
-    if tally is None and kept.errors:
-        raise kept.errors[0]
+    if tally is None and counted.errors:
+        raise counted.errors[0]

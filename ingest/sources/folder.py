@@ -1,8 +1,8 @@
 """Files and folders of this machine.
 
-A file that is named is taken whatever it is: a dead link, a named pipe or an empty file is a row too, so
-that it ends with an outcome of its own. In a folder every entry with a wanted extension is taken, the rest is
-counted. Links to files are followed; a folder is walked once, under its own place if that is inside the walk.
+A named file is always included, even a dead link, a named pipe or an empty file, so that it gets its own
+outcome. From a folder, every file with a matching extension is included, and the rest is counted. Links to
+files are followed. Each folder is walked once, under its own path if that path is inside the walk.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FileSource:
 
 
 def file_ref(path: str, *, query: str) -> VideoRef:
-    """The row of one file; `path` is absolute. The id depends on the path alone."""
+    """The reference of the file at the absolute `path`. The id depends only on the path."""
     stem = PurePosixPath(path).stem
     return VideoRef(
         source="file",
@@ -60,21 +60,21 @@ def _is_folder(path: str) -> bool:
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
     except OSError:
-        # Whatever is wrong with it is found out, and named, when the file is opened.
+        # Opening the file later reports what is wrong with it.
         return False
 
 
 def walk(root: str, tally: Tally) -> Iterator[str]:
-    """Every file below the folder `root`, by its absolute path.
+    """The absolute path of every file below the folder `root`.
 
-    Depth first, files of a folder before its subfolders, each sorted by the bytes of its name. A folder that
-    cannot be listed goes to `tally`.
+    Depth first; a folder's files come before its subfolders, each sorted by the bytes of its name. A folder
+    that cannot be listed is reported in `tally`.
     """
     waiting = [root]
     linked: list[str] = []
     seen: set[tuple[int, int]] = set()
     while waiting or linked:
-        # Links to folders come last: one that leads back inside is then known already.
+        # Links to folders come last, so that a link back into the walk is recognised.
         folder = waiting.pop() if waiting else linked.pop(0)
         try:
             info = os.stat(folder)  # noqa: PTH116
@@ -100,6 +100,6 @@ def _listing_error(folder: str, error: OSError) -> MediaError:
     return kind(
         one_line(
             f"{printable(folder)}: the folder cannot be listed ({error.strerror}); "
-            "correct it and add the folder again, nothing is added twice"
+            "fix the problem and add the folder again; nothing is added twice"
         )
     )

@@ -1,4 +1,4 @@
-"""Objects of a store: one, or all below a prefix."""
+"""Objects of an object store: one object, or all below a prefix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mien.ingest.sources.tally import Tally
 from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.location import OBJECT_SCHEMES, open_filesystem, redact, split_object_uri
 
-# Legal in a key, not in the path of a URI; `split_object_uri` undoes it.
+# Characters that are legal in a key but not in a URI's path; `split_object_uri` decodes them.
 _RESERVED = re.compile(r"[%?#\x00-\x20\x7f]")
 
 
@@ -36,7 +36,7 @@ class ObjectSource:
             tally.errors.append(error)
             return
         if infos is None:
-            # Named, so taken: that it is not there is found out, and said, when it is fetched.
+            # A named object is always included. If it is missing, fetching reports that.
             yield object_ref(argument, path, path)
             return
         for info in sorted(infos, key=lambda info: os.fsencode(info.path)):
@@ -50,9 +50,9 @@ class ObjectSource:
 
 
 def object_ref(argument: str, prefix: str, path: str) -> VideoRef:
-    """The row of the object at `path` ("bucket/key"), found below `prefix`."""
+    """The reference of the object at `path` ("bucket/key"), found below `prefix`."""
     parts = urlsplit(argument)
-    # Everything but the key comes from the argument: the account of an abfs URI, the region of an S3 one.
+    # All but the key comes from the argument, such as the account of an abfs URI or the region of an S3 URI.
     key = parts.path.rstrip("/") + _RESERVED.sub(lambda letter: quote(letter[0]), path[len(prefix) :])
     query = f"?{parts.query}" if parts.query else ""
     uri = f"{parts.scheme}://{parts.netloc}{key}{query}"
@@ -63,7 +63,7 @@ def object_ref(argument: str, prefix: str, path: str) -> VideoRef:
 
 
 def _listing(filesystem: Any, path: str, argument: str) -> Any:
-    """Infos of what is below `path`, or None where `path` is to be taken as one object."""
+    """Infos of the objects below `path`, or None if `path` is treated as one object."""
     from pyarrow.fs import FileSelector, FileType
 
     with translated(f"listing {redact(argument)}"):
@@ -72,6 +72,6 @@ def _listing(filesystem: Any, path: str, argument: str) -> Any:
             return filesystem.get_file_info(FileSelector(path, recursive=True))
         if kind is FileType.NotFound and (argument.endswith("/") or "/" not in path):
             raise StorageDeniedError(
-                f"{redact(argument)}: nothing is there; correct the bucket or the prefix"
+                f"{redact(argument)}: nothing was found; correct the bucket or the prefix"
             )
         return None

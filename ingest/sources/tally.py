@@ -1,4 +1,4 @@
-"""What a source left out, so that nothing is left out silently."""
+"""Counts what a source left out, so that nothing is left out silently."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)
     """Files that are not media, by extension with its dot; "(none)" for files without one."""
     copies: Counter[str] = field(default_factory=Counter)
-    """Files that hold a recording which is taken from another file, by extension."""
+    """Further files of a recording that is already included, by extension."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Videos of a list that are not taken, by reason."""
+    """Videos that are left out, by reason."""
     errors: list[MienError] = field(default_factory=list)
-    """What could not be listed, or not be read as what it was said to be, one error each."""
+    """One error for each entry that could not be listed or read."""
 
     @property
     def skipped_count(self) -> int:
         return self.skipped.total()
 
     def summary(self) -> str:
-        """ "skipped 12 files that are not media: .txt 7, .json 5", or "" where there was none."""
+        """ "skipped 12 files that are not media: .txt 7, .json 5", or "" if none was skipped."""
         if not self.skipped:
             return ""
         total = self.skipped_count

@@ -1,4 +1,4 @@
-"""One file behind an http(s) address."""
+"""One file at an http(s) address."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ class HttpSource:
 
 
 def normalised(url: str) -> str:
-    """`url` as it is stored: the same address written in two ways is one video.
+    """`url` in normal form: two spellings of one address are one video.
 
     Raises:
-        UsageError: no host, an impossible port, or a user and password, which would be stored and shown.
+        UsageError: there is no host, the port is invalid, or the URL contains a user or password, which would
+            be stored and shown.
     """
     try:
         url.encode("utf-8")
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{redact(url)}: not an address ({error}); write https://host/path") from error
+        raise UsageError(f"{redact(url)}: not a valid address ({error}); write https://host/path") from error
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            f"{redact(url)}: the address holds a user or password, which would be stored; "
-            "give one that needs none, or put the file into a bucket"
+            f"{redact(url)}: the address contains a user or password, which would be stored; "
+            "use an address without one, or put the file into a bucket"
         )
     host = parts.hostname
     if not host:
-        raise UsageError(f"{redact(url)}: no host is named; write https://host/path")
+        raise UsageError(f"{redact(url)}: the address has no host; write https://host/path")
     shown = f"[{host}]" if ":" in host else host
     netloc = shown if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{shown}:{port}"
     return urlunsplit(SplitResult(parts.scheme, netloc, parts.path or "/", parts.query, ""))

@@ -14,15 +14,15 @@ __all__ = ["OBJECT_SCHEMES", "Entry", "Store", "open_store", "redact"]
 
 
 def open_store(uri: str, **options: Any) -> Store:
-    """The store at `uri`: a local path, file://, s3://, gs:// or abfs://. Nothing is created, and nothing
-    asked but the region of an S3 bucket where neither option nor environment gives it.
+    """The store at `uri`: a local path, file://, s3://, gs:// or abfs://. This creates nothing, and sends no
+    request, except for an S3 bucket's region if neither the options nor the environment set it.
 
-    `options` are those of pyarrow's file system for the scheme (S3: endpoint_override, region, access_key,
-    secret_key, session_token, anonymous, …); what is not given comes from the environment.
+    `options` are passed to pyarrow's file system of the scheme (S3: endpoint_override, region, access_key,
+    secret_key, session_token, anonymous, …). Missing options come from the environment.
 
     Raises:
         UsageError: an unknown scheme, credentials in the URI, or options for a local folder.
-        ConfigError: an option that the store does not know.
+        ConfigError: the store does not have such an option.
     """
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme in OBJECT_SCHEMES:
@@ -31,13 +31,13 @@ def open_store(uri: str, **options: Any) -> Store:
         return ObjectStore(uri, options)
     if scheme not in {"", "file"}:
         raise UsageError(
-            f"{redact(uri)}: no store speaks {scheme}://; "
-            f"give a path, file://, or one of {', '.join(f'{known}://' for known in sorted(OBJECT_SCHEMES))}"
+            f"{redact(uri)}: no store supports {scheme}://; "
+            f"use a path, file://, or one of {', '.join(f'{known}://' for known in sorted(OBJECT_SCHEMES))}"
         )
     if not uri:
-        raise UsageError("the store's address is empty; give a folder or a URI")
+        raise UsageError("the store's address is empty; set a folder or a URI")
     if options:
-        raise UsageError(f"{uri}: a folder takes no options; got {', '.join(sorted(options))}")
+        raise UsageError(f"{uri}: a folder has no options; remove {', '.join(sorted(options))}")
     from mien.ingest.storage.local import LocalStore
 
     return LocalStore(Path(_local_path(uri)))

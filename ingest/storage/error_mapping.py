@@ -1,4 +1,4 @@
-"""What a store's refusals mean here, and how often a passing one is asked again."""
+"""Maps errors of stores to the error tree, and retries those that may pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 )
-# The texts of the S3, GCS and Azure SDKs, as pyarrow passes them on without an errno. Read in this order.
+# Messages of the S3, GCS and Azure SDKs; pyarrow passes them on without an errno. The first match decides.
 _TEXTS: tuple[tuple[re.Pattern[str], type[StorageError]], ...] = (
     (
         re.compile(r"no space left|quota ?exceeded|InsufficientStorage|HTTP status 507", re.I),
@@ -51,15 +51,15 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[StorageError]], ...] = (
     ),
 )
 _ADVICE = {
-    StorageFullError: "free space or give another store",
+    StorageFullError: "free space or use another store",
     StorageDeniedError: "check the address, its permissions and the credentials",
     StorageMissingError: "check the name",
-    StorageError: "it is asked again later",
+    StorageError: "mien retries it later",
 }
 
 
 def translate(error: OSError, doing: str, secrets: tuple[str, ...] = ()) -> StorageError:
-    """The `StorageError` that says what `error` means; `doing` opens its message ("writing s3://…")."""
+    """The `StorageError` for `error`. Its message starts with `doing` ("writing s3://…")."""
     kind: type[StorageError] = StorageError
     if error.errno in _FULL:
         kind = StorageFullError
@@ -87,7 +87,7 @@ def translated(doing: str, secrets: tuple[str, ...] = ()) -> Iterator[None]:
 
 
 def retried(action: Callable[[], Result]) -> Result:
-    """`action()`, asked again up to `ATTEMPTS` times while what it raises is passing (policy RETRY)."""
+    """The result of `action()`. Calls it up to `ATTEMPTS` times while its error has the policy RETRY."""
     return Retrying(
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.2, max=5.0),

@@ -1,4 +1,4 @@
-"""A folder as a store. Atomicity comes from link(2), which never replaces a name."""
+"""A folder as a store. link(2) makes publishing atomic: it never replaces an existing name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.store import Entry, Store, check_name, is_name
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp")
-# Another file system, one without links (FAT, some FUSE mounts), a link count used up, or a foreign owner
-# under fs.protected_hardlinks: copying still works.
+# Causes: another file system; one without links (FAT, some FUSE mounts); too many links to the file; or
+# another owner under fs.protected_hardlinks. Copying still works.
 _CANNOT_LINK = frozenset(
     {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
 )
@@ -73,14 +73,14 @@ class LocalStore(Store):
         return str(final)
 
     def _is_published(self, digest: bytes, size: int, final: Path) -> bool:
-        """Whether `final` holds these bytes already; raises where it holds others."""
+        """Whether `final` already has these bytes. Raises StorageConflictError if it has other bytes."""
         if not final.exists():
             return False
         with final.open("rb") as file:
             same = os.fstat(file.fileno()).st_size == size
             if same and hashlib.file_digest(file, "sha256").digest() == digest:
                 return True
-        raise StorageConflictError(f"{final}: the name is taken by other bytes; names must be unique")
+        raise StorageConflictError(f"{final}: the name is taken by other bytes; use a unique name")
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[tuple[BinaryIO, Path]]:
@@ -98,15 +98,16 @@ class LocalStore(Store):
         except OSError as error:
             if error.errno not in _CANNOT_LINK:
                 raise
-            # Without links there is a window in which a twin could be replaced; names are unique by contract.
+            # Without links, a file that another process publishes at this moment can be replaced. Names are
+            # unique by contract.
             if final.exists():
-                raise StorageConflictError(f"{final}: the name is taken; names must be unique") from error
+                raise StorageConflictError(f"{final}: the name is taken; use a unique name") from error
             temporary.rename(final)
         _sync_folder(self.folder)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         if offset < 0 or (length is not None and length < 0):
-            raise UsageError(f"{name}: got {offset = }, {length = }; neither may be negative")
+            raise UsageError(f"{name}: got {offset = }, {length = }; both must be at least 0")
         path = self.folder / check_name(name)
 
         def read() -> bytes:
@@ -130,7 +131,7 @@ class LocalStore(Store):
                 return []
             with entries:
                 for entry in entries:
-                    # A file may go between the listing and the look at it.
+                    # A file may be deleted between listing it and reading its size.
                     with suppress(FileNotFoundError):
                         if is_name(entry.name) and entry.name.endswith(suffix) and entry.is_file():
                             info = entry.stat()
@@ -139,7 +140,7 @@ class LocalStore(Store):
 
     def exists(self, name: str) -> bool:
         path = self.folder / check_name(name)
-        with translated(f"looking for {path}"):
+        with translated(f"checking {path}"):
             return path.is_file()
 
     def delete(self, name: str) -> None:
@@ -169,7 +170,7 @@ class LocalStore(Store):
 
     def check_writable(self, name: str = "mien-write-check") -> None:
         with translated(f"writing to {self.folder}"), self._temporary(check_name(name)) as (file, _):
-            # More than a file system keeps inside an inode, so that a full disk shows.
+            # More than a file system stores inside an inode, so a full disk is detected.
             file.write(bytes(1 << 16))
             _sync(file)
 
@@ -184,7 +185,7 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems refuse to sync a folder: they commit names on their own.
+        # Some network file systems cannot sync a folder; they commit names themselves.
         if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
             raise
     finally:

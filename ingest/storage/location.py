@@ -1,4 +1,4 @@
-"""Which file system a URI names, and what of a URI may be shown."""
+"""Opens the file system that a URI names, and redacts URIs for messages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mien.ingest.errors import ConfigError, UsageError
 
 OBJECT_SCHEMES = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
 
-# What a URI may carry in its query. Keys and secrets have no place in one: it is stored and shown.
+# Options that a URI's query may contain. Secrets are refused: URIs are stored and shown.
 _QUERY_OPTIONS = frozenset({"region", "scheme", "endpoint_override"})
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
 _QUERY = re.compile(r"(?<=\S)[?#][^\s]*")
 
 
 def redact(uri: str) -> str:
-    """`uri` fit for a message: without user, password, query (it may hold a signature) and fragment."""
+    """`uri` for a message: without user, password, query (it may contain a signature) and fragment."""
     if "://" not in uri:
         return uri
     shown = _QUERY.sub("?…", _USERINFO.sub("", uri)) if not uri.startswith("file://") else uri
-    # abfs://container@account… names a place, not a person.
+    # In abfs://container@account… the part before the @ is a container, not a user.
     container = re.match(r"abfss?://([^/@:\s]+)(?::[^/@\s]*)?@", uri)
     return shown.replace("://", f"://{container[1]}@", 1) if container else shown
 
@@ -31,35 +31,37 @@ def split_object_uri(uri: str) -> tuple[str, str, dict[str, str]]:
     """`uri` as (scheme, "bucket/key", query options).
 
     Raises:
-        UsageError: no bucket, credentials in the URI, or an option that a URI may not carry.
+        UsageError: there is no bucket, the URI contains credentials, or an option is not allowed in a URI.
     """
     parts = urlsplit(uri)
     is_abfs = parts.scheme.startswith("abfs")
     if parts.password or (parts.username and not is_abfs):
         raise UsageError(
-            f"{redact(uri)}: the URI holds credentials; give them in the environment "
-            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …) instead"
+            f"{redact(uri)}: the URI contains credentials; set them in the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …)"
         )
     if not parts.netloc:
-        raise UsageError(f"{redact(uri)}: no bucket is named; write {parts.scheme}://bucket/prefix")
+        raise UsageError(f"{redact(uri)}: the URI names no bucket; write {parts.scheme}://bucket/prefix")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(options.keys() - _QUERY_OPTIONS)
     if unknown:
         allowed = ", ".join(sorted(_QUERY_OPTIONS))
-        raise UsageError(f"{redact(uri)}: a storage URI may carry {allowed}; got {', '.join(unknown)}")
+        raise UsageError(
+            f"{redact(uri)}: unknown option {', '.join(unknown)}; a storage URI may have {allowed}"
+        )
     bucket = parts.username if is_abfs and parts.username else parts.netloc
     return parts.scheme, f"{bucket}{unquote(parts.path)}".rstrip("/"), options
 
 
 def open_filesystem(uri: str, **options: Any) -> tuple[Any, str]:
-    """The `pyarrow.fs.FileSystem` of an object store URI, and the path inside of it.
+    """The `pyarrow.fs.FileSystem` of an object store URI, and the path within it.
 
-    `options` go to the file system's constructor and win over the URI's query, which wins over the
+    `options` are passed to the file system's constructor. They override the URI's query, which overrides the
     environment (AWS_ENDPOINT_URL, AWS_REGION and the credentials that each provider's SDK looks up).
 
     Raises:
         UsageError: see `split_object_uri`.
-        ConfigError: an option that this kind of store does not know.
+        ConfigError: this kind of store does not have such an option.
     """
     scheme, path, query = split_object_uri(uri)
     merged = {**query, **options}
@@ -98,7 +100,7 @@ def _s3(path: str, options: dict[str, Any]) -> Any:
     options.setdefault("connect_timeout", 10.0)
     options.setdefault("request_timeout", 60.0)
     options.setdefault("retry_strategy", AwsStandardS3RetryStrategy(max_attempts=3))
-    # In the background the stream would copy and queue a whole shard in memory.
+    # Background writes would copy a whole shard into memory.
     options.setdefault("background_writes", False)
     return S3FileSystem(**options)
 
@@ -116,7 +118,7 @@ def _azure(uri: str, options: dict[str, Any]) -> Any:
 
 
 def secrets_of(options: dict[str, Any]) -> tuple[str, ...]:
-    """What no message may hold: the secrets among the options and in the environment."""
+    """The secrets among the options and in the environment. No message may contain them."""
     named = (
         "access_key",
         "secret_key",

@@ -1,7 +1,12 @@
 """A prefix of an object store (S3, GCS, Azure) as a store, through `pyarrow.fs`.
 
-An upload becomes visible when it is completed, so a killed writer leaves nothing that a reader could see
-(S3 keeps its parts: give the bucket a lifecycle rule that aborts incomplete multipart uploads).
+An upload becomes visible only when it is complete, so a killed writer leaves nothing that readers can see.
+S3 stores the parts of incomplete uploads: give the bucket a lifecycle rule that aborts them.
+
+Publishing checks whether the name exists and then uploads, so two publishers of one name can race: the later
+upload wins. Names contain the run id, so this needs two processes of one run. obstore 0.12.1 has a
+conditional put (`mode="create"`) that closes the race. It was measured and not adopted: it sends one PUT of
+at most 5 GiB, holds the file in memory twice (523 MB for a file of 256 MB), and ignores AWS profile files.
 """
 
 from __future__ import annotations
@@ -54,7 +59,7 @@ class ObjectStore(Store):
         import pyarrow as pa
 
         check_name(name)
-        # Mapped, not read: the upload takes the pages as it needs them.
+        # Mapped instead of read: the upload loads pages as it needs them.
         with translated(f"reading {local_path}"):
             if local_path.stat().st_size == 0:
                 return self.publish_bytes(b"", name)
@@ -72,19 +77,21 @@ class ObjectStore(Store):
             if self._size(path) is None:
                 self._upload(data, path)
                 if self._size(path) != size:
-                    raise StorageError(f"{self.uri_of(name)}: the store shows another size than was written")
+                    raise StorageError(
+                        f"{self.uri_of(name)}: the store reports a size that was not written; check it"
+                    )
             elif not self._holds(path, size, hashlib.sha256(data).digest()):
                 raise StorageConflictError(
-                    f"{self.uri_of(name)}: the name is taken by other bytes; names must be unique"
+                    f"{self.uri_of(name)}: the name is taken by other bytes; use a unique name"
                 )
             return self.uri_of(name)
 
         return self._do(f"publishing {name}", publish)
 
     def _upload(self, data: Any, path: str) -> None:
-        # pyarrow completes an upload even when its stream is dropped by an exception (Ctrl-C between two
-        # writes publishes a torso). So: one write, which Python's signals cannot split, and a deletion
-        # where even that did not come to its end.
+        # pyarrow completes an upload even if an exception discards its stream, so Ctrl-C between two writes
+        # would publish a truncated object. Therefore there is only one write, which Python's signals cannot
+        # interrupt, and the object is deleted if that write fails.
         stream = self.filesystem.open_output_stream(path, compression=None)
         try:
             stream.write(data)
@@ -112,21 +119,21 @@ class ObjectStore(Store):
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         if offset < 0 or (length is not None and length < 0):
-            raise UsageError(f"{name}: got {offset = }, {length = }; neither may be negative")
+            raise UsageError(f"{name}: got {offset = }, {length = }; both must be at least 0")
         path = self._path(name)
 
         def read() -> bytes:
             with self.filesystem.open_input_file(path) as file:
                 available = max(0, file.size() - offset)
-                wanted = available if length is None else min(length, available)
-                return cast("bytes", file.read_at(wanted, offset)) if wanted else b""
+                count = available if length is None else min(length, available)
+                return cast("bytes", file.read_at(count, offset)) if count else b""
 
         return self._do(f"reading {name}", read)
 
     def open(self, name: str) -> BinaryIO:
         path = self._path(name)
         file = self._do(f"reading {name}", lambda: self.filesystem.open_input_file(path))
-        # The buffer turns a parser's small reads into few requests.
+        # The buffer combines a parser's small reads into few requests.
         return cast("BinaryIO", io.BufferedReader(file, 1 << 20))
 
     def list(self, suffix: str = "") -> list[Entry]:
@@ -142,18 +149,18 @@ class ObjectStore(Store):
 
         selector = FileSelector(self._prefix, allow_not_found=True)
         infos = self._do("listing", lambda: self.filesystem.get_file_info(selector))
-        # A prefix that does not exist is empty, a bucket that does not exist is a mistake.
+        # A missing prefix is an empty store. A missing bucket is an error.
         bucket = self._prefix.split("/", 1)[0]
         if (
             not infos
-            and self._do("looking", lambda: self.filesystem.get_file_info(bucket).type) is FileType.NotFound
+            and self._do("checking", lambda: self.filesystem.get_file_info(bucket).type) is FileType.NotFound
         ):
-            raise StorageDeniedError(f"{self.uri}: no such bucket; create it first or correct the address")
+            raise StorageDeniedError(f"{self.uri}: no such bucket; create it, or correct the address")
         return [info for info in infos if info.is_file]
 
     def exists(self, name: str) -> bool:
         path = self._path(name)
-        return self._do(f"looking for {name}", lambda: self._size(path)) is not None
+        return self._do(f"checking {name}", lambda: self._size(path)) is not None
 
     def delete(self, name: str) -> None:
         path = self._path(name)

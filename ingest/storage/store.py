@@ -1,4 +1,4 @@
-"""The contract of a store: flat, of unique names that once visible are complete and never change."""
+"""The interface of a store: a flat folder of unique names. A visible file is complete and never changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mien.ingest.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 NAME_LIMIT = 200
-"""Leaves room for the decoration of a temporary name within the 255 bytes of most file systems."""
+"""Leaves room for the prefix and suffix of a temporary name: most file systems allow 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +29,15 @@ def is_name(name: str) -> bool:
 
 
 def check_name(name: str) -> str:
-    """`name` itself.
+    """Returns `name`.
 
     Raises:
-        UsageError: it is not one plain name.
+        UsageError: `name` is not a valid name.
     """
     if not is_name(name):
         raise UsageError(
             f"{name[:NAME_LIMIT]!r} cannot be a name in a store; "
-            f"use at most {NAME_LIMIT} letters, digits, '.', '_' and '-', not beginning with '.'"
+            f"use at most {NAME_LIMIT} letters, digits, '.', '_' and '-', and do not start with '.'"
         )
     return name
 
@@ -45,22 +45,22 @@ def check_name(name: str) -> str:
 class Store(ABC):
     """One flat folder of files.
 
-    Every method raises `UsageError` for a name that cannot be one, `StorageMissingError` where the name is
-    not there, `StorageDeniedError` or `StorageFullError` (both end a run), and plain `StorageError` once a
-    passing trouble was asked again in vain. No message holds a credential.
+    Every method raises `UsageError` for an invalid name, `StorageMissingError` for a missing one,
+    `StorageDeniedError` or `StorageFullError` (both end a run), and plain `StorageError` if a temporary
+    failure persists through all retries. No message contains credentials.
     """
 
     uri: str
-    """Of the folder; no slash at the end, no credentials."""
+    """URI of the folder, without a trailing slash and without credentials."""
 
     def uri_of(self, name: str) -> str:
         return f"{self.uri}/{check_name(name)}"
 
     @abstractmethod
     def publish(self, local_path: Path, name: str) -> str:
-        """Makes the file visible as `name`, whole or not at all; returns its URI.
+        """Makes the file visible as `name`, completely or not at all; returns its URI.
 
-        The file is left in place and must not be changed afterwards: a local store may share its bytes.
+        The file stays in place and must not change afterwards: a local store may share its bytes.
         Publishing the same bytes again does nothing.
 
         Raises:
@@ -69,11 +69,11 @@ class Store(ABC):
 
     @abstractmethod
     def publish_bytes(self, data: bytes, name: str) -> str:
-        """`publish` of what is in memory."""
+        """Like `publish`, for bytes in memory."""
 
     @abstractmethod
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """At most `length` bytes from `offset`; fewer where the file ends."""
+        """At most `length` bytes from `offset`; fewer at the end of the file."""
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
@@ -81,14 +81,14 @@ class Store(ABC):
 
     @abstractmethod
     def list(self, suffix: str = "") -> list[Entry]:
-        """What is visible, sorted by name. A folder that is not there yet is empty."""
+        """The visible files, sorted by name. A folder that does not exist yet is empty."""
 
     @abstractmethod
     def exists(self, name: str) -> bool: ...
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Removes `name`; one that is not there is no error."""
+        """Deletes `name`. A missing file is not an error."""
 
     @abstractmethod
     def sweep(
@@ -98,16 +98,16 @@ class Store(ABC):
         *,
         abandoned: Callable[[str], bool] = lambda name: True,
     ) -> int:
-        """Removes what killed writers left of names that begin with `prefix`; returns how many files.
+        """Deletes temporary files of killed writers whose names start with `prefix`; returns their number.
 
-        A temporary file is touched as it grows, so an hour without a change means that nobody writes it.
-        Who knows better says so: `abandoned` is asked for each name, after its file was seen.
+        A growing file changes its modification time, so after an hour without a change nobody writes it.
+        A caller that knows more passes `abandoned`, which decides for each name after the file was listed.
         """
 
     @abstractmethod
     def check_writable(self, name: str = "mien-write-check") -> None:
-        """Writes and removes a small hidden file, whose `name` tells `sweep` whose it was.
+        """Writes and deletes a small hidden file. `sweep` can identify it by `name`.
 
         Raises:
-            StorageError: one of its classes, in one line, before a run spends hours on the work.
+            StorageError: the store is not writable. This is found before a run spends hours on work.
         """

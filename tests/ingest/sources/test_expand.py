@@ -261,7 +261,7 @@ def test_a_prefix_of_a_bucket(bucket: str) -> None:
 
 def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
     for address in (f"s3://no-{bucket}", f"s3://no-{bucket}/prefix/"):
-        with pytest.raises(StorageDeniedError, match="nothing is there"):
+        with pytest.raises(StorageDeniedError, match="nothing was found"):
             list(expand(address))
 
 

@@ -156,7 +156,7 @@ def test_a_list_has_comments_and_empty_lines(tmp_path: Path) -> None:
     ]
     assert {ref.query for ref in found} == {str(path)}
     (error,) = tally.errors
-    assert "line 6" in str(error) and "a list within a list" in str(error)
+    assert "line 6" in str(error) and "may not contain a list" in str(error)
 
 
 def test_paths_of_any_bytes_are_found_again(tmp_path: Path) -> None:
