@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo(error.format_message(), err=True)
         code = EXIT_USAGE
     except click.ClickException as error:
-        code = _report(f"{error.format_message().rstrip('.')}{_help_hint(error)}", EXIT_USAGE)
+        code = _report(f"{error.format_message().rstrip('.')}{_usage_hint(error)}", EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort):
         code = _report("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
@@ -134,8 +134,10 @@ def _report(text: str, code: int) -> int:
     return code
 
 
-def _help_hint(error: click.ClickException) -> str:
+def _usage_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption) and error.option_name in {"--log-format", "--log-level"}:
+        return f"; write it before the command: mien {error.option_name} …"
     return f"; see `{context.command_path} --help`" if context is not None else ""
 
 

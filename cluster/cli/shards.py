@@ -84,7 +84,7 @@ def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool)
 
     reader = _reader(loaded, uri)
     found = find_key(reader.corpora[0], key)
-    files = sample_export.show(reader.raw(found), folder)
+    files = sample_export.export_all(reader.raw(found), folder)
     if as_json:
         echo_json({"key": found, "files": files})
         return

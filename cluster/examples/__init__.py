@@ -1,1 +1,1 @@
-"""The programs of models/examples on a Ray cluster."""
+"""The programs of models/examples, run on a Ray cluster."""

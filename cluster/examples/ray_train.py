@@ -1,12 +1,12 @@
-"""models/examples/speaking.py under Ray Train: the same loop, whose checkpoints Ray keeps.
+"""models/examples/speaking.py under Ray Train: the same training loop, with checkpoints stored by Ray.
 
     python -m mien.cluster.examples.ray_train mien-demo/shards --global-batch 2 --micro-batch 1 --ranks 2
     python -m mien.cluster.examples.ray_train s3://bucket/shards --out /nfs/speaking --ranks 8 --address auto
 
-Where a rank dies, Ray begins all of them again from the last checkpoint; where everything dies, the same
-command does, with as many ranks as there are by then. Nothing else differs from torchrun: the reader takes
-rank and world from torch.distributed, and its decoding processes are programs of their own, so neither
-fork nor Ray's threads are in their way.
+If a rank dies, Ray restarts all ranks from the last checkpoint. If everything dies, rerun the same command;
+the number of ranks may differ. Nothing else differs from torchrun: the reader gets rank and world size
+from torch.distributed. Its decoding processes are separate programs, so fork and the threads of Ray do not
+affect them.
 """
 
 from __future__ import annotations
@@ -26,40 +26,44 @@ if TYPE_CHECKING:
     from mien.models.examples.speaking import Options
 
 OBJECT_STORE_BYTES = 1 << 28
-"""Batches never go through it."""
+"""Small, because batches do not go through it."""
 
 
-def train_rank(told: dict[str, Any]) -> None:
-    """One rank's part, in a worker of Ray Train, which has set torch.distributed up."""
+def train_rank(options: dict[str, Any]) -> None:
+    """Trains as one rank, in a worker of Ray Train that has set up torch.distributed."""
     from ray import train
 
     from mien.models.examples.checkpoint import NAME, read, write
     from mien.models.examples.speaking import Options
     from mien.models.examples.speaking import train as train_speaking
 
-    first = train.get_context().get_world_rank() == 0
+    is_first = train.get_context().get_world_rank() == 0
 
     def load() -> dict[str, Any] | None:
-        kept = train.get_checkpoint()
-        if kept is None:
+        checkpoint = train.get_checkpoint()
+        if checkpoint is None:
             return None
-        with kept.as_directory() as folder:
+        with checkpoint.as_directory() as folder:
             return read(Path(folder) / NAME)
 
     def save(state: dict[str, Any], numbers: dict[str, float]) -> None:
-        # Every rank reports, for it is a barrier; one has something to keep.
+        # Every rank reports, because reporting is a barrier. Only the first rank stores a checkpoint.
         with tempfile.TemporaryDirectory() as folder:
-            if first:
+            if is_first:
                 write(Path(folder) / NAME, state)
-            train.report(numbers, checkpoint=train.Checkpoint.from_directory(folder) if first else None)
+            train.report(numbers, checkpoint=train.Checkpoint.from_directory(folder) if is_first else None)
 
-    train_speaking(Options(**told), load=load, save=save, report=lambda line: print(line) if first else None)
+    def report(line: str) -> None:
+        if is_first:
+            print(line)
+
+    train_speaking(Options(**options), load=load, save=save, report=report)
 
 
 def run(options: Options, *, ranks: int, address: str | None = None, max_failures: int = 3) -> dict[str, Any]:
-    """The last checkpoint. What `options.out` holds already is gone on with.
+    """Trains and returns the last checkpoint. Resumes from a checkpoint in `options.out`.
 
-    Raises UsageError, UnexpectedError: training failed more often than `max_failures`, with the last cause.
+    Raises UsageError, or UnexpectedError if training failed more than `max_failures` times.
     """
     _check_installed()
     with RaySession(address=address, object_store_bytes=OBJECT_STORE_BYTES, num_cpus=ranks):
@@ -82,12 +86,12 @@ def run(options: Options, *, ranks: int, address: str | None = None, max_failure
             ),
         )
         try:
-            kept = trainer.fit().checkpoint
+            checkpoint = trainer.fit().checkpoint
         except train.TrainingFailedError as error:
             raise UnexpectedError(f"training failed: {one_line(str(error))}") from error
-        if kept is None:
-            raise UsageError(f"{out} has no checkpoint; it must be new, or of this program")
-        with kept.as_directory() as folder:
+        if checkpoint is None:
+            raise UsageError(f"{out} exists but has no checkpoint of this program; choose another --out")
+        with checkpoint.as_directory() as folder:
             return read(Path(folder) / NAME)
 
 
@@ -95,7 +99,7 @@ def _check_installed() -> None:
     try:
         import ray.train  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"Ray Train cannot be had ({error}); pip install 'mien[train]'") from error
+        raise UsageError(f"Ray Train is not installed ({error}); run pip install 'mien[train]'") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,14 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from mien.models.examples.speaking import Options, Speaking, parse
 
     parser = argparse.ArgumentParser("mien.cluster.examples.ray_train")
-    parser.add_argument("--ranks", type=int, default=2, help="workers of Ray Train [2]")
-    parser.add_argument("--address", help="of a Ray cluster [one is started here]")
-    told = vars(parse(arguments, parser=parser))
-    ranks, address = told.pop("ranks"), told.pop("address")
+    parser.add_argument("--ranks", type=int, default=2, help="number of Ray Train workers [2]")
+    parser.add_argument("--address", help="address of a Ray cluster [starts a local one]")
+    values = vars(parse(arguments, parser=parser))
+    ranks, address = values.pop("ranks"), values.pop("address")
     try:
-        state = run(Options(**told), ranks=ranks, address=address)
+        state = run(Options(**values), ranks=ranks, address=address)
     except MienError as error:
-        sys.exit(f"mien: {type(error).__name__}: {error}")
+        sys.exit(f"mien: {error}")
     model = Speaking().double()
     model.load_state_dict(state["model"])
     print(f"done: step {state['step']}, parameters {digest(model)}")

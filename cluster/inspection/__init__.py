@@ -1,1 +1,1 @@
-"""Looking at shards: what is there, what it is like, and single samples as files that any player shows."""
+"""Inspects shards: lists them, computes statistics, and exports samples as files that any player opens."""

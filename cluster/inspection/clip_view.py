@@ -1,4 +1,4 @@
-"""What can be shown of one sample, of ours or of a stranger's WebDataset."""
+"""The decoded parts of one sample, of mien or of any WebDataset."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICTURES = ("jpg", "jpeg", "png", "webp")
 class ClipView:
     key: str
     meta: Mapping[str, Any] | None
-    """Its `json`; None where it has none."""
+    """The content of its `json`, if it has one."""
     text: str
     frames: UInt8 | None
     """(T, side, side, 3) RGB, the film strip"""
@@ -34,13 +34,13 @@ class ClipView:
     """(N,) or (N, channels)"""
     sound_hz: int
     pictures: Mapping[str, UInt8]
-    """(height, width, 3) RGB, by member, beside the film strip"""
+    """(height, width, 3) RGB, by member name, without the film strip"""
 
     @property
     def seconds(self) -> float:
-        heard = 0.0 if self.sound is None else len(self.sound) / self.sound_hz
-        seen = 0.0 if self.frames is None else len(self.frames) / self.frames_hz
-        return max(heard, seen)
+        sound_seconds = 0.0 if self.sound is None else len(self.sound) / self.sound_hz
+        frames_seconds = 0.0 if self.frames is None else len(self.frames) / self.frames_hz
+        return max(sound_seconds, frames_seconds)
 
     @property
     def cues(self) -> list[Cue]:
@@ -48,7 +48,7 @@ class ClipView:
 
 
 def open_clip(sample: RawSample) -> ClipView:
-    """Decodes the strip, the sound, and whatever pictures there are.
+    """Decodes the film strip, the sound and all pictures.
 
     Raises DamagedSampleError.
     """
@@ -106,7 +106,7 @@ def _strip(key: str, data: bytes) -> UInt8:
         header = read_header(data)
         side = header.width_pixels
         if not side or header.height_pixels % side:
-            raise _damaged(key, STRIP, f"{side} × {header.height_pixels} pixels are no strip of frames")
+            raise _damaged(key, STRIP, f"{side} × {header.height_pixels} pixels are not a strip of squares")
         frames = np.empty((header.height_pixels // side, side, side, 3), np.uint8)
         decode_frames(data, header, frames, first=0)
     except (NotJpegError, StripDamagedError) as error:
@@ -119,9 +119,9 @@ def _picture(key: str, name: str, data: bytes) -> UInt8:
 
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if found is None:
-        raise _damaged(key, name, "no picture")
+        raise _damaged(key, name, "it is not an image")
     return np.asarray(found[:, :, ::-1], np.uint8)
 
 
 def _damaged(key: str, name: str, why: object) -> DamagedSampleError:
-    return DamagedSampleError(key, f"{name} is damaged, {why}: `mien verify` tells whether its shard is")
+    return DamagedSampleError(key, f"{name} is damaged ({why}); run `mien verify` to check its shard")

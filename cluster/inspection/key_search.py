@@ -1,4 +1,4 @@
-"""From what a person types to a key."""
+"""Finds the sample key that a person means."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mien.models.reader.corpus.corpus import Corpus
 
 SHOWN = 5
 _COMPARED = 2000
-"""Keys that are held against what was typed: difflib takes some 20 µs for each."""
+"""The number of keys compared with the typed text: difflib takes about 20 µs for each."""
 
 
 def find_key(corpus: Corpus, typed: str) -> str:
-    """The key that `typed` is, or that alone begins with it.
+    """The key that equals `typed`, or the only key that starts with it.
 
     Raises:
-        UsageError: several keys begin with it.
-        UnknownKeyError: none does; the nearest are named.
+        UsageError: several keys start with it.
+        UnknownKeyError: no key starts with it; the message names the closest ones.
     """
     import pyarrow.compute as pc
 
@@ -33,13 +33,15 @@ def find_key(corpus: Corpus, typed: str) -> str:
     if starting:
         some = sorted(starting)[:SHOWN]
         more = ", …" if len(starting) > SHOWN else ""
-        raise UsageError(f"several keys in {where} begin with {typed!r}: {', '.join(some)}{more}; type more")
-    near = _nearest(corpus, typed)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`mien shards ls --keys` lists them"
-    raise UnknownKeyError(f"no key in {where} is or begins with {typed!r}; {hint}")
+        raise UsageError(
+            f"several keys in {where} start with {typed!r}: {', '.join(some)}{more}; add more letters"
+        )
+    close = _closest(corpus, typed)
+    hint = f"did you mean {' or '.join(close)}?" if close else "`mien shards ls --keys` lists them"
+    raise UnknownKeyError(f"no key in {where} starts with {typed!r}; {hint}")
 
 
-def _nearest(corpus: Corpus, typed: str) -> list[str]:
+def _closest(corpus: Corpus, typed: str) -> list[str]:
     import pyarrow.compute as pc
 
     if not typed:
@@ -47,12 +49,12 @@ def _nearest(corpus: Corpus, typed: str) -> list[str]:
     inside = _keys(corpus, lambda keys: pc.match_substring(keys, typed), SHOWN)
     if inside:
         return inside
-    # Among a million keys only those are compared that begin as it does for longest.
-    for begun in range(len(typed), -1, -1):
-        start = typed[:begun]
+    # Compare only the keys that share the longest prefix: there may be millions.
+    for length in range(len(typed), -1, -1):
+        start = typed[:length]
         alike = _keys(corpus, lambda keys, start=start: pc.starts_with(keys, start), _COMPARED)  # type: ignore[misc]
         if alike:
-            return difflib.get_close_matches(typed, alike, SHOWN, 0.4 if begun else 0.6)
+            return difflib.get_close_matches(typed, alike, SHOWN, 0.4 if length else 0.6)
     return []
 
 

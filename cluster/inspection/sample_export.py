@@ -1,4 +1,4 @@
-"""A sample as files, each there whole or not at all."""
+"""Writes samples as files. Each file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mien.cluster.inspection.clip_view import ClipView, open_clip
 from mien.cluster.inspection.subtitles import to_srt
-from mien.cluster.inspection.video_export import write_film
+from mien.cluster.inspection.video_export import write_video
 from mien.cluster.report.contact_sheet import tile_frames
 from mien.ingest.errors import DamagedSampleError, MissingMemberError
 from mien.ingest.storage.error_mapping import translated
@@ -26,21 +26,21 @@ FORMATS = ("wav", "mp4", "members")
 
 _NOT_NAME = re.compile(r"[^A-Za-z0-9._=+@-]+")
 _LONGEST, _LONGEST_EXTENSION = 150, 64
-"""Together with what makes a stem unique they fit the 255 bytes of a file's name."""
+"""With the suffix that makes a stem unique, they fit into the 255 bytes of a file name."""
 
 
-def show(sample: RawSample, folder: Path) -> list[Path]:
-    """Everything that can be looked at or listened to: mp4, srt, wav, png, json.
+def export_all(sample: RawSample, folder: Path) -> list[Path]:
+    """Writes everything that can be viewed or played: mp4, srt, wav, png, json.
 
-    Raises DamagedSampleError (MissingMemberError: it has nothing of the kind), StorageError.
+    Raises DamagedSampleError (MissingMemberError if there is nothing to show) and StorageError.
     """
     clip, files = open_clip(sample), _Files(folder, sample.key)
     if clip.frames is not None:
-        _film(files, clip)
+        _write_video(files, clip)
     if clip.cues:
         files.write("srt", to_srt(clip.cues).encode())
     if clip.sound is not None:
-        _wav(files, clip)
+        _write_wav(files, clip)
     if clip.frames is not None:
         files.write("png", _png(tile_frames(clip.frames)))
     for name, picture in clip.pictures.items():
@@ -51,16 +51,16 @@ def show(sample: RawSample, folder: Path) -> list[Path]:
     if not files.written:
         raise MissingMemberError(
             sample.key,
-            f"it has {', '.join(map(_plain, sample.members))} alone, of which nothing can be shown; "
-            "`mien shards export` takes such members along",
+            f"it only has {', '.join(map(_plain, sample.members))}, which cannot be shown; "
+            "use `mien shards export` to extract its members",
         )
     return files.written
 
 
 def export(sample: RawSample, folder: Path, *, kind: str) -> list[Path]:
-    """As one of FORMATS: wav and txt; mp4; or the members as they are.
+    """Writes one of FORMATS: wav and txt; mp4; or the unchanged members.
 
-    Raises DamagedSampleError (MissingMemberError: it has no sound, or no faces), StorageError.
+    Raises DamagedSampleError (MissingMemberError if it has no sound or no faces) and StorageError.
     """
     files = _Files(folder, sample.key)
     if kind == "members":
@@ -71,11 +71,11 @@ def export(sample: RawSample, folder: Path, *, kind: str) -> list[Path]:
     if kind == "mp4":
         if clip.frames is None:
             raise MissingMemberError(sample.key, "it has no faces to show; export it as wav or members")
-        _film(files, clip)
+        _write_video(files, clip)
         return files.written
     if clip.sound is None:
         raise MissingMemberError(sample.key, "it has no sound; export it as mp4 or members")
-    _wav(files, clip)
+    _write_wav(files, clip)
     if clip.text:
         files.write("txt", clip.text.encode())
     return files.written
@@ -84,8 +84,9 @@ def export(sample: RawSample, folder: Path, *, kind: str) -> list[Path]:
 def export_samples(
     reader: ShardReader, folder: Path, *, kind: str, limit: int | None
 ) -> Iterator[tuple[str, list[Path] | DamagedSampleError]]:
-    """For each sample its key, and the files written or why there are none; at most `limit` samples,
-    counted with those. `kind`: see `unpack.FORMATS`. `reader` should not shuffle.
+    """Exports at most `limit` samples. Yields for each its key and the files written, or the error.
+
+    `kind`: one of FORMATS. `reader` should not shuffle.
 
     Raises StorageError.
     """
@@ -100,7 +101,7 @@ def export_samples(
 
 
 def _each(reader: ShardReader, limit: int | None) -> Iterator[RawSample | DamagedSampleError]:
-    """What cannot be read comes as its error, and the next sample after it."""
+    """Yields samples in order. A sample that cannot be read is yielded as its error."""
     position, stop = 0, len(reader) if limit is None else min(limit, len(reader))
     while position < stop:
         try:
@@ -113,7 +114,7 @@ def _each(reader: ShardReader, limit: int | None) -> Iterator[RawSample | Damage
 
 
 def file_stem(key: str) -> str:
-    """`key` where it is a plain name; else one made of it, which no other key gets."""
+    """`key` if it is a plain file name; otherwise a file name derived from it that is unique to it."""
     stem = _NOT_NAME.sub("_", key)[:_LONGEST].lstrip(".")
     if stem == key:
         return key
@@ -137,27 +138,27 @@ class _Files:
 
     def make(self, extension: str, write: Callable[[Path], object]) -> None:
         path = self._path(extension)
-        growing = self._folder / f".{uuid.uuid4().hex}"
+        temporary = self._folder / f".{uuid.uuid4().hex}"
         with translated(f"writing {path}"):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
-                write(growing)
-                os.replace(growing, path)  # noqa: PTH105
+                write(temporary)
+                os.replace(temporary, path)  # noqa: PTH105
             finally:
                 with suppress(FileNotFoundError):
-                    growing.unlink()
+                    temporary.unlink()
         self.written.append(path)
 
     def _path(self, extension: str) -> Path:
         return self._folder / f"{self._stem}.{extension}"
 
 
-def _film(files: _Files, clip: ClipView) -> None:
+def _write_video(files: _Files, clip: ClipView) -> None:
     frames = clip.frames
     if frames is not None:
         files.make(
             "mp4",
-            lambda path: write_film(
+            lambda path: write_video(
                 path,
                 frames,
                 frames_hz=clip.frames_hz,
@@ -168,7 +169,7 @@ def _film(files: _Files, clip: ClipView) -> None:
         )
 
 
-def _wav(files: _Files, clip: ClipView) -> None:
+def _write_wav(files: _Files, clip: ClipView) -> None:
     import soundfile
 
     out = io.BytesIO()

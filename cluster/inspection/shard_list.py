@@ -1,4 +1,4 @@
-"""Shard by shard: what is there, and what readers see of it."""
+"""Lists the shards of a store and their state, as readers see them."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from mien.models.reader.corpus.listing import TAR
 class ShardRow:
     name: str
     samples: int | None
-    """None: nobody counted, for no reader takes it."""
+    """None if unknown, because readers ignore this shard."""
     bytes: int | None
-    """Of the tar that is there; None where it is gone."""
+    """Size of the tar; None if it is missing."""
     hours: float | None
-    """None where the index does not say how long a sample is."""
+    """None if the index has no durations."""
     sidecar: bool
     state: str
 
 
-COMMITTED, STRANGER = "committed", "no sidecar: indexed by the reader"
-NOT_COMMITTED, GONE = "no sidecar: not committed, not read", "the tar is gone"
-OTHER_SIZE = "the tar is not of the committed size"
+COMMITTED, FOREIGN = "committed", "no sidecar; indexed by the reader"
+NOT_COMMITTED, MISSING = "no sidecar; not committed, ignored by readers", "the tar is missing"
+OTHER_SIZE = "the size of the tar differs from the committed size"
 
 
 def list_rows(corpus: Corpus) -> list[ShardRow]:
-    """Every shard of the index and every tar beside, by name. Raises StorageError."""
+    """Every shard of the index and every other tar, sorted by name. Raises StorageError."""
     index, store = corpus.index, corpus.store
     tars = {entry.name: entry.bytes for entry in store.list() if entry.name.endswith(TAR)}
     counts, hours = np.diff(index.first_row), hours_of_shards(index)
     rows = []
     for number, name in enumerate(index.names):
         own = bool(index.sha256[number])
-        there = tars.pop(name, None)
-        state = COMMITTED if own else STRANGER
-        if there is None:
-            state = GONE
-        elif own and there != int(index.tar_bytes[number]):
+        tar_bytes = tars.pop(name, None)
+        state = COMMITTED if own else FOREIGN
+        if tar_bytes is None:
+            state = MISSING
+        elif own and tar_bytes != int(index.tar_bytes[number]):
             state = OTHER_SIZE
         rows.append(
             ShardRow(
                 name=name,
                 samples=int(counts[number]),
-                bytes=there,
+                bytes=tar_bytes,
                 hours=None if hours is None else float(hours[number]),
                 sidecar=own,
                 state=state,
@@ -62,7 +62,7 @@ def list_rows(corpus: Corpus) -> list[ShardRow]:
 
 
 def hours_of_shards(index: Index) -> npt.NDArray[np.float64] | None:
-    """(shards,); None where the index has no `seconds`."""
+    """(shards,); None if the index has no `seconds`."""
     if "seconds" not in index.columns:
         return None
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""What a corpus is like, from its index alone: no tar is opened."""
+"""Statistics of a corpus, computed from its index without opening tars."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def measured_columns() -> dict[str, str]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     samples: int
-    """Of which the value is known."""
+    """Samples with a known value."""
     quantiles: Mapping[float, float]
 
 
@@ -53,18 +53,18 @@ class Share:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     shards: int
-    """With a sample that is kept."""
+    """Shards with at least one matching sample."""
     samples: int
     of: int
-    """Samples before `where`."""
+    """Samples before the filter."""
     videos: int | None
-    """None where the index names none."""
+    """None if the index does not name videos."""
     hours: float | None
-    """Here and below None where the index does not say how long a sample is."""
+    """None, here and below, if the index has no durations."""
     spreads: Mapping[str, Spread]
     """By column of numbers, for those that the index has."""
     shares: Mapping[str, Mapping[str, Share]]
-    """By column of COUNTED and by label, then by value, the most frequent first."""
+    """By column of COUNTED or label, then by value, most frequent first."""
 
 
 def stats_of(corpus: Corpus) -> Stats:
@@ -100,7 +100,7 @@ def _column(corpus: Corpus, name: str) -> pa.ChunkedArray:
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """(N,) NaN where unknown"""
+    """(N,) NaN if unknown"""
     import pyarrow as pa
 
     return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
@@ -133,7 +133,7 @@ def _shares(values: list[str | None], seconds: npt.NDArray[np.float64] | None) -
 def _label_shares(
     texts: list[str | None], seconds: npt.NDArray[np.float64] | None
 ) -> dict[str, dict[str, Share]]:
-    """Of each label, by its name as `label:<name>`; samples without it count as unknown."""
+    """By `label:<name>`. Samples without the label count as unknown."""
     parsed = {text: _labels(text) for text in set(texts)}
     names = sorted({name for labels in parsed.values() for name in labels})
     return {f"label:{name}": _shares([parsed[text].get(name) for text in texts], seconds) for name in names}
@@ -143,7 +143,7 @@ def _labels(text: str | None) -> dict[str, str]:
     try:
         found: Any = json.loads(text) if text else {}
     except ValueError:
-        return {"labels": str(text)}  # a stranger's own notation
+        return {"labels": str(text)}  # labels in another notation than mien's
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 

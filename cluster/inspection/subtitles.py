@@ -1,4 +1,4 @@
-"""Words as subtitles: a line of a few words stays, and the word that is being said stands out in it."""
+"""Words as subtitles: lines of a few words, with the current word highlighted."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 LINE_LETTERS = 42
-"""What subtitlers put on a line."""
+"""The usual length of a subtitle line."""
 PAUSE_SECONDS = 0.5
-"""A longer silence begins a new line."""
+"""A longer pause starts a new line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is shown in [start, end) seconds of the clip."""
+    """A line of text, shown in [start, end) seconds of the clip, with one highlighted word."""
 
     start: float
     end: float
     before: str
-    said: str
+    word: str
     after: str
 
 
 def cues_of(words: object, *, seconds: float, text: str = "") -> list[Cue]:
-    """One cue for each word of a sample's `words`; one of all the `text` where no word has a time.
+    """One cue per word of a sample's `words`, or a single cue with `text` if no word has times.
 
-    Whatever is no such list, or lies outside [0, seconds), is left out: the shards may be a stranger's.
+    Invalid entries and words outside [0, seconds) are skipped, because the shards may be of any origin.
     """
     timed = list(_timed(words, seconds))
     if not timed:
@@ -73,23 +73,23 @@ def _lines(timed: Sequence[tuple[str, float, float]]) -> Iterable[list[tuple[str
 
 
 def to_srt(cues: Sequence[Cue]) -> str:
-    """SubRip; the word being said is bold."""
+    """As SubRip, with the current word in bold."""
     blocks = []
     for number, cue in enumerate(cues, 1):
-        said = cue.said and f"<b>{cue.said}</b>"
+        word = cue.word and f"<b>{cue.word}</b>"
         span = f"{_clock(cue.start)} --> {_clock(cue.end)}"
-        blocks.append(f"{number}\n{span}\n{cue.before}{said}{cue.after}\n")
+        blocks.append(f"{number}\n{span}\n{cue.before}{word}{cue.after}\n")
     return "\n".join(blocks)
 
 
 def to_ass(cue: Cue, number: int) -> bytes:
-    """An event of Advanced SubStation Alpha as FFmpeg's encoders take it; the word being said is bold."""
-    said = cue.said and f"{{\\b1}}{_plain(cue.said)}{{\\b0}}"
-    return f"{number},0,Default,,0,0,0,,{_plain(cue.before)}{said}{_plain(cue.after)}".encode()
+    """As an Advanced SubStation Alpha event for FFmpeg's encoders, with the current word in bold."""
+    word = cue.word and f"{{\\b1}}{_plain(cue.word)}{{\\b0}}"
+    return f"{number},0,Default,,0,0,0,,{_plain(cue.before)}{word}{_plain(cue.after)}".encode()
 
 
 def _plain(text: str) -> str:
-    """Without what ASS would take for a command."""
+    """Replaces characters that start commands in ASS."""
     return text.replace("{", "(").replace("}", ")").replace("\\", "/")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MOST_VALUES = 12
-"""Of a language, source or label, in the table; `--json` has all."""
+"""The number of values shown per table; `--json` prints all."""
 _TEXT_COLUMNS = 40
 
 
@@ -32,11 +32,11 @@ def shards_table(rows: Sequence[ShardRow], *, width: int) -> str:
 def shards_summary(rows: Sequence[ShardRow]) -> str:
     read = [row for row in rows if row.samples is not None]
     hours = [row.hours for row in read if row.hours is not None]
-    told = f"{pluralize(len(read), 'shard')}, {pluralize(sum(row.samples or 0 for row in read), 'sample')}, "
-    told += f"{sum(row.bytes or 0 for row in read) / 1e6:,.1f} MB"
-    told += f", {format_length(3600 * sum(hours))}" if hours else ""
+    text = f"{pluralize(len(read), 'shard')}, {pluralize(sum(row.samples or 0 for row in read), 'sample')}, "
+    text += f"{sum(row.bytes or 0 for row in read) / 1e6:,.1f} MB"
+    text += f", {format_length(3600 * sum(hours))}" if hours else ""
     apart = len(rows) - len(read)
-    return told + (f"; {apart} more without a sidecar: not committed, not read" if apart else "")
+    return text + (f"; {apart} more without a sidecar: not committed, ignored by readers" if apart else "")
 
 
 def stats_page(stats: Stats, *, width: int) -> str:
@@ -93,8 +93,8 @@ def _table(*names: str, left: Sequence[str]) -> Table:
 def _text(value: str) -> Text:
     from rich.text import Text
 
-    told = terminal_safe(value)
-    return Text(told if len(told) <= _TEXT_COLUMNS * 2 else f"{told[: _TEXT_COLUMNS * 2 - 1]}…")
+    text = terminal_safe(value)
+    return Text(text if len(text) <= _TEXT_COLUMNS * 2 else f"{text[: _TEXT_COLUMNS * 2 - 1]}…")
 
 
 def _count(value: int | None) -> str:

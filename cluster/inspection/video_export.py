@@ -1,4 +1,4 @@
-"""A clip as an mp4 that any player shows: faces scaled up, sound, and words as a subtitle track."""
+"""Writes a clip as mp4: enlarged faces, sound, and words as a subtitle track."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mien.cluster.inspection.subtitles import Cue, to_ass
 from mien.pipelines.data import UInt8
 
 SIDE_PIXELS = 384
-"""At least; 3 times what is stored, so that a mouth can be watched."""
+"""The smallest width and height: 3 times the stored size, to make the mouth visible."""
 SMALLEST_PIXELS = 16
 
 _AAC_HZ = frozenset((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000))
@@ -32,7 +32,7 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 
-def write_film(
+def write_video(
     path: Path,
     frames: UInt8,
     *,
@@ -41,37 +41,41 @@ def write_film(
     sound_hz: int,
     cues: Sequence[Cue],
 ) -> None:
-    """`frames` (T, side, side, 3) RGB, frame n shown from n / frames_hz on; `sound` (N,) or (N, channels).
+    """Writes `frames` (T, side, side, 3) RGB and `sound` (N,) or (N, channels).
 
-    Raises OSError where `path` cannot be written.
+    Frame n starts at n / frames_hz seconds.
+
+    Raises OSError if `path` cannot be written.
     """
     import av
 
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as film:
-        picture = _picture_stream(film, frames.shape[1], frames_hz)
-        voice = None if sound is None or not len(sound) else film.add_stream("aac", rate=_aac_hz(sound_hz))
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        picture = _picture_stream(container, frames.shape[1], frames_hz)
+        voice = (
+            None if sound is None or not len(sound) else container.add_stream("aac", rate=_aac_hz(sound_hz))
+        )
         if voice is not None and sound is not None:
             voice.layout = "mono" if sound.ndim == 1 or sound.shape[1] == 1 else "stereo"
-        lines = film.add_stream("mov_text") if cues else None
+        lines = container.add_stream("mov_text") if cues else None
         if lines is not None:
             lines.codec_context.subtitle_header = _ASS_HEADER
             lines.codec_context.time_base = lines.time_base = _MILLISECONDS
-        # A track at a time: the muxer interleaves, and a clip is small.
+        # One track after the other: the muxer interleaves them, and a clip is small.
         packets: Iterator[Any] = _lines(lines, cues) if lines is not None else iter(())
         if voice is not None and sound is not None:
             packets = chain(packets, _voice(voice, sound, sound_hz))
         for packet in chain(packets, _picture(picture, frames)):
-            film.mux(packet)
+            container.mux(packet)
 
 
 def _aac_hz(sound_hz: int) -> int:
     return sound_hz if sound_hz in _AAC_HZ else max(_AAC_HZ)
 
 
-def _picture_stream(film: Any, side: int, frames_hz: float) -> Any:
+def _picture_stream(container: Any, side: int, frames_hz: float) -> Any:
     scale = max(1, -(-SIDE_PIXELS // side))
     shown = max(side * scale, SMALLEST_PIXELS)
-    stream = film.add_stream("libx264", rate=Fraction(frames_hz).limit_denominator(1000))
+    stream = container.add_stream("libx264", rate=Fraction(frames_hz).limit_denominator(1000))
     stream.width = stream.height = shown + shown % 2
     stream.pix_fmt = "yuv420p"
     stream.options = {"crf": "16", "preset": "veryfast"}
@@ -108,8 +112,8 @@ def _lines(stream: Any, cues: Sequence[Cue]) -> Iterator[Any]:
 
     for number, cue in enumerate(cues):
         start, end = round(cue.start * 1000), round(cue.end * 1000)
-        told = SubtitleSet.create(to_ass(cue, number), 0, end - start, start * 1000)
-        packet = stream.codec_context.encode_subtitle(told)
+        subtitles = SubtitleSet.create(to_ass(cue, number), 0, end - start, start * 1000)
+        packet = stream.codec_context.encode_subtitle(subtitles)
         packet.stream, packet.time_base = stream, _MILLISECONDS
         packet.pts = packet.dts = start
         packet.duration = end - start

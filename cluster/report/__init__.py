@@ -1,1 +1,1 @@
-"""What a person sees of a run: the yield funnel, the state, the progress."""
+"""What people see of a run: status, progress, yield, and search results."""

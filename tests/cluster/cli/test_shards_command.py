@@ -49,9 +49,9 @@ class TestLs:
         with (mixed / "talk-000.tar").open("ab") as tar:
             tar.write(b"\0" * 512)
         rows = {row["name"]: row for row in shards_json("ls", mixed, folder=tmp_path)["shards"]}
-        assert rows["talk-001.tar"]["state"] == "no sidecar: not committed, not read"
+        assert rows["talk-001.tar"]["state"] == "no sidecar; not committed, ignored by readers"
         assert (rows["talk-001.tar"]["samples"], rows["talk-001.tar"]["sidecar"]) == (None, False)
-        assert rows["talk-002.tar"]["state"] == "the tar is gone"
+        assert rows["talk-002.tar"]["state"] == "the tar is missing"
         assert rows["talk-002.tar"]["bytes"] is None
         assert rows["talk-000.tar"]["state"] == "the tar is not of the committed size"
         assert "2 shards, 12 samples" in shards_text("ls", mixed, folder=tmp_path)

@@ -26,13 +26,13 @@ def test_cues_follow_one_another_inside_the_clip(words: list[dict[str, Any]], se
     edges = [edge for cue in cues for edge in (cue.start, cue.end)]
     assert edges == sorted(edges)
     assert all(0 <= edge <= seconds for edge in edges)
-    assert all(cue.start < cue.end and cue.said for cue in cues)
+    assert all(cue.start < cue.end and cue.word for cue in cues)
     assert to_srt(cues).count(" --> ") >= len(cues)
 
 
 def test_a_line_is_as_long_as_a_line_may_be() -> None:
     cues = cues_of([word(f"word{n:02}", n / 5, n / 5 + 0.2) for n in range(30)], seconds=10)
-    lines = {cue.before + cue.said + cue.after for cue in cues}
+    lines = {cue.before + cue.word + cue.after for cue in cues}
     assert len(cues) == 30
     assert len(lines) == 5
     assert max(map(len, lines)) <= LINE_LETTERS
@@ -40,7 +40,7 @@ def test_a_line_is_as_long_as_a_line_may_be() -> None:
 
 def test_a_pause_ends_the_line_and_a_short_gap_does_not() -> None:
     cues = cues_of([word("a", 0, 1), word("b", 1.4, 2), word("c", 2.6, 3)], seconds=5)
-    assert [(cue.before, cue.said, cue.after) for cue in cues] == [
+    assert [(cue.before, cue.word, cue.after) for cue in cues] == [
         ("", "a", " b"),
         ("a ", "b", ""),
         ("", "c", ""),
@@ -51,7 +51,7 @@ def test_a_pause_ends_the_line_and_a_short_gap_does_not() -> None:
 @pytest.mark.parametrize("words", [None, "text", 3, [None, "a", {"text": "a"}, word("", 0, 1)], {}])
 def test_words_without_times_are_shown_all_the_time(words: object) -> None:
     (cue,) = cues_of(words, seconds=2, text=" all\nof it ")
-    assert (cue.start, cue.end, cue.before, cue.said) == (0, 2, "all of it", "")
+    assert (cue.start, cue.end, cue.before, cue.word) == (0, 2, "all of it", "")
     assert cues_of(words, seconds=2) == []
 
 

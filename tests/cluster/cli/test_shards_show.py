@@ -112,7 +112,7 @@ class TestShow:
     ) -> None:
         code, said = shards_error("show", typed, shards, capsys=capsys)
         assert code == 1
-        assert said.startswith(f"mien: no key in {shards} is or begins with '{typed}'; ")
+        assert said.startswith(f"mien: no key in {shards} starts with '{typed}'; ")
         assert KEY in said
 
     def test_a_damaged_sample_is_named_and_leaves_nothing(

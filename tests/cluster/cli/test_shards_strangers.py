@@ -63,7 +63,7 @@ def test_two_pictures_are_two_files(strange: Path, tmp_path: Path) -> None:
 def test_nothing_to_show_is_said(strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = shards_error("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
     assert code == 1
-    assert said.startswith("mien: sample pickled: it has pkl alone")
+    assert said.startswith("mien: sample pickled: it only has pkl")
 
 
 def test_keys_are_as_they_are_for_a_program_and_harmless_on_a_terminal(

@@ -16,7 +16,7 @@ from mien.ingest.rate.identity import Identity
 from tests.cluster.doctor.rig import PASSWORD, TUBE, closed_port, outcomes, refused, settings, waiting
 from tests.youtube import YouTubeDouble
 
-NONE = Check.ok("environment proxies", "nothing that waits goes through any")
+NONE = Check.ok("environment proxies", "not used by any waiting video")
 PLAIN = "http://media.example/film.mp4"
 
 
@@ -41,7 +41,7 @@ def test_a_proxy_that_is_not_there(scheme: str) -> None:
 
 
 def test_a_proxy_of_no_kind() -> None:
-    assert "no kind of proxy" in refused(settings(Identity("me", proxy="gopher://127.0.0.1:70")))
+    assert "unsupported proxy scheme" in refused(settings(Identity("me", proxy="gopher://127.0.0.1:70")))
 
 
 @pytest.mark.parametrize("where", ["identity", "http_proxy", "ALL_PROXY"])
