@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from mien.cluster import logs
-from tests.runs import mien
+from tests.mien_command import mien
 
 
 @pytest.fixture(autouse=True)
