@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.ingest.sources import SOURCES, expand
+from mien.ingest.platforms import PLATFORMS, platform_of
+from mien.ingest.sources import SOURCES, expand, make_sources
 from mien.models.reader.shard_reader import ShardReader
 from mien.pipelines.data import ROW_HZ, FaceTrack, Segment
 from tests.models.talking_shards import write_talking
@@ -35,7 +36,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES))
 def test_example_file_would_be_new(path: str) -> None:
-    assert (ROOT / path).parent.is_dir()
+    assert (ROOT / path).parents[1].is_dir()
     assert not (ROOT / path).exists()
 
 
@@ -70,6 +71,20 @@ def test_annotator_example() -> None:
     np.testing.assert_allclose(track.values, [[0.75], [0.75], [np.nan]])
     assert track.columns == ("ratio",)
     assert annotator.summarise(track, None) == {"mouth_width_max": 0.75}
+
+
+def test_platform_example() -> None:
+    platform = load_example("ingest/platforms/vimeo/platform.py").Vimeo()
+    others = dict(PLATFORMS)
+    PLATFORMS.clear()
+    PLATFORMS.update({"vimeo": platform, **others})
+    try:
+        assert platform_of("https://vimeo.com/76979871") is platform
+        (video,) = expand("https://vimeo.com/76979871", sources=make_sources())
+    finally:
+        PLATFORMS.clear()
+        PLATFORMS.update(others)
+    assert (video.source, video.uri) == ("vimeo", "https://vimeo.com/76979871")
 
 
 def test_field_example(shards: Path, tmp_path: Path) -> None:
