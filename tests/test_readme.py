@@ -133,7 +133,7 @@ def test_search_section_runs(tmp_path: Path) -> None:
         )
         output = run_lines(SEARCH, tmp_path)
     assert "4 done" in output["status"]
-    assert "identity  home: " in output["status"]
+    assert "identity  home on youtube: " in output["status"]
     samples = {
         sample.meta["video"]["id"]: sample.meta["video"] for sample in read_shards(work / "mien-store/shards")
     }
@@ -153,7 +153,7 @@ def test_own_videos_section_runs(tmp_path: Path) -> None:
     shutil.copy(demo_clip("no_face.mp4"), home / "talks" / "landscape.mp4")
     shutil.copy(demo_clip("talks.mp4"), work / "interview.mp4")
     output = run_lines(MIEN, tmp_path)
-    assert output["add"].startswith("2 new, 0 known")
+    assert output["add"].startswith("2 new, 0 already known")
     assert '"samples": 2' in output["run"]
     assert "2 done" in output["status"]
     assert "interview.mp4" in output["explain"]
