@@ -47,7 +47,7 @@ OUTCOMES: dict[Fault, type[MienError] | None] = {
     Fault.RATE_LIMITED: RateLimitedError,
     Fault.SERVER_ERROR: FetchError,
     Fault.SEARCH_CUT: None,
-    # `player_skip` leaves the page unread here; test_walls.py reads it.
+    # `player_skip` leaves the page unread here; test_bot_detection.py reads it.
     Fault.PAGE_RATE_LIMITED: None,
     Fault.PAGE_SORRY: None,
     Fault.PAGE_BOT_WALL: None,
