@@ -64,7 +64,7 @@ def test_flags_go_over_the_environment_and_that_over_the_file(flow: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_video_is_explained_by_whatever_names_it(flow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_accepts_any_name_of_a_video(flow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (sample,) = samples_of(flow)
     video = sample.meta["video"]
     names = ["talks.mp4", str(flow / "talks.mp4"), video["id"], f"file-{video['id']}", "talks_", "file-ta"]
@@ -89,7 +89,7 @@ def test_every_command_works_from_another_folder(flow: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again(flow: Path) -> None:
+def test_done_videos_are_not_repeated(flow: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (flow / "store" / "shards").iterdir()}
     added = mien("add", "--json", "talks.mp4", flow, folder=flow)
     assert added.returncode == 0, added.stderr
@@ -104,7 +104,7 @@ def test_what_is_done_is_not_done_again(flow: Path) -> None:
 
 
 @pytest.mark.slow
-def test_adding_tells_new_from_known_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
+def test_add_counts_new_known_and_skipped(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
     for name in ("a.mp4", "b.MKV", "notes.txt", "more.txt", "voice.wav", "README"):
@@ -124,7 +124,7 @@ def test_adding_tells_new_from_known_and_counts_what_it_leaves_out(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_looking_at_nothing_makes_nothing(tmp_path: Path) -> None:
+def test_reading_commands_create_nothing(tmp_path: Path) -> None:
     for command in (["status"], ["verify"], ["explain", "x"], ["retry", "--all"]):
         told = mien(*command, folder=tmp_path)
         assert told.returncode == 2
@@ -133,7 +133,7 @@ def test_looking_at_nothing_makes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_with_nothing_to_do_is_done(tmp_path: Path) -> None:
+def test_run_without_work_ends(tmp_path: Path) -> None:
     needs_weights()
     (tmp_path / "empty").mkdir()
     assert mien("add", "empty", folder=tmp_path).returncode == 0
@@ -143,7 +143,7 @@ def test_a_run_with_nothing_to_do_is_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_slip_in_a_key_is_refused_before_anything_is_claimed(tmp_path: Path) -> None:
+def test_unknown_key_is_refused_before_claims(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").touch()
     assert mien("add", "film.mp4", folder=tmp_path).returncode == 0
     told = mien("run", "--set", "faces.detecter=yunet_2023mar", folder=tmp_path)
@@ -157,7 +157,7 @@ def test_a_slip_in_a_key_is_refused_before_anything_is_claimed(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_the_permissive_profile_talks_too(tmp_path: Path) -> None:
+def test_permissive_profile_works(tmp_path: Path) -> None:
     needs_weights()
     (tmp_path / "mien.toml").write_text('[weights]\nlicence = "permissive"\n')
     assert mien("add", demo_clip("talks.mp4"), folder=tmp_path).returncode == 0

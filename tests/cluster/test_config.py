@@ -82,7 +82,7 @@ def test_unknown_key_names_the_nearest(elsewhere: Path, key: str, near: str) -> 
             way()
 
 
-def test_key_like_nothing_at_all() -> None:
+def test_unrelated_key_has_no_suggestion() -> None:
     with pytest.raises(ConfigError, match="`mien config show` lists every key"):
         settings("qqqq=1")
 
@@ -115,7 +115,7 @@ def test_broken_file_is_one_line(elsewhere: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_lists_and_tables_from_a_shell() -> None:
+def test_lists_and_tables() -> None:
     assert settings("clip.require=speech,face").clip.require == ("speech", "face")
     assert settings('clip.require=["face"]').clip.require == ("face",)
     assert settings("engine.workers.faces=2", "engine.workers.transcribe=1").engine.workers == {
@@ -217,7 +217,7 @@ def test_weights_in_use_and_their_licence() -> None:
     check_licences(settings())
 
 
-def test_the_alternatives_that_errors_name_can_be_set() -> None:
+def test_alternatives_in_errors_can_be_set() -> None:
     from mien.pipelines.weights import WEIGHTS
 
     for weights in WEIGHTS.values():

@@ -69,20 +69,20 @@ class InferenceSession:
 """
 
 
-def test_both_runtimes_installed_and_the_cpu_won(run: Run, tmp_path: Path) -> None:
+def test_both_runtimes_installed_uses_cpu(run: Run, tmp_path: Path) -> None:
     install(tmp_path / "extra", "onnxruntime_GPU")
     ((status, message, cure),) = run("onnxruntime")
     assert (status, cure) == (CheckStatus.FAIL, CLASH_FIX)
     assert "both installed" in message
 
 
-def test_both_runtimes_installed_and_cured(run: Run, tmp_path: Path) -> None:
+def test_both_runtimes_installed_and_fixed(run: Run, tmp_path: Path) -> None:
     install(tmp_path / "extra", "onnxruntime-gpu", FAKE_ORT.format(first="CUDAExecutionProvider"))
     ((status, message, _),) = run("onnxruntime", "faces.device=cuda")
     assert (status, "CUDAExecutionProvider" in message) == (CheckStatus.OK, True)
 
 
-def test_session_that_falls_back_is_found_out(run: Run, tmp_path: Path) -> None:
+def test_cpu_fallback_is_detected(run: Run, tmp_path: Path) -> None:
     install(tmp_path / "extra", "onnxruntime-gpu", FAKE_ORT.format(first="CPUExecutionProvider"))
     ((status, message, cure),) = run("onnxruntime", "faces.device=cuda")
     assert (status, "faces.device is cuda" in message, bool(cure)) == (CheckStatus.FAIL, True, True)
@@ -103,7 +103,7 @@ def test_cuda_asked_for_where_there_is_none(run: Run, check: str, flag: str) -> 
     assert run(check)[0][0] == CheckStatus.OK
 
 
-def test_opencv_without_libgl_names_the_headless_one(run: Run, tmp_path: Path) -> None:
+def test_opencv_without_libgl_suggests_headless(run: Run, tmp_path: Path) -> None:
     (tmp_path / "extra" / "cv2.py").write_text(
         "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')"
     )
@@ -112,7 +112,7 @@ def test_opencv_without_libgl_names_the_headless_one(run: Run, tmp_path: Path) -
     assert "libGL.so.1" in message
 
 
-def test_no_ffmpeg_at_all(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ffmpeg(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "extra" / "imageio_ffmpeg.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(subprocess.CalledProcessError) as caught:
@@ -134,7 +134,7 @@ def one(name: str, *flags: str) -> Check:
     return found[0]
 
 
-def test_every_check_answers_in_one_line(elsewhere: Path) -> None:
+def test_every_check_is_one_line(elsewhere: Path) -> None:
     found = list(examine(load().settings))
     assert {check.name.split(" scrfd")[0] for check in found} >= {"python", "catalog", "clock", "disk"}
     assert len(found) >= len(CHECKS)
@@ -144,7 +144,7 @@ def test_every_check_answers_in_one_line(elsewhere: Path) -> None:
     assert list(elsewhere.iterdir()) == [], "looking leaves nothing behind"
 
 
-def test_missing_weights_name_the_cure(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_say_how_to_fix(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(elsewhere / "none"))
     check = one("weights whisper-base")
     assert (check.status, check.fix) == (CheckStatus.FAIL, "run `mien weights pull whisper-base`")
@@ -171,9 +171,7 @@ def test_catalog_password_stays_hidden(elsewhere: Path) -> None:
     assert "geheim" not in check.message + check.fix
 
 
-def test_a_check_that_breaks_is_a_failure_not_an_end(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_raising_check_counts_as_failed(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> list[Check]:
         raise RuntimeError("two\nlines")
 

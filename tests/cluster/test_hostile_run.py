@@ -111,7 +111,7 @@ def test_every_file_has_its_outcome(ran: Ran) -> None:
     assert {path: outcome(story) for path, story in ran.seen.items()} == ran.expected
 
 
-def test_the_raw_error_of_each_is_kept(ran: Ran) -> None:
+def test_raw_errors_are_recorded(ran: Ran) -> None:
     for path, story in ran.seen.items():
         for told in (story, *story["segments"]):
             if told["error_class"]:
@@ -120,7 +120,7 @@ def test_the_raw_error_of_each_is_kept(ran: Ran) -> None:
                 assert f"{told['error_class']}: " in raised
 
 
-def test_the_story_is_told_in_lines_for_people(ran: Ran) -> None:
+def test_explain_prints_history(ran: Ran) -> None:
     (torn,) = [path for path in ran.expected if path.name == "torn sound.mp4"]
     shown = mien_in_process("explain", torn, folder=ran.folder).output
     told, _, raised = shown.partition("  as raised\n")
@@ -130,7 +130,7 @@ def test_the_story_is_told_in_lines_for_people(ran: Ran) -> None:
     assert "Invalid data found when processing input" in raised
 
 
-def test_exit_code_and_counts_are_honest(ran: Ran) -> None:
+def test_exit_code_and_counts_match(ran: Ran) -> None:
     assert ran.done.returncode == EXIT_WITH_FAILURES
     assert "Traceback" not in ran.done.stderr
     status = json.loads(mien("status", "--json", folder=ran.folder).stdout)
@@ -148,7 +148,7 @@ def test_exit_code_and_counts_are_honest(ran: Ran) -> None:
         assert sum(facts["seconds_by_fate"].values()) == pytest.approx(facts["media_seconds"], abs=0.1)
 
 
-def test_the_film_among_them_is_as_if_it_had_been_alone(ran: Ran, tmp_path: Path) -> None:
+def test_good_film_is_unaffected_by_bad_ones(ran: Ran, tmp_path: Path) -> None:
     assert mien("add", ran.talks, folder=tmp_path).returncode == 0
     assert mien("run", "--local", folder=tmp_path).returncode == 0
     video = ran.seen[ran.talks]["video"]
@@ -158,7 +158,7 @@ def test_the_film_among_them_is_as_if_it_had_been_alone(ran: Ran, tmp_path: Path
     assert samples_of(ran.folder, key) == alone
 
 
-def test_what_failed_is_tried_again_by_class_and_fails_alike(ran: Ran) -> None:
+def test_retry_by_class_fails_again(ran: Ran) -> None:
     before = samples_of(ran.folder, "")
     wanted = {path for path, name in ran.expected.items() if name == "CorruptMediaError"}
     wanted |= {path for path, name in ran.expected.items() if name == "NotMediaError"}
@@ -179,7 +179,7 @@ def test_what_failed_is_tried_again_by_class_and_fails_alike(ran: Ran) -> None:
     assert verified.returncode == 0, verified.stdout
 
 
-def test_retry_of_a_class_that_did_not_occur_names_those_that_did(ran: Ran) -> None:
+def test_retry_of_absent_class_lists_classes(ran: Ran) -> None:
     said = mien("retry", "--class", "GoneError", folder=ran.folder)
     assert said.returncode == 0
     assert said.stdout.startswith(

@@ -73,7 +73,7 @@ def talk() -> Path:
     return demo_clip("talks.mp4")
 
 
-def test_a_corpus_of_sound_becomes_labelled_samples(talk: Path, tmp_path: Path) -> None:
+def test_sound_dataset_becomes_labelled_samples(talk: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     for number, name in enumerate(NAMES):
         heard(talk, corpus / name, start=4.0 * number, seconds=4.0)
@@ -90,7 +90,7 @@ def test_a_corpus_of_sound_becomes_labelled_samples(talk: Path, tmp_path: Path) 
         assert sample["words"]
 
 
-def test_ravdess_itself_goes_through_as_sound_alone(tmp_path: Path) -> None:
+def test_ravdess_works_as_sound_only(tmp_path: Path) -> None:
     if not RAVDESS.is_file():
         pytest.skip(f"no RAVDESS at {RAVDESS}")
     needs_weights()
@@ -110,7 +110,7 @@ def test_ravdess_itself_goes_through_as_sound_alone(tmp_path: Path) -> None:
         assert subject in said or "door" in said or "talking" in said or "sitting" in said, said
 
 
-def test_a_tables_columns_are_labels_of_its_samples(talk: Path, tmp_path: Path) -> None:
+def test_table_columns_become_labels(talk: Path, tmp_path: Path) -> None:
     heard(talk, tmp_path / "media" / "a.mp3", start=0.0, seconds=5.0)
     table = tmp_path / "labels.csv"
     table.write_text("path,arousal,note\nmedia/a.mp3,0.7,“says” it\n")
@@ -122,7 +122,7 @@ def test_a_tables_columns_are_labels_of_its_samples(talk: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_one_recording_under_two_names_is_sampled_once(talk: Path, tmp_path: Path, local: bool) -> None:
+def test_duplicate_recording_is_used_once(talk: Path, tmp_path: Path, local: bool) -> None:
     first = heard(talk, tmp_path / "media" / "first.flac", start=0.0, seconds=5.0)
     (tmp_path / "media" / "second.flac").write_bytes(first.read_bytes())
     assert mien("add", *SPEECH, tmp_path / "media", folder=tmp_path).returncode == 0

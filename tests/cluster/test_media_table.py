@@ -94,7 +94,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_what_became_of(name: str, ran: Ran) -> None:
+def test_outcome_of_each_file(name: str, ran: Ran) -> None:
     wanted, story, samples = TABLE[name], ran.stories[name], ran.samples[name]
     (segment,) = story.segments
     fates = dict(segment.seconds_by_fate)
@@ -117,7 +117,7 @@ def test_what_became_of(name: str, ran: Ran) -> None:
         assert read.meta["face"]["coverage"] > 0.9
 
 
-def test_words_are_heard_right(ran: Ran, record_property: Callable[[str, object], None]) -> None:
+def test_words_are_recognised(ran: Ran, record_property: Callable[[str, object], None]) -> None:
     """Short commands without context are Whisper's hardest case: a loose bound, the rate itself is told."""
     wrong = count = 0
     lines = []

@@ -60,7 +60,7 @@ def ranks_of(run: subprocess.Popen[str]) -> list[psutil.Process]:
     return [process for process in found if "RayTrainWorker" in command_of(process)]
 
 
-def test_a_rank_dies_then_everything_and_one_rank_ends_it_the_same(tmp_path: Path) -> None:
+def test_training_survives_rank_and_cluster_death(tmp_path: Path) -> None:
     write_talking(tmp_path / "shards", SAMPLES)
     cache, out = tmp_path / "cache", tmp_path / "ray"
     told = options(tmp_path, "ray")

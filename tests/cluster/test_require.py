@@ -54,7 +54,7 @@ def faces(
 
 
 @pytest.mark.slow
-def test_an_expressive_face_that_is_silent_is_kept(
+def test_silent_expressive_face_is_kept(
     faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
     stories, samples = faces
@@ -70,7 +70,7 @@ def test_an_expressive_face_that_is_silent_is_kept(
 
 
 @pytest.mark.slow
-def test_a_film_without_sound_gives_samples_without_flac(
+def test_silent_film_gives_samples_without_flac(
     faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
     stories, samples = faces
@@ -81,7 +81,7 @@ def test_a_film_without_sound_gives_samples_without_flac(
 
 
 @pytest.mark.slow
-def test_sound_alone_has_no_face_to_give(
+def test_sound_only_gives_no_faces(
     faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
     stories, samples = faces
@@ -108,7 +108,7 @@ def speech(
 
 
 @pytest.mark.slow
-def test_a_corpus_of_sound(speech: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]) -> None:
+def test_sound_dataset(speech: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]) -> None:
     stories, samples = speech
     assert set(stories) == {"film.mp4", "torn.mp4", "sound.wav", "sound.mp3"}
     for name, story in stories.items():
@@ -126,7 +126,7 @@ def test_a_corpus_of_sound(speech: tuple[dict[str, VideoHistory], dict[str, list
 
 
 @pytest.mark.slow
-def test_pictures_are_not_decoded_where_only_speech_is_wanted(
+def test_speech_only_decodes_no_frames(
     speech: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
     _, samples = speech
@@ -137,7 +137,7 @@ def test_pictures_are_not_decoded_where_only_speech_is_wanted(
         assert whole.meta["words"] == torn.meta["words"]
 
 
-def test_a_folder_gives_its_sounds_only_where_speech_is_all_that_is_wanted(tmp_path: Path) -> None:
+def test_folder_sounds_need_speech_only(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
     for name in ("film.mp4", "a.wav", "b.FLAC", "c.mp3", "d.opus", "notes.txt"):

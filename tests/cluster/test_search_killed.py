@@ -27,7 +27,7 @@ from tests.youtube.zoo import TALK_SECONDS, make_talk
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def test_kills_at_any_instant_lose_nothing_and_ask_for_nothing_twice(tmp_path: Path) -> None:
+def test_killed_searches_lose_and_repeat_nothing(tmp_path: Path) -> None:
     needs_weights()
     seed = random.randrange(1 << 30)
     print(f"{seed = }")  # shown where the test fails

@@ -89,7 +89,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         )
 
 
-def test_two_searches_find_all_that_is_not_live(ran: Ran) -> None:
+def test_two_searches_find_all_but_live_videos(ran: Ran) -> None:
     assert len(ran.kinds) == 40
     assert (ran.searched.returncode, ran.searched.stderr) == (0, "")
     # They take turns, so that the second one meets most of what both find before the first one does.
@@ -141,7 +141,7 @@ def test_status_counts_them(ran: Ran) -> None:
     assert acquisition["waiting"]["until"] > time.time() + 3600  # the premiere
 
 
-def test_each_failure_tells_what_was_really_said(ran: Ran) -> None:
+def test_failures_keep_the_raw_error(ran: Ran) -> None:
     for kind in ran.kinds:
         story = ran.stories[kind.video.id]
         if kind.error:
@@ -152,7 +152,7 @@ def test_each_failure_tells_what_was_really_said(ran: Ran) -> None:
                 assert RAW[kind.video.fault].format(kind.video.id) in raised
 
 
-def test_samples_carry_what_was_found(ran: Ran) -> None:
+def test_samples_carry_search_metadata(ran: Ran) -> None:
     talking = {kind.video.id: kind.video for kind in ran.kinds if kind.talks}
     done = {each for each in talking if ran.stories[each]["state"] == "done"}
     assert set(ran.samples) == done
@@ -171,7 +171,7 @@ def test_samples_carry_what_was_found(ran: Ran) -> None:
             assert sample.frames is not None
 
 
-def test_a_permanent_verdict_is_asked_for_once(ran: Ran) -> None:
+def test_permanent_failure_is_not_retried(ran: Ran) -> None:
     for kind in ran.kinds:
         if kind.state == "failed" and kind.attempts == 1:
             asked = [request.client for request in ran.youtube.asked("/player", video_id=kind.video.id)]
@@ -180,25 +180,25 @@ def test_a_permanent_verdict_is_asked_for_once(ran: Ran) -> None:
             assert not ran.youtube.asked("/videoplayback", video_id=kind.video.id), kind.name
 
 
-def test_what_needed_no_second_try_had_none(ran: Ran) -> None:
+def test_permanent_failures_have_one_attempt(ran: Ran) -> None:
     for kind in ran.kinds:
         if kind.state == "done" and kind.video.fault is None:
             assert len(ran.youtube.asked("/player", video_id=kind.video.id)) == 1, kind.name
 
 
-def test_a_second_run_asks_nobody_for_anything(ran: Ran) -> None:
+def test_second_run_makes_no_requests(ran: Ran) -> None:
     assert ran.again.returncode == EXIT_WITH_FAILURES, ran.again.stderr
     assert ran.youtube.requests[ran.asked :] == []
     first, second = json.loads(ran.done.stdout), json.loads(ran.again.stdout)
     assert second["samples"] == first["samples"] > 0
 
 
-def test_every_shard_is_as_it_was_committed(ran: Ran) -> None:
+def test_every_shard_verifies(ran: Ran) -> None:
     verified = mien("verify", folder=ran.folder)
     assert verified.returncode == 0, verified.stdout
 
 
-def test_the_secrets_were_used_and_are_nowhere(ran: Ran) -> None:
+def test_secrets_are_used_but_not_leaked(ran: Ran) -> None:
     assert any("LOGIN_INFO" in request.cookies for request in ran.youtube.asked("/player"))
     assert {request.identity for request in ran.youtube.requests} == set(IDENTITIES)
     status = mien("status", folder=ran.folder)
@@ -207,7 +207,7 @@ def test_the_secrets_were_used_and_are_nowhere(ran: Ran) -> None:
     assert_no_secret(ran.folder, ran.searched, ran.done, ran.again, status, shown, *stories)
 
 
-def test_a_walled_identity_rests_and_the_other_goes_on(tmp_path: Path) -> None:
+def test_other_identity_continues_after_bot_wall(tmp_path: Path) -> None:
     needs_weights()
     films = [make_talk(tmp_path / "films", number) for number in range(3)]
     videos = [

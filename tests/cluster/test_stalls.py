@@ -75,7 +75,7 @@ def test_other_segments_are_unaffected(
     assert states == {title: "partial" if title in hit else "done" for title in states}
 
 
-def test_retries_come_after_all_innocent_segments(
+def test_retries_come_after_other_segments(
     clean: FaultyRunResult, faulty: FaultyRunResult, faults: dict[str, str]
 ) -> None:
     """All innocent segments pass the stage before a faulty one is tried again.

@@ -27,7 +27,7 @@ def catalog(folder: Path) -> Catalog:
 
 
 @pytest.mark.parametrize("place", ["cache", "media", "shards", "spool/run"])
-def test_the_stores_own_media_are_no_new_videos(tmp_path: Path, place: str) -> None:
+def test_own_media_are_not_added(tmp_path: Path, place: str) -> None:
     own = tmp_path / "mien-store" / place
     own.mkdir(parents=True)
     (own / "0123.mp4").write_bytes(b"film")
@@ -39,13 +39,13 @@ def test_the_stores_own_media_are_no_new_videos(tmp_path: Path, place: str) -> N
         assert sum(known.status().videos.values()) == 1
 
 
-def test_a_store_beside_the_films_hides_none(tmp_path: Path) -> None:
+def test_store_next_to_films_hides_none(tmp_path: Path) -> None:
     (tmp_path / "mien.toml").write_text('[store]\nroot = "."\n')
     (tmp_path / "talk.mp4").write_bytes(b"film")
     assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 already known"
 
 
-def test_a_table_that_comes_later_labels_what_is_known(tmp_path: Path) -> None:
+def test_later_table_labels_known_videos(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.mp4").write_bytes(b"film")
     add(tmp_path, "a.mp4", "b.mp4")

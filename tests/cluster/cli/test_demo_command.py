@@ -12,7 +12,7 @@ from tests.mien_command import mien
 
 
 @pytest.mark.slow
-def test_the_demo_in_json(tmp_path: Path) -> None:
+def test_demo_json(tmp_path: Path) -> None:
     needs_weights()
     demo_clip("talks.mp4")
     done = mien("demo", "--local", "--json", "--folder", tmp_path / "demo", folder=tmp_path)

@@ -67,7 +67,7 @@ def test_exit(code: str, line: str, exit_code: int) -> None:
     assert done.stderr.strip() == line
 
 
-def test_defect_keeps_its_traceback_in_a_file() -> None:
+def test_internal_error_writes_traceback_file() -> None:
     done = planted("{}['absent key']")
     assert done.returncode == 70
     assert done.stderr.count("\n") == 1
@@ -97,7 +97,7 @@ def test_wrong_usage_is_one_line(mien_main: Main, arguments: list[str], said: st
 
 
 @pytest.mark.parametrize("arguments", [["config", "show"], ["--help"]])
-def test_reader_that_goes_away_is_met_with_silence(tmp_path: Path, arguments: list[str]) -> None:
+def test_broken_pipe_is_silent(tmp_path: Path, arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)  # before there is anything to read: nobody can be too fast
     with os.fdopen(writing) as nobody:
@@ -114,9 +114,7 @@ def test_reader_that_goes_away_is_met_with_silence(tmp_path: Path, arguments: li
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("arguments", [["run", "--only", "fetch"], ["status"], ["config", "show"]])
-def test_a_stream_that_is_closed_is_one_that_leads_nowhere(
-    tmp_path: Path, arguments: list[str], closed: str
-) -> None:
+def test_closed_streams_are_ignored(tmp_path: Path, arguments: list[str], closed: str) -> None:
     needs_weights()  # their hashes are part of what a run is
     (tmp_path / "mien-store").mkdir()
     Catalog.open(f"sqlite:///{tmp_path}/mien-store/catalog.sqlite").close()
@@ -134,7 +132,7 @@ def test_a_stream_that_is_closed_is_one_that_leads_nowhere(
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path, closed: str) -> None:
+def test_closed_stream_number_is_not_reused(tmp_path: Path, closed: str) -> None:
     """Or what is said, by a library or a process that is started, would be written into it."""
     code = (
         f"import os, subprocess; file = open({str(tmp_path / 'file')!r}, 'w')\n"

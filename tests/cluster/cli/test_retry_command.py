@@ -43,7 +43,7 @@ def retry(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["retry", *arguments])
 
 
-def test_what_a_program_reads(store: Path) -> None:
+def test_retry_json(store: Path) -> None:
     told = json.loads(retry("--all", "--identity", FREE.name, "--json").stdout)
     failed = told.pop("failed_before")
     assert told.pop("platforms_reopened") == ["youtube"]
@@ -55,7 +55,7 @@ def test_what_a_program_reads(store: Path) -> None:
     assert told == {"videos_waiting_again": 0, "identity_reopened": None, "failed_before": {}}
 
 
-def test_what_a_person_reads(store: Path) -> None:
+def test_retry_output(store: Path) -> None:
     assert retry("--identity", FREE.name).stdout == f"ended the pause of identity {FREE.name} on youtube\n"
     assert waiting(store) == 1
     assert retry("--all").stdout == "2 videos put back into the queue for the next `mien run`\n"
@@ -64,6 +64,6 @@ def test_what_a_person_reads(store: Path) -> None:
     )
 
 
-def test_a_class_that_is_none_leaves_the_identity_paused(store: Path) -> None:
+def test_unknown_class_leaves_identity_paused(store: Path) -> None:
     assert retry("--class", "GoneErr", "--identity", FREE.name).exception is not None
     assert retry("--identity", FREE.name).exit_code == 0, "it was paused still"

@@ -66,7 +66,7 @@ def at_a_terminal(*arguments: str, folder: Path) -> Iterator[tuple[Terminal, sub
 
 
 @pytest.mark.slow
-def test_fetched_videos_are_counted_and_a_stopped_run_says_how_to_go_on(tmp_path: Path) -> None:
+def test_stopped_run_counts_fetched_videos(tmp_path: Path) -> None:
     needs_weights()  # their hashes are part of what a run is
     make_sync_film(tmp_path / "film.mp4", container="mp4", seconds=2.0)
     film = (tmp_path / "film.mp4").read_bytes()
@@ -94,7 +94,7 @@ def test_fetched_videos_are_counted_and_a_stopped_run_says_how_to_go_on(tmp_path
     assert "identity" not in told, "no platform was asked"
 
 
-def test_what_the_help_promises_of_a_signal_and_of_ray(tmp_path: Path) -> None:
+def test_run_help_explains_signals_and_ray(tmp_path: Path) -> None:
     told = " ".join(mien_in_process("run", "--help", folder=tmp_path).output.split())
     assert "aborts the rest, including downloads" in told
     assert "Uses Ray only if --address names a cluster" in told

@@ -53,7 +53,7 @@ def catalog(folder: Path) -> Catalog:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("youtube")
-def test_only_what_is_new_is_added(tmp_path: Path) -> None:
+def test_repeated_search_adds_only_new_videos(tmp_path: Path) -> None:
     first = mien("search", "people talking", "few", "--max", "5", "--licence", "any", cwd=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.splitlines() == [
@@ -71,7 +71,7 @@ def test_only_what_is_new_is_added(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("youtube")
-def test_a_dry_run_shows_and_adds_nothing(tmp_path: Path) -> None:
+def test_dry_run_adds_nothing(tmp_path: Path) -> None:
     done = mien("search", "people talking", "--max", "4", "--dry-run", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert not (tmp_path / "mien-store").exists()
@@ -104,7 +104,7 @@ def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_query_that_fails_does_not_keep_the_others(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_failed_query_does_not_stop_others(youtube: YouTubeDouble, tmp_path: Path) -> None:
     youtube.fault(Fault.SEARCH_CUT)
     done = mien("search", "people talking", "@nobody", "few", cwd=tmp_path)
     assert done.returncode == 1
@@ -124,7 +124,7 @@ def test_one_query_that_fails_does_not_keep_the_others(youtube: YouTubeDouble, t
         (("--max", "0"), "Invalid value for '--max'"),
     ],
 )
-def test_wrong_usage_is_one_line_before_anything_is_asked(
+def test_wrong_search_usage_is_one_line(
     mien_main: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,
     arguments: tuple[str, ...],
@@ -137,7 +137,7 @@ def test_wrong_usage_is_one_line_before_anything_is_asked(
 
 
 @pytest.mark.slow
-def test_a_refusal_opens_the_circuit_for_everybody(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_refusal_opens_circuit_for_all_runs(youtube: YouTubeDouble, tmp_path: Path) -> None:
     assert mien("add", "@Faces", cwd=tmp_path).stdout == "30 new, 0 already known\n"
     youtube.fault(Fault.RATE_LIMITED, times=1)
     done = mien("add", "@Faces", "https://youtu.be/video_00001", cwd=tmp_path)
@@ -153,7 +153,7 @@ def test_a_refusal_opens_the_circuit_for_everybody(youtube: YouTubeDouble, tmp_p
         assert (state.error_class, state.requests) == ("RateLimitedError", asked)
 
 
-def test_turns_are_fair() -> None:
+def test_queries_alternate() -> None:
     streams = [iter("aaa"), iter(""), iter("b"), iter("cc")]
     assert "".join(round_robin(streams)) == "abcaca"
 
@@ -169,7 +169,7 @@ def test_turns_are_fair() -> None:
         ("\ud800half", "\ufffdhalf"),
     ],
 )
-def test_titles_change_nothing_but_their_own_place(text: str, safe: str) -> None:
+def test_titles_cannot_affect_the_terminal(text: str, safe: str) -> None:
     assert terminal_safe(text) == safe
 
 

@@ -35,14 +35,12 @@ class TestLs:
         assert [row["bytes"] for row in rows] == [(shards / row["name"]).stat().st_size for row in rows]
         assert all((row["sidecar"], row["state"]) == (True, "committed") for row in rows)
 
-    def test_hours_are_those_of_the_samples(
-        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
-    ) -> None:
+    def test_hours_match_samples(self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]) -> None:
         seconds = sum(len(sample.times) / 25 for sample in truth.values())
         rows = shards_json("ls", shards, folder=tmp_path)["shards"]
         assert sum(row["hours"] for row in rows) * 3600 == pytest.approx(seconds, abs=1e-3)
 
-    def test_what_no_reader_takes_is_shown_and_told_apart(self, shards: Path, tmp_path: Path) -> None:
+    def test_uncommitted_shards_are_listed(self, shards: Path, tmp_path: Path) -> None:
         mixed = Path(shutil.copytree(shards, tmp_path / "mixed"))
         (mixed / "talk-001.tar.parquet").unlink()
         (mixed / "talk-002.tar").unlink()
@@ -62,7 +60,7 @@ class TestLs:
         german = shards_text("ls", shards, "--keys", "--where", "language == 'de'", folder=tmp_path).split()
         assert german == [key for key, sample in truth.items() if sample.meta["language"] == "de"]
 
-    def test_the_store_of_the_configuration_is_the_default(self, shards: Path, tmp_path: Path) -> None:
+    def test_configured_store_is_the_default(self, shards: Path, tmp_path: Path) -> None:
         shutil.copytree(shards, tmp_path / "store" / "shards")
         assert len(shards_json("ls", folder=tmp_path)["shards"]) == 3
 
@@ -85,20 +83,20 @@ class TestStats:
         emotions = {name: share["samples"] for name, share in told["counts"]["label:emotion"].items()}
         assert emotions == {"(unknown)": 13, "calm": 4, "angry": 3}
 
-    def test_of_a_filter(self, shards: Path, tmp_path: Path) -> None:
+    def test_statistics_with_filter(self, shards: Path, tmp_path: Path) -> None:
         told = shards_json("stats", shards, "--where", "snr_db >= 20 and language == 'de'", folder=tmp_path)
         assert (told["samples"], told["samples_without_filter"], told["shards"]) == (2, SAMPLES, 2)
         assert list(told["counts"]["language"]) == ["de"]
         assert told["quantiles"]["snr_db"]["p5"] >= 20
 
-    def test_the_table_says_the_same(self, shards: Path, tmp_path: Path) -> None:
+    def test_statistics_table_matches_json(self, shards: Path, tmp_path: Path) -> None:
         said = shards_text("stats", shards, folder=tmp_path)
         assert said.startswith("20 samples of 20 videos, 0:")
         assert re.search(r"^SNR, dB +20 +10\.95 ", said, re.MULTILINE)
         assert re.search(r"^en +15 ", said, re.MULTILINE)
         assert re.search(r"^calm +4 ", said, re.MULTILINE)
 
-    def test_an_unknown_column_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_unknown_column_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, said = shards_error("stats", shards, "--where", "face_sise_pixels > 3", capsys=capsys)
         assert code == 2
         assert "face_size_pixels" in said
@@ -118,7 +116,7 @@ class TestExport:
                     assert (out / member.name).read_bytes() == stored.read()
         assert len(list(out.iterdir())) == 120
 
-    def test_sound_of_a_filter_up_to_a_limit(
+    def test_exports_filtered_sound_up_to_limit(
         self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
         out = tmp_path / "out"
@@ -135,7 +133,7 @@ class TestExport:
             words = [word["text"] for word in truth[key].meta["words"]]
             assert (out / f"{key}.txt").read_text() == " ".join(words)
 
-    def test_a_damaged_sample_is_left_out_and_named(self, shards: Path, tmp_path: Path) -> None:
+    def test_damaged_sample_is_skipped_and_named(self, shards: Path, tmp_path: Path) -> None:
         broken = Path(shutil.copytree(shards, tmp_path / "broken"))
         corrupt_member(broken / "talk-000.tar", KEY, "flac")
         asked = ("export", broken, "--format", "wav", "--to", tmp_path / "out", "--json")
@@ -146,7 +144,7 @@ class TestExport:
         assert KEY in done.stderr
         assert not list((tmp_path / "out").glob(f"{KEY}*"))
 
-    def test_films(self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]) -> None:
+    def test_exports_videos(self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]) -> None:
         shards_text(
             "export", shards, "--limit", "2", "--format", "mp4", "--to", tmp_path / "o", folder=tmp_path
         )
@@ -197,14 +195,14 @@ class TestStrangers:
                     tar.addfile(member, io.BytesIO(data))
         return folder
 
-    def test_it_is_listed_and_counted(self, strange: Path, tmp_path: Path) -> None:
+    def test_foreign_shards_are_listed_and_counted(self, strange: Path, tmp_path: Path) -> None:
         (row,) = shards_json("ls", strange, folder=tmp_path)["shards"]
         assert (row["samples"], row["hours"], row["sidecar"]) == (2, None, False)
         told = shards_json("stats", strange, folder=tmp_path)
         assert (told["samples"], told["hours"], told["quantiles"]) == (2, None, {})
         assert shards_text("stats", strange, folder=tmp_path).startswith("2 samples, in 1 shard")
 
-    def test_its_pictures_and_sound_are_shown(self, strange: Path, tmp_path: Path) -> None:
+    def test_foreign_images_and_sound_are_shown(self, strange: Path, tmp_path: Path) -> None:
         told = shards_json("show", "train/", strange, "--to", tmp_path / "seen", folder=tmp_path)
         assert told["key"] == "train/0001"
         kinds = sorted(Path(file).suffix for file in told["files"])
@@ -215,7 +213,7 @@ class TestStrangers:
         assert shown.shape == (20, 30, 3)
         assert shown[0, 0].tolist() == [10, 200, 90]
 
-    def test_no_key_leads_out_of_the_folder(self, strange: Path, tmp_path: Path) -> None:
+    def test_keys_cannot_escape_the_folder(self, strange: Path, tmp_path: Path) -> None:
         out = tmp_path / "a" / "b" / "out"
         before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
         shards_text("export", strange, "--to", out, folder=tmp_path)
@@ -223,7 +221,7 @@ class TestStrangers:
         assert {path for path in new if path.is_file()} == set(out.iterdir())
         assert len(list(out.iterdir())) == 8
 
-    def test_what_has_no_faces_is_no_film(self, strange: Path, tmp_path: Path) -> None:
+    def test_samples_without_faces_are_not_exported_as_mp4(self, strange: Path, tmp_path: Path) -> None:
         done = mien_in_process(
             "shards", "export", strange, "--to", tmp_path / "o", "--format", "mp4", folder=tmp_path
         )
@@ -231,7 +229,7 @@ class TestStrangers:
         assert "has no faces to show" in done.stderr
 
 
-def test_nothing_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = shards_error("ls", tmp_path, capsys=capsys)
     assert code == 1
     assert said.startswith(f"mien: {tmp_path}: no shard to read")

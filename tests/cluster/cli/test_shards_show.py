@@ -21,7 +21,7 @@ KEY = "file-talk007-000700000-00"
 
 
 class TestShow:
-    def test_every_file_and_where_it_is(
+    def test_show_writes_and_lists_every_file(
         self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
         seen = tmp_path / "seen"
@@ -41,7 +41,7 @@ class TestShow:
         # The strip's own decoder and OpenCV's differ by their chroma upsampling.
         assert np.abs(sheet[:128, 128:256].astype(int) - sample.frames[1]).mean() < 4
 
-    def test_the_film_shows_each_frame_at_its_time(
+    def test_video_shows_frames_at_their_times(
         self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
         shards_text("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
@@ -58,7 +58,7 @@ class TestShow:
             assert distances[frames.index(frame)] == min(distances)
             assert np.abs(back - wanted).mean() < 12
 
-    def test_the_film_sounds_as_the_clip_without_a_shift(
+    def test_video_sound_is_not_shifted(
         self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
         shards_text("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
@@ -72,9 +72,7 @@ class TestShow:
         lags = np.correlate(heard[3000:13000], wanted, "valid")
         assert int(np.argmax(lags)) == 1000
 
-    def test_the_words_are_a_subtitle_track_and_a_file(
-        self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
-    ) -> None:
+    def test_words_become_subtitles(self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]) -> None:
         shards_text("show", KEY, shards, "--to", tmp_path, folder=tmp_path)
         words = truth[KEY].meta["words"]
         assert len(words) >= 2
@@ -95,19 +93,19 @@ class TestShow:
         assert re.findall(r"<b>(\w+)</b>", srt) == [word["text"] for word in words]
         assert srt.startswith("1\n00:00:00,000 --> 00:00:00,300\n")
 
-    def test_a_prefix_that_names_one_sample_is_enough(self, shards: Path, tmp_path: Path) -> None:
+    def test_unique_prefix_is_enough(self, shards: Path, tmp_path: Path) -> None:
         told = shards_json("show", "file-talk007", shards, "--to", tmp_path, folder=tmp_path)
         assert told["key"] == KEY
         assert len(told["files"]) == 5
 
-    def test_a_prefix_of_several_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_ambiguous_prefix_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, said = shards_error("show", "file-talk01", shards, capsys=capsys)
         assert code == 2
         assert "file-talk010-001000000-00" in said
         assert "type more" in said
 
     @pytest.mark.parametrize("typed", ["talk007", "file-tolk007-000700000-00", "file-talk007-000700000-01"])
-    def test_an_unknown_key_names_the_nearest(
+    def test_unknown_sample_key_suggests_closest(
         self, shards: Path, capsys: pytest.CaptureFixture[str], typed: str
     ) -> None:
         code, said = shards_error("show", typed, shards, capsys=capsys)
@@ -115,7 +113,7 @@ class TestShow:
         assert said.startswith(f"mien: no key in {shards} starts with '{typed}'; ")
         assert KEY in said
 
-    def test_a_damaged_sample_is_named_and_leaves_nothing(
+    def test_damaged_sample_is_named_and_writes_nothing(
         self, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         broken = Path(shutil.copytree(shards, tmp_path / "broken"))

@@ -20,7 +20,7 @@ def weights(*arguments: str) -> Any:
     return done.stdout
 
 
-def test_where_it_lies_as_a_program_reads_it() -> None:
+def test_weights_json() -> None:
     path = weights("path").strip()
     assert Path(path).is_file()
     assert json.loads(weights("path", "--json")) == {"name": NAME, "path": path}
@@ -29,7 +29,7 @@ def test_where_it_lies_as_a_program_reads_it() -> None:
     assert "already downloaded" in weights("pull")
 
 
-def test_the_fingerprint_as_a_program_reads_it() -> None:
+def test_fingerprint_json() -> None:
     shown = CliRunner().invoke(cli, ["config", "fingerprint"])
     told = CliRunner().invoke(cli, ["config", "fingerprint", "--json"])
     assert json.loads(told.stdout) == {"fingerprint": shown.stdout.strip()}

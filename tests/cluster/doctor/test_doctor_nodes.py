@@ -16,7 +16,7 @@ from mien.cluster.doctor import Check, examine
 from mien.cluster.doctor.acquisition import check_acquisition
 from mien.cluster.doctor.nodes import machines
 from mien.ingest.errors import InfeasibleError
-from tests.cluster.doctor.rig import TUBE, closed_port, settings, waiting
+from tests.cluster.doctor.doctor_checks import TUBE, closed_port, settings, waiting
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -26,7 +26,7 @@ def node(address: str, *, alive: bool = True, **resources: float) -> dict[str, A
     return {"Alive": alive, "NodeManagerAddress": address, "Resources": resources}
 
 
-def test_which_nodes_have_caches_of_their_own() -> None:
+def test_counts_nodes_with_own_caches() -> None:
     head, one, two = node("10.0.0.1", memory=1.0), node("10.0.0.2", CPU=4.0), node("10.0.0.3", CPU=0.5)
     assert machines([head, one]) == 1, "no worker is placed on a head without CPUs"
     assert machines([head, one, two]) == 2
@@ -34,7 +34,7 @@ def test_which_nodes_have_caches_of_their_own() -> None:
     assert machines([one, node("10.0.0.3", alive=False, CPU=4.0)]) == 1
 
 
-def test_without_a_cluster_or_with_kept_copies_none_is_asked() -> None:
+def test_nodes_are_checked_only_if_needed() -> None:
     silent = f"127.0.0.1:{closed_port()}"
     of = settings()
     check_acquisition(of, {"youtube"})
@@ -67,7 +67,7 @@ from mien.cluster.runner.run import check_downloads
 from mien.cluster.config import fingerprint
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import MienError
-from tests.cluster.doctor.rig import TUBE, settings, waiting
+from tests.cluster.doctor.doctor_checks import TUBE, settings, waiting
 
 room = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
@@ -98,7 +98,7 @@ cluster.shutdown()
 
 
 @pytest.mark.slow
-def test_several_nodes_want_copies_that_are_kept(tmp_path: Path) -> None:
+def test_several_nodes_need_shared_media(tmp_path: Path) -> None:
     driver = subprocess.run(
         [sys.executable, "-c", DRIVER],
         cwd=tmp_path,

@@ -13,39 +13,47 @@ from mien.cluster.doctor.acquisition import check_acquisition
 from mien.cluster.doctor.proxies import _variables
 from mien.ingest.fetch.http import _environment_proxy
 from mien.ingest.rate.identity import Identity
-from tests.cluster.doctor.rig import PASSWORD, TUBE, closed_port, outcomes, refused, settings, waiting
+from tests.cluster.doctor.doctor_checks import (
+    PASSWORD,
+    TUBE,
+    closed_port,
+    outcomes,
+    refused,
+    settings,
+    waiting,
+)
 from tests.youtube import YouTubeDouble
 
 NONE = Check.ok("environment proxies", "not used by any waiting video")
 PLAIN = "http://media.example/film.mp4"
 
 
-def test_a_proxy_that_takes_the_login() -> None:
+def test_proxy_accepts_login() -> None:
     with YouTubeDouble([], password=PASSWORD) as youtube:
         (found,) = outcomes("proxies", settings(Identity("me", proxy=youtube.proxy_of("me"))))
     assert found == Check.ok("proxy me", f"http://127.0.0.1:{youtube.port} answers")
 
 
-def test_a_proxy_that_wants_another_login() -> None:
+def test_proxy_rejects_login() -> None:
     with YouTubeDouble([], password="another") as youtube:  # noqa: S106
         of = settings(Identity("me", proxy=f"http://me:{PASSWORD}@127.0.0.1:{youtube.port}"))
         assert "407" in refused(of)
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "https"])
-def test_a_proxy_that_is_not_there(scheme: str) -> None:
+def test_unreachable_proxy(scheme: str) -> None:
     port = closed_port()
     text = refused(settings(Identity("me", proxy=f"{scheme}://me:{PASSWORD}@127.0.0.1:{port}")))
     assert f"{scheme}://127.0.0.1:{port} does not work" in text
     assert "correct the proxy of identity me" in text
 
 
-def test_a_proxy_of_no_kind() -> None:
+def test_unsupported_proxy_scheme() -> None:
     assert "unsupported proxy scheme" in refused(settings(Identity("me", proxy="gopher://127.0.0.1:70")))
 
 
 @pytest.mark.parametrize("where", ["identity", "http_proxy", "ALL_PROXY"])
-def test_plain_files_through_a_proxy_that_is_not_there(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_files_with_unreachable_proxy(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     port = closed_port()
     address = f"http://me:{PASSWORD}@127.0.0.1:{port}"
     if where != "identity":
@@ -60,13 +68,13 @@ def test_plain_files_through_a_proxy_that_is_not_there(where: str, monkeypatch: 
     assert [check.status for check in found] == [CheckStatus.FAIL], "of the doctor, once"
 
 
-def test_a_proxy_for_plain_files_need_not_lead_to_a_platform() -> None:
+def test_plain_file_proxy_needs_no_tunnel() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         check_acquisition(settings(Identity("me", proxy=f"http://127.0.0.1:{port}")), {"http"})
 
 
-def test_a_host_that_goes_around_the_proxy_is_not_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_host_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
     monkeypatch.setenv("NO_PROXY", "localhost, .media.example")
     of = settings()
@@ -77,7 +85,7 @@ def test_a_host_that_goes_around_the_proxy_is_not_behind_it(monkeypatch: pytest.
     assert "does not work" in refused(of, source="http")
 
 
-def test_a_proxy_that_nothing_goes_through_is_nobodys_concern(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unused_proxy_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port()}")
     of = settings()
     assert outcomes("environment proxies", of) == [NONE]
@@ -86,7 +94,7 @@ def test_a_proxy_that_nothing_goes_through_is_nobodys_concern(monkeypatch: pytes
     assert outcomes("environment proxies", of) == [NONE]
 
 
-def test_what_is_no_address_is_said_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_proxy_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"me:{PASSWORD}@proxy")
     of = settings()
     waiting(of, PLAIN)
@@ -94,9 +102,7 @@ def test_what_is_no_address_is_said_without_it(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "http_proxy", "all_proxy"])
-def test_a_platform_is_asked_through_the_environment_as_well(
-    variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_platform_uses_environment_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, f"127.0.0.1:{closed_port()}")  # without a scheme, as yt-dlp takes it
     of = settings()
     assert f"correct or unset {variable}" in refused(of)
@@ -120,7 +126,7 @@ SOME = ["http://one:1", "http://two:2"]
     [{}, *({name: SOME[0]} for name in ("http_proxy", "HTTPS_PROXY", "all_proxy"))]
     + [dict(zip(two, SOME, strict=True)) for two in itertools.permutations(["http_proxy", "ALL_PROXY"])],
 )
-def test_it_is_the_way_that_the_fetching_takes(
+def test_checked_proxy_is_the_one_used(
     no_proxy: str, named: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**named, "no_proxy": no_proxy}.items():

@@ -34,7 +34,7 @@ def no_ray(*_: object) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("local", [True, False])
-def test_media_are_proven_and_then_wait(
+def test_media_are_validated_and_wait(
     film: bytes, tmp_path: Path, local: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mien.cluster.engine.backends.ray_session.RaySession.__enter__", no_ray)
@@ -63,7 +63,7 @@ def test_media_are_proven_and_then_wait(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", ["fetch.cache_max_bytes", "acquire.media_budget_bytes"])
-def test_a_full_cache_pauses_fetching_and_nothing_wanted_is_lost(
+def test_full_cache_pauses_fetching(
     film: bytes, tmp_path: Path, limit: str, run_log: pytest.LogCaptureFixture
 ) -> None:
     """Then a run that goes on with them makes room: each is fetched once, all are done."""
@@ -112,7 +112,7 @@ def test_only_fetch_on_the_engine_through_the_command(film: bytes, tmp_path: Pat
     assert facts["shards"] == 0
 
 
-def test_only_what_is_downloaded_asks_for_many_workers(tmp_path: Path) -> None:
+def test_many_workers_only_for_downloads(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with Catalog.open(settings.store.catalog_url) as catalog:
         add(settings, [str(tmp_path / "a.mp4")])

@@ -101,7 +101,7 @@ def most_in_a_window(times: list[float]) -> int:
         pytest.param("https://www.youtube.com/playlist?list=PLaaaaaaaaaaaaaaaa", marks=pytest.mark.slow),
     ],
 )
-def test_no_window_holds_more_pages_than_the_budget(
+def test_pages_never_exceed_the_budget(
     catalog: Catalog, clock: Clock, youtube: YouTubeDouble, query: str
 ) -> None:
     person = Person(catalog, clock, youtube, identity(youtube, requests_per_hour=12))
@@ -113,15 +113,13 @@ def test_no_window_holds_more_pages_than_the_budget(
 
 
 @pytest.mark.slow
-def test_a_search_is_paced_as_a_video_is(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
+def test_search_uses_the_video_budget(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
     person = Person(catalog, clock, youtube, identity(youtube, videos_per_hour=5))
     assert [person.finds(f"words {number}", limit=1) for number in range(9)] == [1] * 9
     assert most_in_a_window(person.times) <= 5
 
 
-def test_who_does_not_wait_is_told_until_when_and_nothing_is_asked(
-    catalog: Catalog, clock: Clock, youtube: YouTubeDouble
-) -> None:
+def test_without_wait_reports_next_time(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
     person = Person(catalog, clock, youtube, identity(youtube, requests_per_hour=6), wait=False)
     with pytest.raises(RateLimitedError, match=r"has room again at .*acquire\.wait=true"):
         person.finds("people talking")
@@ -134,18 +132,14 @@ def test_who_does_not_wait_is_told_until_when_and_nothing_is_asked(
     assert (state.paused_until, state.requests) == (None, asked), "its own patience is no refusal"
 
 
-def test_another_identity_with_room_is_asked_first(
-    catalog: Catalog, clock: Clock, youtube: YouTubeDouble
-) -> None:
+def test_identity_with_budget_is_used_first(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
     both = [identity(youtube, name, requests_per_hour=30) for name in ("a", "b")]
     Person(catalog, clock, youtube, both[0]).finds("people talking", limit=1)
     assert Person(catalog, clock, youtube, *both).finds("people talking", limit=1) == 1
     assert [request.identity for request in youtube.requests] == ["a", "b"]
 
 
-def test_two_lists_round_robin_do_not_wait_for_each_other(
-    catalog: Catalog, clock: Clock, youtube: YouTubeDouble
-) -> None:
+def test_two_lists_do_not_block_each_other(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
     """Not even while only one probe may ask: a page is settled as soon as it was read."""
     home = identity(youtube)
     person = Person(catalog, clock, youtube, home)
@@ -164,7 +158,7 @@ def test_two_lists_round_robin_do_not_wait_for_each_other(
     assert catalog.egress([home], "youtube")[0].paused_until is None, "a page came: the limit is over"
 
 
-def test_who_was_killed_holds_no_probe_for_ever(catalog: Catalog, clock: Clock) -> None:
+def test_killed_run_releases_its_probe(catalog: Catalog, clock: Clock) -> None:
     home = Identity("home", requests_per_hour=1)
     assert catalog.grant_page(home, "youtube", is_first=True).number is not None  # and never settled
     given = catalog.grant_page(home, "youtube", is_first=True)

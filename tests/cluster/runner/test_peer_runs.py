@@ -38,9 +38,7 @@ def observer_of(catalog: Catalog, run_id: str, folder: Path, clock: Clock) -> Ru
     )
 
 
-def test_another_run_is_believed_to_live_once_it_has_renewed_its_lease(
-    catalog: Catalog, clock: Clock
-) -> None:
+def test_renewed_lease_proves_run_is_alive(catalog: Catalog, clock: Clock) -> None:
     catalog.add([ref("a")])
     other, own = begin(catalog), begin(catalog)
     others = PeerRunMonitor(catalog, own)
@@ -53,7 +51,7 @@ def test_another_run_is_believed_to_live_once_it_has_renewed_its_lease(
     assert not others.may_be_dead()
 
 
-def test_a_run_waits_for_the_videos_of_a_dead_one(catalog: Catalog, clock: Clock, tmp_path: Path) -> None:
+def test_run_waits_for_videos_of_dead_run(catalog: Catalog, clock: Clock, tmp_path: Path) -> None:
     catalog.add([ref("a")])
     dead, own = begin(catalog), begin(catalog)
     catalog.claim(dead, limit=1)
@@ -68,9 +66,7 @@ def test_a_run_waits_for_the_videos_of_a_dead_one(catalog: Catalog, clock: Clock
     assert observer.next_inputs(1) is None
 
 
-def test_a_video_whose_results_went_down_is_begun_again_only_when_its_split_is_through(
-    catalog: Catalog, clock: Clock, tmp_path: Path
-) -> None:
+def test_lost_video_restarts_after_its_split(catalog: Catalog, clock: Clock, tmp_path: Path) -> None:
     catalog.add([ref("a")])
     own = begin(catalog)
     observer = observer_of(catalog, own, tmp_path, clock)
@@ -97,7 +93,7 @@ def holding(catalog: Catalog) -> tuple[str, float]:
     return run_id, catalog.holders()[run_id]
 
 
-def test_the_heart_beats_by_itself_and_tells_when_the_run_is_over(tmp_path: Path) -> None:
+def test_heartbeat_renews_lease_and_reports_loss(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as catalog:
         run_id, until = holding(catalog)
         with Heartbeat(catalog, run_id, lease_seconds=0.2) as heartbeat:
@@ -110,7 +106,7 @@ def test_the_heart_beats_by_itself_and_tells_when_the_run_is_over(tmp_path: Path
                     time.sleep(0.01)
 
 
-def test_a_driver_that_hangs_loses_its_lease(tmp_path: Path) -> None:
+def test_hanging_driver_loses_its_lease(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as catalog:
         run_id, until = holding(catalog)
         heartbeat = Heartbeat(catalog, run_id, lease_seconds=0.2, patience_seconds=0.0)

@@ -18,7 +18,7 @@ STAGES = build_stages(SETTINGS)
 
 
 @given(st.integers(1, 512))
-def test_the_pools_fit_on_any_number_of_cpus(cpus: int) -> None:
+def test_pools_fit_any_cpu_count(cpus: int) -> None:
     pools = build_pools(SETTINGS, STAGES, cpus=cpus)
     assert sum(pool.cpus * pool.workers for pool in pools) <= cpus + 1e-6
     check_pools(pools, [(float(cpus), 0.0)])

@@ -50,7 +50,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         yield opened
 
 
-def test_what_is_fetched_counts_though_nothing_of_it_is_processed(catalog: Catalog) -> None:
+def test_fetch_progress_counts_fetched_videos(catalog: Catalog) -> None:
     run_id, before = begin(catalog), catalog.status()
     begun = fetch_progress(before, snapshot(queued=8), before=before, elapsed=1.0)
     assert (begun.completed, begun.total) == (0, 10)
@@ -67,7 +67,7 @@ def test_what_is_fetched_counts_though_nothing_of_it_is_processed(catalog: Catal
     assert pace.summary == "5/10 videos · 2.0/s · ETA 0:02.5 · 1 failed · fetch 3+0"
 
 
-def test_a_slow_pace_is_told_by_the_minute_and_what_ended_before_counts(catalog: Catalog) -> None:
+def test_slow_pace_is_shown_per_minute(catalog: Catalog) -> None:
     earlier = begin(catalog)
     catalog.claim(earlier, limit=4)
     for name in "ab":
@@ -81,7 +81,7 @@ def test_a_slow_pace_is_told_by_the_minute_and_what_ended_before_counts(catalog:
     assert pace.summary == "4/10 videos · 2.0/min · ETA 3:00.0 · 2 failed · fetch 0+0"
 
 
-def test_a_whole_run_goes_by_seconds_media_progress(catalog: Catalog) -> None:
+def test_full_run_progress_is_in_media_seconds(catalog: Catalog) -> None:
     run_id, before = begin(catalog), catalog.status()
     for job in catalog.claim(run_id, limit=5):
         had(catalog, run_id, job.key)

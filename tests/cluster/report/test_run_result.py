@@ -23,7 +23,7 @@ def result_of(catalog: Catalog) -> RunResult:
     )
 
 
-def test_who_stopped_it_and_how_to_go_on(tmp_path: Path) -> None:
+def test_result_names_signal_and_says_rerun(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as catalog:
         catalog.add([ref("a")])
         result = result_of(catalog)
@@ -36,7 +36,7 @@ def test_who_stopped_it_and_how_to_go_on(tmp_path: Path) -> None:
     ]
 
 
-def test_without_a_shard_it_is_said_whether_some_will_be(tmp_path: Path) -> None:
+def test_result_without_shards(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db") as catalog:
         catalog.add([ref("a")])
         assert (

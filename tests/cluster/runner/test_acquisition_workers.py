@@ -12,7 +12,7 @@ import pytest
 
 from mien.ingest.catalog import Catalog
 from mien.ingest.media import VideoRef
-from tests.cluster.runner.test_acquire_run import SECONDS, configure, settings_of
+from tests.cluster.runner.test_acquisition_run import SECONDS, configure, settings_of
 from tests.mien_command import start_mien
 from tests.sync_films import make_sync_film
 from tests.youtube import Fault, Video, YouTubeDouble
@@ -60,7 +60,7 @@ def asked_videos(youtube: YouTubeDouble) -> set[str]:
     return {request.video_id for request in youtube.requests if request.video_id}
 
 
-def test_many_actors_keep_to_one_budget(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_many_workers_share_one_budget(youtube: YouTubeDouble, tmp_path: Path) -> None:
     path = configure(tmp_path, youtube, "home")
     # One, and the next half an hour later, however slow this machine is.
     path.write_text(path.read_text() + "\nvideos_per_hour = 2\n")
@@ -69,7 +69,7 @@ def test_many_actors_keep_to_one_budget(youtube: YouTubeDouble, tmp_path: Path) 
         assert len(asked_videos(youtube)) == 1
 
 
-def test_a_wall_stops_all_actors_but_for_what_is_under_way(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_bot_wall_stops_all_workers(youtube: YouTubeDouble, tmp_path: Path) -> None:
     path = configure(tmp_path, youtube, "home")
     youtube.fault(Fault.BOT_WALL)
     identities = settings_of(path).acquire.identities

@@ -20,5 +20,5 @@ from mien.cluster.report.formatting import format_bytes
         (3_456_000_000_000_000, "3,456.00 TB"),
     ],
 )
-def test_what_is_there_never_looks_like_nothing(count: int, text: str) -> None:
+def test_format_bytes_never_rounds_to_zero(count: int, text: str) -> None:
     assert format_bytes(count) == text

@@ -21,7 +21,7 @@ FATES = st.dictionaries(st.sampled_from([*DROP_REASONS, KEPT, "a_later_reason"])
 
 
 @given(FATES)
-def test_what_each_step_takes_adds_up_to_the_whole(fates: dict[str, float]) -> None:
+def test_funnel_adds_up(fates: dict[str, float]) -> None:
     steps = funnel(fates)
     total = sum(fates.values())
     assert steps[0].seconds == pytest.approx(total)
@@ -32,22 +32,22 @@ def test_what_each_step_takes_adds_up_to_the_whole(fates: dict[str, float]) -> N
     assert len(funnel_lines(fates)) == len(steps)
 
 
-def test_where_all_is_lost_nothing_is_left_and_not_less() -> None:
+def test_funnel_never_goes_below_zero() -> None:
     lines = funnel_lines({"no_audio": 28.8, "no_speech": 8.12, "no_face": 0.3})
     assert lines[-2].split()[3:5] == ["0:00.0", "0.0%"]
 
 
-def test_nothing_probed_is_no_error() -> None:
+def test_empty_funnel_is_valid() -> None:
     assert [step.share for step in funnel({})] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00.0"), (61.25, "1:01.2"), (3723.4, "1:02:03.4")])
-def test_times_read_as_people_write_them(seconds: float, text: str) -> None:
+def test_format_duration(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize("count", [1, 24, 25, 26, 60])
-def test_a_sheet_has_a_line_for_each_second(count: int) -> None:
+def test_contact_sheet_has_one_line_per_second(count: int) -> None:
     greys = [np.full((128, 128, 3), 40 + 3 * n, np.uint8) for n in range(count)]
     strip = assemble_strip([simplejpeg.encode_jpeg(g, quality=92, colorsubsampling="420") for g in greys])
     sheet = cv2.imdecode(np.frombuffer(contact_sheet(strip), np.uint8), cv2.IMREAD_COLOR)
@@ -59,6 +59,6 @@ def test_a_sheet_has_a_line_for_each_second(count: int) -> None:
         assert abs(float(tile.mean()) - float(grey.mean())) < 4
 
 
-def test_what_is_no_strip_is_refused() -> None:
+def test_contact_sheet_refuses_non_images() -> None:
     with pytest.raises(ValueError, match="not an image"):
         contact_sheet(b"not a jpeg")

@@ -16,7 +16,7 @@ from mien.ingest import errors
 from mien.ingest.catalog import Catalog
 from mien.ingest.rate.circuit import FIRST_COOLDOWN_SECONDS
 from mien.ingest.rate.identity import Identity
-from tests.cluster.runner.rig import A, B, Run, jobs_of, media_of, media_record, wall
+from tests.cluster.runner.run_without_engine import A, B, Run, jobs_of, media_of, media_record, wall
 from tests.ingest.catalog.makers import Clock, ref
 from tests.ingest.catalog.platforms import tubes
 
@@ -38,7 +38,7 @@ def start(catalog: Catalog, clock: Clock, tmp_path: Path) -> Callable[..., Run]:
     return lambda *identities, **options: Run(catalog, clock, tmp_path, *identities, **options)
 
 
-def test_no_more_is_granted_than_can_be_asked_at_once(start: Callable[..., Run]) -> None:
+def test_open_grants_are_limited(start: Callable[..., Run]) -> None:
     run = start(A)
     one, two = jobs_of(run.next())
     assert run.next() == []
@@ -48,7 +48,7 @@ def test_no_more_is_granted_than_can_be_asked_at_once(start: Callable[..., Run])
     assert len(jobs_of(run.next())) == 1
 
 
-def test_a_refused_identity_rests_and_local_work_goes_on(
+def test_local_work_continues_while_identity_is_paused(
     start: Callable[..., Run], catalog: Catalog, clock: Clock, run_log: pytest.LogCaptureFixture
 ) -> None:
     run = start(A, wait=True)
@@ -74,7 +74,7 @@ def test_a_refused_identity_rests_and_local_work_goes_on(
     assert len(jobs_of(run.next())) == 2
 
 
-def test_what_one_identity_is_refused_another_asks_for(start: Callable[..., Run]) -> None:
+def test_other_identity_retries_refused_video(start: Callable[..., Run]) -> None:
     run = start(A, B, at_once=1)
     [job] = jobs_of(run.next())
     run.fail(job, wall())
@@ -87,7 +87,7 @@ def test_what_one_identity_is_refused_another_asks_for(start: Callable[..., Run]
     assert others[0].key == job.key
 
 
-def test_a_video_that_alone_is_refused_is_charged(start: Callable[..., Run], clock: Clock) -> None:
+def test_video_refused_alone_is_charged(start: Callable[..., Run], clock: Clock) -> None:
     """Else it would close the way out for all others for ever."""
     run = start(A, at_once=1, wait=True)
     [poison] = jobs_of(run.next())
@@ -106,7 +106,7 @@ def test_a_video_that_alone_is_refused_is_charged(start: Callable[..., Run], clo
     assert run.catalog.status().fetched > 0
 
 
-def test_a_server_that_says_when_is_asked_then(start: Callable[..., Run], clock: Clock) -> None:
+def test_server_retry_after_is_honoured(start: Callable[..., Run], clock: Clock) -> None:
     run = start(A, at_once=1)
     [job] = jobs_of(run.next())
     began = clock.now
@@ -115,7 +115,7 @@ def test_a_server_that_says_when_is_asked_then(start: Callable[..., Run], clock:
     assert state.paused_until == began + 10_000
 
 
-def test_a_premiere_waits_for_its_time_and_is_not_charged(start: Callable[..., Run], clock: Clock) -> None:
+def test_premiere_waits_without_counting_attempts(start: Callable[..., Run], clock: Clock) -> None:
     run = start(A, at_once=1)
     [job] = jobs_of(run.next())
     premiere = errors.PremiereError("premieres in 3 hours")
@@ -126,7 +126,7 @@ def test_a_premiere_waits_for_its_time_and_is_not_charged(start: Callable[..., R
     assert (story.state, story.attempts, story.next_try_at) == ("waiting", 0, began + 3 * 3600)
 
 
-def test_a_retry_waits_as_long_as_it_was_asked_to(start: Callable[..., Run], clock: Clock) -> None:
+def test_retry_honours_retry_after(start: Callable[..., Run], clock: Clock) -> None:
     run = start(A, at_once=1)
     [job] = jobs_of(run.next())
     busy = errors.FetchError("503")
@@ -138,7 +138,7 @@ def test_a_retry_waits_as_long_as_it_was_asked_to(start: Callable[..., Run], clo
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_run_with_nothing_but_paused_work_waits_or_says_until_when(
+def test_run_with_only_paused_work_waits_or_reports(
     start: Callable[..., Run], clock: Clock, wait: bool, run_log: pytest.LogCaptureFixture
 ) -> None:
     run = start(A, wait=wait)
@@ -153,7 +153,7 @@ def test_a_run_with_nothing_but_paused_work_waits_or_says_until_when(
         assert len(jobs_of(run.next())) == 1
 
 
-def test_a_pace_is_waited_for_whatever_was_asked(start: Callable[..., Run]) -> None:
+def test_short_budget_waits_always_happen(start: Callable[..., Run]) -> None:
     run = start(Identity("a", videos_per_hour=60), wait=False, at_once=1)
     for _ in range(6):
         jobs = run.next()
@@ -162,7 +162,7 @@ def test_a_pace_is_waited_for_whatever_was_asked(start: Callable[..., Run]) -> N
             run.had(job)
 
 
-def test_asking_for_more_is_cheap_while_nothing_is_to_be_had(start: Callable[..., Run], clock: Clock) -> None:
+def test_claiming_is_cheap_without_budget(start: Callable[..., Run], clock: Clock) -> None:
     run = start(A, wait=True)
     for job in jobs_of(run.next()):
         run.fail(job, wall())
@@ -181,7 +181,7 @@ def test_asking_for_more_is_cheap_while_nothing_is_to_be_had(start: Callable[...
     assert len(asked) < 60 * 25
 
 
-def test_fetching_pauses_at_the_byte_budget_and_goes_on_when_there_is_room(start: Callable[..., Run]) -> None:
+def test_fetching_pauses_at_byte_budget(start: Callable[..., Run]) -> None:
     # One video on its way is taken to be one of 20 MB.
     run = start(A, at_once=1, media_budget_bytes=30_000_000, wait=True)
     [one] = jobs_of(run.next())
@@ -192,9 +192,7 @@ def test_fetching_pauses_at_the_byte_budget_and_goes_on_when_there_is_room(start
     assert len(jobs_of(run.next())) == 1
 
 
-def test_without_room_in_the_cache_films_that_lie_here_go_on(
-    start: Callable[..., Run], catalog: Catalog
-) -> None:
+def test_local_films_continue_with_full_cache(start: Callable[..., Run], catalog: Catalog) -> None:
     room = [False]
     run = start(A, at_once=1, has_room=lambda: room[0])
     assert run.next() == []
@@ -204,7 +202,7 @@ def test_without_room_in_the_cache_films_that_lie_here_go_on(
     assert [job.video.source for job in jobs_of(run.next())] == ["youtube"]
 
 
-def test_a_run_does_not_end_while_it_waits_for_room_however_long_the_catalog_takes(
+def test_run_waits_for_space_despite_slow_catalog(
     start: Callable[..., Run], catalog: Catalog, clock: Clock
 ) -> None:
     catalog.add([replace(ref("film", uri="https://example.org/film.mp4"), source="http")])
@@ -230,9 +228,7 @@ def test_retained_media_over_budget_ends_run(
     assert "raise acquire.media_budget_bytes" in run_log.messages[-1]
 
 
-def test_a_kept_copy_that_broke_is_had_from_the_platform_again(
-    start: Callable[..., Run], catalog: Catalog
-) -> None:
+def test_broken_retained_copy_is_refetched(start: Callable[..., Run], catalog: Catalog) -> None:
     before = start(A, at_once=1)
     [job] = jobs_of(before.next())
     catalog.record_media(before.id, job.key, media_record(2000))
@@ -247,7 +243,7 @@ def test_a_kept_copy_that_broke_is_had_from_the_platform_again(
     assert catalog.media_room().retained_bytes == 0
 
 
-def test_what_was_in_the_cache_costs_nothing(start: Callable[..., Run], catalog: Catalog) -> None:
+def test_cached_media_uses_no_budget(start: Callable[..., Run], catalog: Catalog) -> None:
     identity = Identity("a", videos_per_hour=1)
     run = start(identity, at_once=1)
     for _ in range(5):
@@ -256,7 +252,7 @@ def test_what_was_in_the_cache_costs_nothing(start: Callable[..., Run], catalog:
     assert catalog.egress([identity], "youtube")[0].videos == 0
 
 
-def test_network_facts_of_an_error_reach_the_driver() -> None:
+def test_network_usage_of_errors_reaches_driver() -> None:
     error = wall(retry_after=7.0)
     error.usage_requests, error.usage_bytes = 3, 4
     info = classify(error)

@@ -52,9 +52,7 @@ FILE = VideoRef(source="http", id="film", uri="https://example.org/film.mp4")
 @pytest.mark.parametrize(
     "video", [TUBE, pytest.param(FILE, marks=pytest.mark.slow)], ids=["platform", "plain"]
 )
-def test_a_proxy_that_is_down_is_said_in_one_line_before_anything_starts(
-    tmp_path: Path, closed_port: int, video: VideoRef
-) -> None:
+def test_dead_proxy_stops_the_run_at_start(tmp_path: Path, closed_port: int, video: VideoRef) -> None:
     configured(tmp_path, closed_port, video)
     done = mien("run", "--local", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -69,13 +67,13 @@ def test_a_proxy_that_is_down_is_said_in_one_line_before_anything_starts(
         assert catalog.live_runs() == []
 
 
-def test_no_proxy_is_asked_where_no_video_of_a_platform_waits(tmp_path: Path, closed_port: int) -> None:
+def test_proxies_are_unused_without_platform_videos(tmp_path: Path, closed_port: int) -> None:
     film = VideoRef(source="file", id="none", uri=str(tmp_path / "none.mp4"))
     settings = load(file=configured(tmp_path, closed_port, film), environment={}).settings
     assert run(settings, local=True, only_fetch=True).status.videos["failed"] == 1
 
 
-def test_only_fetching_looks_too(tmp_path: Path, closed_port: int) -> None:
+def test_only_fetch_checks_proxies_too(tmp_path: Path, closed_port: int) -> None:
     settings = load(file=configured(tmp_path, closed_port, TUBE), environment={}).settings
     with pytest.raises(ConfigError, match="does not work"):
         run(settings, local=True, only_fetch=True)

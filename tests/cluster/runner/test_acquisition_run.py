@@ -86,9 +86,7 @@ def empty_cache(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_bot_wall_pauses_one_identity_and_another_does_the_work(
-    youtube: YouTubeDouble, tmp_path: Path
-) -> None:
+def test_bot_wall_pauses_one_identity_only(youtube: YouTubeDouble, tmp_path: Path) -> None:
     settings = settings_of(configure(tmp_path, youtube, "home", "away", wait=False))
     youtube.fault(Fault.BOT_WALL, times=1)
     result = fetch_all(settings)
@@ -108,9 +106,7 @@ def test_a_bot_wall_pauses_one_identity_and_another_does_the_work(
 
 
 @pytest.mark.slow
-def test_a_wall_for_all_ends_the_run_with_nothing_lost_and_a_person_may_resume(
-    youtube: YouTubeDouble, tmp_path: Path
-) -> None:
+def test_bot_wall_for_all_ends_run_without_loss(youtube: YouTubeDouble, tmp_path: Path) -> None:
     path = configure(tmp_path, youtube, "home", wait=False)
     settings = settings_of(path)
     youtube.fault(Fault.BOT_WALL)
@@ -139,7 +135,7 @@ def test_a_wall_for_all_ends_the_run_with_nothing_lost_and_a_person_may_resume(
 
 
 @pytest.mark.slow
-def test_kept_media_is_never_asked_for_again(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_retained_media_is_not_refetched(youtube: YouTubeDouble, tmp_path: Path) -> None:
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="always", wait=False))
     result = fetch_all(settings)
     assert (result.status.fetched, result.status.retained) == (4, 4)
@@ -162,7 +158,7 @@ def test_kept_media_is_never_asked_for_again(youtube: YouTubeDouble, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_broken_copy_is_thrown_away(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_broken_copy_is_deleted(youtube: YouTubeDouble, tmp_path: Path) -> None:
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="always", wait=False))
     fetch_all(settings, IDS[:1])
     empty_cache(tmp_path)
@@ -175,7 +171,7 @@ def test_a_broken_copy_is_thrown_away(youtube: YouTubeDouble, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_nothing_of_it_stays_where_nothing_is_kept(youtube: YouTubeDouble, tmp_path: Path) -> None:
+def test_never_deletes_media_after_the_run(youtube: YouTubeDouble, tmp_path: Path) -> None:
     """The cache's room is given back: at once for what has failed for good, and when the run is over."""
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="never", wait=False))
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
@@ -186,9 +182,7 @@ def test_nothing_of_it_stays_where_nothing_is_kept(youtube: YouTubeDouble, tmp_p
 
 
 @pytest.mark.slow
-def test_a_run_that_waits_keeps_its_lease_and_ends_in_order_at_a_signal(
-    youtube: YouTubeDouble, tmp_path: Path
-) -> None:
+def test_waiting_run_keeps_lease_and_obeys_signal(youtube: YouTubeDouble, tmp_path: Path) -> None:
     path = configure(tmp_path, youtube, "home")
     settings = settings_of(path)
     youtube.fault(Fault.BOT_WALL)

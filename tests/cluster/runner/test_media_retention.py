@@ -13,7 +13,7 @@ from mien.ingest.catalog import Catalog
 from mien.ingest.errors import Policy
 from mien.ingest.fetch import Fetch, pins
 from mien.ingest.media import Job, MediaFile
-from tests.cluster.runner.rig import media_of, media_record
+from tests.cluster.runner.run_without_engine import media_of, media_record
 from tests.ingest.catalog.makers import Clock, begin
 from tests.ingest.catalog.platforms import FREE, ask, put_off, tubes
 
@@ -32,7 +32,7 @@ GONE_WHEN: list[tuple[Keep, str, bool]] = [
 
 
 @pytest.mark.parametrize(("keep", "state", "is_gone"), GONE_WHEN)
-def test_when_the_copy_in_the_cache_goes(tmp_path: Path, keep: Keep, state: str, is_gone: bool) -> None:
+def test_when_cached_copies_are_deleted(tmp_path: Path, keep: Keep, state: str, is_gone: bool) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
         catalog.add(tubes(1))
@@ -51,7 +51,7 @@ def test_when_the_copy_in_the_cache_goes(tmp_path: Path, keep: Keep, state: str,
 
 
 @pytest.mark.parametrize(("keep", "state"), [("never", "waiting"), ("until_done", "failed")])
-def test_what_a_segment_still_reads_goes_when_it_is_through(tmp_path: Path, keep: Keep, state: str) -> None:
+def test_media_in_use_is_deleted_later(tmp_path: Path, keep: Keep, state: str) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
         catalog.add(tubes(1))
@@ -73,7 +73,7 @@ def test_what_a_segment_still_reads_goes_when_it_is_through(tmp_path: Path, keep
         assert kept.has_room()
 
 
-def test_what_is_kept_needs_no_room_while_nothing_reads_it(tmp_path: Path) -> None:
+def test_unread_retained_media_needs_no_cache(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=Clock()) as catalog:
         catalog.add(tubes(1))
         run_id = begin(catalog)
@@ -88,7 +88,7 @@ def test_what_is_kept_needs_no_room_while_nothing_reads_it(tmp_path: Path) -> No
         assert not path.exists()
 
 
-def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
+def test_old_cache_entries_are_renewed_or_deleted(tmp_path: Path) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
         catalog.add(tubes(3))
@@ -113,7 +113,7 @@ def test_what_earlier_runs_left_is_renewed_or_goes(tmp_path: Path) -> None:
         assert stranger.exists(), "another catalog's"
 
 
-def test_room_is_for_one_more_as_large_as_the_largest(tmp_path: Path) -> None:
+def test_cache_reserves_space_for_largest_file(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=Clock()) as catalog:
         catalog.add(tubes(3))
         run_id = begin(catalog)

@@ -43,9 +43,7 @@ def dropped(name: str, start: int) -> SegmentDone:
     )
 
 
-def test_of_a_batch_that_is_refused_for_one_video_the_others_are_kept(
-    catalog: Catalog, tmp_path: Path
-) -> None:
+def test_batch_survives_one_lost_video(catalog: Catalog, tmp_path: Path) -> None:
     catalog.add([ref("a"), ref("b"), ref("c")])
     observer = an_observer(catalog, begin(catalog), tmp_path)
     assert len(observer.next_inputs(3) or ()) == 3
@@ -64,7 +62,7 @@ def test_of_a_batch_that_is_refused_for_one_video_the_others_are_kept(
     assert catalog.status().videos["done"] == 3
 
 
-def test_a_run_that_is_over_writes_nothing_and_goes_on_to_its_end(catalog: Catalog, tmp_path: Path) -> None:
+def test_lost_lease_writes_nothing_more(catalog: Catalog, tmp_path: Path) -> None:
     catalog.add([ref("a")])
     run_id = begin(catalog)
     observer = an_observer(catalog, run_id, tmp_path)

@@ -42,7 +42,7 @@ def strange(tmp_path: Path) -> Path:
     return folder
 
 
-def test_every_member_comes_out_and_none_outside_the_folder(strange: Path, tmp_path: Path) -> None:
+def test_members_stay_inside_the_folder(strange: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     shards_json("export", strange, "--to", out, folder=tmp_path)
 
@@ -52,7 +52,7 @@ def test_every_member_comes_out_and_none_outside_the_folder(strange: Path, tmp_p
     assert not Path("/absolute").exists()
 
 
-def test_two_pictures_are_two_files(strange: Path, tmp_path: Path) -> None:
+def test_two_images_become_two_files(strange: Path, tmp_path: Path) -> None:
     told = shards_json("show", "pictures", strange, "--to", tmp_path / "seen", folder=tmp_path)
     files = [Path(name) for name in told["files"]]
 
@@ -60,13 +60,15 @@ def test_two_pictures_are_two_files(strange: Path, tmp_path: Path) -> None:
     assert {np.asarray(cv2.imread(str(file))).shape[0] for file in files} == {4, 8}
 
 
-def test_nothing_to_show_is_said(strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sample_without_viewable_parts(
+    strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, said = shards_error("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
     assert code == 1
     assert said.startswith("mien: sample pickled: it only has pkl")
 
 
-def test_keys_are_as_they_are_for_a_program_and_harmless_on_a_terminal(
+def test_keys_are_escaped_on_terminals_only(
     strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert RED in shards_text("ls", "--keys", strange, folder=tmp_path)

@@ -58,7 +58,7 @@ def walk(command: click.Command, path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", leaf_names())
-def test_command_says_what_it_does_and_how(path: str) -> None:
+def test_command_has_summary_example_and_help(path: str) -> None:
     command = find(path)
     text = " ".join((command.help or "").split("\f")[0].split("\n\n")[0].split())
     assert text.endswith("."), "one sentence"
@@ -72,19 +72,19 @@ def test_command_says_what_it_does_and_how(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", leaf_names())
-def test_a_program_can_read_every_answer(path: str) -> None:
+def test_every_command_has_json(path: str) -> None:
     command = find(path)
     if not isinstance(command, click.Group):
         assert "--json" in {name for option in command.params for name in option.opts}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_subcommand_is_forgotten_here(name: str) -> None:
+def test_every_subcommand_is_listed_here(name: str) -> None:
     assert set(walk(find(name), name)) <= {*leaf_names()}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_sentence_of_the_list(name: str) -> None:
+def test_summary_is_listed_in_help(name: str) -> None:
     assert COMMANDS[name].endswith(".")
     assert COMMANDS[name] in " ".join(CliRunner().invoke(cli, ["--help"]).output.split())
 

@@ -54,7 +54,7 @@ IDLE = EgressStatus(
         (90, [replace(A, videos_per_hour=0)], [replace(IDLE, videos=2, lists=2)], None),
     ],
 )
-def test_the_forecast_is_the_budgets_pace(
+def test_forecast_follows_the_budget(
     videos: int, identities: list[Identity], states: list[EgressStatus], hours: float | None
 ) -> None:
     limited = [
@@ -63,7 +63,7 @@ def test_the_forecast_is_the_budgets_pace(
     assert hours_left(videos, limited, NOW) == (None if hours is None else pytest.approx(hours))
 
 
-def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
+def test_status_as_lines_and_facts(tmp_path: Path) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
         assert acquisition_lines(catalog.status(), ROOM, catalog.egress([A], "youtube"), clock.now) == []
@@ -86,7 +86,7 @@ def test_status_in_words_and_in_facts(tmp_path: Path) -> None:
     assert identity["paused_until"] > clock.now
 
 
-def test_plain_files_that_were_fetched_are_told_without_a_platform(tmp_path: Path) -> None:
+def test_plain_files_show_no_platform(tmp_path: Path) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
         catalog.add([VideoRef(source="http", id=name, uri=f"https://example.org/{name}") for name in "abc"])
@@ -103,7 +103,7 @@ def test_plain_files_that_were_fetched_are_told_without_a_platform(tmp_path: Pat
     ]
 
 
-def test_what_is_fetched_and_waits_is_not_still_to_be_asked_for(tmp_path: Path) -> None:
+def test_fetched_waiting_videos_are_not_pending(tmp_path: Path) -> None:
     clock = Clock()
     with Catalog.open(f"sqlite:///{tmp_path}/catalog.db", clock=clock) as catalog:
         catalog.add(tubes(3))

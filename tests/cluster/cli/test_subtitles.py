@@ -21,7 +21,7 @@ def word(text: str, start: float, end: float) -> dict[str, Any]:
 
 
 @given(words=words, seconds=st.floats(0.1, 15))
-def test_cues_follow_one_another_inside_the_clip(words: list[dict[str, Any]], seconds: float) -> None:
+def test_cues_are_ordered_within_the_clip(words: list[dict[str, Any]], seconds: float) -> None:
     cues = cues_of(words, seconds=seconds)
     edges = [edge for cue in cues for edge in (cue.start, cue.end)]
     assert edges == sorted(edges)
@@ -30,7 +30,7 @@ def test_cues_follow_one_another_inside_the_clip(words: list[dict[str, Any]], se
     assert to_srt(cues).count(" --> ") >= len(cues)
 
 
-def test_a_line_is_as_long_as_a_line_may_be() -> None:
+def test_lines_keep_the_length_limit() -> None:
     cues = cues_of([word(f"word{n:02}", n / 5, n / 5 + 0.2) for n in range(30)], seconds=10)
     lines = {cue.before + cue.word + cue.after for cue in cues}
     assert len(cues) == 30
@@ -38,7 +38,7 @@ def test_a_line_is_as_long_as_a_line_may_be() -> None:
     assert max(map(len, lines)) <= LINE_LETTERS
 
 
-def test_a_pause_ends_the_line_and_a_short_gap_does_not() -> None:
+def test_pause_starts_a_new_line() -> None:
     cues = cues_of([word("a", 0, 1), word("b", 1.4, 2), word("c", 2.6, 3)], seconds=5)
     assert [(cue.before, cue.word, cue.after) for cue in cues] == [
         ("", "a", " b"),
@@ -49,12 +49,12 @@ def test_a_pause_ends_the_line_and_a_short_gap_does_not() -> None:
 
 
 @pytest.mark.parametrize("words", [None, "text", 3, [None, "a", {"text": "a"}, word("", 0, 1)], {}])
-def test_words_without_times_are_shown_all_the_time(words: object) -> None:
+def test_words_without_times_are_one_cue(words: object) -> None:
     (cue,) = cues_of(words, seconds=2, text=" all\nof it ")
     assert (cue.start, cue.end, cue.before, cue.word) == (0, 2, "all of it", "")
     assert cues_of(words, seconds=2) == []
 
 
-def test_no_word_is_taken_for_a_command() -> None:
+def test_words_are_not_ass_commands() -> None:
     (cue,) = cues_of([word(r"{\an8}x\N", 0, 1)], seconds=1)
     assert to_ass(cue, 0).decode().endswith(r",,{\b1}(/an8)x/N{\b0}")

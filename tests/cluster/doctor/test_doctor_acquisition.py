@@ -12,17 +12,17 @@ from mien.ingest.catalog import Catalog
 from mien.ingest.errors import MissingProgramError, StorageDeniedError
 from mien.ingest.media import VideoRef
 from mien.ingest.rate.identity import Identity
-from tests.cluster.doctor.rig import outcomes, refused, settings
+from tests.cluster.doctor.doctor_checks import outcomes, refused, settings
 
 GOOD = ".youtube.com\tTRUE\t/\tTRUE\t4102444800\tLOGIN_INFO\tsecret-value-1\n"
 
 
-def test_all_is_well() -> None:
+def test_everything_passes() -> None:
     check_acquisition(settings(), {"youtube"})
     check_acquisition(settings(), {"http"})
 
 
-def test_who_fetches_from_no_platform_is_not_asked() -> None:
+def test_no_checks_without_platform_videos() -> None:
     wrong = settings(Identity("me", cookies_file="none"), ytdlp_options={"exec": "x"})
     check_acquisition(wrong, {"file", "object"})
 
@@ -36,7 +36,7 @@ def test_who_fetches_from_no_platform_is_not_asked() -> None:
         (GOOD.replace("4102444800", "1000000000"), "expired on 2001-09-09"),
     ],
 )
-def test_cookies_of_no_use(tmp_path: Path, text: str | None, problem: str) -> None:
+def test_useless_cookies_are_reported(tmp_path: Path, text: str | None, problem: str) -> None:
     path = tmp_path / "cookies.txt"
     if text is not None:
         path.write_text(text)
@@ -45,7 +45,7 @@ def test_cookies_of_no_use(tmp_path: Path, text: str | None, problem: str) -> No
     assert "export them again" in line
 
 
-def test_cookies_that_others_can_read(tmp_path: Path) -> None:
+def test_readable_cookies_file_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "cookies.txt"
     path.write_text(GOOD)
     path.chmod(0o644)
@@ -75,7 +75,7 @@ def runtime(folder: Path, name: str, says: str) -> dict[str, dict[str, str]]:
         ("quickjs", "QuickJS version 2025-09-13", CheckStatus.OK),
     ],
 )
-def test_the_javascript_runtime(tmp_path: Path, name: str, says: str, status: CheckStatus) -> None:
+def test_javascript_runtime_versions(tmp_path: Path, name: str, says: str, status: CheckStatus) -> None:
     options = {"js_runtimes": runtime(tmp_path, name, says), "extractor_args": {}}
     of = settings(ytdlp_options=options)
     (found,) = outcomes("javascript", of)
@@ -86,14 +86,14 @@ def test_the_javascript_runtime(tmp_path: Path, name: str, says: str, status: Ch
         check_acquisition(of, {"youtube"})
 
 
-def test_no_javascript_runtime_at_all(tmp_path: Path) -> None:
+def test_missing_javascript_runtime(tmp_path: Path) -> None:
     of = settings(
         ytdlp_options={"js_runtimes": {"deno": {"path": str(tmp_path / "no")}}, "extractor_args": {}}
     )
     assert "no JavaScript runtime for YouTube" in refused(of, MissingProgramError)
 
 
-def test_it_fails_the_doctor_only_where_videos_wait(tmp_path: Path) -> None:
+def test_platform_problems_warn_unless_videos_wait(tmp_path: Path) -> None:
     of = settings(
         ytdlp_options={"js_runtimes": {"deno": {"path": str(tmp_path / "no")}}, "extractor_args": {}}
     )
@@ -111,7 +111,7 @@ def test_it_fails_the_doctor_only_where_videos_wait(tmp_path: Path) -> None:
     assert status() is CheckStatus.FAIL
 
 
-def test_a_yt_dlp_of_last_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_yt_dlp_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "yt_dlp-2025.12.8.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: yt-dlp\nVersion: 2025.12.8\n")
@@ -119,7 +119,7 @@ def test_a_yt_dlp_of_last_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "2025.12.8 is older than 2026.10.26" in refused(settings(), MissingProgramError)
 
 
-def test_no_yt_dlp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_yt_dlp(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -127,19 +127,19 @@ def test_no_yt_dlp(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "yt-dlp is not installed; pip install" in refused(settings(), MissingProgramError)
 
 
-def test_options_and_formats_that_yt_dlp_does_not_read() -> None:
+def test_invalid_yt_dlp_options_and_formats() -> None:
     assert "acquire.ytdlp_options.exec is refused" in refused(settings(ytdlp_options={"exec": "x"}))
     assert "not a valid format selector" in refused(settings(format="bv*[height<="))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_media_store_without_permission(tmp_path: Path) -> None:
+def test_unwritable_media_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mien-store" / "cache").mkdir(parents=True)
     (tmp_path / "mien-store" / "cache").chmod(0o500)
     refused(settings(), StorageDeniedError)
 
 
-def test_a_media_store_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_media_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     of = settings(keep_media="always", media_uri=str(tmp_path / "file" / "media"))
     assert "media" in refused(of, StorageDeniedError)

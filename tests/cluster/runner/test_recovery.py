@@ -21,7 +21,7 @@ def catalog_in(folder: Path) -> Catalog:
     return Catalog.open(f"sqlite:///{folder}/catalog.sqlite")
 
 
-def test_only_files_of_its_own_runs_are_rubbish(tmp_path: Path) -> None:
+def test_only_own_stray_files_are_deleted(tmp_path: Path) -> None:
     with contextlib.closing(catalog_in(tmp_path)) as catalog:
         ours = catalog.begin_run(fingerprint="f", config_json="{}", host="h", lease_seconds=60)
         live = catalog.begin_run(fingerprint="f", config_json="{}", host="h", lease_seconds=60)
@@ -39,7 +39,7 @@ def test_only_files_of_its_own_runs_are_rubbish(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_broken_shard_is_taken_back_and_made_again(tmp_path: Path) -> None:
+def test_broken_shard_is_invalidated_and_regenerated(tmp_path: Path) -> None:
     needs_weights()
     add_and_run(tmp_path, demo_clip("talks.mp4"), demo_clip("no_face.mp4"))
     settings = settings_in(tmp_path)
