@@ -51,7 +51,7 @@ class TestLs:
         assert (rows["talk-001.tar"]["samples"], rows["talk-001.tar"]["sidecar"]) == (None, False)
         assert rows["talk-002.tar"]["state"] == "the tar is missing"
         assert rows["talk-002.tar"]["bytes"] is None
-        assert rows["talk-000.tar"]["state"] == "the tar is not of the committed size"
+        assert rows["talk-000.tar"]["state"] == "the size of the tar differs from the committed size"
         assert "2 shards, 12 samples" in shards_text("ls", mixed, folder=tmp_path)
         assert "1 more without a sidecar" in shards_text("ls", mixed, folder=tmp_path)
 

@@ -102,7 +102,7 @@ class TestShow:
         code, said = shards_error("show", "file-talk01", shards, capsys=capsys)
         assert code == 2
         assert "file-talk010-001000000-00" in said
-        assert "type more" in said
+        assert "add more letters" in said
 
     @pytest.mark.parametrize("typed", ["talk007", "file-tolk007-000700000-00", "file-talk007-000700000-01"])
     def test_unknown_sample_key_suggests_closest(
