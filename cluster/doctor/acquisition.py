@@ -179,8 +179,10 @@ def check_acquisition(settings: Settings, sources: Collection[str], *, local: bo
         InfeasibleError: the cluster does not answer.
     """
     checks = dict(_PLAIN) if "http" in sources else {}
-    if PLATFORMS.keys() & set(sources):
+    if platforms := [PLATFORMS[name] for name in PLATFORMS.keys() & set(sources)]:
         checks |= _PLATFORM
+        if not any(platform.needs_javascript for platform in platforms):
+            del checks["javascript"]
         if not local and settings.acquire.keep_media != "always":
             checks |= _CLUSTER
     for name, check in checks.items():

@@ -21,10 +21,14 @@ from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check
 from mien.cluster.doctor.pending_videos import plain_hosts, videos_wait
 from mien.ingest.errors import one_line
+from mien.ingest.platforms import PLATFORMS
 from mien.ingest.rate.identity import Identity
 
 TIMEOUT_SECONDS = 10.0
-_PLATFORM_HOST, _PLATFORM_PORT = "www.youtube.com", 443
+_PLATFORM_HOST, _, _port = next(platform.home for platform in PLATFORMS.values() if platform.home).partition(
+    ":"
+)
+_PLATFORM_PORT = int(_port)
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 
 

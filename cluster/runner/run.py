@@ -178,7 +178,8 @@ def check_downloads(settings: Settings, catalog: Catalog, fingerprint: str, *, l
     from mien.cluster.doctor.acquisition import check_acquisition
 
     if catalog.rate_limited_at(fingerprint=fingerprint, identities=identities) != (None, None):
-        check_acquisition(settings, PLATFORMS, local=local)
+        waiting = [name for name in PLATFORMS if catalog.has_waiting(name)]
+        check_acquisition(settings, waiting, local=local)
     if catalog.has_waiting("http"):
         check_acquisition(settings, {"http"})
 

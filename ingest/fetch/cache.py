@@ -4,7 +4,7 @@
     <hash><extension>.part   somebody is writing it, as long as it is locked; else a broken one's (begun.py)
     <hash><extension>.work   folder of what a download makes on its way, under the lock of the .part
     <hash><extension>.about  what was told of the file when it was fetched; goes with it
-    <hash><extension>.wanted somebody is going to read it (wanted.py); goes with it
+    <hash><extension>.wanted somebody is going to read it (pins.py); removed with it
 
 All coordination is flock(2), which the kernel drops when a process dies: a shared lock says "I read this",
 an exclusive one on a .part "I write this", the one on .lock "I count". So a kill leaves at worst an unlocked
@@ -144,7 +144,7 @@ class MediaCache:
         """A locked descriptor of the freshly written file; None where it has to be looked for again."""
         part = final.with_name(final.name + ".part")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        slot = PartialFile(descriptor, self._reserve, self.max_bytes, part)
+        partial = PartialFile(descriptor, self._reserve, self.max_bytes, part)
         is_kept = False
         try:
             lock(descriptor)
@@ -153,26 +153,26 @@ class MediaCache:
                 if final.exists():
                     part.unlink()
                 else:
-                    slot.begin()
-                    download(slot)
-                    slot.finish()
-                    if slot.about:
-                        _about(final).write_text(slot.about, encoding="utf-8")
+                    partial.begin()
+                    download(partial)
+                    partial.finish()
+                    if partial.about:
+                        _about(final).write_text(partial.about, encoding="utf-8")
                     with self._locked():  # who counts may not miss it between its two names
                         part.rename(final)
                     resume_info.forget(part)
-                    lock(slot.descriptor, shared=True)
-                    is_kept = is_at(slot.descriptor, final)
+                    lock(partial.descriptor, shared=True)
+                    is_kept = is_at(partial.descriptor, final)
         except BaseException as error:
             # Ours, as long as the lock is: nobody else removes or renames it.
-            if is_at(slot.descriptor, part) and not slot.leave(error):
+            if is_at(partial.descriptor, part) and not partial.keep_for_resume(error):
                 part.unlink()
                 _forget(part)
             raise
         finally:
             if not is_kept:
-                os.close(slot.descriptor)
-        return slot.descriptor if is_kept else self._lock_existing(final)
+                os.close(partial.descriptor)
+        return partial.descriptor if is_kept else self._lock_existing(final)
 
     def _reserve(self, descriptor: int, total_bytes: int) -> None:
         """Makes the file behind `descriptor` `total_bytes` long (sparse), evicting what that takes.

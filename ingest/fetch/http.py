@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where it broke off, asked again where that may help, counted to the byte."""
+"""Downloads one file over HTTP: resumes interrupted transfers, retries transient errors, checks the size."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _LATER = frozenset({408, 425, 429, 503})
 class HttpDownloader:
     """Downloads files.
 
-    `attempts` are those in a row that bring next to nothing; ten times as many end it at any rate.
+    `attempts` limits attempts in a row without real progress; ten times as many in all end a download.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class HttpDownloader:
         self._tls = httpx.create_ssl_context()
         self._of_thread = threading.local()
 
-    def download(self, url: str, slot: PartialFile, *, proxy: str = "") -> bool:
-        """Fills `slot` with the file at `url`; False where the server did not say how long it is.
+    def download(self, url: str, partial: PartialFile, *, proxy: str = "") -> bool:
+        """Fills `partial` with the file at `url`; False if the server did not declare its length.
 
         `proxy`: to go through; "" for the environment's, if it names one.
 
@@ -83,7 +83,7 @@ class HttpDownloader:
             TooLargeError: more than `max_bytes`.
         """
         progress = Progress()
-        if left := slot.go_on():
+        if left := partial.resume():
             progress.total_bytes, progress.validator = left.total_bytes, left.validator
         retrying = Retrying(
             stop=lambda state: self._is_enough(state, progress),
@@ -91,65 +91,65 @@ class HttpDownloader:
             retry=retry_if_exception(_is_passing),
             reraise=True,
         )
-        retrying(self._attempt, url, slot, progress, proxy)
+        retrying(self._attempt, url, partial, progress, proxy)
         return progress.total_bytes is not None
 
     def _is_enough(self, state: RetryCallState, progress: Progress) -> bool:
         return progress.fruitless >= self.attempts or state.attempt_number >= 10 * self.attempts
 
-    def _attempt(self, url: str, slot: PartialFile, progress: Progress, proxy: str) -> None:
+    def _attempt(self, url: str, partial: PartialFile, progress: Progress, proxy: str) -> None:
         import httpx
 
         name = redact(url)
-        before = slot.position
+        before = partial.position
         try:
-            with self._open(url, slot.position, progress, proxy) as response:
-                if begin(response, progress, slot.position, name) == 0:
-                    slot.restart()  # also at 0: what another answer proved is not proven of this one
+            with self._open(url, partial.position, progress, proxy) as response:
+                if begin(response, progress, partial.position, name) == 0:
+                    partial.restart()  # also at 0: an earlier validator does not hold for this response
                     before = 0
-                self._receive(response, slot, progress, name)
+                self._receive(response, partial, progress, name)
         except httpx.ProxyError as error:
             raise ProxyError(_proxy_failed(name, error)) from error
         except httpx.ConnectError as error:
             kind = ProxyError if proxy else IncompleteTransferError
-            text = f"{name}: no connection ({error}); it is asked again"
+            text = f"{name}: no connection ({error}); it is retried"
             raise kind(_proxy_failed(name, error) if proxy else one_line(text)) from error
         except httpx.TimeoutException as error:
             raise IncompleteTransferError(
-                f"{name}: nothing came for {self.timeout_seconds:g} s; it is asked again later"
+                f"{name}: no data for {self.timeout_seconds:g} s; it is retried later"
             ) from error
         except httpx.TransportError as error:
-            broke = f"{name}: the connection failed after {slot.position:,} bytes"
-            raise IncompleteTransferError(one_line(f"{broke} ({error}); it is asked again")) from error
+            broke = f"{name}: the connection failed after {partial.position:,} bytes"
+            raise IncompleteTransferError(one_line(f"{broke} ({error}); it is retried")) from error
         except httpx.InvalidURL as error:
             raise RejectedRequestError(f"{name}: not an address ({error}); correct it") from error
         finally:
-            gained = slot.position - before
+            gained = partial.position - before
             progress.fruitless = 0 if gained >= FRUITFUL_BYTES else progress.fruitless + 1
-            if progress.total_bytes is None and slot.proof is not None:
-                slot.restart()  # the server knows nothing of what was begun
+            if progress.total_bytes is None and partial.proof is not None:
+                partial.restart()  # the server cannot resume the file
 
-    def _receive(self, response: httpx.Response, slot: PartialFile, progress: Progress, name: str) -> None:
+    def _receive(self, response: httpx.Response, partial: PartialFile, progress: Progress, name: str) -> None:
         total = progress.total_bytes
         if total is not None:
             self._check_size(total, name)
-            slot.reserve(total)
+            partial.reserve(total)
             if progress.validator:
-                slot.prove(total, progress.validator)
+                partial.prove(total, progress.validator)
         encoded = response.headers.get("content-encoding", "identity") != "identity"
         chunks = response.iter_bytes() if encoded else response.iter_raw()
-        window_began, window_position = time.monotonic(), slot.position
+        window_began, window_position = time.monotonic(), partial.position
         for chunk in chunks:
-            self._check_size(slot.position + len(chunk), name)
-            slot.write(chunk)
+            self._check_size(partial.position + len(chunk), name)
+            partial.write(chunk)
             elapsed = time.monotonic() - window_began
             if elapsed >= self.timeout_seconds:
-                if slot.position - window_position < MIN_BYTES_PER_SECOND * elapsed:
-                    raise IncompleteTransferError(f"{name}: it comes in drops; it is asked again later")
-                window_began, window_position = time.monotonic(), slot.position
-        if total is not None and slot.position != total:
+                if partial.position - window_position < MIN_BYTES_PER_SECOND * elapsed:
+                    raise IncompleteTransferError(f"{name}: the transfer is too slow; it is retried later")
+                window_began, window_position = time.monotonic(), partial.position
+        if total is not None and partial.position != total:
             raise IncompleteTransferError(
-                f"{name}: {slot.position:,} bytes came of the {total:,} announced; it is asked again"
+                f"{name}: {partial.position:,} of {total:,} declared bytes arrived; it is retried"
             )
 
     def _check_size(self, size: int, name: str) -> None:

@@ -1,10 +1,10 @@
-"""The store of kept media: what was fetched once is not asked for again.
+"""The store of retained media, so that fetched videos are not fetched again.
 
-    <key>.json         what was found out about the video when it was fetched
-    <key><extension>   the media; published after the other, so that where it is seen both are there
+    <key>.json         the metadata of the video when it was fetched
+    <key><extension>   the media, published last: if it exists, both files exist
 
-Both appear whole or not at all. A kill between publishing and telling the catalog loses nothing: the next
-fetch of the video finds the copy by its name.
+Both appear complete or not at all. A kill between publishing and recording in the catalog loses nothing: the
+next fetch of the video finds the copy by its name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Keeper:
         return self._store
 
     def find(self, job: Job) -> str:
-        """The URI of the copy that is kept of the video; "" where there is none."""
+        """The URI of the retained copy; "" if there is none."""
         for extension in dict.fromkeys((*_EXTENSIONS.values(), _OTHER)):
             name = job.key + extension
             if self.store.exists(name):
@@ -47,7 +47,7 @@ class Keeper:
         return ""
 
     def publish(self, media: MediaFile, about: str) -> str:
-        """Keeps a copy; returns its URI. What is kept already stays."""
+        """Publishes a copy and returns its URI; an existing copy stays."""
         extension = _EXTENSIONS.get(media.container.partition(",")[0], _OTHER)
         if about:
             self._replace(f"{media.key}.json", about)
@@ -65,27 +65,27 @@ class Keeper:
             self.store.publish_bytes(about.encode(), name)
 
 
-def read_kept(uri: str, slot: PartialFile) -> None:
-    """Fills `slot` with the kept copy at `uri`, and with what is known of it.
+def read_kept(uri: str, partial: PartialFile) -> None:
+    """Fills `partial` with the retained copy at `uri`, including its metadata.
 
     Raises:
-        GoneError: it is not there any more.
+        GoneError: the copy does not exist any more.
     """
     folder, _, name = uri.rpartition("/")
     store = open_store(folder)
     about = name.rpartition(".")[0] + ".json"
     try:
-        slot.restart()
+        partial.restart()
         with store.open(name) as file:
             while chunk := file.read(_CHUNK_BYTES):
-                slot.write(chunk)
+                partial.write(chunk)
         if store.exists(about):
-            slot.about = store.read(about).decode()
+            partial.about = store.read(about).decode()
     except StorageMissingError as error:
-        raise GoneError(f"{redact(uri)}: the copy that was kept is not there any more") from error
+        raise GoneError(f"{redact(uri)}: the retained copy does not exist any more") from error
 
 
 def discard_kept(uri: str) -> None:
-    """Removes a copy that proved to be broken."""
+    """Removes a broken copy."""
     folder, _, name = uri.rpartition("/")
     open_store(folder).delete(name)

@@ -1,4 +1,4 @@
-"""One object of a store, copied as a stream."""
+"""Copies one object of an object store as a stream."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 8 << 20
 
 
-def download_object(uri: str, slot: PartialFile, *, max_bytes: int | None) -> None:
-    """Fills `slot` with the object at `uri`.
+def download_object(uri: str, partial: PartialFile, *, max_bytes: int | None) -> None:
+    """Fills `partial` with the object at `uri`.
 
     Raises:
         GoneError: no such object. NotAFileError: a prefix. AccessDeniedError: the store refuses.
         TooLargeError: more than `max_bytes`.
-        IncompleteTransferError: it ended early, or changed meanwhile. FetchError: the store failed.
+        IncompleteTransferError: it ended early or changed meanwhile. FetchError: the store failed.
     """
     try:
-        retried(lambda: _copy(uri, slot, max_bytes))
+        retried(lambda: _copy(uri, partial, max_bytes))
     except StorageMissingError as error:
         raise GoneError(str(error)) from error
     except StorageDeniedError as error:
@@ -42,16 +42,16 @@ def download_object(uri: str, slot: PartialFile, *, max_bytes: int | None) -> No
         raise FetchError(str(error)) from error
 
 
-def _copy(uri: str, slot: PartialFile, max_bytes: int | None) -> None:
+def _copy(uri: str, partial: PartialFile, max_bytes: int | None) -> None:
     from pyarrow.fs import FileType
 
     name = redact(uri)
-    slot.go_on()
+    partial.resume()
     with translated(f"fetching {name}"):
         filesystem, path = open_filesystem(uri)
         before = filesystem.get_file_info(path)
     if before.type is FileType.NotFound:
-        raise StorageMissingError(f"{name}: no such object; the video is not there any more")
+        raise StorageMissingError(f"{name}: no such object; the video does not exist any more")
     if not before.is_file:
         raise NotAFileError(f"{name}: this is a prefix; give an object, or add the prefix with a slash")
     if max_bytes is not None and before.size > max_bytes:
@@ -59,21 +59,21 @@ def _copy(uri: str, slot: PartialFile, max_bytes: int | None) -> None:
             f"{name}: {before.size:,} bytes, {max_bytes:,} are allowed; raise fetch.max_bytes"
         )
     proof = (before.size, str(before.mtime_ns))
-    if slot.proof != proof:
-        slot.restart()
-    slot.reserve(before.size)
-    slot.prove(*proof)
+    if partial.proof != proof:
+        partial.restart()
+    partial.reserve(before.size)
+    partial.prove(*proof)
     with translated(f"fetching {name}"), filesystem.open_input_file(path) as file:
-        file.seek(slot.position)
+        file.seek(partial.position)
         while True:
             chunk = file.read(_CHUNK_BYTES)
             if not chunk:
                 break
-            slot.write(chunk)
+            partial.write(chunk)
     with translated(f"fetching {name}"):
         after = filesystem.get_file_info(path)
-    if slot.position != before.size or (after.size, after.mtime_ns) != (before.size, before.mtime_ns):
+    if partial.position != before.size or (after.size, after.mtime_ns) != (before.size, before.mtime_ns):
         raise IncompleteTransferError(
-            f"{name}: {slot.position:,} bytes came of {before.size:,}, or it changed meanwhile; "
-            "it is asked again"
+            f"{name}: {partial.position:,} of {before.size:,} bytes arrived, or the object changed; "
+            "it is retried"
         )

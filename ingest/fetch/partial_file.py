@@ -1,4 +1,4 @@
-"""The place in the media cache that one download writes into."""
+"""The file in the media cache that one download writes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mien.ingest.fetch.resume_info import ResumeInfo
 from mien.ingest.storage.file_locks import is_at, lock
 
 _STEP_BYTES = 64 << 20
-"""How far ahead a download of unknown length reserves, in a cache that is large enough for it."""
+"""How far ahead a download of unknown length reserves, if the cache is large enough."""
 _HASHED_BYTES = 256 << 10
-"""At a time: fits into a core's cache."""
+"""Chunk size; fits into a core's cache."""
 NOTE_BYTES = 16 << 20
-"""As much at most is had again after a kill."""
+"""At most this much is fetched again after a kill."""
 
 
 class PartialFile:
-    """A file being written. `position` is how many good bytes it has, from its beginning."""
+    """A file being written. `position` is the number of valid bytes from its beginning."""
 
     about = ""
-    """What is to be known of the file later; kept beside it."""
+    """Metadata that is stored beside the file."""
     is_continued = False
-    """Whether it began with what another download had left."""
+    """Whether it continues an interrupted download."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class PartialFile:
         limit_bytes: int,
         path: Path | None = None,
     ) -> None:
-        """`path`: of the file behind `descriptor`, where something else may be put in its place."""
+        """`path`: the path of the file behind `descriptor`, where a note or another file may be put."""
         self._descriptor = descriptor
         self._path = path
         self._reserve = reserve
@@ -45,21 +45,23 @@ class PartialFile:
         self._reserved = 0
         self._left: ResumeInfo | None = None
         self.proof: tuple[int, str] | None = None
-        """Of what the beginning is: the whole length in bytes, and the validator."""
+        """What identifies the file: its total length in bytes, and the validator."""
         self._noted_bytes = 0
         self.position = 0
 
     def begin(self) -> None:
-        """Forgets what is there, but for what `go_on` can take up."""
+        """Drops the content, except what `resume` can continue."""
         self._left = resume_info.read(self._path) if self._path is not None else None
         if self._left is None:
             self.restart()
         else:
             os.ftruncate(self._descriptor, self._left.position)
 
-    def go_on(self) -> ResumeInfo | None:
-        """Takes up what a download left that broke off: `position` is where that ended. None: there is
-        nothing. Who does not ask begins at 0, and it is lost."""
+    def resume(self) -> ResumeInfo | None:
+        """Continues an interrupted download at `position`; None if there is none.
+
+        A writer that does not call this starts at 0, and the earlier content is lost.
+        """
         left, self._left = self._left, None
         if left is not None:
             self.position = self._reserved = self._noted_bytes = left.position
@@ -68,28 +70,27 @@ class PartialFile:
         return left
 
     def prove(self, total_bytes: int, validator: str) -> None:
-        """Says how the rest can be had, should this download break off: from now on that is noted."""
+        """Records how an interruption of this download can be resumed; from now on notes are written."""
         self.proof = (total_bytes, validator)
 
-    def leave(self, error: BaseException) -> bool:
-        """Whether a download that `error` breaks off here can be gone on with; gives back the room of the
-        rest."""
+    def keep_for_resume(self, error: BaseException) -> bool:
+        """Whether a download interrupted by `error` can be resumed; releases the room of the rest."""
         if self._left is not None:
-            return True  # it did not come so far as to look
-        if self.proof is None or not resume_info.may_go_on(error):
+            return True  # the earlier content was not looked at yet
+        if self.proof is None or not resume_info.is_resumable(error):
             return False
         if not resume_info.WORTH_BYTES <= self.position < self.proof[0]:
             return False
-        with suppress(OSError):  # a full or broken disk: then it is begun anew
+        with suppress(OSError):  # a full or broken disk: the download starts over
             os.ftruncate(self._descriptor, self.position)
-            if self.position > self._noted_bytes:  # else the note grows old
+            if self.position > self._noted_bytes:  # otherwise the note would be renewed without progress
                 self._note()
             return True
         return False
 
     def _note(self) -> None:
         if self._path is not None and self.proof is not None and is_at(self._descriptor, self._path):
-            os.fdatasync(self._descriptor)  # what is noted must be there after a crash
+            os.fdatasync(self._descriptor)  # the noted bytes must survive a crash
             total_bytes, validator = self.proof
             resume_info.write(
                 self._path, ResumeInfo(position=self.position, total_bytes=total_bytes, validator=validator)
@@ -98,13 +99,13 @@ class PartialFile:
 
     def reserve(self, total_bytes: int) -> None:
         """Room for a file of `total_bytes`, before the first of them is written."""
-        self._settle()
+        self._start()
         if total_bytes > self._reserved:
             self._reserve(self._descriptor, total_bytes)
             self._reserved = total_bytes
 
     def write(self, data: bytes) -> None:
-        self._settle()
+        self._start()
         end = self.position + len(data)
         if end > self._reserved:
             ahead = end + self._step_bytes - end % self._step_bytes
@@ -118,7 +119,7 @@ class PartialFile:
             self._note()
 
     def restart(self) -> None:
-        """Forgets what was written."""
+        """Drops everything that was written."""
         if self._path is not None:
             resume_info.forget(self._path)
         os.ftruncate(self._descriptor, 0)
@@ -126,8 +127,8 @@ class PartialFile:
         self._left = self.proof = None
         self.is_continued = False
 
-    def _settle(self) -> None:
-        """Who writes without having asked for what was left begins at 0."""
+    def _start(self) -> None:
+        """A writer that did not resume starts at 0."""
         if self._left is not None:
             self.restart()
 
@@ -136,19 +137,19 @@ class PartialFile:
         return self._descriptor
 
     def work_folder(self) -> Path:
-        """A folder for what a download makes on its way; it outlives a kill, so that the next try goes on."""
+        """A folder for intermediate files; it survives a kill, so the next attempt resumes there."""
         folder = self._own_path().with_suffix(".work")
         folder.mkdir(exist_ok=True)
         return folder
 
     def adopt(self, file: Path) -> None:
-        """Takes `file`, of the work folder, as the content: moved, not copied.
+        """Makes `file`, from the work folder, the content; it is moved, not copied.
 
-        The lock that others wait for is on the old file. They look again when it is closed, and wait for
-        the new one's.
+        Other processes wait for the lock on the old file. When it is closed, they look again and wait for the
+        lock on the new one.
         """
         path = self._own_path()
-        self._settle()
+        self._start()
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         lock(descriptor)
         file.rename(path)
@@ -157,7 +158,7 @@ class PartialFile:
         self.position = self._reserved = os.fstat(descriptor).st_size
 
     def sha256(self) -> str:
-        """Of what was written."""
+        """The hash of everything written."""
         digest, at = hashlib.sha256(), 0
         while chunk := os.pread(self._descriptor, min(_HASHED_BYTES, self.position - at), at):
             digest.update(chunk)
@@ -166,11 +167,11 @@ class PartialFile:
 
     def _own_path(self) -> Path:
         if self._path is None:
-            raise StorageError("this place of the cache has no folder to work in; give it a path")
+            raise StorageError("a partial file without a path has no work folder; give it a path")
         return self._path
 
     def finish(self) -> None:
-        """Cuts the file to what was written, and makes it survive a crash.
+        """Truncates the file to what was written, and syncs it to disk.
 
         Raises:
             EmptyFileError: nothing was written.

@@ -1,11 +1,10 @@
-"""Which cached media somebody is still going to read: a marker beside each file, with its video's key.
+"""Pins: markers beside cached files that will still be read; each contains the key of its video.
 
-    <hash><extension>.wanted    younger than a day: the file is not evicted, whoever needs room
+    <hash><extension>.wanted    younger than a day: the file is not evicted
 
-Whoever knows the videos renews the markers of those that are not done, and releases the others; who reads a
-file renews its marker as well, since a driver reaches those of its own machine alone. A marker that nobody
-renews (of another catalog, of a video that ended under a driver elsewhere) ends by itself: no room is lost
-for ever.
+The driver renews the markers of unfinished videos and releases the others. Readers of a file renew its marker
+too, since a driver reaches only the files on its own machine. A marker that is not renewed (it belongs to
+another catalog, or its video ended under a driver elsewhere) expires, so no room is lost for ever.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def marker(path: Path) -> Path:
 
 
 def mark(path: Path, key: str) -> None:
-    """Wanted by the video `key`; "": by whoever it was."""
+    """Pins the file for the video `key`; "" renews the pin for the same video."""
     if not key:
         renew(path)
         return
@@ -51,11 +50,10 @@ def is_pinned(path: Path) -> bool:
 
 
 class Sizes:
-    """Bytes of each media file in `folder` that is wanted.
+    """The bytes of each pinned file in `folder`.
 
-    Every few seconds each is looked at; in between only whether there are others than before. So what came is
-    seen at once, whoever brought it, and what went, too. A little later: a wish that ended, which makes room,
-    and the new size of what went and came again in between.
+    Every few seconds all files are examined; in between, only whether the folder has changed. New and removed
+    files are therefore noticed at once; an expired pin, or the new size of a replaced file, a little later.
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,13 +70,13 @@ class Sizes:
             self._sizes, self._count_at = {}, now + COUNT_SECONDS
         elif changed_ns == self._changed_ns and self._is_sure:
             return list(self._sizes.values())
-        # What changes within the tick of the file system's clock in which we look changes no time.
+        # A change within the clock tick of the file system in which we look does not change the time.
         self._changed_ns, is_settled = changed_ns, time.time_ns() - changed_ns > TICK_NS
         with os.scandir(self._folder) as entries:
             notes = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
         known = ((note, self._sizes.get(note) or self._size(note)) for note in notes)
         self._sizes = {note: size for note, size in known if size}
-        # A marker that has ended may be renewed, which changes nothing of the folder.
+        # An expired marker may be renewed, which does not change the folder.
         self._is_sure = is_settled and len(self._sizes) == len(notes)
         return list(self._sizes.values())
 
@@ -91,7 +89,7 @@ class Sizes:
 
 
 def marked(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The key of each video whose media is marked, and where that is."""
+    """The key and the path of each pinned file."""
     for found in folder.glob(f"*{SUFFIX}"):
         with suppress(FileNotFoundError, UnicodeDecodeError):
             yield found.read_text(encoding="utf-8"), found.with_suffix("")

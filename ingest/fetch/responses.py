@@ -1,4 +1,4 @@
-"""What an HTTP response means for a download: go on, from where, or which error."""
+"""What an HTTP response means for a download: where its body belongs, or which error it is."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 @dataclass(slots=True)
 class Progress:
-    """What is known of a file across the attempts to get it."""
+    """The facts about a file that are shared by all attempts to download it."""
 
     total_bytes: int | None = None
     validator: str | None = None
-    """A strong ETag or a Last-Modified date: what proves that the rest belongs to the beginning."""
+    """A strong ETag or a Last-Modified date: identifies the version of the file."""
     fruitless: int = 0
-    """Attempts in a row that brought next to nothing."""
+    """Attempts in a row without real progress."""
 
 
 def refusal(response: httpx.Response, name: str) -> MienError | None:
     """The error that the status stands for, or None for 200 and 206."""
     status = response.status_code
-    said = f"{name}: the server answered {status} {response.reason_phrase}".rstrip()
+    answer = f"{name}: the server answered {status} {response.reason_phrase}".rstrip()
     if status in {200, 206}:
         return None
     if status in {408, 425, 429} or status >= 500:
-        later = (RateLimitedError if status == 429 else FetchError)(f"{said}; it is asked again later")
+        later = (RateLimitedError if status == 429 else FetchError)(f"{answer}; it is retried later")
         later.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
         return later
     if status in {404, 410}:
-        return GoneError(f"{said}; the video is not there any more")
+        return GoneError(f"{answer}; the video does not exist any more")
     if status in {401, 402, 403, 451}:
-        return AccessDeniedError(f"{said}; it is not for everybody")
+        return AccessDeniedError(f"{answer}; it is not public")
     if status in {407, 416}:
-        # The proxy spoke, not the host; a range that is not there means that the file has changed.
-        anew = IncompleteTransferError(f"{said}; it is begun anew")
-        return anew if status == 416 else ProxyError(f"{said}; correct the login in the proxy's address")
-    return RejectedRequestError(f"{said}; check the address")
+        # 407 comes from the proxy, not the host. 416 means that the file has changed.
+        anew = IncompleteTransferError(f"{answer}; the download starts over")
+        return anew if status == 416 else ProxyError(f"{answer}; correct the login in the proxy's address")
+    return RejectedRequestError(f"{answer}; check the address")
 
 
 def retry_after_seconds(value: str) -> float | None:

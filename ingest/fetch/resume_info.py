@@ -1,8 +1,8 @@
-"""What is known of a download that broke off, beside its `.part`: the next one goes on with it.
+"""Notes beside a `.part` file that let the next download resume an interrupted one.
 
-    <hash><extension>.part.begun    how many bytes are good, and what proves that the rest belongs to them
+    <hash><extension>.part.begun   the number of valid bytes, and a validator for the rest
 
-Written only once those bytes are on the disk, so neither a kill nor a crash of the machine can make it wrong.
+A note is written only after those bytes are synced to disk, so neither a kill nor a crash can make it wrong.
 """
 
 from __future__ import annotations
@@ -17,44 +17,40 @@ from mien.ingest.errors import FetchError, Policy
 
 SUFFIX = ".begun"
 NEW_SUFFIX = ".begin"
-"""Of a note that is being written."""
+"""Suffix of a note that is being written."""
 KEPT_SECONDS = 24 * 3600.0
-"""A broken download is gone on with within a day, or begun anew."""
+"""Interrupted downloads can be resumed for 24 hours; older ones start over."""
 WORTH_BYTES = 1 << 20
-"""Less is had again sooner than it is kept."""
+"""A shorter beginning is fetched again faster than it is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeInfo:
     position: int
-    """Bytes from the file's beginning that are good."""
+    """The number of valid bytes from the beginning of the file."""
     total_bytes: int
     validator: str
-    """A strong ETag or a Last-Modified date (RFC 9110, section 13.1.5); of an object, when it was written."""
+    """A strong ETag or Last-Modified date (RFC 9110, section 13.1.5); for objects, the modification time."""
 
 
 def note_of(part: Path) -> Path:
     return part.with_name(part.name + SUFFIX)
 
 
-def write(part: Path, begun: ResumeInfo) -> None:
+def write(part: Path, info: ResumeInfo) -> None:
     note = note_of(part)
     fresh = note.with_suffix(NEW_SUFFIX)
-    fresh.write_text(json.dumps(asdict(begun)), encoding="utf-8")
+    fresh.write_text(json.dumps(asdict(info)), encoding="utf-8")
     fresh.rename(note)
 
 
 def read(part: Path) -> ResumeInfo | None:
-    """None where there is nothing to go on with: no note, one that is old, or one that does not fit."""
+    """None if nothing can be resumed: no note, an old one, or one that does not match the file."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        said = json.loads(note_of(part).read_text(encoding="utf-8"))
-        begun = ResumeInfo(**said)
-        if (
-            is_fresh(part)
-            and 0 < begun.position < begun.total_bytes
-            and begun.position <= part.stat().st_size
-        ):
-            return begun if begun.validator else None
+        stored = json.loads(note_of(part).read_text(encoding="utf-8"))
+        info = ResumeInfo(**stored)
+        if is_fresh(part) and 0 < info.position < info.total_bytes and info.position <= part.stat().st_size:
+            return info if info.validator else None
     return None
 
 
@@ -65,11 +61,11 @@ def is_fresh(part: Path) -> bool:
         return False
 
 
-def may_go_on(error: BaseException) -> bool:
-    """Whether what `error` ended is worth another's going on with it."""
+def is_resumable(error: BaseException) -> bool:
+    """Whether a download that ended with `error` may be resumed by another one."""
     if isinstance(error, FetchError):
         return error.policy is Policy.RETRY
-    return not isinstance(error, Exception)  # the process is told to end
+    return not isinstance(error, Exception)  # the process was asked to stop
 
 
 def forget(part: Path) -> None:

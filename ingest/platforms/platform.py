@@ -65,6 +65,8 @@ class Platform(Protocol):
     """For messages."""
     home: str
     """Host and port whose proxy `mien doctor` checks; "" if the platform is many sites."""
+    needs_javascript: bool
+    """Whether yt-dlp needs a JavaScript runtime for it."""
     examples: tuple[str, ...]
     """Addresses that it accepts, for help texts and the contract test."""
     videos_per_hour: int

@@ -1,1 +1,1 @@
-"""How much may be asked, and through which way out."""
+"""Budgets and circuit breakers of egress identities."""

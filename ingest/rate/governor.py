@@ -1,6 +1,6 @@
-"""Whether an identity may ask for another video now: a pure decision over what was granted before.
+"""Decides whether an identity may request another video now, purely from earlier grants.
 
-What is guaranteed, for every window of 3,600 s and any number of drivers, actors and crashes:
+Guarantees for every window of 3,600 s and any number of drivers, actors and crashes:
 
     videos     never more than the budget are asked for. A grant counts from when it was given until 3,600 s
                after the video was *reported back*, so it counts in every window in which it may have asked.
@@ -68,11 +68,11 @@ def budget(identity: Identity) -> Charge:
     )
 
 
-def reserve(identity: Identity, standing: EgressState) -> Charge:
+def reserve(identity: Identity, state: EgressState) -> Charge:
     """What the next video is charged with until it is reported back. Never more than the whole budget, so
     that an empty window has room for any video."""
-    requests = max(1, math.ceil(standing.mean_requests * RESERVE_MARGIN))
-    size = max(1, math.ceil(standing.mean_bytes * RESERVE_MARGIN))
+    requests = max(1, math.ceil(state.mean_requests * RESERVE_MARGIN))
+    size = max(1, math.ceil(state.mean_bytes * RESERVE_MARGIN))
     limit = budget(identity)
     return Charge(
         videos=1, requests=min(requests, limit.requests or requests), bytes=min(size, limit.bytes or size)
@@ -85,8 +85,8 @@ def page_charge(identity: Identity, *, is_first: bool) -> Charge:
     return Charge(videos=int(is_first), requests=1, bytes=min(PAGE_BYTES, limit.bytes or PAGE_BYTES))
 
 
-def has_room(identity: Identity, spent: Charge, wanted: Charge) -> bool:
-    limit, total = budget(identity), spent + wanted
+def has_room(identity: Identity, spent: Charge, charge: Charge) -> bool:
+    limit, total = budget(identity), spent + charge
     return all(
         most == 0 or taken <= most
         for most, taken in (
@@ -98,49 +98,49 @@ def has_room(identity: Identity, spent: Charge, wanted: Charge) -> bool:
 
 
 def room_after(
-    identity: Identity, spent: Charge, wanted: Charge, leaving: Iterable[tuple[float, Charge]]
+    identity: Identity, spent: Charge, charge: Charge, leaving: Iterable[tuple[float, Charge]]
 ) -> float:
-    """The earliest time at which the window has room for `wanted`; `leaving` are the charges in it with the
+    """The earliest time at which the window has room for `charge`; `leaving` are the charges in it with the
     time at which each leaves, earliest first. Infinity where that depends on what is under way."""
-    if has_room(identity, spent, wanted):
+    if has_room(identity, spent, charge):
         return 0.0
-    for leaves_at, charge in leaving:
-        spent -= charge
-        if has_room(identity, spent, wanted):
+    for leaves_at, leaving_charge in leaving:
+        spent -= leaving_charge
+        if has_room(identity, spent, charge):
             return leaves_at
     return math.inf
 
 
-def share_seconds(identity: Identity, wanted: Charge) -> float:
-    """The part of the window that `wanted` takes of the budget, in seconds: an even pace's step."""
+def share_seconds(identity: Identity, charge: Charge) -> float:
+    """The part of the window that `charge` takes of the budget, in seconds: an even pace's step."""
     limit = budget(identity)
     shares = [
         taken / most
         for most, taken in (
-            (limit.videos, wanted.videos),
-            (limit.requests, wanted.requests),
-            (limit.bytes, wanted.bytes),
+            (limit.videos, charge.videos),
+            (limit.requests, charge.requests),
+            (limit.bytes, charge.bytes),
         )
         if most
     ]
     return WINDOW_SECONDS * max(shares, default=0.0)
 
 
-def paced_at(identity: Identity, standing: EgressState, wanted: Charge) -> float:
-    """The earliest time at which the pace lets `wanted` pass (generic cell rate algorithm, ITU-T I.371)."""
-    ahead = max(0.0, BURST_SECONDS - share_seconds(identity, wanted))
-    return standing.even_at - ahead
+def paced_at(identity: Identity, state: EgressState, charge: Charge) -> float:
+    """The earliest time at which the pace lets `charge` pass (generic cell rate algorithm, ITU-T I.371)."""
+    ahead = max(0.0, BURST_SECONDS - share_seconds(identity, charge))
+    return state.even_at - ahead
 
 
-def granted(identity: Identity, standing: EgressState, wanted: Charge, at: float) -> EgressState:
-    even_at = max(standing.even_at, at) + share_seconds(identity, wanted)
-    return replace(standing, granted_at=at, even_at=even_at)
+def granted(identity: Identity, state: EgressState, charge: Charge, at: float) -> EgressState:
+    even_at = max(state.even_at, at) + share_seconds(identity, charge)
+    return replace(state, granted_at=at, even_at=even_at)
 
 
-def learned(standing: EgressState, requests: int, size: int) -> EgressState:
+def learned(state: EgressState, requests: int, size: int) -> EgressState:
     """The running means after a video that took so much."""
     return replace(
-        standing,
-        mean_requests=standing.mean_requests + _MEAN_SHARE * (requests - standing.mean_requests),
-        mean_bytes=standing.mean_bytes + _MEAN_SHARE * (size - standing.mean_bytes),
+        state,
+        mean_requests=state.mean_requests + _MEAN_SHARE * (requests - state.mean_requests),
+        mean_bytes=state.mean_bytes + _MEAN_SHARE * (size - state.mean_bytes),
     )

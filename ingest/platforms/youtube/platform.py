@@ -30,6 +30,7 @@ class YouTube(YtDlpPlatform):
     name = "youtube"
     title = "YouTube"
     home = "www.youtube.com:443"
+    needs_javascript = True
     examples: tuple[str, ...] = (
         "https://www.youtube.com/watch?v=aaaaaaaaaa1",
         "https://youtu.be/aaaaaaaaaa1",

@@ -152,11 +152,12 @@ class _Answers:
         in_extraction = any(isinstance(link, PageError) for link in self.chain)
         is_media = self.rules.is_media(str(response.url), in_extraction=in_extraction)
         answer = f"{self.name}: {'the media server' if is_media else self.rules.title} answered {status}"
+        refused = f"{self.name}: {self.rules.title} answered {status}"
         found: MienError
         if status in self.rules.refusal_statuses and self.rules.is_captcha(response.url):
-            found = BotWallError(f"{answer} and a captcha; this identity is paused")
+            found = BotWallError(f"{refused} and a captcha; this identity is paused")
         elif status in self.rules.refusal_statuses:
-            found = RateLimitedError(f"{answer}; this identity is paused")
+            found = RateLimitedError(f"{refused}; this identity is paused")
         elif status == 407:
             found = ProxyError(
                 f"{self.name}: the proxy refuses the login (407); correct the identity's proxy"

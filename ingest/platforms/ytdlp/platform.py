@@ -31,6 +31,7 @@ class AnySite(YtDlpPlatform):
     name = "ytdlp"
     title = "a site that yt-dlp supports"
     home = ""
+    needs_javascript = False
     examples: tuple[str, ...] = (
         "https://vimeo.com/76979871",
         "https://www.dailymotion.com/video/x5kesuj",

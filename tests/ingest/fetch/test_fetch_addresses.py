@@ -55,11 +55,11 @@ class Names:
 
 
 def download(server_url: str, tmp_path: Path, **options: object) -> bytes:
-    path = tmp_path / "slot"
+    path = tmp_path / "partial"
     with path.open("wb") as file:
-        slot = PartialFile(file.fileno(), lambda descriptor, size: None, 1 << 30)
-        HttpDownloader(timeout_seconds=60, attempts=1, **options).download(server_url, slot)  # type: ignore[arg-type]
-        slot.finish()
+        partial = PartialFile(file.fileno(), lambda descriptor, size: None, 1 << 30)
+        HttpDownloader(timeout_seconds=60, attempts=1, **options).download(server_url, partial)  # type: ignore[arg-type]
+        partial.finish()
     return path.read_bytes()
 
 

@@ -112,9 +112,9 @@ class CountedCache(MediaCache):
 
 
 def filled(cache: MediaCache, name: str, size: int) -> None:
-    def download(slot: PartialFile) -> None:
-        slot.reserve(size)
-        slot.write(bytes(size))
+    def download(partial: PartialFile) -> None:
+        partial.reserve(size)
+        partial.write(bytes(size))
 
     with cache.obtain(name, "", download):
         pass

@@ -214,7 +214,7 @@ def test_who_does_not_ask_for_what_was_left_begins_at_0(
 ) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
     cache = MediaCache(folder, 9 * MB)
-    with cache.obtain(server.url("/f.mp4"), ".mp4", lambda slot: slot.write(b"kept")) as path:
+    with cache.obtain(server.url("/f.mp4"), ".mp4", lambda partial: partial.write(b"kept")) as path:
         assert path.read_bytes() == b"kept"
         assert {left.name for left in folder.iterdir()} == {path.name, ".lock"}
 
@@ -308,7 +308,7 @@ def test_what_is_kept_goes_where_its_room_is_needed(
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
     cache = MediaCache(folder, 4 * MB)
     assert cache.used_bytes() == 3 * MB
-    with cache.obtain("another", "", lambda slot: slot.write(bytes(2 * MB))) as path:
+    with cache.obtain("another", "", lambda partial: partial.write(bytes(2 * MB))) as path:
         assert {left.name for left in folder.iterdir()} - {path.name} == {".lock"}
 
 
@@ -362,14 +362,14 @@ def test_an_object_is_gone_on_with_as_long_as_it_is_the_same(
     came: list[int] = []
     write = PartialFile.write
 
-    def told_to_end(slot: PartialFile, data: bytes) -> None:
-        if slot.position >= 8 * MB:
+    def told_to_end(partial: PartialFile, data: bytes) -> None:
+        if partial.position >= 8 * MB:
             raise KeyboardInterrupt
-        write(slot, data)
+        write(partial, data)
 
-    def counted(slot: PartialFile, data: bytes) -> None:
+    def counted(partial: PartialFile, data: bytes) -> None:
         came.append(len(data))
-        write(slot, data)
+        write(partial, data)
 
     for changed in (False, True):
         stage = make_fetch(tmp_path)

@@ -59,7 +59,7 @@ def test_another_file_that_was_here_before_is_not_taken_for_it(
     longer = film + bytes(8) + b"free"  # trailing bytes that no demuxer minds
     server.pages["/film.mp4"] = [Reply(body=longer)]
     fetch.cache.sweep()
-    with fetch.cache.obtain(server.url("/film.mp4"), ".mp4", lambda slot: slot.write(longer)):
+    with fetch.cache.obtain(server.url("/film.mp4"), ".mp4", lambda partial: partial.write(longer)):
         pass
     media = begun(tmp_path, server, film)
     with (

@@ -29,7 +29,7 @@ KB = 1000
 
 
 def fill(cache: MediaCache, name: str, size: int = 100 * KB) -> Path:
-    with cache.obtain(name, "", lambda slot: slot.write(bytes([1]) * size)) as path:
+    with cache.obtain(name, "", lambda file: file.write(bytes([1]) * size)) as path:
         return path
 
 
@@ -79,7 +79,7 @@ def test_what_was_just_asked_for_stays(tmp_path: Path) -> None:
 
 
 def want(cache: MediaCache, name: str) -> Path:
-    download = lambda slot: slot.write(bytes(100 * KB))  # noqa: E731
+    download = lambda file: file.write(bytes(100 * KB))  # noqa: E731
     with cache.obtain(name, "", download, pinned_by=f"http-{name}") as path:
         return path
 
@@ -162,11 +162,11 @@ def test_a_file_larger_than_the_cache(tmp_path: Path) -> None:
 def test_room_is_reserved_before_it_is_filled(tmp_path: Path) -> None:
     cache = small(tmp_path)
 
-    def download(slot: PartialFile) -> None:
-        slot.reserve(300 * KB)
+    def download(partial: PartialFile) -> None:
+        partial.reserve(300 * KB)
         with pytest.raises(StorageError, match="full"):
             fill(cache, "other")
-        slot.write(b"only this")
+        partial.write(b"only this")
 
     with cache.obtain("a", ".mp4", download) as path:
         assert path.read_bytes() == b"only this"
@@ -175,8 +175,8 @@ def test_room_is_reserved_before_it_is_filled(tmp_path: Path) -> None:
 def test_a_failed_download_leaves_nothing(tmp_path: Path) -> None:
     cache = small(tmp_path)
 
-    def download(slot: PartialFile) -> None:
-        slot.write(b"half of it")
+    def download(partial: PartialFile) -> None:
+        partial.write(b"half of it")
         raise FetchError("no more")
 
     with pytest.raises(FetchError), cache.obtain("a", "", download):
@@ -200,8 +200,8 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from mien.ingest.fetch import MediaCache
-def download(slot):
-    slot.write(b"x" * 50_000)
+def download(partial):
+    file.write(b"x" * 50_000)
     print("writing", flush=True)
     time.sleep(600)
 with MediaCache(Path(sys.argv[1]), 350_000, grace_seconds=0).obtain("a", "", download):
@@ -245,7 +245,7 @@ cache = MediaCache(Path(sys.argv[1]), 1_000_000, grace_seconds=0)
 for _ in range(150):
     name = str(rng.randrange(30))
     try:
-        with cache.obtain(name, "", lambda slot: slot.write(name.encode().ljust(100_000, b"."))) as path:
+        with cache.obtain(name, "", lambda file: file.write(name.encode().ljust(100_000, b"."))) as path:
             content = path.read_bytes()
             assert content == name.encode().ljust(100_000, b"."), (name, len(content))
             with cache._locked():  # or what is evicted and what is fetched meanwhile are both counted

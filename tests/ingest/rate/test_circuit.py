@@ -18,22 +18,22 @@ NOW = 1_000_000.0
 
 
 def refuse(
-    standing: EgressState,
+    state: EgressState,
     at: float = NOW,
     *,
     probe: bool = False,
     retry_after: float | None = None,
     chance: float = 0.0,
 ) -> EgressState:
-    return refused(standing, at, probe=probe, retry_after_seconds=retry_after, chance=chance)
+    return refused(state, at, probe=probe, retry_after_seconds=retry_after, chance=chance)
 
 
 def test_cooldowns_double_with_each_probe_that_is_refused_up_to_a_day() -> None:
-    standing, at, seen = EgressState(name="a", platform="youtube"), NOW, []
+    state, at, seen = EgressState(name="a", platform="youtube"), NOW, []
     for _ in range(12):
-        standing = refuse(standing, at, probe=standing.is_open)
-        seen.append(standing.paused_until - at)
-        at = standing.paused_until
+        state = refuse(state, at, probe=state.is_open)
+        seen.append(state.paused_until - at)
+        at = state.paused_until
     assert seen[:4] == [FIRST_COOLDOWN_SECONDS * 2**n for n in range(4)]
     assert seen[-1] == MAX_COOLDOWN_SECONDS
     assert seen == sorted(seen)

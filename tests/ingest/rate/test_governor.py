@@ -37,35 +37,35 @@ def test_an_empty_window_has_room_for_any_video(
     videos: int, requests: int, size: int, mean_requests: float, mean_bytes: float
 ) -> None:
     identity = Identity("a", videos_per_hour=videos, requests_per_hour=requests, bytes_per_hour=size)
-    standing = EgressState(name="a", platform="youtube", mean_requests=mean_requests, mean_bytes=mean_bytes)
-    assert has_room(identity, Charge(), reserve(identity, standing))
+    state = EgressState(name="a", platform="youtube", mean_requests=mean_requests, mean_bytes=mean_bytes)
+    assert has_room(identity, Charge(), reserve(identity, state))
 
 
 @given(st.lists(charges, max_size=8), charges, charges)
 def test_room_comes_with_the_first_that_leaves_enough(
-    spent: list[Charge], wanted: Charge, limit: Charge
+    spent: list[Charge], charge: Charge, limit: Charge
 ) -> None:
     identity = Identity(
         "a", videos_per_hour=limit.videos, requests_per_hour=limit.requests, bytes_per_hour=limit.bytes
     )
     total = sum(spent, Charge())
     leaving = [(float(position + 1), charge) for position, charge in enumerate(spent)]
-    at = room_after(identity, total, wanted, leaving)
+    at = room_after(identity, total, charge, leaving)
     for moment in (0.0, *(moment for moment, _ in leaving)):
         left = sum((charge for leaves, charge in leaving if leaves > moment), Charge())
-        assert has_room(identity, left, wanted) == (at <= moment)
+        assert has_room(identity, left, charge) == (at <= moment)
 
 
 @given(st.integers(1, 2000), st.lists(st.floats(0, 100), max_size=200))
 def test_the_pace_is_even_but_for_a_small_burst(videos: int, pauses: list[float]) -> None:
     """In any stretch no more than its share of the hour, the burst, and one."""
-    identity, standing = Identity("a", videos_per_hour=videos), EgressState(name="a", platform="youtube")
+    identity, state = Identity("a", videos_per_hour=videos), EgressState(name="a", platform="youtube")
     now, times = 1e6, []
     for pause in pauses:
         now += pause
-        wanted = reserve(identity, standing)
-        if paced_at(identity, standing, wanted) <= now:
-            standing = granted(identity, standing, wanted, now)
+        charge = reserve(identity, state)
+        if paced_at(identity, state, charge) <= now:
+            state = granted(identity, state, charge, now)
             times.append(now)
     step = WINDOW_SECONDS / videos
     for first in range(len(times)):
@@ -86,8 +86,8 @@ def test_what_depends_on_videos_under_way_is_not_known() -> None:
 
 
 def test_means_follow_what_was_seen() -> None:
-    standing = EgressState(name="a", platform="youtube")
+    state = EgressState(name="a", platform="youtube")
     for _ in range(100):
-        standing = learned(standing, 3, 1_000_000)
-    assert round(standing.mean_requests) == 3
-    assert round(standing.mean_bytes, -4) == 1_000_000
+        state = learned(state, 3, 1_000_000)
+    assert round(state.mean_requests) == 3
+    assert round(state.mean_bytes, -4) == 1_000_000
