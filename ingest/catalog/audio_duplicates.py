@@ -1,10 +1,10 @@
-"""Who sounds alike: near-duplicates, for people to look at. Nothing is dropped for it.
+"""Finds videos with nearly the same sound, for people to inspect. Nothing is dropped automatically.
 
     prints    the Chromaprint of each video that has one (ingest/fetch/sound_print.py)
-    marks     the `MARKS` of its values that hash lowest: whoever shares some is worth comparing
+    marks     its `MARKS` lowest hash values; videos that share some are compared
 
-A value that two recordings of one sound share is as likely among the lowest of both, wherever in the
-recording it is (bottom-k sketch, Broder 1997), so a part that was cut off at the beginning does no harm.
+A value that two recordings share is equally likely to be among the lowest of both, wherever it is in the
+recording (bottom-k sketch, Broder 1997). So a missing beginning does not matter.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from mien.ingest.catalog.schema import Key, metadata
 
 MARKS = 64
 MIN_VALUES = 24
-"""Three seconds: less says too little, and silence has one value throughout."""
+"""About three seconds: shorter sounds are not distinctive, and silence has only one value."""
 MAX_ERROR = 0.2
-"""Share of bits that differ: 0.5 by chance, 0.4 between two talks, below 0.1 between two encodings of one."""
+"""Fraction of different bits: 0.5 by chance, 0.4 for two talks, below 0.1 for two encodings of one talk."""
 _COMPARED = 20
 _SHIFT_VALUES = 240
-"""About 30 s: by so much one may begin later than the other."""
+"""About 30 s: the maximum difference of the start times."""
 _MIN_SHARE = 0.5
-"""Of the shorter one that must be in the other."""
+"""Minimum fraction of the shorter recording that must overlap."""
 
 prints = Table(
     "prints",
@@ -65,18 +65,18 @@ _SHARING = (
 )
 
 
-def record_print(connection: Connection, key: str, heard: bytes) -> None:
-    """Instead of what was heard of it before; without a word where it is too short or silent."""
+def record_print(connection: Connection, key: str, sound_print: bytes) -> None:
+    """Replaces the video's fingerprint. Stores nothing for a sound that is too short or silent."""
     for table in (prints, marks):
         connection.execute(delete(table).where(table.c.video_key == key))
-    chosen = _marks(heard)
+    chosen = _marks(sound_print)
     if chosen:
-        connection.execute(insert(prints), {"video_key": key, "print": heard})
+        connection.execute(insert(prints), {"video_key": key, "print": sound_print})
         connection.execute(insert(marks), [{"video_key": key, "mark": mark} for mark in chosen])
 
 
 def near_duplicates(connection: Connection, key: str) -> list[str]:
-    """Keys of the videos that sound the same, the most alike first."""
+    """Keys of the videos with the same sound, most similar first."""
     own = connection.scalar(select(prints.c.print).where(prints.c.video_key == key))
     if own is None:
         return []
@@ -87,10 +87,10 @@ def near_duplicates(connection: Connection, key: str) -> list[str]:
 
 
 def difference(one: bytes, other: bytes) -> float:
-    """The share of bits that differ where both overlap best; 1.0 where they hardly overlap at all."""
+    """The fraction of different bits at the best overlap; 1.0 if the overlap is always too short."""
     import numpy as np
 
-    a, b = (np.frombuffer(heard, dtype="<u4") for heard in (one, other))
+    a, b = (np.frombuffer(sound_print, dtype="<u4") for sound_print in (one, other))
     shortest = max(MIN_VALUES, int(_MIN_SHARE * min(a.size, b.size)))
     best = 1.0
     for shift in range(-_SHIFT_VALUES, _SHIFT_VALUES + 1):
@@ -101,12 +101,12 @@ def difference(one: bytes, other: bytes) -> float:
     return best
 
 
-def _marks(heard: bytes) -> list[int]:
+def _marks(sound_print: bytes) -> list[int]:
     import numpy as np
 
-    values: Any = np.unique(np.frombuffer(heard, dtype="<u4"))
+    values: Any = np.unique(np.frombuffer(sound_print, dtype="<u4"))
     if values.size < MIN_VALUES:
         return []
-    # Knuth's multiplicative hash: which values are lowest must not depend on what they mean.
+    # Knuth's multiplicative hash makes the choice of the lowest values independent of their meaning.
     hashed = np.sort(values.astype(np.uint64) * np.uint64(2654435761) & np.uint64(0xFFFFFFFF))
     return [int(mark) for mark in hashed[:MARKS]]

@@ -246,9 +246,11 @@ class Catalog:
         )
         return self._database.once(lambda connection, doubt: record(connection, in_doubt=doubt))
 
-    def record_print(self, video_key: str, heard: bytes) -> None:
+    def record_print(self, video_key: str, sound_print: bytes) -> None:
         """Stores the audio fingerprint (ingest/fetch/sound_print.py), which finds similar videos."""
-        self._database.repeat(lambda connection: audio_duplicates.record_print(connection, video_key, heard))
+        self._database.repeat(
+            lambda connection: audio_duplicates.record_print(connection, video_key, sound_print)
+        )
 
     def near_duplicates(self, video_key: str) -> list[str]:
         """Keys of videos with the same sound, most similar first. Informative only."""

@@ -1,4 +1,4 @@
-"""Running sums. Each run adds to rows of its own; a reader adds up the runs."""
+"""Running sums. Each run has its own rows; readers add up the rows of all runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ RETAINED_BYTES = "kept_bytes"
 """Stored under the names that an existing catalog has."""
 SEGMENTS_DONE = "segments_done"
 FAILED = "failed"
-"""The fate of seconds that were lost to an error."""
+"""Fate of the seconds that an error lost."""
 
 NOBODY = ""
-"""The run id of what people do from the command line."""
+"""Run id of changes that people make on the command line."""
 
 
 def _adding(insert: Any) -> Any:
@@ -49,7 +49,7 @@ def add(connection: Connection, run_id: str, deltas: Mapping[str, float]) -> Non
 def fates(
     gained: Iterable[Mapping[str, float]], lost: Iterable[Mapping[str, float]] = ()
 ) -> dict[str, float]:
-    """Deltas of the seconds by fate."""
+    """Changes of the seconds per fate."""
     deltas: dict[str, float] = defaultdict(float)
     for sign, maps in ((1.0, gained), (-1.0, lost)):
         for seconds_by_fate in maps:

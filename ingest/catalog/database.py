@@ -1,10 +1,10 @@
-"""Connections, transactions, and errors in one line.
+"""Connections, transactions, and one-line errors.
 
-SQLite runs in WAL mode. A killed process loses nothing that was committed; a power cut may take the last
-transactions along (`synchronous=NORMAL`), which leaves the catalog as it was a moment ago: tars without a
-row are deleted and their segments redone. What readers may have seen, the commit of a shard and of its
-sidecar, is written with `synchronous=FULL`, and being one log it takes everything before it along.
-WAL needs shared memory: keep the file on a local disk, and use PostgreSQL for several machines.
+SQLite runs in WAL mode. A killed process loses nothing that was committed. A power failure may lose the last
+transactions (`synchronous=NORMAL`), which restores an earlier state of the catalog: tars without a row are
+deleted and their segments are redone. Commits that readers may have seen (of a shard and of its sidecar) use
+`synchronous=FULL`. There is only one log, so they also sync everything before them.
+WAL needs shared memory: store the file on a local disk, and use PostgreSQL for several machines.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ T = TypeVar("T")
 SQLITE_BUSY_SECONDS = 60
 POSTGRES_CONNECT_SECONDS = 10
 PATIENCE_SECONDS = 5.0
-"""Of a question, with a server that has just gone away; a run has more."""
+"""How long commands wait for an unreachable server. Runs wait longer."""
 _LOCKED_DELAYS_SECONDS = (0.1, 0.3, 1.0, 3.0)
-_SCHEMA_LOCK = 0x6D69656E  # "mien": one advisory lock for everybody who creates the tables
+_SCHEMA_LOCK = 0x6D69656E  # "mien": the advisory lock of all processes that create the tables
 _EXAMPLES = "write sqlite:////absolute/path.db or postgresql://user:password@host/database"
 
 
 class Database:
-    """Runs functions of a connection as transactions; raises CatalogError for whatever the database says."""
+    """Runs functions as transactions. Raises CatalogError for every error of the database."""
 
     def __init__(self, url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """`patience_seconds`: for how long a server that goes away once it was there is waited for."""
+        """`patience_seconds`: how long to wait for a server that becomes unreachable after it was reached."""
         parsed = _parse(url)
         self.name = _describe(parsed)
         self._secrets = _secrets(parsed)
@@ -48,20 +48,21 @@ class Database:
         self._patience_seconds = patience_seconds
         self._was_there = False
         self.on_return: Callable[[], None] | None = None
-        """Called before whoever waited goes on, when a server that was away has answered again."""
+        """Called when an unreachable server answers again, before the waiting transaction returns."""
 
     def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
-        """`work` in one transaction; it may be called again, when the database says so."""
+        """Runs `work` in one transaction. May call it again if the database asks for a retry."""
         return self._run(self._durable if durable else self._writer, lambda connection, _: work(connection))
 
     def repeat(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
-        """As `write`, of what is the same done once or twice: where nobody knows whether it was committed,
-        since the connection was lost just then, it is done again."""
+        """Like `write`, for idempotent work. If the connection is lost during the commit, so that its outcome
+        is unknown, the work is repeated."""
         return self.once(lambda connection, _: work(connection), durable=durable)
 
     def once(self, work: Callable[[Connection, bool], T], *, durable: bool = False) -> T:
-        """As `repeat`, of what is not: `work` is told whether it may have been committed already. It must
-        first lock a row that it locked then: so a commit that is still under way has ended when it looks."""
+        """Like `repeat`, for work that is not idempotent: `work` is told whether it may have been committed.
+        It must first lock a row that the first try locked, so that a commit in progress ends before it
+        reads."""
         return self._run(self._durable if durable else self._writer, work, repeatable=True)
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -71,7 +72,7 @@ class Database:
         self._engine.dispose()
 
     def prepare(self) -> None:
-        """Creates the tables where there are none. CatalogError, and it is closed: another schema."""
+        """Creates the tables if there are none. Closes itself and raises CatalogError for another schema."""
         try:
             self._prepare()
         except BaseException:
@@ -85,32 +86,32 @@ class Database:
         self._was_there = True
         if found != schema.VERSION:
             raise CatalogError(
-                f"the catalog {self.name} has schema {found}, and this mien reads schema {schema.VERSION}; "
-                "use the mien that wrote it, or another catalog"
+                f"the catalog {self.name} has schema {found}, but this version of mien reads schema "
+                f"{schema.VERSION}; use the version that wrote it, or another catalog"
             )
 
     def _run(self, engine: Engine, work: Callable[[Connection, bool], T], *, repeatable: bool = False) -> T:
-        trial = TransactionRetry(
+        attempt = TransactionRetry(
             patience_seconds=self._patience_seconds,
             repeatable=repeatable,
             is_server=self._was_there and engine.dialect.name != "sqlite",
         )
 
         def once() -> T:
-            trial.phase = TransactionPhase.CONNECTING
+            attempt.phase = TransactionPhase.CONNECTING
             with engine.connect() as connection:
-                trial.phase = TransactionPhase.WORKING
+                attempt.phase = TransactionPhase.WORKING
                 transaction = connection.begin()
-                result = work(connection, trial.in_doubt)
-                trial.phase = TransactionPhase.COMMITTING
+                result = work(connection, attempt.in_doubt)
+                attempt.phase = TransactionPhase.COMMITTING
                 transaction.commit()
                 return result
 
         try:
-            result = trial.retrying()(once)
+            result = attempt.retrying()(once)
         except SQLAlchemyError as error:
             raise self._error(error) from error
-        if trial.was_away and self.on_return is not None:
+        if attempt.was_away and self.on_return is not None:
             self.on_return()
         return result
 
@@ -119,7 +120,7 @@ class Database:
         for secret in self._secrets:
             reason = reason.replace(secret, "***")
         is_full = any(word in reason.lower() for word in ("disk is full", "no space left"))
-        cure = "free some space" if is_full else "check that it is up, reachable and writable"
+        cure = "free disk space" if is_full else "check that it is running, reachable and writable"
         return CatalogError(f"the catalog {self.name} refused: {one_line(reason, 300)}; {cure}")
 
     def _create(self, url: URL) -> Engine:
@@ -146,7 +147,7 @@ class Database:
             ) from error
 
     def _use_wal(self) -> None:
-        """The switch needs the file alone and does not wait for it, so two first users meet here."""
+        """Switching needs exclusive access and does not wait for it, so two first users can collide here."""
         bare = self._engine.execution_options(mien_begin="")  # no transaction may be open
         for delay_seconds in (*_LOCKED_DELAYS_SECONDS, None):
             try:
@@ -200,15 +201,15 @@ def _secrets(url: URL) -> tuple[str, ...]:
 
 
 def _take_over_transactions(connection: Any, record: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late to protect what was read
+    connection.isolation_level = None  # the driver's own BEGIN comes too late to protect what was read before
 
 
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    wanted, known = options.get("mien_synchronous"), connection.info
-    if wanted and known.get("mien_synchronous") != wanted:
-        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
-        known["mien_synchronous"] = wanted
+    level, current = options.get("mien_synchronous"), connection.info
+    if level and current.get("mien_synchronous") != level:
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        current["mien_synchronous"] = level
     if begin := options.get("mien_begin", "BEGIN"):
         connection.exec_driver_sql(begin)
 

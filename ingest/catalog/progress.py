@@ -1,4 +1,4 @@
-"""What a run says of a whole video. Every write first makes sure that the run still holds it."""
+"""What a run records about a whole video. Every write first checks that the run still holds the video."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MEDIA = select(media.c.sha256, media.c.bytes, media.c.duration_seconds, media.c
     media.c.video_key == bindparam("key")
 )
 _DUPLICATE_OF = "duplicate_of"
-"""In the probe of a file that was had and is another video's: none of its seconds count anywhere."""
+"""Key in the probe of a duplicate file. The seconds of such a file are not counted."""
 _SPLIT = select(videos.c.state, videos.c.segment_count).where(videos.c.key == bindparam("key"))
 _SET_SPLIT = update(videos).where(videos.c.key == bindparam("video")).values(segment_count=bindparam("count"))
 _FAIL = (
@@ -64,9 +64,9 @@ def record_media(
     unique: bool = False,
     in_doubt: bool = False,
 ) -> str | None:
-    """With `unique`, a video whose bytes are another's ends as its duplicate; returns the other's key.
+    """With `unique`, ends a video whose bytes another video owns as a duplicate; returns the owner's key.
 
-    It was fetched all the same, and counts so; its seconds are the other's. `in_doubt`: this may have been
+    A duplicate counts as fetched, but its seconds count only for the owner. `in_doubt`: this may have been
     committed already.
     """
     fingerprint = runs.require_alive(connection, now, run_id, [key])
@@ -76,7 +76,7 @@ def record_media(
     other = duplicates.same_bytes(connection, key, info.sha256, fingerprint)
     if other is not None and unique:
         _put(connection, run_id, key, _as_duplicate(info, other))
-        text = f"same bytes as {other}: not taken twice (fetch.duplicates)"
+        text = f"same bytes as {other}; duplicates are skipped (fetch.duplicates)"
         failure = VideoFailure(
             key=key, stage="fetch", error_class=duplicates.ERROR_CLASS, text=text, policy=Policy.PERMANENT
         )
@@ -89,7 +89,7 @@ def record_media(
 
 
 def _put(connection: Connection, run_id: str, key: str, info: MediaRecord) -> str:
-    """Writes and counts it; the hash that the file had before, if that was another one."""
+    """Writes and counts the media. Returns the previous hash if it was different, else ""."""
     before = connection.execute(_MEDIA, {"key": key}).one_or_none()
     row = {name: getattr(info, name) for name in _MEDIA_FIELDS}
     connection.execute(_PUT_MEDIA[connection.dialect.name], [{"video_key": key, **row}])

@@ -1,4 +1,4 @@
-"""Copies of media that are kept, and what fetched media takes."""
+"""Retained copies of media, and the space that fetched media takes."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ _COMING = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRoom:
     retained_bytes: int
-    """Of copies that are kept whatever happens."""
+    """Of retained copies, which are never evicted."""
     under_way_bytes: int
-    """Of fetched videos that runs are at work on and of which no copy is kept; those being asked of platforms
-    with a mean one's."""
+    """Of fetched videos that runs work on and that have no retained copy. Downloads in progress from
+    platforms count with the mean size."""
     waiting_bytes: int = 0
-    """Of those that were fetched, and wait in a cache for a run that goes on with them; if asked for."""
+    """Of fetched videos that wait in a cache for a run to resume them; 0 unless requested."""
     waiting_videos: dict[str, int] = field(default_factory=dict)
-    """How many of these belong to each platform, and need not be fetched from it again."""
+    """Number of these videos per platform. They need not be downloaded again."""
 
     @property
     def bytes(self) -> int:

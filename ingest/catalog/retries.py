@@ -1,4 +1,4 @@
-"""Errors by class, and what a person sends back to be tried again."""
+"""Errors by class, and retrying of failed videos and segments."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mien.ingest.catalog import counters, duplicates, runs
 from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.schema import FAILED, PARTIAL, RUNNING, WAITING, segments, videos
 
-# A video that waits out a backoff has an error too, and a person may not want to wait.
-_AILING_VIDEO = videos.c.error_class.is_not(None)
+# A video in backoff also has an error, and a person may not want to wait for it.
+_FAILED_VIDEO = videos.c.error_class.is_not(None)
 _FAILED_SEGMENT = segments.c.error_class.is_not(None)
 _RESET = (
     update(videos)
@@ -36,20 +36,21 @@ _FORGET = delete(segments).where(
 
 
 def error_classes(connection: Connection) -> dict[str, int]:
-    """Failures by class, most first: of videos (those that wait for another try, too) and of segments."""
+    """Failures by class, most frequent first: of videos (including those that wait for a retry) and
+    segments."""
     counts = Counter(video_errors(connection))
     counts.update(segment_errors(connection))
     return dict(counts.most_common())
 
 
 def video_errors(connection: Connection) -> dict[str, int]:
-    return _counts(connection, videos.c.error_class, _AILING_VIDEO)
+    return _counts(connection, videos.c.error_class, _FAILED_VIDEO)
 
 
 def retrying(connection: Connection) -> dict[str, int]:
-    """Of `video_errors` those that are not final: they wait for another try, or are at it."""
+    """The part of `video_errors` that is not final: videos that wait for a retry or are running."""
     return _counts(
-        connection, videos.c.error_class, and_(_AILING_VIDEO, videos.c.state.in_([WAITING, RUNNING]))
+        connection, videos.c.error_class, and_(_FAILED_VIDEO, videos.c.state.in_([WAITING, RUNNING]))
     )
 
 
@@ -58,16 +59,16 @@ def segment_errors(connection: Connection) -> dict[str, int]:
 
 
 def retry(connection: Connection, now: float, error_class: str | None, key: str | None) -> int:
-    """Number of videos that wait again. Running videos are left to their run, and duplicates are as they
-    should be: only who names them, or their class, gets them."""
-    ailing = (
+    """Returns the number of videos that wait again. Skips running videos. Skips duplicates, unless the key or
+    their class is given."""
+    failed_videos = (
         select(videos.c.key, videos.c.error_class, videos.c.failed_seconds)
-        .where(_AILING_VIDEO, *_only(videos.c.error_class, error_class), *_only(videos.c.key, key))
+        .where(_FAILED_VIDEO, *_only(videos.c.error_class, error_class), *_only(videos.c.key, key))
         .where(true() if error_class or key else videos.c.error_class != duplicates.ERROR_CLASS)
         .order_by(videos.c.key)
         .with_for_update()
     )
-    found = {row.key: row for row in connection.execute(ailing)}
+    found = {row.key: row for row in connection.execute(failed_videos)}
     failed = (
         select(segments.c.video_key, segments.c.start_ms, segments.c.error_class, segments.c.seconds_by_fate)
         .add_columns(videos.c.state.label("video_state"))
@@ -77,32 +78,34 @@ def retry(connection: Connection, now: float, error_class: str | None, key: str 
         .order_by(segments.c.video_key, segments.c.start_ms)
         .with_for_update(of=videos)
     )
-    # The segments of a video that failed for another reason stay as they are: it is not going to run.
-    undone = [
+    # If a video failed for another reason, its segments stay as they are, because it will not run.
+    reset_segments = [
         row for row in connection.execute(failed) if row.video_state != FAILED or row.video_key in found
     ]
-    stories = {video_key: [str(row.error_class)] for video_key, row in found.items()}
-    for row in undone:
-        stories.setdefault(row.video_key, []).append(f"{row.start_ms:09d} {row.error_class}")
-    if not stories:
+    texts_by_video = {video_key: [str(row.error_class)] for video_key, row in found.items()}
+    for row in reset_segments:
+        texts_by_video.setdefault(row.video_key, []).append(f"{row.start_ms:09d} {row.error_class}")
+    if not texts_by_video:
         return 0
-    if undone:
-        connection.execute(_FORGET, [{"video": row.video_key, "start": row.start_ms} for row in undone])
-    reset(connection, stories)
+    if reset_segments:
+        connection.execute(
+            _FORGET, [{"video": row.video_key, "start": row.start_ms} for row in reset_segments]
+        )
+    reset(connection, texts_by_video)
     append_events(
         connection,
         now,
         counters.NOBODY,
-        [(key, "retried", ", ".join(texts)) for key, texts in stories.items()],
+        [(key, "retried", ", ".join(texts)) for key, texts in texts_by_video.items()],
     )
-    lost: list[dict[str, float]] = [json.loads(row.seconds_by_fate) for row in undone]
+    lost: list[dict[str, float]] = [json.loads(row.seconds_by_fate) for row in reset_segments]
     lost += [{counters.FAILED: row.failed_seconds} for row in found.values()]
     counters.add(connection, counters.NOBODY, counters.fates((), lost))
-    return len(stories)
+    return len(texts_by_video)
 
 
 def reset(connection: Connection, video_keys: Iterable[str]) -> None:
-    """The videos wait as if they had never failed."""
+    """Makes the videos wait as if they had never failed."""
     connection.execute(_RESET, [{"video": video_key} for video_key in video_keys])
 
 

@@ -1,11 +1,11 @@
 """Runs and their leases.
 
-A run holds its videos for as long as its lease lives. Expiry alone takes nothing away: another run's
-`claim` does, in one transaction that ends the expired run first. Every write of a run locks its row
-before it looks, so a write and a takeover cannot cross.
+A run holds its videos while its lease is valid. Expiry alone releases nothing: the `claim` of another run
+does, in one transaction that first ends the expired run. Every write of a run locks the run's row before it
+reads, so a write and a takeover cannot interleave.
 
-Leases compare the clocks of the machines that share a catalog: keep them synchronised (NTP), and the
-lease much longer than they differ.
+Leases compare the clocks of the machines that share a catalog. Keep the clocks synchronised (NTP), and the
+lease much longer than their difference.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ALIVE = (
 _EXPIRED = (
     select(runs.c.id)
     .where(runs.c.outcome.is_(None), runs.c.lease_until <= bindparam("now"))
-    .with_for_update(skip_locked=True)  # locked: it writes at this moment, or somebody else ends it
+    .with_for_update(skip_locked=True)  # locked: the run is writing, or another process is ending it
 )
 _END = (
     update(runs)
@@ -58,14 +58,14 @@ _HELD_KEYS = select(videos.c.key).where(
 FREED_FINGERPRINT = case(
     (exists().where(segments.c.video_key == videos.c.key), videos.c.fingerprint), else_=NO_FINGERPRINT
 )
-"""A video of which nothing has ended yet belongs to no configuration: whichever run comes next takes it."""
+"""A video without ended segments belongs to no configuration: any next run can claim it."""
 
 _RELEASE: Update = (
     update(videos)
     .where(videos.c.run_id == bindparam("run"))
     .values(state=WAITING, run_id=None, next_try_at=0.0, fingerprint=FREED_FINGERPRINT)
 )
-_TELL_RELEASE = insert(events).from_select(
+_INSERT_RELEASED = insert(events).from_select(
     ["at", "run_id", "video_key", "what", "text"],
     select(
         bindparam("now"),
@@ -78,7 +78,8 @@ _TELL_RELEASE = insert(events).from_select(
 
 
 def new_id(now: float) -> str:
-    """Sorts by time: milliseconds since the epoch in base 36, then five random digits; [0-9a-z]{14}."""
+    """A run id that sorts by time: milliseconds since the epoch in base 36, then five random digits;
+    [0-9a-z]{14}."""
     number, digits = max(0, int(now * 1000)), ""
     for _ in range(9):
         number, digit = divmod(number, 36)
@@ -90,7 +91,7 @@ def begin(
     connection: Connection, now: float, *, fingerprint: str, config_json: str, host: str, lease_seconds: float
 ) -> str:
     if not fingerprint:
-        raise CatalogError("a run needs a fingerprint; got an empty one; hash the stages' configuration")
+        raise CatalogError("the run's fingerprint is empty; pass the hash of the stages' configuration")
     run_id = new_id(now)
     row: dict[str, Any] = {
         "id": run_id,
@@ -106,7 +107,7 @@ def begin(
 
 
 def heartbeat(connection: Connection, now: float, run_id: str) -> None:
-    """A lease that ran out is renewed, too, as long as nobody has taken the run's videos over."""
+    """Also renews an expired lease, as long as no other run has taken over the videos."""
     renewed = connection.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.outcome.is_(None))
@@ -129,7 +130,7 @@ def end_expired(connection: Connection, now: float) -> None:
 
 
 def end_dead(connection: Connection, now: float, known_dead: Collection[str]) -> set[str]:
-    """Ends the expired and the `known_dead`; returns the runs that go on."""
+    """Ends the expired and the `known_dead` runs; returns the runs that continue."""
     end_expired(connection, now)
     for run_id in sorted(known_dead):
         end(connection, now, run_id, KILLED)
@@ -137,14 +138,14 @@ def end_dead(connection: Connection, now: float, known_dead: Collection[str]) ->
 
 
 def holders(connection: Connection) -> dict[str, float]:
-    """Each run that holds videos, and until when."""
+    """Each run that holds videos, and when its lease expires."""
     holds = exists().where(videos.c.run_id == runs.c.id)
     rows = connection.execute(select(runs.c.id, runs.c.lease_until).where(runs.c.outcome.is_(None), holds))
     return {row.id: row.lease_until for row in rows}
 
 
 def release(connection: Connection, now: float, run_id: str, why: str) -> None:
-    connection.execute(_TELL_RELEASE, {"now": now, "run": run_id, "text": why})
+    connection.execute(_INSERT_RELEASED, {"now": now, "run": run_id, "text": why})
     connection.execute(_RELEASE, {"run": run_id})
 
 
@@ -154,7 +155,7 @@ def live(connection: Connection, now: float) -> list[str]:
 
 
 def require_alive(connection: Connection, now: float, run_id: str, keys: Iterable[str] = ()) -> str:
-    """The run's fingerprint, and its row locked; LeaseLostError naming `keys` if its lease is over."""
+    """Locks the run's row and returns its fingerprint. LeaseLostError with `keys` if the lease is over."""
     fingerprint: str | None = connection.scalar(_ALIVE, {"run_id": run_id, "now": now})
     if fingerprint is None:
         raise _gone(run_id, keys)
@@ -162,31 +163,31 @@ def require_alive(connection: Connection, now: float, run_id: str, keys: Iterabl
 
 
 def not_held(connection: Connection, run_id: str, keys: Collection[str]) -> set[str]:
-    """Those of `keys` whose videos this run does not hold."""
+    """The subset of `keys` whose videos this run does not hold."""
     held = connection.scalars(_HELD_KEYS, {"keys": list(keys), "run_id": run_id})
     return set(keys).difference(held)
 
 
 def require_held(connection: Connection, run_id: str, keys_by_video: Mapping[str, Collection[str]]) -> None:
-    """LeaseLostError naming the keys whose video this run does not hold."""
+    """Raises LeaseLostError with the keys of videos that this run does not hold."""
     missing = not_held(connection, run_id, keys_by_video)
     if missing:
         lost = sorted(key for video_key in missing for key in keys_by_video[video_key])
         raise LeaseLostError(
             f"run {run_id} no longer holds {sorted(missing)[0]}"
             + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            + "; leave them to the run that does",
+            + "; another run processes them now",
             lost,
         )
 
 
 def _gone(run_id: str, keys: Iterable[str]) -> LeaseLostError:
     return LeaseLostError(
-        f"run {run_id} is over: it ended, or its lease ran out before it was renewed; start another",
+        f"run {run_id} is over: it ended, or its lease expired before it was renewed; start a new run",
         keys,
     )
 
 
 def known(connection: Connection, run_ids: Collection[str]) -> set[str]:
-    """Those of `run_ids` that are runs of this catalog."""
+    """The subset of `run_ids` that this catalog contains."""
     return set(connection.scalars(select(runs.c.id).where(runs.c.id.in_(sorted(run_ids)))))

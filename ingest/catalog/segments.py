@@ -1,4 +1,4 @@
-"""Segments that ended, and the videos that end with them."""
+"""Records ended segments, and ends videos whose last segment has ended."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mien.ingest.catalog.schema import DONE, FAILED, PARTIAL, segments, videos
 
 SegmentKey = tuple[str, int]
 Before = Mapping[SegmentKey, tuple[str, dict[str, float]]]
-"""State and seconds by fate of those segments that ended before."""
+"""State and seconds by fate of segments that had ended before."""
 
-# A range, not a list of pairs: for those SQLite reads the whole table.
+# A range instead of a list of pairs, for which SQLite would read the whole table.
 _ENDED = select(
     segments.c.video_key, segments.c.start_ms, segments.c.state, segments.c.seconds_by_fate
 ).where(
@@ -120,13 +120,13 @@ def put_segments(
     rows: Sequence[dict[str, Any]],
     before: Before,
 ) -> None:
-    """Inserts what is new; a segment that had failed is replaced, and its seconds are taken back."""
+    """Inserts new segments. Replaces segments that had failed, and subtracts their seconds."""
     unique = {(row["video_key"], row["start_ms"]): row for row in rows}
     new = [row for key, row in unique.items() if key not in before]
-    again = [row for key, row in unique.items() if key in before]
+    replaced = [row for key, row in unique.items() if key in before]
     if new:
         connection.execute(_INSERT, new)
-    if again:
+    if replaced:
         connection.execute(
             _REPLACE,
             [
@@ -136,7 +136,7 @@ def put_segments(
                     for name, value in row.items()
                     if name not in ("video_key", "start_ms")
                 }
-                for row in again
+                for row in replaced
             ],
         )
     gained = [json.loads(row["seconds_by_fate"]) for row in unique.values()]

@@ -1,4 +1,4 @@
-"""Shards and the one transaction that makes their samples count exactly once."""
+"""Committed shards, and the transaction that makes each sample count exactly once."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _ALL = select(*(shards.c[name] for name in _FIELDS)).order_by(shards.c.at, shard
 def commit(
     connection: Connection, now: float, run_id: str, shard: ShardRecord, records: Sequence[SegmentRecord]
 ) -> None:
-    """The shard and its segments, or LeaseLostError and nothing. The same commit again is a no-op."""
+    """Commits the shard and its segments, or raises LeaseLostError and changes nothing. Idempotent."""
     keys_by_video = by_video(records)
-    # Before the lease: whoever is told that it is lost deletes the tar, and this one is committed, even if
-    # the run was taken over while the answer was on its way.
+    # Checked before the lease: a run that gets LeaseLostError deletes its tar, but this tar is committed,
+    # even if the run was taken over before the database's answer arrived.
     known = connection.execute(_ALL.where(shards.c.name == shard.name)).one_or_none()
     if known is not None:
         if (known.run_id, known.sha256) == (run_id, shard.sha256):
-            return  # the answer to the first commit was lost on its way
+            return  # the answer to the first commit was lost
         raise CatalogError(
-            f"shard {shard.name} is committed already, by run {known.run_id} with other content; "
-            "give every shard a name of its own"
+            f"shard {shard.name} is already committed by run {known.run_id} with other content; "
+            "use a unique name for every shard"
         )
     runs.require_alive(connection, now, run_id, [record.key for record in records])
     before = ended(connection, records)
@@ -40,8 +40,8 @@ def commit(
         lost.update(keys_by_video[video_key])
     if lost:
         raise LeaseLostError(
-            f"shard {shard.name} holds {len(lost)} of {len(records)} segments that are committed already or "
-            f"belong to another run, {min(lost)} first; write it again without them",
+            f"shard {shard.name} contains {len(lost)} of {len(records)} segments that are already committed "
+            f"or belong to another run, starting with {min(lost)}; write the shard again without them",
             lost,
         )
     connection.execute(insert(shards), _row(shard, run_id, now))
@@ -59,7 +59,7 @@ def mark_sidecar(connection: Connection, name: str) -> None:
     marked = connection.execute(update(shards).where(shards.c.name == name).values(sidecar=True))
     if marked.rowcount == 0:
         raise CatalogError(
-            f"no shard named {name} is committed; commit the shard before its index is published"
+            f"no shard named {name} is committed; commit the shard before publishing its index"
         )
 
 

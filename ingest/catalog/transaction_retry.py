@@ -1,4 +1,4 @@
-"""Which of a database's refusals pass, and for how long a transaction is tried again."""
+"""Which database errors are temporary, and how long a transaction is retried."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from enum import IntEnum
 from sqlalchemy.exc import DBAPIError, OperationalError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-# Deadlock and serialisation failure are PostgreSQL's way of saying "again".
-_AGAIN = frozenset({"40001", "40P01"})
+# PostgreSQL reports deadlocks and serialisation failures; a retry resolves both.
+_RETRYABLE = frozenset({"40001", "40P01"})
 _ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 2.0
 
 
 class TransactionPhase(IntEnum):
-    """How far a transaction came."""
+    """How far a transaction got."""
 
     CONNECTING = 0
     WORKING = 1
@@ -22,10 +22,10 @@ class TransactionPhase(IntEnum):
 
 
 class TransactionRetry:
-    """One transaction and its repetitions.
+    """One transaction and its retries.
 
-    A server that went away (a restart, a failover) is waited for, for `patience_seconds`. A connection that
-    is lost while committing may have committed (`in_doubt`): only what is `repeatable` is then done again.
+    An unreachable server (a restart, a failover) is retried for `patience_seconds`. If the connection is lost
+    during the commit, the transaction may be committed (`in_doubt`); it is then retried only if `repeatable`.
     """
 
     def __init__(self, *, patience_seconds: float, repeatable: bool, is_server: bool) -> None:
@@ -44,7 +44,7 @@ class TransactionRetry:
     def _may_pass(self, error: BaseException) -> bool:
         if not isinstance(error, DBAPIError):
             return False
-        if getattr(error.orig, "sqlstate", None) in _AGAIN:
+        if getattr(error.orig, "sqlstate", None) in _RETRYABLE:
             return True
         if self._is_away(error):
             self.was_away = True
@@ -53,7 +53,7 @@ class TransactionRetry:
         return False
 
     def _is_away(self, error: DBAPIError) -> bool:
-        """What refuses a connection has no code: while it starts up, it is as away as one that is down."""
+        """A refused connection has no error code. A server that is starting up counts as unreachable."""
         cannot_connect = self.phase is TransactionPhase.CONNECTING and isinstance(error, OperationalError)
         return self._is_server and (error.connection_invalidated or cannot_connect)
 

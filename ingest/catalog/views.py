@@ -1,4 +1,4 @@
-"""What people see: the state of everything, and the story of one video."""
+"""Read-only views for people: the state of the whole catalog, and the history of one video."""
 
 from __future__ import annotations
 
@@ -42,39 +42,39 @@ _SEGMENT_OR_SAMPLE = re.compile(r"(?P<video>.+)-\d{9}(-\d{2})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogStatus:
-    """All of it in numbers."""
+    """The whole catalog in numbers."""
 
     videos: dict[str, int]
-    """By state; every state is there. A "duplicate" is none of the "failed"."""
+    """Count per state, for every state. "failed" does not include "duplicate"."""
     segments: dict[str, int]
     """Ended segments by state: done, failed."""
     video_errors: dict[str, int]
-    """Videos that failed or wait for another try, by error class, most first."""
+    """Videos that failed or wait for a retry, by error class, most frequent first."""
     retrying: dict[str, int]
-    """Of these, those that wait for another try or are at it."""
+    """The part of `video_errors` that waits for a retry or is running."""
     segment_errors: dict[str, int]
     seconds_by_fate: dict[str, float]
     media_seconds: float
-    """Of all media probed so far."""
+    """Total duration of all probed media."""
     shards: int
     shards_without_sidecar: int
     samples: int
     bytes: int
-    """Of all committed shards."""
+    """Size of all committed shards."""
     live_runs: list[str]
     next_try_at: float | None
     videos_by_fingerprint: dict[str, int]
-    """Videos that belong to a configuration: begun, done or failed under it."""
+    """Videos that were started, finished or failed under each configuration."""
     fetched: int
-    """Videos whose media was had and probed, at some time."""
+    """Videos whose media was fetched and probed at some time."""
     fetched_bytes: int
     retained: int
-    """Of which a copy is kept in the media store."""
+    """Videos with a retained copy in the media store."""
     retained_bytes: int
     rate_limited: dict[str, int]
-    """Videos that wait, and can only be had from a platform within a budget."""
+    """Waiting videos per platform that count against a budget."""
     put_off: int
-    """Videos that wait for a time of their own."""
+    """Videos that wait until a certain time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Event:
     at: float
     """Seconds since the epoch."""
     run_id: str
-    """"" for what a person did."""
+    """"" if a person made the change."""
     what: str
     """claimed, released, segment failed, failed, changed, learned, committed, done, partial, retried."""
     text: str
@@ -107,15 +107,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoHistory:
-    """Everything that is known of one video."""
+    """Everything that the catalog knows about one video."""
 
     video: VideoRef
     queries: list[str]
-    """All that found it, the first one first."""
+    """All queries that found it, in order."""
     added_at: float
     state: str
     run_id: str | None
-    """The run that holds it now."""
+    """The run that currently holds it."""
     fingerprint: str | None
     attempts: int
     next_try_at: float | None
@@ -125,7 +125,7 @@ class VideoHistory:
     media: MediaRecord | None
     segment_count: int | None
     segments: list[SegmentHistory]
-    """Those that have ended, in order of time."""
+    """The ended segments, in order of time."""
     events: list[Event]
 
 
@@ -170,20 +170,20 @@ def status(connection: Connection, now: float) -> CatalogStatus:
 
 
 def explain(connection: Connection, needle: str) -> VideoHistory | None:
-    """UsageError where `needle` fits several videos."""
+    """Raises UsageError if `needle` matches several videos."""
     rows = _find(connection, needle)
     if len(rows) > 1:
         names = ", ".join(row.key for row in rows) + (", …" if len(rows) == _CANDIDATES_SHOWN else "")
-        raise UsageError(f"{needle!r} fits several videos: {names}; write more of the key")
-    return _story(connection, rows[0]) if rows else None
+        raise UsageError(f"{needle!r} matches several videos: {names}; type more of the key")
+    return _history(connection, rows[0]) if rows else None
 
 
 def _find(connection: Connection, needle: str) -> list[Row[Any]]:
-    """The videos of the closest kind of match, if any."""
+    """The videos of the most specific kind of match, if any."""
     word = needle.replace("\0", "").encode("utf-8", "replace").decode()
     conditions = [videos.c.key == word, or_(videos.c.id == word, videos.c.uri == needle)]
     if "\0" not in needle and "://" not in needle:
-        # A link is a video of its own before it is another name of its target.
+        # A symbolic link matches its own video first, and the video of its target second.
         paths = (os.path.abspath(needle), os.path.realpath(needle))  # noqa: PTH100
         conditions += [videos.c.uri == path_uri(path) for path in paths]
     if part := _SEGMENT_OR_SAMPLE.fullmatch(word):
@@ -199,13 +199,13 @@ def _find(connection: Connection, needle: str) -> list[Row[Any]]:
     return []
 
 
-def _story(connection: Connection, row: Row[Any]) -> VideoHistory:
+def _history(connection: Connection, row: Row[Any]) -> VideoHistory:
     further = (
         select(queries.c.query).where(queries.c.video_key == row.key).order_by(queries.c.at, queries.c.query)
     )
     stored = connection.execute(select(media).where(media.c.video_key == row.key)).one_or_none()
     ended = select(segments).where(segments.c.video_key == row.key).order_by(segments.c.start_ms)
-    told = select(events).where(events.c.video_key == row.key).order_by(events.c.seq)
+    log = select(events).where(events.c.video_key == row.key).order_by(events.c.seq)
     return VideoHistory(
         video=queue.ref(row),
         queries=[query for query in (row.query, *connection.scalars(further)) if query],
@@ -227,15 +227,15 @@ def _story(connection: Connection, row: Row[Any]) -> VideoHistory:
             probe_json=stored.probe_json,
         ),
         segment_count=row.segment_count,
-        segments=[_segment_story(segment) for segment in connection.execute(ended)],
+        segments=[_segment_history(segment) for segment in connection.execute(ended)],
         events=[
             Event(at=event.at, run_id=event.run_id, what=event.what, text=event.text)
-            for event in connection.execute(told)
+            for event in connection.execute(log)
         ],
     )
 
 
-def _segment_story(row: Row[Any]) -> SegmentHistory:
+def _segment_history(row: Row[Any]) -> SegmentHistory:
     return SegmentHistory(
         key=f"{row.video_key}-{row.start_ms:09d}",
         start_ms=row.start_ms,
@@ -256,7 +256,7 @@ def _count(sums: dict[str, float], name: str) -> int:
 
 
 def _seconds_by_fate(sums: dict[str, float]) -> dict[str, float]:
-    """Without what was taken back in full, whose sum is a rounding error."""
+    """Omits fates whose seconds were fully subtracted: their sum is a rounding error."""
     fates = {
         name.removeprefix(counters.FATE): value
         for name, value in sums.items()

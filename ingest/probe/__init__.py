@@ -1,7 +1,7 @@
-"""Shows what a media file is: header facts and content facts, apart.
+"""Probes a media file and keeps facts from the header and facts from the content apart.
 
-`probe` walks all packets without decoding them, because headers lie: real start and end of each stream, real
-frame rate, and whether the file is all there.
+Headers can be wrong, so `probe` reads all packets without decoding them. This gives the real start and end of
+each stream, the real frame rate, and whether the file is complete.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = ["open_media", "probe"]
 
-# Formats whose duration is written by the muxer; for the others libav guesses it from the bit rate.
+# Formats whose muxer writes the duration. For other formats, libav estimates it from the bit rate.
 _DECLARING = ("mov", "matroska", "flv", "asf", "flac", "avi", "nut")
 _SLACK_SECONDS, _SLACK_SHARE = 1.0, 0.02
 _JUMP_BACK_SECONDS, _JUMP_AHEAD_SECONDS = 1.0, 3600.0
 
 
 def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:
-    """What is at `path`, by its content; its name is not believed.
+    """Describes the file at `path` by its content; its name does not matter.
 
-    A stream that the header declares and that has no packets is missing; a missing stream is None.
-    Raises the MediaError that tells why the file is of no use; StorageError where it cannot be read.
+    A declared stream without packets counts as missing, and a missing stream is None.
+    Raises the MediaError that says why the file is unusable; StorageError if it cannot be read.
     """
     name = shown(path)
     missing = _shortfall(path)
@@ -49,10 +49,12 @@ def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:
         if missing or any(
             facts.last_is_corrupt and "mov" in container.format.name for facts in walked.values()
         ):
-            raise TruncatedMediaError(f"{name}: {missing or 'the last packet is cut'}; fetch it again")
+            raise TruncatedMediaError(
+                f"{name}: {missing or 'the last packet is incomplete'}; download it again"
+            )
         if stopped:
             raise CorruptMediaError(
-                f"{name}: reading stops in the middle ({one_line(stopped, 200)}); fetch it again"
+                f"{name}: reading fails in the middle ({one_line(stopped, 200)}); download it again"
             )
         _refuse_mostly_corrupt(walked, name)
         picture, sound = choose(container, walked)
@@ -65,11 +67,11 @@ def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:
         _refuse_early_end(container, walked, name)
         video = video_info(path, picture, walked[picture.index], zero) if picture else None
         if video and video.packets == 1:
-            raise StillImageError(f"{name} holds one picture: give a video")
+            raise StillImageError(f"{name} contains only one picture; use a video")
         audio = audio_info(path, sound, walked[sound.index], zero) if sound else None
         duration = max(stream.end_seconds for stream in (video, audio) if stream)
         if duration <= 0:
-            raise ZeroDurationError(f"{name}: all of it is presented at one instant; fetch it again")
+            raise ZeroDurationError(f"{name}: all frames have the same time; download it again")
         return MediaFile(
             job=job,
             path=path,
@@ -86,7 +88,7 @@ def probe(path: str, *, job: Job, sha256: str, bytes: int) -> MediaFile:
 
 
 def _shortfall(path: str) -> str | None:
-    with open_media(path):  # for its errors: a FIFO must not be opened here
+    with open_media(path):  # only for its errors: a FIFO must not be opened below
         pass
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -98,44 +100,45 @@ def _shortfall(path: str) -> str | None:
 def _refuse_pictures(container: InputContainer, name: str) -> None:
     kinds = set(container.format.name.split(","))
     if kinds & set(PICTURES.split(",")) - {"gif", "apng"}:
-        raise StillImageError(f"{name} is a picture ({container.format.name}): give a video")
+        raise StillImageError(f"{name} is a picture ({container.format.name}); use a video")
 
 
 def _refuse_mostly_corrupt(walked: dict[int, Walked], name: str) -> None:
     for index, facts in walked.items():
         if facts.corrupt > 0.5 * (facts.packets + facts.discarded):
             raise CorruptMediaError(
-                f"{name}: {facts.corrupt} of stream {index}'s packets are damaged; fetch it again"
+                f"{name}: {facts.corrupt} of stream {index}'s packets are damaged; download it again"
             )
 
 
 def _refuse_jumps(facts: Walked, name: str) -> None:
-    """Recordings that were glued together have several clocks; what then belongs together nobody knows."""
+    """Concatenated recordings have several clocks, so picture and sound cannot be matched."""
     if facts.back_seconds > _JUMP_BACK_SECONDS:
         raise UnsupportedMediaError(
-            f"{name}: its clock jumps back by {facts.back_seconds:.1f} s; split it there, or encode it anew"
+            f"{name}: its clock jumps back by {facts.back_seconds:.1f} s; split or re-encode it"
         )
     if max(facts.longest_interval, facts.longest_silence) > _JUMP_AHEAD_SECONDS:
-        raise CorruptMediaError(f"{name}: its clock jumps ahead by more than an hour; fetch it again")
+        raise CorruptMediaError(f"{name}: its clock jumps ahead by more than an hour; download it again")
 
 
 def _refuse_nothing(container: InputContainer, name: str) -> None:
     kinds = [stream.type for stream in container.streams if not is_cover(stream)]
     if not container.streams:
-        raise CorruptMediaError(f"{name}: its header names no stream; fetch it again")
+        raise CorruptMediaError(f"{name}: its header declares no stream; download it again")
     if {"video", "audio"} & set(kinds):
-        raise ZeroDurationError(f"{name}: its header declares streams, but they are empty; fetch it again")
-    raise NoVideoStreamError(f"{name} has neither video nor audio (streams: {kinds or 'none'}); give a video")
+        raise ZeroDurationError(f"{name}: its header declares streams, but they are empty; download it again")
+    raise NoVideoStreamError(f"{name} has neither video nor audio (streams: {kinds or 'none'}); use a video")
 
 
 def _zero(container: InputContainer, walked: dict[int, Walked]) -> float:
-    """The container's start, exactly: libav rounds it to microseconds, the streams' own do not."""
+    """The exact start of the container. libav rounds it to microseconds, but not the starts of the
+    streams."""
     content = min(
         facts.start
         for stream in container.streams
         if stream.type in ("video", "audio") and (facts := walked[stream.index]).packets
     )
-    start: int | None = container.start_time  # None where libav does not know, whatever PyAV's types say
+    start: int | None = container.start_time  # None if libav does not know it, despite PyAV's types
     if start is None:
         return content
     declared = start / 1e6
@@ -168,5 +171,5 @@ def _refuse_early_end(container: InputContainer, walked: dict[int, Walked], name
     for what, declared, real in spans:
         if declared is not None and declared - real > max(_SLACK_SECONDS, _SLACK_SHARE * declared):
             raise TruncatedMediaError(
-                f"{name}: {what} declares {declared:.2f} s and has {real:.2f} s; fetch it again"
+                f"{name}: {what} declares {declared:.2f} s but has {real:.2f} s; download it again"
             )

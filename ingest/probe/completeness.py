@@ -1,6 +1,6 @@
-"""Is the whole file there? Asked of the containers that say how long they are, from their framing alone.
+"""Checks whether a file is complete, for containers whose framing says how long they are.
 
-libav reports no error on a file that was cut off, so the sizes written in the file are held against its size:
+libav reports no error for a truncated file, so the sizes written in the file are compared with its real size:
 ISO base media boxes (ISO/IEC 14496-12), EBML (RFC 8794), RIFF (Microsoft, OpenDML), MPEG-TS and MPEG-PS
 (ISO/IEC 13818-1), Ogg pages (RFC 3533), and the Xing header of MP3.
 """
@@ -19,12 +19,12 @@ _TAIL_BYTES = 1 << 18
 
 
 def looks_like(descriptor: int) -> bool:
-    """Whether the first bytes are those of a known container."""
+    """Whether the file starts like a known container."""
     return _checker(descriptor) is not None
 
 
 def shortfall(descriptor: int) -> str | None:
-    """What is missing at the end of the file, in words; None where nothing says that something is."""
+    """Describes what is missing at the end of the file; None if nothing is known to be missing."""
     check = _checker(descriptor)
     return check(descriptor, os.fstat(descriptor).st_size) if check else None
 
@@ -44,7 +44,7 @@ def _unknown(descriptor: int, size: int) -> str | None:
 
 
 def _short(what: str, end: int, size: int) -> str | None:
-    return f"{what} ends at byte {end} and the file at {size}" if end > size else None
+    return f"{what} ends at byte {end}, but the file at {size}" if end > size else None
 
 
 def _boxes(descriptor: int, size: int) -> str | None:
@@ -56,7 +56,7 @@ def _boxes(descriptor: int, size: int) -> str | None:
             return None  # something appended by another program
         if length == 1:
             if len(header) < 16:
-                return f"the box {kind.decode()} is cut in its header"
+                return f"the box {kind.decode()} is truncated in its header"
             length = struct.unpack(">Q", header[8:16])[0]
         if length == 0:
             return None  # to the end of the file
@@ -82,7 +82,7 @@ def _ebml(descriptor: int, size: int) -> str | None:
 
 
 def _ebml_size(data: bytes) -> tuple[int | None, int]:
-    """Value (None where it is "unknown") and width of a variable-size integer."""
+    """Value (None for "unknown") and width of a variable-size integer."""
     if not data or not data[0]:
         return None, 1
     width = 9 - data[0].bit_length()
@@ -115,13 +115,13 @@ def _ogg(descriptor: int, size: int) -> str | None:
         return None
     page = tail[at:]
     if len(page) < 27 or len(page) < 27 + page[26]:
-        return "the last page is cut in its header"
+        return "the last page is truncated in its header"
     length = 27 + page[26] + sum(page[27 : 27 + page[26]])
     return _short("the last page", start + at + length, size)
 
 
 def _packet_bytes(head: bytes) -> int:
-    """188, 192 or 204 where `head` is a transport stream, else 0."""
+    """The packet size (188, 192 or 204) if `head` is a transport stream, else 0."""
     for length, first in ((188, 0), (192, 4), (204, 0)):
         marks = head[first::length]
         if len(marks) >= 3 and all(mark == 0x47 for mark in marks):
@@ -132,11 +132,11 @@ def _packet_bytes(head: bytes) -> int:
 def _transport_stream(descriptor: int, size: int) -> str | None:
     length = _packet_bytes(os.pread(descriptor, 1024, 0))
     left = size % length
-    return f"{left} bytes of the last packet's {length} are there" if left else None
+    return f"only {left} of the last packet's {length} bytes are there" if left else None
 
 
 def _program_stream(descriptor: int, size: int) -> str | None:
-    """Follows the packets' lengths from the last pack header to the end."""
+    """Follows the packet lengths from the last pack header to the end."""
     start, tail = _tail(descriptor, size)
     packs = [match.start() for match in re.finditer(rb"\x00\x00\x01\xba", tail)]
     if not packs:
@@ -144,7 +144,7 @@ def _program_stream(descriptor: int, size: int) -> str | None:
     at = packs[-1]
     # 14 bytes and stuffing in MPEG-2, 12 in MPEG-1
     if len(tail) < at + 14:
-        return "the last pack is cut in its header"
+        return "the last pack is truncated in its header"
     at += 14 + (tail[at + 13] & 7) if tail[at + 4] >> 6 == 1 else 12
     while len(tail) - at >= 6 and tail[at : at + 3] == b"\x00\x00\x01" and tail[at + 3] >= 0xBB:
         end = at + 6 + int.from_bytes(tail[at + 4 : at + 6], "big")
@@ -166,7 +166,7 @@ def _mp3(descriptor: int, size: int) -> str | None:
     if at < 0 or len(frame) < at + 16:
         return None
     flags, _, length = struct.unpack(">III", frame[at + 4 : at + 16])
-    # the field counts from the first frame; a tag at the end is not in it
+    # the field counts from the first frame and excludes a tag at the end
     return _short("the sound", start + length, size) if flags & 3 == 3 else None
 
 
@@ -177,7 +177,7 @@ _MAGIC: tuple[tuple[bytes, Callable[[int, int], str | None]], ...] = (
     (b"OggS", _ogg),
     (b"\x00\x00\x01\xba", _program_stream),
     (b"ID3", _mp3),
-    # these declare their duration, and that tells
+    # these declare their duration, which is checked elsewhere
     (b"fLaC", _unknown),
     (b"FLV\x01", _unknown),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _unknown),

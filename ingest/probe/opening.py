@@ -1,9 +1,9 @@
-"""Opens one local file with libav, and nothing but that file.
+"""Opens one local file with libav, and no other file.
 
-libav would rather be helpful: it guesses from the name's ending, reads `http:x.mp4` as an address, plays
-playlists that point elsewhere, and takes text for subtitles. So the file is opened by us and handed over as
-a descriptor (no name, hence nothing to guess from), `fd` is the only protocol, and only true containers are
-on the list of formats (https://ffmpeg.org/ffmpeg-formats.html#Format-Options, `format_whitelist`).
+By default, libav guesses from the file's extension, treats `http:x.mp4` as a URL, plays playlists that point
+to other files, and reads text as subtitles. To prevent this, we open the file and pass its descriptor, so
+libav has no name to guess from. `fd` is the only allowed protocol, and only real containers are allowed as
+formats (https://ffmpeg.org/ffmpeg-formats.html#Format-Options, `format_whitelist`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CONTAINERS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,ogg,flv,live_flv,asf,rm,nut,mxf,dv,ivf,wtv,nsv,gxf,"
     "wav,w64,mp3,flac,aac,ac3,eac3,amr,aiff,caf,au,wv,ape,tta"
 )
-# Recognised so that they can be called what they are.
+# Recognised so that the error message can call them pictures.
 PICTURES = (
     "gif,apng,png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe,jpegxl_pipe,jpegxl_anim,qoi_pipe,psd_pipe,"
     "ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,j2k_pipe,jpegls_pipe,dds_pipe,exr_pipe,hdr_pipe,sgi_pipe,ico"
@@ -46,15 +46,15 @@ _DENIED = {errno.EACCES, errno.EPERM}
 
 
 def shown(path: str) -> str:
-    """`path` for a message: one line, printable, whatever bytes are in it."""
+    """`path` for a message: one printable line, for any bytes."""
     return ascii(path) if not path.isprintable() else f"'{path}'"
 
 
 def open_media(path: str) -> InputContainer:
-    """A demuxer on `path`, which the caller closes.
+    """A demuxer for `path`. The caller closes it.
 
     Raises MissingFileError, AccessDeniedError, NotAFileError, EmptyFileError, NotMediaError, and
-    TruncatedMediaError or CorruptMediaError where a container's beginning is there but cannot be read.
+    TruncatedMediaError or CorruptMediaError if the file starts like a container but cannot be opened.
     """
     import av
 
@@ -67,7 +67,7 @@ def open_media(path: str) -> InputContainer:
                 "fd": str(descriptor),
                 "protocol_whitelist": "fd",
                 "format_whitelist": f"{CONTAINERS},{PICTURES}",
-                # Sound that begins late in a stream without a header is found only by looking far enough.
+                # Needed to find sound that begins late in a format without a header.
                 "probesize": str(32 << 20),
                 "analyzeduration": str(30_000_000),
             },
@@ -82,27 +82,27 @@ def open_media(path: str) -> InputContainer:
 def _descriptor(path: str) -> int:
     name = shown(path)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a path here is text, kept as it came)
-            # Not even opened: a FIFO would wait for a writer, a device would act.
-            raise NotAFileError(f"{name} is not a regular file: give the path of a media file")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (the path is unmodified text)
+            # Not opened: a FIFO would wait for a writer, and a device could have side effects.
+            raise NotAFileError(f"{name} is not a regular file; use the path of a media file")
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except ValueError as error:  # a NUL in the name
-        raise MissingFileError(f"{name} cannot be a file ({error}): check the path") from error
+        raise MissingFileError(f"{name} cannot be a file ({error}); check the path") from error
     except OSError as error:
         raise _os_error(path, error) from error
     if os.fstat(descriptor).st_size == 0:
         os.close(descriptor)
-        raise EmptyFileError(f"{name} has 0 bytes: fetch it again")
+        raise EmptyFileError(f"{name} has 0 bytes; download it again")
     return descriptor
 
 
 def _os_error(path: str, error: OSError) -> MediaError | StorageError:
     text = f"{shown(path)}: {error.strerror}"
     if error.errno in _MISSING:
-        return MissingFileError(f"{text}: check the path, or fetch it again")
+        return MissingFileError(f"{text}; check the path, or download it again")
     if error.errno in _DENIED:
-        return AccessDeniedError(f"{text}: give this user the right to read it")
-    return StorageError(f"{text}: look at the disk or the mount that it is on")
+        return AccessDeniedError(f"{text}; allow this user to read it")
+    return StorageError(f"{text}; check the disk or the mount")
 
 
 def _opening_error(path: str, descriptor: int, error: Exception) -> MediaError:
@@ -110,10 +110,10 @@ def _opening_error(path: str, descriptor: int, error: Exception) -> MediaError:
 
     text = f"{shown(path)} cannot be opened ({one_line(str(error), 200)})"
     if isinstance(error, av.error.NotImplementedError | av.error.PatchWelcomeError):
-        return UnsupportedMediaError(f"{text}: convert it, e.g. to mp4 with H.264 and AAC")
+        return UnsupportedMediaError(f"{text}; convert it, e.g. to mp4 with H.264 and AAC")
     if not looks_like(descriptor):
-        return NotMediaError(f"{text}: no container that mien reads, whatever its name says")
+        return NotMediaError(f"{text}; its content is no media format that mien supports")
     missing = shortfall(descriptor)
     if missing or isinstance(error, av.error.EOFError):
-        return TruncatedMediaError(f"{text}, {missing or 'it ends at once'}: fetch it again")
-    return CorruptMediaError(f"{text}: its header is damaged; fetch it again")
+        return TruncatedMediaError(f"{text}, {missing or 'it ends immediately'}; download it again")
+    return CorruptMediaError(f"{text}: its header is damaged; download it again")

@@ -1,4 +1,4 @@
-"""Walks every packet of a file without decoding: what the content is, whatever the header declares."""
+"""Reads every packet of a file without decoding, to describe its content independently of the header."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import numpy as np
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-# Beyond the rounding of Matroska and FLV (1 ms) and a tenth of the interval, an interval is another one.
+# Two intervals differ if their difference exceeds this and a tenth of the interval. Matroska and FLV round
+# times to 1 ms.
 _JITTER_SECONDS = 0.002
 
 
 def seconds_of(ticks: int, time_base: Fraction) -> float:
-    """The one way ticks become seconds, so that equal ticks give equal floats everywhere."""
+    """Converts ticks to seconds. All code uses this function, so that equal ticks give equal floats."""
     return ticks * time_base.numerator / time_base.denominator
 
 
 @dataclass(slots=True)
 class Walked:
-    """The packets of one stream that are presented (an edit list may discard some)."""
+    """The presented packets of one stream (an edit list may discard some)."""
 
     time_base: Fraction
     ticks: array[int] = field(default_factory=lambda: array("q"))
@@ -32,7 +33,7 @@ class Walked:
     corrupt: int = 0
     last_is_corrupt: bool = False
     back_seconds: float = 0.0
-    """The farthest that decoding time jumps back from one packet to the next."""
+    """The largest backward jump of the decoding time between two packets."""
     _last_dts: int | None = None
 
     def note_order(self, dts: int | None) -> None:
@@ -68,7 +69,7 @@ class Walked:
 
     @property
     def mean_rate(self) -> float | None:
-        """Packets a second, from the first to the last."""
+        """Packets per second between the first and the last packet."""
         spread = seconds_of(max(self.ticks) - min(self.ticks), self.time_base)
         return (self.packets - 1) / spread if spread > 0 else None
 
@@ -88,7 +89,7 @@ class Walked:
 
     @property
     def longest_silence(self) -> float:
-        """Seconds of the longest hole between the end of a packet and the next one."""
+        """The longest gap in seconds between the end of a packet and the next packet."""
         order = np.argsort(np.asarray(self.ticks), kind="stable")
         starts, ends = np.asarray(self.ticks)[order], (np.asarray(self.ticks) + self.durations)[order]
         holes = starts[1:] - np.maximum.accumulate(ends)[:-1]
@@ -96,7 +97,7 @@ class Walked:
 
 
 def walk(container: InputContainer) -> tuple[dict[int, Walked], str]:
-    """Each stream's packets by stream index, and the text of the error that ended the walk ("" for none)."""
+    """The packets of each stream by index, and the error that ended the reading ("" for none)."""
     import av
 
     walked = {
@@ -106,7 +107,7 @@ def walk(container: InputContainer) -> tuple[dict[int, Walked], str]:
     try:
         for packet in container.demux():
             if not packet.size:
-                continue  # libav's own, to flush decoders
+                continue  # libav's flush packet
             facts = walked[packet.stream_index]
             facts.last_is_corrupt = packet.is_corrupt
             facts.corrupt += packet.is_corrupt

@@ -1,4 +1,4 @@
-"""Which of a file's streams are the picture and the sound."""
+"""Selects the video and audio stream of a file, and describes them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.frame import VideoFrame
 
-# An open GOP, or a stream that was recorded from its middle, gives no picture for a while.
+# An open GOP, or a recording that starts in the middle of a stream, has no picture at first.
 _PACKETS_UNTIL_A_PICTURE = 600
 
 
 def is_cover(stream: Stream) -> bool:
-    """Cover art and thumbnails are coded as video, but are no video."""
+    """Whether the stream is cover art or thumbnails, which are stored as video streams."""
     from av.stream import Disposition
 
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
 def choose(container: InputContainer, walked: dict[int, Walked]) -> tuple[Stream | None, Stream | None]:
-    """The picture and the sound: of those with packets one that can be decoded, that the file calls its
-    default, the one with most pixels or channels, the first."""
+    """The video and audio stream. Among streams with packets, prefers in this order: decodable, marked as
+    default, most pixels or channels, first."""
     from av.audio.codeccontext import AudioCodecContext
     from av.stream import Disposition
     from av.video.codeccontext import VideoCodecContext
@@ -55,7 +55,7 @@ def declared_seconds(stream: Stream) -> float | None:
 
 
 def video_info(path: str, stream: Stream, facts: Walked, zero: float) -> StreamInfo:
-    """Raises UnsupportedMediaError without a decoder, CorruptMediaError where no picture can be decoded."""
+    """Raises UnsupportedMediaError without a decoder, CorruptMediaError if no picture can be decoded."""
     picture = first_picture(path, stream)
     rate = getattr(stream, "average_rate", None)
     return StreamInfo(
@@ -82,7 +82,7 @@ def audio_info(path: str, stream: Stream, facts: Walked, zero: float) -> StreamI
     codec = _codec(path, stream)
     start = facts.start
     if stream.start_time is not None and stream.time_base is not None:
-        # libav's start leaves the encoder's priming out, which the decoder drops
+        # libav's start excludes the encoder's priming samples, which the decoder drops
         declared = seconds_of(stream.start_time, stream.time_base)
         start = declared if 0 < declared - start < 0.2 else start
     return StreamInfo(
@@ -102,18 +102,18 @@ def audio_info(path: str, stream: Stream, facts: Walked, zero: float) -> StreamI
 def _codec(path: str, stream: Stream) -> str:
     if stream.codec_context is None:
         raise UnsupportedMediaError(
-            f"{shown(path)}: no decoder for the {stream.type} (stream {stream.index}); "
+            f"{shown(path)}: there is no decoder for the {stream.type} (stream {stream.index}); "
             "convert it, e.g. to mp4 with H.264 and AAC"
         )
     return stream.codec_context.name
 
 
 def first_picture(path: str, stream: Stream) -> VideoFrame:
-    """The first picture that can be decoded: only a picture carries the display matrix in PyAV."""
+    """The first picture that can be decoded. In PyAV, only a picture has the display matrix."""
     import av
 
     _codec(path, stream)
-    problem = "no packet gives a picture"
+    problem = "no packet contains a picture"
     with open_media(path) as container:
         chosen = container.streams[stream.index]
         for count, packet in enumerate(container.demux(chosen)):
@@ -127,5 +127,5 @@ def first_picture(path: str, stream: Stream) -> VideoFrame:
             except av.FFmpegError as error:
                 problem = str(error)
     raise CorruptMediaError(
-        f"{shown(path)}: none of the first pictures can be decoded ({one_line(problem, 200)}); fetch it again"
+        f"{shown(path)}: no picture can be decoded ({one_line(problem, 200)}); download it again"
     )

@@ -1,9 +1,9 @@
-"""Lists that somebody made: tables of paths or URLs with labels, and plain text files of them.
+"""Lists of videos: tables of paths or URLs with labels, and plain text files.
 
-A table (.csv, .tsv, .jsonl, .parquet) has one column of paths or URLs, named `path`, `url` or `uri`, or as
-`--column` says. The columns `title`, `channel` and `licence` (or `license`) say just that of the video; every
-other column is a label. Relative paths begin at the table's folder. A row that is of no use is named with its
-place and left out, the others are taken. Nothing is loaded whole: ten million rows are as good as ten.
+A table (.csv, .tsv, .jsonl, .parquet) has one column of paths or URLs, named `path`, `url` or `uri`, or given
+by `--column`. The columns `title`, `channel` and `licence` (or `license`) describe the video. Every other
+column is a label. Relative paths start at the table's folder. An invalid row is reported with its line and
+left out. Rows are read one by one, so the size of a table is not limited by memory.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class TableSource:
 
     entries: Entries
     column: str = ""
-    """Of the paths or URLs; "" looks for one of `COLUMNS`."""
+    """Name of the column of paths or URLs; "" selects one of `COLUMNS`."""
 
     def accepts(self, argument: str) -> bool:
         return _is_list(argument, frozenset(READERS))
 
     def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
-        """Raises UsageError where the table cannot be read, or its column of addresses is not clear."""
+        """Raises UsageError if the table cannot be read, or its column of paths or URLs is ambiguous."""
         table = _path(argument)
         column = ""
         for row in READERS[extension_of(table)](table):
@@ -54,7 +54,9 @@ class TableSource:
                 tally.errors.append(_bad_row(table, row.place, f"the column {column} is empty"))
                 continue
             cells = {
-                _sound(name): _sound(cell) for name, cell in row.cells.items() if name != column and cell
+                _valid_text(name): _valid_text(cell)
+                for name, cell in row.cells.items()
+                if name != column and cell
             }
             for ref in _videos(
                 self.entries, entry, table=table, place=row.place, tally=tally, extensions=extensions
@@ -69,17 +71,17 @@ class TableSource:
             return self.column
         found = [name for name in cells if name.lower() in COLUMNS]
         if len(found) != 1:
-            problem = f"it has several, {', '.join(found)}" if found else f"its columns are {there}"
+            problem = f"it has several: {', '.join(found)}" if found else f"its columns are {there}"
             raise UsageError(
                 f"{table}: a table needs one column named path, url or uri, and {problem}; "
-                "say which it is with --column NAME"
+                "name it with --column NAME"
             )
         return found[0]
 
 
 @dataclass(frozen=True, slots=True)
 class ListSource:
-    """A text file with a path or URL in each line; a line that begins with # is a comment."""
+    """A text file with one path or URL per line. Lines that start with # are comments."""
 
     entries: Entries
 
@@ -88,7 +90,7 @@ class ListSource:
 
     def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
         path = _path(argument)
-        # Paths may be any bytes: what is no UTF-8 comes as the surrogates that Python names such files with.
+        # A path may contain any bytes. Python reads invalid UTF-8 as the surrogates that name such files.
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123
             for number, line in enumerate(file, start=1):
                 entry = line.strip()
@@ -115,14 +117,14 @@ def _path(argument: str) -> str:
     named = argument if os.path.lexists(argument) else local_path(argument)
     path = os.path.abspath(argument if named is None else named)  # noqa: PTH100
     if not os.path.isfile(path):  # noqa: PTH113
-        raise MissingFileError(f"{printable(path)}: no such list or table; correct the path")
+        raise MissingFileError(f"{printable(path)}: the list or table does not exist; correct the path")
     return path
 
 
 def _videos(
     entries: Entries, entry: str, *, table: str, place: str, tally: Tally, extensions: frozenset[str]
 ) -> Iterator[VideoRef]:
-    """What one entry stands for. Whatever is wrong with it is named with its place, and not raised."""
+    """The videos of one entry. An error is added to `tally` with its line, and not raised."""
     try:
         yield from entries(os.path.dirname(table), entry, tally, extensions)  # noqa: PTH120
     except MienError as error:
@@ -141,8 +143,8 @@ def _labelled(ref: VideoRef, cells: Mapping[str, str], table: str) -> VideoRef:
     )
 
 
-def _sound(text: str) -> str:
-    """`text` as JSON and databases hold it, without what is no UTF-8."""
+def _valid_text(text: str) -> str:
+    """`text` without invalid UTF-8, as JSON and databases need it."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -153,11 +155,11 @@ def _bad_row(table: str, place: str, problem: str) -> UsageError:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     place: str
-    """"line 7", or "row 7" where a file has no lines."""
+    """"line 7", or "row 7" for a file without lines."""
     cells: Mapping[str, str] = field(default_factory=dict)
-    """Text by column, in the file's order; "" where there is nothing."""
+    """Text by column, in the file's order; "" for an empty cell."""
     problem: str = ""
-    """Why it cannot be read, or "" where it can."""
+    """Why the row cannot be read; "" if it can."""
 
 
 def read_csv(path: str) -> Iterator[Row]:
@@ -180,14 +182,14 @@ def _separated(path: str, delimiter: str) -> Iterator[Row]:
             except StopIteration:
                 break
             except csv.Error as error:
-                yield Row(place=f"line {began}", problem=f"it cannot be read ({error})")
+                yield Row(place=f"line {began}", problem=f"the line cannot be parsed ({error})")
                 continue
             if not any(cells):
                 continue
             if header is None:
                 header = _header(path, cells)
             elif len(cells) != len(header):
-                problem = f"{len(cells)} cells where the header names {len(header)}"
+                problem = f"{len(cells)} cells, but the header has {len(header)}"
                 yield Row(place=f"line {began}", problem=problem)
             else:
                 yield Row(place=f"line {began}", cells=_clean(dict(zip(header, cells, strict=True))))
@@ -196,7 +198,7 @@ def _separated(path: str, delimiter: str) -> Iterator[Row]:
 
 
 def read_jsonl(path: str) -> Iterator[Row]:
-    """One JSON object in each line."""
+    """One JSON object per line."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -205,24 +207,24 @@ def read_jsonl(path: str) -> Iterator[Row]:
             try:
                 found = json.loads(line)
             except ValueError as error:
-                yield Row(place=place, problem=f"no JSON ({error})")
+                yield Row(place=place, problem=f"not JSON ({error})")
                 continue
             if not isinstance(found, dict):
-                yield Row(place=place, problem=f"no JSON object but {type(found).__name__}")
+                yield Row(place=place, problem=f"not a JSON object but {type(found).__name__}")
                 continue
             yield Row(place=place, cells=_clean({name: _text(value) for name, value in found.items()}))
 
 
 def read_parquet(path: str) -> Iterator[Row]:
-    """Columns of bytes (pictures, sound) hold no label and are left out."""
+    """Leaves out columns of bytes (pictures, sound), which cannot be labels."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            wanted = [field.name for field in file.schema_arrow if not _is_bytes(field.type)]
+            columns = [field.name for field in file.schema_arrow if not _is_bytes(field.type)]
             number = 0
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
                 for found in batch.to_pylist():
                     number += 1
                     cells = _clean({name: _text(value) for name, value in found.items()})
@@ -246,7 +248,7 @@ def _header(path: str, cells: list[str]) -> list[str]:
         raise UsageError(f"{path}: column {cells.index('') + 1} has no name; name it in the first line")
     for name in cells:
         if cells.count(name) > 1:
-            raise UsageError(f"{path}: several columns are named {name}; give each a name of its own")
+            raise UsageError(f"{path}: several columns are named {name}; give each column a unique name")
     return cells
 
 
@@ -265,5 +267,5 @@ def _text(value: Any) -> str:
 
 
 def _clean(cells: dict[str, str]) -> dict[str, str]:
-    """Without NULs, which no database holds."""
+    """Replaces NUL characters, which databases cannot store."""
     return {str(name): cell.replace("\0", "\ufffd") for name, cell in cells.items()}

@@ -51,7 +51,9 @@ class WriteShards(AggregatingStage):
             sweep_spool(Path(context.spool))
             self._held = HeldFolder(Path(context.spool), context.run_id)
         except OSError as error:
-            raise ShardStoreError(f"cannot write {context.spool}: {error}; mend it and run again") from error
+            raise ShardStoreError(
+                f"cannot write {context.spool}: {error}; fix the problem and rerun"
+            ) from error
         self._folder = self._held.path
         self._run_id = context.run_id
         # Unique among the writers of a run, and among a writer and the one it replaces.
@@ -74,7 +76,9 @@ class WriteShards(AggregatingStage):
         except OSError as error:
             # A torn tar cannot be mended: the run stops, and what was not committed is made again.
             self._abandon()
-            raise ShardStoreError(f"cannot write {self._folder}: {error}; mend it and run again") from error
+            raise ShardStoreError(
+                f"cannot write {self._folder}: {error}; fix the problem and rerun"
+            ) from error
         self._segments.append(dataclasses.replace(item, samples=(), sample_count=len(item.samples)))
         if self._tar.size >= self.max_bytes:
             yield from self.flush()
@@ -89,7 +93,7 @@ class WriteShards(AggregatingStage):
             uri = self._store.publish(tar.path, name)
             tar.path.unlink(missing_ok=True)
         except (OSError, StorageError) as error:
-            raise ShardStoreError(f"cannot publish {name}: {error}; mend it and run again") from error
+            raise ShardStoreError(f"cannot publish {name}: {error}; fix the problem and rerun") from error
         self._tar, self._rows, self._segments = None, [], []
         self._number += 1
         yield Shard(

@@ -90,7 +90,7 @@ def test_a_playlist_opens_nothing_else(tmp_path: Path) -> None:
         "c.m3u8": f"#EXTM3U\n#EXTINF:2,\nfile:{target}\n#EXT-X-ENDLIST\n",
     }.items():
         (tmp_path / name).write_text(text)
-        with pytest.raises(MienError, match="no container that mien reads"):
+        with pytest.raises(MienError, match="no media format that mien supports"):
             probed(tmp_path / name)
     assert target.stat().st_atime == 1_000_000_000
 

@@ -1,4 +1,5 @@
-"""Labelled corpora. A new one is one file and one line here; its labels travel to every sample of it."""
+"""Labelled datasets. A new dataset is one file and one line here. Every sample gets the labels of its
+video."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """CH-Unicamp: one actress, Brazilian Portuguese, the 22 emotions of the OCC model, and neutral.
 
-Recorded at Unicamp for expressive talking heads (Costa & De Martino). No description of its naming is
-published that we know of. What is read here is taken from public code that opens the corpus (fireis/wav2kp
-and others), where files are called `Em1_Fala1_CarolinaHolly.mp4`: the number of the emotion, that of the
-utterance, and the speaker. Which number stands for which emotion those sources do not say, so the number is
-the label: who has the corpus' own list adds it as a table (`mien add table.csv`, with a column `emotion`).
-Recordings that are named otherwise, the neutral ones perhaps among them, are refused by name.
+Recorded at Unicamp for expressive talking heads (Costa & De Martino). We know of no published description of
+its file names. This module follows public code that reads the dataset (fireis/wav2kp and others), where files
+are called `Em1_Fala1_CarolinaHolly.mp4`: the number of the emotion, the number of the utterance, and the
+speaker. Those sources do not say which number stands for which emotion, so the number is the label. Users who
+have the dataset's own list can add it as a table (`mien add table.csv`, with a column `emotion`). Files with
+other names, perhaps the neutral recordings, are refused.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset (91 actors, American English).
 
 Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244; the naming is that of its repository,
-CheyneyComputerScience/CREMA-D: actor_sentence_emotion_level, as in `1001_IEO_ANG_HI.flv`. One recording lies
-there as VideoFlash/*.flv, AudioMP3/*.mp3 and AudioWAV/*.wav, under one name. The emotion is the one that the
-actor was asked for; what raters saw in it is in the corpus' own tables and is not read here.
+CheyneyComputerScience/CREMA-D: actor_sentence_emotion_level, as in `1001_IEO_ANG_HI.flv`. Each recording
+is stored as VideoFlash/*.flv, AudioMP3/*.mp3 and AudioWAV/*.wav, under one name. The label is the emotion
+that the actor was asked to show. The raters' labels are in the dataset's own tables, which are not read here.
 
-Where git-lfs was missing when it was cloned, the files hold a line of text each: they fail as no media.
+If git-lfs was missing when the repository was cloned, each file contains a line of text and fails as
+NotMediaError.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ BROKEN = frozenset(
         "1076_MTI_SAD_XX",  # silent
     }
 )
-"""As its users report them, and leave them out."""
-# The corpus has a file of its own that ends in _X.
+"""Recordings that users report as broken; they are left out."""
+# The dataset itself contains one file that ends in _X.
 _NAME = re.compile(
     r"(?P<actor>\d{4})_(?P<statement>[A-Z]{3})_(?P<emotion>[A-Z]{3})_(?P<intensity>LO|MD|HI|XX?)", re.ASCII
 )

@@ -21,34 +21,34 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a file's place and name say."""
+    """What the path of a file says."""
 
     id: str
-    """[A-Za-z0-9_-]+, the same for the same recording in another format or another folder."""
+    """[A-Za-z0-9_-]+. The same for one recording in several formats or folders."""
     labels: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledDataset:
     name: str
-    """As typed before the colon, and `VideoRef.source`: letters and digits only."""
+    """The prefix before the colon, and `VideoRef.source`: letters and digits only."""
     title: str
     licence: str
-    """"" where it is agreed with each user."""
+    """"" if each user agrees on a licence with the authors."""
     labels: Mapping[str, Mapping[str, str]]
-    """Each label and its values by the code in the name; no values: whatever number or name is there."""
+    """The values of each label, by their code in the file name. No values: the code itself is the value."""
     read: Callable[[PurePosixPath], Recording | None]
-    """From an absolute path; None where the name is not one of the corpus."""
+    """Reads an absolute path. None if the name does not follow the dataset's naming."""
     expected: str
-    """The naming, for the message about a file that does not follow it."""
+    """Describes the naming and ends in " as EXAMPLE"; shown for files that do not follow it."""
     broken: frozenset[str] = frozenset()
-    """Ids of recordings that are known not to hold what their names say: they are left out."""
+    """Ids of recordings known to be broken; they are left out."""
 
 
 def decode_labels(
     labels: Mapping[str, Mapping[str, str]], codes: Mapping[str, str | None]
 ) -> dict[str, str] | None:
-    """`codes` by their meaning, in the order of `labels`; None where a code has none."""
+    """The label values of `codes`, in the order of `labels`; None if a code has no meaning."""
     found: dict[str, str] = {}
     for name, values in labels.items():
         code = codes.get(name)
@@ -62,22 +62,23 @@ def decode_labels(
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """Files of a folder whose names the corpus documents; every other media file is refused by name. Those
-    that are known to be broken are left out: who wants one all the same adds it by itself.
+    """The files of a folder that follow the dataset's naming. Every other media file is reported as an error.
+    Recordings known to be broken are left out; they can still be added as single files.
 
-    One recording that lies there in several formats is one video: with a picture where faces are wanted,
-    else the sound alone, which is the cheaper to read.
+    A recording in several formats is one video: the file with a picture if faces are needed, otherwise the
+    audio file, which is cheaper to read.
     """
 
     dataset: LabelledDataset
 
     def accepts(self, argument: str) -> bool:
         prefix, colon, rest = argument.partition(":")
-        wanted = prefix.lower().replace("-", "").replace("_", "") == self.dataset.name
-        return bool(colon) and wanted and not rest.startswith("//")
+        name = prefix.lower().replace("-", "").replace("_", "")
+        return bool(colon) and name == self.dataset.name and not rest.startswith("//")
 
     def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
-        """Raises UsageError where an archive is named, or nothing; MissingFileError goes to `tally`."""
+        """Raises UsageError for an archive or no folder, MissingFileError for a folder that does not
+        exist."""
         folder = os.path.abspath(self._folder(argument))  # noqa: PTH100
         chosen: dict[str, tuple[str, Recording]] = {}
         prefer_sound = bool(extensions & SOUND_EXTENSIONS)
@@ -91,7 +92,7 @@ class DatasetSource:
                 tally.errors.append(self._unknown(path))
                 continue
             if recording.id in self.dataset.broken:
-                tally.left_out[f"that {self.dataset.name} is known to hold broken"] += 1
+                tally.left_out[f"known to be broken in {self.dataset.name}"] += 1
                 continue
             before = chosen.get(recording.id)
             if before is not None:
@@ -104,14 +105,14 @@ class DatasetSource:
 
     def _folder(self, argument: str) -> str:
         folder = argument.partition(":")[2]
-        if folder.startswith("~/"):  # no shell does it where it is not a word's beginning
+        if folder.startswith("~/"):  # the shell expands ~ only at the beginning of a word
             folder = str(Path.home() / folder[2:])
         if not folder:
-            raise UsageError(f"{argument} names no folder; write {self.dataset.name}:/path/to/folder")
+            raise UsageError(f"{argument}: the folder is missing; write {self.dataset.name}:/path/to/folder")
         if "\0" in folder or not os.path.isdir(folder):  # noqa: PTH112
             if folder.lower().endswith(_ARCHIVES):
                 raise UsageError(
-                    f"{printable(folder)}: a corpus is read from a folder; unpack it, "
+                    f"{printable(folder)}: a dataset is read from a folder; unpack the archive, "
                     f"then add {self.dataset.name}:FOLDER"
                 )
             raise MissingFileError(
@@ -122,8 +123,8 @@ class DatasetSource:
     def _unknown(self, path: str) -> UnknownNameError:
         return UnknownNameError(
             one_line(
-                f"{printable(path)}: not named as {self.dataset.name} names its files "
-                f"({self.dataset.expected}); rename it, or add it by itself"
+                f"{printable(path)}: the name does not follow the naming of {self.dataset.name} "
+                f"({self.dataset.expected}); rename the file, or add it as a single file"
             )
         )
 
@@ -140,7 +141,7 @@ class DatasetSource:
 
 
 def _rank(path: str, prefer_sound: bool) -> tuple[bool, bool, bytes]:
-    """Lowest first: the wanted kind, then what was not compressed with a loss, then by name."""
+    """Sort key: the preferred kind first, then lossless audio, then by name."""
     extension = extension_of(path)
     return (
         (extension in SOUND_EXTENSIONS) != prefer_sound,

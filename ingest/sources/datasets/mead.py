@@ -1,8 +1,8 @@
 """MEAD: Multi-view Emotional Audio-visual Dataset (60 actors, 8 emotions, 7 views, English).
 
-Wang et al., ECCV 2020. The layout is that of its archives as the papers that use it describe it:
-`M003/video/front/angry/level_1/001.mp4` and, where there is sound alone, `M003/audio/angry/level_1/001.m4a`.
-What was said is known by the file's number, in a list that the authors give out and that is not read here.
+Wang et al., ECCV 2020. The layout is that of its archives, as described in papers that use it:
+`M003/video/front/angry/level_1/001.mp4`, and for sound alone `M003/audio/angry/level_1/001.m4a`. The file's
+number identifies the sentence, in a list that the authors distribute and that is not read here.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391; the naming is that of its page on Zenodo
 (record 1188976): seven numbers, modality-channel-emotion-intensity-statement-repetition-actor, as in
-`02-01-06-01-02-01-12.mp4`. The folders (`Actor_12`, `Video_Speech_Actor_12`) say nothing more.
+`02-01-06-01-02-01-12.mp4`. The folder names (`Actor_12`, `Video_Speech_Actor_12`) add no information.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_a_shard_is_committed_once_and_its_sidecar_is_marked(catalog: Catalog) -
     assert catalog.shards()[0].sidecar
     with pytest.raises(CatalogError, match="s9"):
         catalog.mark_sidecar("s9")
-    with pytest.raises(CatalogError, match="committed already"):
+    with pytest.raises(CatalogError, match="already committed"):
         catalog.commit_shard(run_id, shard("s1", run_id, sha256="1" * 64), [segment("a", 60)])
     assert catalog.status().seconds_by_fate == {"kept": 120.0}
     assert catalog.status().samples == 2

@@ -127,7 +127,7 @@ def test_a_full_disk_is_told_with_its_cure(tmp_path: Path) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own words for no room
         connection.exec_driver_sql("CREATE TABLE more (text)")
 
-    with pytest.raises(CatalogError, match="database or disk is full; free some space"):
+    with pytest.raises(CatalogError, match="database or disk is full; free disk space"):
         database.write(fill)
     database.close()
 

@@ -192,11 +192,11 @@ def test_one_recording_in_several_formats_is_one_video(tmp_path: Path) -> None:
 
 def test_an_archive_is_to_be_unpacked_and_no_folder_is_to_be_named(tmp_path: Path) -> None:
     (tmp_path / "ravdess.tar").touch()
-    with pytest.raises(UsageError, match="unpack it"):
+    with pytest.raises(UsageError, match="unpack the archive"):
         refs("ravdess", tmp_path / "ravdess.tar")
     with pytest.raises(MissingFileError, match="no such folder"):
         refs("ravdess", tmp_path / "nothing")
-    with pytest.raises(UsageError, match="names no folder"):
+    with pytest.raises(UsageError, match="the folder is missing"):
         list(expand("ravdess:"))
 
 

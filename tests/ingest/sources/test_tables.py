@@ -116,7 +116,7 @@ def test_without_a_tally_the_first_bad_row_is_raised_after_the_rest(tmp_path: Pa
     ("content", "says"),
     [
         ("emotion,level\njoy,1\n", "its columns are emotion, level"),
-        ("path,url\na,b\n", "several, path, url"),
+        ("path,url\na,b\n", "several: path, url"),
         ("path,x,x\na,b,c\n", "several columns are named x"),
         ("path,\na,b\n", "column 2 has no name"),
         ("", "empty"),
@@ -169,7 +169,7 @@ def test_paths_of_any_bytes_are_found_again(tmp_path: Path) -> None:
 
 
 def test_a_list_that_is_not_there_is_named_and_a_folder_called_like_one_is_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match="no such list"):
+    with pytest.raises(MissingFileError, match="does not exist"):
         refs(tmp_path / "none.csv")
     (tmp_path / "films.csv").mkdir()
     (tmp_path / "films.csv" / "a.mp4").touch()
