@@ -1,4 +1,4 @@
-"""The commands one after the other, as a person types them, and on the stores that a cluster has."""
+"""The commands in sequence, on local stores and on the stores of a cluster."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.webdataset_samples import ReadSample, read_shards
 __all__ = ["s3_server"]
 
 ODD_NAME = "my films é #1, 50%20 off? &c"
-"""What URLs, shells and SQL each find something in."""
+"""Characters that are special in URLs, shells and SQL."""
 
 
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of an odd name after `mien run`, under a configuration of three layers."""
+    """A store with an unusual name after `mien run`, configured in three layers."""
     needs_weights()
     folder = tmp_path_factory.mktemp("flow") / ODD_NAME
     folder.mkdir()
@@ -38,14 +38,14 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples_of(folder: Path) -> list[ReadSample]:
-    """Read from a folder of a plain name: webdataset takes a path for a URL."""
+    """Read from a folder with a plain name, because webdataset parses paths as URLs."""
     with tempfile.TemporaryDirectory() as plain:
         return list(read_shards(Path(shutil.copytree(folder / "store" / "shards", f"{plain}/shards"))))
 
 
 @pytest.mark.slow
 def test_flags_go_over_the_environment_and_that_over_the_file(flow: Path) -> None:
-    # Of the two clips of the film (1.8 and 5.6 s) the file alone would keep none, the defaults both.
+    # The film has two clips (1.8 and 5.6 s): the file alone would keep none, the defaults both.
     (sample,) = samples_of(flow)
     assert 3 <= sample.meta["end_seconds"] - sample.meta["start_seconds"] <= 14
     models = [model["name"] for model in sample.meta["provenance"]["models"]]
@@ -53,9 +53,11 @@ def test_flags_go_over_the_environment_and_that_over_the_file(flow: Path) -> Non
     shown = mien(
         "config", "show", "--json", "--set", "clip.max_seconds=14", folder=flow, MIEN_CLIP__MIN_SECONDS="3"
     )
-    told = json.loads(shown.stdout)
+    output = json.loads(shown.stdout)
     assert {
-        key: (told[key]["value"], told[key]["from"]) for key in told if key.startswith(("clip.m", "faces.id"))
+        key: (output[key]["value"], output[key]["from"])
+        for key in output
+        if key.startswith(("clip.m", "faces.id"))
     } == {
         "clip.min_seconds": (3.0, "environment"),
         "clip.max_seconds": (14.0, "flag"),
@@ -70,9 +72,9 @@ def test_explain_accepts_any_name_of_a_video(flow: Path, monkeypatch: pytest.Mon
     names = ["talks.mp4", str(flow / "talks.mp4"), video["id"], f"file-{video['id']}", "talks_", "file-ta"]
     monkeypatch.chdir(flow)
     for name in (*names, sample.key, "./store/../talks.mp4"):
-        told = mien_in_process("explain", "--json", name, folder=Path())
-        assert told.exit_code == 0, (name, told.exception)
-        assert json.loads(told.output)["video"]["id"] == video["id"]
+        output = mien_in_process("explain", "--json", name, folder=Path())
+        assert output.exit_code == 0, (name, output.exception)
+        assert json.loads(output.output)["video"]["id"] == video["id"]
     unknown = mien("explain", "absent.mp4", folder=flow)
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
     assert "no video 'absent.mp4' in the catalog" in unknown.stderr
@@ -82,8 +84,8 @@ def test_explain_accepts_any_name_of_a_video(flow: Path, monkeypatch: pytest.Mon
 def test_every_command_works_from_another_folder(flow: Path, tmp_path: Path) -> None:
     at = {"MIEN_STORE__ROOT": str(flow / "store"), "MIEN_CONFIG": str(flow / "mien.toml")}
     for command in (["status"], ["verify"], ["explain", str(flow / "talks.mp4")], ["doctor"]):
-        told = mien(*command, folder=tmp_path, **at)
-        assert told.returncode == 0, (command, told.stdout, told.stderr)
+        output = mien(*command, folder=tmp_path, **at)
+        assert output.returncode == 0, (command, output.stdout, output.stderr)
     assert "1 samples" in mien("verify", folder=tmp_path, **at).stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -98,7 +100,7 @@ def test_done_videos_are_not_repeated(flow: Path) -> None:
     again = mien("run", *how, folder=flow, MIEN_CLIP__MIN_SECONDS="3")
     assert again.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in (flow / "store" / "shards").iterdir()} == before
-    # Nor under another configuration, of which it is said that there is something of another one.
+    # Nor with another configuration; the result names the videos of the other configuration.
     other = mien("run", *how, "--json", folder=flow, MIEN_CLIP__MIN_SECONDS="4")
     assert (other.returncode, json.loads(other.stdout)["left_alone"]) == (0, 1)
 
@@ -117,8 +119,8 @@ def test_add_counts_new_known_and_skipped(tmp_path: Path) -> None:
     ]
     assert mien("add", films / "a.mp4", folder=tmp_path).stdout == "0 new, 1 already known\n"
     (tmp_path / "empty").mkdir()
-    said = mien("add", "empty", folder=tmp_path)
-    assert (said.returncode, said.stdout) == (
+    output = mien("add", "empty", folder=tmp_path)
+    assert (output.returncode, output.stdout) == (
         0, "0 new, 0 already known; found no media files\n",
     )  # fmt: skip
 
@@ -126,9 +128,9 @@ def test_add_counts_new_known_and_skipped(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_reading_commands_create_nothing(tmp_path: Path) -> None:
     for command in (["status"], ["verify"], ["explain", "x"], ["retry", "--all"]):
-        told = mien(*command, folder=tmp_path)
-        assert told.returncode == 2
-        assert told.stderr.startswith(f"mien: no catalog at {tmp_path / 'store' / 'catalog.sqlite'}; ")
+        output = mien(*command, folder=tmp_path)
+        assert output.returncode == 2
+        assert output.stderr.startswith(f"mien: no catalog at {tmp_path / 'store' / 'catalog.sqlite'}; ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -146,13 +148,13 @@ def test_run_without_work_ends(tmp_path: Path) -> None:
 def test_unknown_key_is_refused_before_claims(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").touch()
     assert mien("add", "film.mp4", folder=tmp_path).returncode == 0
-    told = mien("run", "--set", "faces.detecter=yunet_2023mar", folder=tmp_path)
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith("mien: unknown key faces.detecter ")
-    assert told.stderr.endswith("; did you mean faces.detector?\n")
-    told = mien("run", folder=tmp_path, MIEN_TRANSCRIBE__MODLE="tiny")
-    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
-    assert "did you mean transcribe.model?" in told.stderr
+    output = mien("run", "--set", "faces.detecter=yunet_2023mar", folder=tmp_path)
+    assert (output.returncode, output.stdout) == (2, "")
+    assert output.stderr.startswith("mien: unknown key faces.detecter ")
+    assert output.stderr.endswith("; did you mean faces.detector?\n")
+    output = mien("run", folder=tmp_path, MIEN_TRANSCRIBE__MODLE="tiny")
+    assert (output.returncode, output.stderr.count("\n")) == (2, 1)
+    assert "did you mean transcribe.model?" in output.stderr
     assert json.loads(mien("explain", "--json", "film.mp4", folder=tmp_path).stdout)["events"] == []
 
 
@@ -197,7 +199,7 @@ def test_a_catalog_in_postgresql(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_shards_in_an_object_store(s3_server: S3Server, tmp_path: Path) -> None:
-    """On Ray, whose workers write there, and with the film in the store as well."""
+    """On Ray, whose workers write to the store, with the film in the store as well."""
     import pyarrow.fs
 
     needs_weights()
@@ -231,7 +233,7 @@ def test_shards_in_an_object_store(s3_server: S3Server, tmp_path: Path) -> None:
     ]
     assert len(names) == 2 * facts["shards"]
     shard = next(name for name in names if name.endswith(".tar"))
-    # One byte less, and it is said.
+    # One byte is missing, and verify reports it.
     with filesystem.open_input_file(f"corpus/talking faces/{shard}") as file:
         content = file.read()
     with filesystem.open_output_stream(f"corpus/talking faces/{shard}") as file:

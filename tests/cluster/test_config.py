@@ -88,7 +88,7 @@ def test_unrelated_key_has_no_suggestion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "said"),
+    ("flag", "output"),
     [
         ("clip.min_seconds=soon", "clip.min_seconds: .*got 'soon' .*--set clip.min_seconds"),
         ("clip.require=lips", "clip.require: .*'speech' or 'face'"),
@@ -101,8 +101,8 @@ def test_unrelated_key_has_no_suggestion() -> None:
         ("clip.min_seconds", "is not KEY=VALUE"),
     ],
 )
-def test_wrong_value_says_which_and_from_where(flag: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_wrong_value_says_which_and_from_where(flag: str, output: str) -> None:
+    with pytest.raises(ConfigError, match=output) as caught:
         settings(flag)
     assert "\n" not in str(caught.value)
 

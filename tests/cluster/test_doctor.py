@@ -14,7 +14,7 @@ from mien.cluster.doctor.software import HEADLESS_FIX
 
 pytestmark = pytest.mark.slow
 
-# Runs one check in a process of its own, in which `extra` comes first on the path.
+# Runs one check in a separate process, with `extra` first on the path.
 ONE_CHECK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -29,7 +29,7 @@ Run = Callable[..., list[list[str]]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """[[status, message, cure]] of one check, with what the test put into `tmp_path/extra` installed."""
+    """[[status, message, fix]] of one check, with the packages in `tmp_path/extra` installed."""
     extra = tmp_path / "extra"
     extra.mkdir()
 
@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def install(folder: Path, name: str, module: str = "") -> None:
-    """What pip leaves of a package: its dist-info, and a module if one is given."""
+    """Installs a fake package: its dist-info, and a module if one is given."""
     info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -117,7 +117,7 @@ def test_missing_ffmpeg(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "")
     with pytest.raises(subprocess.CalledProcessError) as caught:
         run("ffmpeg")
-    # The check lets the error through, and `examine` makes a failure of it.
+    # The check raises the error, and `examine` turns it into a failure.
     assert "MissingProgramError" in caught.value.stderr
 
 

@@ -1,4 +1,4 @@
-"""Over a hundred files that break ingesters and one that talks, in one run: each has its own outcome."""
+"""One run over a hundred hostile files and one good film: each has its own outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 EXIT_WITH_FAILURES = 3
 KEEP = ("--set", "fetch.duplicates=keep")
-"""Many of the files are one and the same under names that break ingesters."""
+"""Many of the files have the same content under hostile names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Ran:
     folder: Path
     talks: Path
     expected: dict[Path, str]
-    """Of every file: "done", or the error class of the file or of its only segment."""
+    """For every file: "done", or the error class of the file or of its only segment."""
     done: CompletedProcess[str]
     facts: dict[str, Any]
     seen: dict[Path, dict[str, Any]]
-    """What `mien explain --json` says of each file after the run."""
+    """The output of `mien explain --json` for each file after the run."""
 
     @property
     def failed(self) -> Counter[str]:
@@ -49,7 +49,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     talks = demo_clip("talks.mp4")
     expected: dict[Path, str] = {}
     for one in make_hostile(films, talks):
-        # A folder that is named is walked. It cannot fail, and gives no row.
+        # A folder is walked. It cannot fail, and gets no row.
         if not one.skip and one.name != "directory":
             expected[one.path] = "done" if one.outcome == "ok" else one.outcome
         if one.name.startswith("damaged video"):
@@ -60,7 +60,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     later.touch()
     expected[later] = "NotAFileError"
     expected[talks] = "done"
-    # Relative, so that a name may begin with a dash.
+    # Relative paths, so that a name can start with a dash.
     named = [path.relative_to(films) if path != talks else path for path in expected]
     added = mien("add", "--json", "--", *named, films / "folder.mp4", folder=films, **store(folder))
     assert added.returncode == 0, added.stderr
@@ -76,7 +76,7 @@ def store(folder: Path) -> dict[str, str]:
 
 
 def explained(folder: Path, paths: Sequence[Path] | dict[Path, str]) -> dict[Path, dict[str, Any]]:
-    """By the command itself, in this process: a hundred of their own would take a minute."""
+    """Runs the command in this process, because a hundred processes would take a minute."""
     stories = {}
     for path in paths:
         shown = mien_in_process("explain", "--json", "--", path, folder=folder)
@@ -94,7 +94,7 @@ def outcome(story: dict[str, Any]) -> str:
 
 
 def samples_of(folder: Path, video_key: str) -> dict[str, bytes]:
-    """Every member of every sample of a video, by its name."""
+    """All members of all samples of a video, by name."""
     members = {}
     for shard in sorted((folder / "store" / "shards").glob("*.tar")):
         with tarfile.open(shard) as archive:
@@ -113,20 +113,20 @@ def test_every_file_has_its_outcome(ran: Ran) -> None:
 
 def test_raw_errors_are_recorded(ran: Ran) -> None:
     for path, story in ran.seen.items():
-        for told in (story, *story["segments"]):
-            if told["error_class"]:
-                headline, _, raised = told["error_text"].partition("\n")
+        for entry in (story, *story["segments"]):
+            if entry["error_class"]:
+                headline, _, raised = entry["error_text"].partition("\n")
                 assert path.name in headline
-                assert f"{told['error_class']}: " in raised
+                assert f"{entry['error_class']}: " in raised
 
 
 def test_explain_prints_history(ran: Ran) -> None:
     (torn,) = [path for path in ran.expected if path.name == "torn sound.mp4"]
     shown = mien_in_process("explain", torn, folder=ran.folder).output
-    told, _, raised = shown.partition("  as raised\n")
-    assert "CorruptMediaError in split" in told
-    assert "sound cannot be decoded" in told
-    assert "Traceback" not in told
+    output, _, raised = shown.partition("  raw error\n")
+    assert "CorruptMediaError in split" in output
+    assert "sound cannot be decoded" in output
+    assert "Traceback" not in output
     assert "Invalid data found when processing input" in raised
 
 
@@ -144,7 +144,7 @@ def test_exit_code_and_counts_match(ran: Ran) -> None:
             "partial": 1,
             "failed": ran.failed.total() - 1,
         }
-        # Every second of what could be probed is accounted for.
+        # Every second of the probed media is accounted for.
         assert sum(facts["seconds_by_fate"].values()) == pytest.approx(facts["media_seconds"], abs=0.1)
 
 
@@ -163,8 +163,8 @@ def test_retry_by_class_fails_again(ran: Ran) -> None:
     wanted = {path for path, name in ran.expected.items() if name == "CorruptMediaError"}
     wanted |= {path for path, name in ran.expected.items() if name == "NotMediaError"}
     for name in ("CorruptMediaError", "NotMediaError"):
-        said = mien("retry", "--class", name, folder=ran.folder)
-        assert said.stdout.startswith(f"{ran.failed[name]} videos put back into the queue")
+        output = mien("retry", "--class", name, folder=ran.folder)
+        assert output.stdout.startswith(f"{ran.failed[name]} videos put back into the queue")
     waiting = {
         path for path, story in explained(ran.folder, ran.expected).items() if story["state"] == "waiting"
     }
@@ -180,12 +180,12 @@ def test_retry_by_class_fails_again(ran: Ran) -> None:
 
 
 def test_retry_of_absent_class_lists_classes(ran: Ran) -> None:
-    said = mien("retry", "--class", "GoneError", folder=ran.folder)
-    assert said.returncode == 0
-    assert said.stdout.startswith(
+    output = mien("retry", "--class", "GoneError", folder=ran.folder)
+    assert output.returncode == 0
+    assert output.stdout.startswith(
         "0 videos put back into the queue for the next `mien run`\nfailures in the catalog: "
     )
-    assert "TruncatedMediaError (" in said.stdout
-    said = mien("retry", "--class", "TruncatedError", folder=ran.folder)
-    assert said.returncode == 2
-    assert "no failure is ever called TruncatedError; did you mean TruncatedMediaError?" in said.stderr
+    assert "TruncatedMediaError (" in output.stdout
+    output = mien("retry", "--class", "TruncatedError", folder=ran.folder)
+    assert output.returncode == 2
+    assert "unknown error class TruncatedError; did you mean TruncatedMediaError?" in output.stderr

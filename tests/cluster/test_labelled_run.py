@@ -1,4 +1,4 @@
-"""Labels travel: from a corpus' names and a table's columns into samples and indexes. Sound is enough."""
+"""Labels from file names and table columns reach samples and indexes, also for sound only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("Actor_03/03-01-05-02-02-01-03.flac", "Actor_14/03-01-01-01-01-02-14.wa
 
 
 def heard(source: Path, path: Path, *, start: float, seconds: float) -> Path:
-    """A stretch of the sound of `source`, alone."""
+    """A part of the sound of `source`, without video."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = ffmpeg.input(str(source), ss=start, t=seconds).audio
     ffmpeg.output(stream, str(path), ar=16000, ac=1).run(cmd=find_ffmpeg(), quiet=True)
@@ -31,7 +31,7 @@ def heard(source: Path, path: Path, *, start: float, seconds: float) -> Path:
 
 
 def samples(folder: Path) -> dict[str, dict[str, Any]]:
-    """The json of each sample, with the names of its members under "members"."""
+    """The json of each sample, with the names of its members as "members"."""
     found: dict[str, dict[str, Any]] = {}
     members: dict[str, set[str]] = {}
     for shard in sorted((folder / "store" / "shards").glob("*.tar")):
@@ -105,9 +105,9 @@ def test_ravdess_works_as_sound_only(tmp_path: Path) -> None:
     for sample in found.values():
         labels = sample["video"]["labels"]
         assert labels["modality"] == "audio"
-        said = " ".join(word["text"].strip() for word in sample["words"]).lower()
+        output = " ".join(word["text"].strip() for word in sample["words"]).lower()
         subject = labels["statement"].split()[0].lower()
-        assert subject in said or "door" in said or "talking" in said or "sitting" in said, said
+        assert subject in output or "door" in output or "talking" in output or "sitting" in output, output
 
 
 def test_table_columns_become_labels(talk: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of nineteen real clips: which are kept, why the others are not, how well words are heard."""
+"""Nineteen real clips: which are kept, why the others are not, and how well words are recognised."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What a person who looks at the clip and listens to it would keep."""
+    """What a person would keep of the clip."""
 
     seconds: tuple[float, float]
-    """From and to: at least and at most."""
+    """Minimum and maximum."""
     language: str = "en"
     face_pixels: float
-    """Of the face that speaks; within a quarter."""
+    """Of the speaking face, within 25 percent."""
     words: str = ""
-    """Some that are surely heard."""
+    """Words that must be recognised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
     mainly: str
-    """What took the most seconds."""
+    """The main reason for lost seconds."""
     among: tuple[str, ...] = ()
     """Further reasons."""
 
@@ -54,10 +54,10 @@ TABLE: dict[str, Kept | Dropped] = {
     "grid_lrwp9a.mpg": GRID,
     "grid_swiz3n.mpg": GRID,
     "interview_512.mp4": Kept(seconds=(6.5, 8.1), face_pixels=357, words="new member orientation"),
-    # One man in two shots; beside him the cut-out photograph of another, which never speaks.
+    # One man in two shots, next to a photograph of another man, which never speaks.
     "mp3_audio_two_faces.mp4": Kept(seconds=(5.0, 6.6), face_pixels=275, words="definitely on top of"),
     "no_face_silent.mp4": Dropped(mainly="no_speech"),
-    # A voice explains an exercise; who is seen does it, and keeps silent.
+    # A voice explains an exercise; the visible person does it silently.
     "speaker_24fps.mp4": Dropped(mainly="no_face", among=("not_speaking", "no_speech", "too_short")),
     "speech_22fps.mp4": Kept(seconds=(3.0, 5.0), face_pixels=277, words="asking for help when I need it"),
     "speech_offscreen_no_face.mp4": Dropped(mainly="no_face", among=("no_speech",)),
@@ -118,15 +118,15 @@ def test_outcome_of_each_file(name: str, ran: Ran) -> None:
 
 
 def test_words_are_recognised(ran: Ran, record_property: Callable[[str, object], None]) -> None:
-    """Short commands without context are Whisper's hardest case: a loose bound, the rate itself is told."""
+    """Short commands without context are hard for Whisper: the bound is loose, and the rate is printed."""
     wrong = count = 0
     lines = []
     for name in (name for name in TABLE if name.startswith("grid_")):
-        said = sentence(name)
+        spoken = sentence(name)
         heard = normal(" ".join(text_of(read) for read in ran.samples[name]))
-        errors = distance(said, heard)
-        wrong, count = wrong + errors, count + len(said)
-        lines.append(f"{errors} of {len(said)}: {' '.join(said)!r} heard as {' '.join(heard)!r}")
+        errors = distance(spoken, heard)
+        wrong, count = wrong + errors, count + len(spoken)
+        lines.append(f"{errors} of {len(spoken)}: {' '.join(spoken)!r} heard as {' '.join(heard)!r}")
     rate = wrong / count
     record_property("word_error_rate", round(rate, 3))
     print(f"word error rate {rate:.1%}", *lines, sep="\n")
@@ -134,7 +134,7 @@ def test_words_are_recognised(ran: Ran, record_property: Callable[[str, object],
 
 
 def sentence(name: str) -> list[str]:
-    """The words that a clip of the GRID corpus (Cooke et al. 2006) is named after."""
+    """The words encoded in the name of a clip of the GRID corpus (Cooke et al. 2006)."""
     command, colour, preposition, letter, digit, adverb = list(Path(name).stem.removeprefix("grid_"))
     return [
         COMMANDS[command],
@@ -151,15 +151,15 @@ def text_of(read: ReadSample) -> str:
 
 
 def normal(text: str) -> list[str]:
-    """Lower case words without punctuation; "F2" is "f two"."""
+    """Lower-case words without punctuation; "F2" becomes "f two"."""
     spaced = re.sub(r"\d", lambda digit: f" {DIGITS.get(digit[0], 'zero')} ", text.lower())
     return re.findall(r"[a-zäöüß']+", spaced)
 
 
-def distance(said: list[str], heard: list[str]) -> int:
+def distance(spoken: list[str], heard: list[str]) -> int:
     """Words to insert, to delete and to replace (Levenshtein 1966)."""
     row = list(range(len(heard) + 1))
-    for number, word in enumerate(said, 1):
+    for number, word in enumerate(spoken, 1):
         before, row[0] = row[0], number
         for place, other in enumerate(heard, 1):
             before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (word != other))

@@ -1,4 +1,4 @@
-"""A store that an older mien wrote is migrated, resumed and read."""
+"""A store written by an older mien is migrated, resumed and read."""
 
 from __future__ import annotations
 

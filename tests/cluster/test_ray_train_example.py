@@ -1,4 +1,4 @@
-"""The same program under Ray Train: a rank dies, then everything, and it ends as an undisturbed run does."""
+"""Ray Train: after a rank dies and then everything, training ends as an undisturbed run does."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ WAIT_SECONDS = 240.0
 
 def options(folder: Path, out: str) -> tuple[str | Path, ...]:
     numbers = {"--global-batch": 8, "--epochs": EPOCHS, "--checkpoint-steps": 7}
-    told = [str(part) for pair in numbers.items() for part in pair]
-    return (folder / "shards", "--out", folder / out, *told)
+    output = [str(part) for pair in numbers.items() for part in pair]
+    return (folder / "shards", "--out", folder / out, *output)
 
 
 def last_state(folder: Path) -> dict[str, Any] | None:
-    """Of the newest checkpoint that is whole; Ray may be taking the older ones away."""
+    """The step of the newest complete checkpoint; Ray may be deleting older ones."""
     from mien.models.examples.checkpoint import NAME, read
 
     for checkpoint in sorted(folder.glob("checkpoint_*/"), reverse=True):
@@ -55,7 +55,7 @@ def wait_for(what: Callable[[], Any], run: subprocess.Popen[str]) -> Any:
 
 
 def ranks_of(run: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Workers of Ray Train name themselves so."""
+    """The process title of Ray Train workers."""
     found = psutil.Process(run.pid).children(recursive=True)
     return [process for process in found if "RayTrainWorker" in command_of(process)]
 
@@ -63,8 +63,8 @@ def ranks_of(run: subprocess.Popen[str]) -> list[psutil.Process]:
 def test_training_survives_rank_and_cluster_death(tmp_path: Path) -> None:
     write_talking(tmp_path / "shards", SAMPLES)
     cache, out = tmp_path / "cache", tmp_path / "ray"
-    told = options(tmp_path, "ray")
-    run = start(PROGRAM, *told, "--workers", "1", "--ranks", "2", cache=cache)
+    output = options(tmp_path, "ray")
+    run = start(PROGRAM, *output, "--workers", "1", "--ranks", "2", cache=cache)
     try:
         first = wait_for(lambda: last_state(out), run)
         ranks = ranks_of(run)
@@ -84,8 +84,8 @@ def test_training_survives_rank_and_cluster_death(tmp_path: Path) -> None:
     assert first["step"] <= reached["step"] < left["step"] < STEPS * EPOCHS
     assert 0 < left["loader"]["samples_consumed"] < SAMPLES, "mid-epoch"
 
-    said = finish(start(PROGRAM, *told, "--ranks", "1", cache=cache))
-    assert f"done: step {STEPS * EPOCHS}," in said
+    output = finish(start(PROGRAM, *output, "--ranks", "1", cache=cache))
+    assert f"done: step {STEPS * EPOCHS}," in output
     finish(start("mien.models.examples.speaking", *options(tmp_path, "undisturbed"), cache=cache))
     undisturbed = last_state_of_file(tmp_path / "undisturbed")
     ended = last_state(out)

@@ -1,4 +1,4 @@
-"""`clip.require` decides what a clip must have: faces alone, speech alone, and sound without any picture."""
+"""`clip.require`: faces only, speech only, and sound without video."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOTH = {"json", "flac", "faces.jpg", "landmarks.npy", "speaking.npy", "times.npy
 
 
 def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]:
-    """The story and the samples of each film, by its name."""
+    """The history and the samples of each film, by name."""
     add_and_run(store, *films, flags=(flag,))
     with Catalog.open(f"sqlite:///{store}/catalog.sqlite") as catalog:
         found = {film.name: catalog.explain(str(film)) for film in films if film.is_file()}
@@ -45,7 +45,7 @@ def fates(story: VideoHistory) -> dict[str, float]:
 def faces(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]:
-    """An expressive face over a silent sound track, a talk without its sound, and a sound without a face."""
+    """An expressive face with silent sound, a talk without sound, and sound without a face."""
     needs_weights()
     folder = tmp_path_factory.mktemp("faces")
     mute = extract_stream("video", demo_clip("talks.mp4"), folder / "mute.mp4")
@@ -93,7 +93,7 @@ def test_sound_only_gives_no_faces(
 def speech(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]:
-    """A folder with one talk: as a film, with torn pictures, and as sound alone in two formats."""
+    """A folder with one talk: as a film, with damaged frames, and as sound only in two formats."""
     needs_weights()
     folder = tmp_path_factory.mktemp("speech")
     films = folder / "films"
@@ -147,7 +147,7 @@ def test_folder_sounds_need_speech_only(tmp_path: Path) -> None:
         store = tmp_path / str(len(taken))
         result, tally = add(settings_in(store, flag), [str(films)])
         taken[flag] = (len(result.new), dict(tally.skipped))
-        # What is named is taken whatever it is.
+        # A file that is named explicitly is always added.
         assert len(add(settings_in(store, flag), [str(films / "a.wav")])[0].known) == (flag == SPEECH)
     assert taken.pop(SPEECH) == (5, {".txt": 1})
     skipped = {".wav": 1, ".flac": 1, ".mp3": 1, ".opus": 1, ".txt": 1}
@@ -159,6 +159,6 @@ def test_the_fingerprint_knows_what_is_used(tmp_path: Path) -> None:
     seen = {"scrfd_500m", "arcface_w600k_mbf"}
     assert set(weights_in_use(settings_in(tmp_path, SPEECH))) == heard
     assert set(weights_in_use(settings_in(tmp_path, FACES))) == heard | seen
-    # Words are written down beside faces, so how they are heard matters there too.
+    # Words are stored with faces, so the transcription settings matter there too.
     changed = "transcribe.beam_size=1"
     assert fingerprint(settings_in(tmp_path, FACES)) != fingerprint(settings_in(tmp_path, FACES, changed))

@@ -1,4 +1,4 @@
-"""kill -9 of the driver while it fetches and processes what a search found."""
+"""SIGKILL of the driver while it fetches and processes the results of a search."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.youtube.store import (
     QUERIES,
     assert_no_secret,
     configure,
+    mien_json,
     samples_of,
-    told,
 )
 from tests.youtube.zoo import TALK_SECONDS, make_talk
 
@@ -41,11 +41,11 @@ def test_killed_searches_lose_and_repeat_nothing(tmp_path: Path) -> None:
     total = sum(film.stat().st_size for film in films)
     whole = {film.read_bytes() for film in films}
     fetched: dict[str, int] = {}
-    """Of each video that the catalog knew to be fetched, how often it had been asked for by then."""
+    """For each video recorded as fetched, the number of requests for it so far."""
     with YouTubeDouble(videos, password=PASSWORD) as youtube, scratch() as tmp:
         configure(tmp_path, youtube, "north", format="18")
         assert mien("search", QUERIES[0], folder=tmp_path).returncode == 0
-        # Twice while media comes, on processes and on Ray, and once when all of it is there.
+        # Twice during downloads, on processes and on Ray, and once after them.
         rounds = ((rng.uniform(0.05, 0.45), ("--only", "fetch")), (rng.uniform(0.5, 0.95), ()), (1.0, ()))
         for share, options in rounds:
             driver = start_run(tmp_path, tmp, *options)
@@ -59,7 +59,7 @@ def test_killed_searches_lose_and_repeat_nothing(tmp_path: Path) -> None:
             for path in (tmp_path / "store" / "cache").glob("*"):
                 assert not path.is_file() or path.suffix or path.name == ".lock" or path.read_bytes() in whole
             for video in videos:
-                story = told(tmp_path, "explain", "--json", "--", f"youtube-{video.id}")
+                story = mien_json(tmp_path, "explain", "--json", "--", f"youtube-{video.id}")
                 asked = len(youtube.asked(video_id=video.id))
                 assert fetched.get(video.id, asked) == asked, f"{video.id} was fetched twice"
                 if story["media"] is not None or story["state"] == "failed":

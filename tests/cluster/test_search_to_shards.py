@@ -1,4 +1,4 @@
-"""From a sentence to shards, through the command line, against a YouTube on which everything goes wrong."""
+"""From a search to shards through the command line, against a YouTube double with many faults."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.youtube.store import (
     QUERIES,
     assert_no_secret,
     configure,
+    mien_json,
     samples_of,
-    told,
 )
 from tests.youtube.zoo import TALK_SECONDS, Kind, every_kind, make_talk
 
@@ -39,7 +39,7 @@ RAW = {
     Fault.UNHEARD_OF: "[youtube] {}: The moon is in the wrong phase for this one",
     Fault.MEDIA_FORBIDDEN: "HTTP Error 403: Forbidden",
 }
-"""What yt-dlp itself says."""
+"""Messages of yt-dlp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Ran:
     done: subprocess.CompletedProcess[str]
     again: subprocess.CompletedProcess[str]
     asked: int
-    """Requests of the first run and of the search."""
+    """Requests made by the first run and the search."""
     status: dict[str, Any]
     samples: dict[str, list[ReadSample]]
     stories: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By video id, as `mien explain --json` tells them."""
+    """By video id, as printed by `mien explain --json`."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         done = mien("run", "--json", folder=folder)
         asked = len(youtube.requests)
         again = mien("run", "--json", folder=folder)
-        stories = {each: told(folder, "explain", "--json", "--", f"youtube-{each}") for each in ids}
+        stories = {each: mien_json(folder, "explain", "--json", "--", f"youtube-{each}") for each in ids}
         yield Ran(
             folder,
             kinds,
@@ -83,7 +83,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
             done,
             again,
             asked,
-            told(folder, "status", "--json"),
+            mien_json(folder, "status", "--json"),
             samples_of(folder),
             stories,
         )
@@ -92,7 +92,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
 def test_two_searches_find_all_but_live_videos(ran: Ran) -> None:
     assert len(ran.kinds) == 40
     assert (ran.searched.returncode, ran.searched.stderr) == (0, "")
-    # They take turns, so that the second one meets most of what both find before the first one does.
+    # Queries alternate, so the second query sees most of the common videos first.
     assert ran.searched.stdout.splitlines() == [
         "38 new, 0 already known",
         f"  {QUERIES[0]}: 15 new, 9 known; left out 1 live now",
@@ -134,7 +134,7 @@ def test_status_counts_them(ran: Ran) -> None:
     assert acquisition["found"] == 40
     assert acquisition["fetched"] == states["done"] + states["duplicate"]
     paused = [each for each in acquisition["identities"] if each["paused_until"] is not None]
-    # A page that answered 429, and media that did; through one identity, if both were asked at once.
+    # A page and a media file returned 429, through one identity if both were requested at once.
     assert 1 <= len(paused) <= 2
     assert {each["error_class"] for each in paused} == {"RateLimitedError"}
     assert acquisition["waiting"]["put_off"] == 1
@@ -175,7 +175,7 @@ def test_permanent_failure_is_not_retried(ran: Ran) -> None:
     for kind in ran.kinds:
         if kind.state == "failed" and kind.attempts == 1:
             asked = [request.client for request in ran.youtube.asked("/player", video_id=kind.video.id)]
-            # yt-dlp itself asks as another client what is for adults.
+            # yt-dlp itself retries age-restricted videos as another client.
             assert len(asked) == len(set(asked)) == 1 + (kind.video.fault is Fault.AGE_GATE), kind.name
             assert not ran.youtube.asked("/videoplayback", video_id=kind.video.id), kind.name
 
@@ -223,7 +223,7 @@ def test_other_identity_continues_after_bot_wall(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         walled = youtube.requests[began].identity
         shown = mien("status", folder=tmp_path)
-        status = told(tmp_path, "status", "--json")
+        status = mien_json(tmp_path, "status", "--json")
     states = {state["name"]: state for state in status["acquisition"]["identities"]}
     (other,) = {"north", "south"} - {walled}
     assert states[walled]["paused_until"] >= start + FIRST_COOLDOWN_SECONDS

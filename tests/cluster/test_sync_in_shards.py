@@ -30,12 +30,12 @@ KINDS = [
 
 
 def face_picture() -> npt.NDArray[np.uint8]:
-    """(360, 360, 3) RGB: a face, from the film that talks."""
+    """(360, 360, 3) RGB: a face from the talking film."""
     with av.open(str(demo_clip("talks.mp4"))) as film:
         for frame in film.decode(video=0):
             if frame.time is not None and frame.time > 4.0:
                 picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                # Not the brightest, so that a flash stands out.
+                # Darker than a flash.
                 return np.ascontiguousarray((picture[60:420, 246:606] * 0.55).astype(np.uint8))
     raise AssertionError("the film that talks is shorter than 4 s")
 
@@ -48,7 +48,7 @@ def name_of(kind: tuple[str, bool, tuple[float, float], bool]) -> str:
 def gap_at(
     frame_seconds: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """(N,) s: how far apart the two frames are that lie around each of `seconds` (N,)."""
+    """(N,) seconds between the two frames around each of `seconds` (N,)."""
     after = np.clip(np.searchsorted(frame_seconds, seconds), 1, len(frame_seconds) - 1)
     gaps: npt.NDArray[np.float64] = frame_seconds[after] - frame_seconds[after - 1]
     return gaps
@@ -102,10 +102,10 @@ def test_flashes_beeps_and_times_agree(
         rising = lit[1:] & ~lit[:-1] & known[1:] & known[:-1]
         rows = np.flatnonzero(known)
         shown = np.abs(frame_times[None, :] - sample.times[rows, None]).argmin(axis=1)
-        # The time that a row reports is that of a frame of the film, and the row shows that very frame.
+        # The time of a row is the time of a frame of the film, and the row shows that frame.
         assert np.abs(frame_times[shown] - sample.times[rows]).max() < 0.002
         assert (lit[rows] == flashing[shown]).all()
-        # The row's place on the clip's uniform clock is as near to it as the film's own frames allow.
+        # The row is as close to its time on the uniform grid as the frames of the film allow.
         clock = start + rows / 25
         off = np.abs(sample.times[rows] - clock)
         assert (off <= np.maximum(HALF_A_FRAME_SECONDS, gap_at(frame_times, clock) / 2) + 0.002).all()
@@ -117,6 +117,6 @@ def test_flashes_beeps_and_times_agree(
             beep = start + at
             assert min(abs(beep - known_beep) for known_beep in truth.beep_seconds) < HALF_A_FRAME_SECONDS
             beeps += 1
-    # All but those at the very edges of a clip are there.
+    # All are present, except at the edges of a clip.
     assert flashes >= len(truth.flash_seconds) - 2 and flashes >= 3
     assert beeps >= len(truth.beep_seconds) - 2 and beeps >= 3

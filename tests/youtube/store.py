@@ -53,7 +53,7 @@ def configure(folder: Path, youtube: YouTubeDouble, *names: str, **acquire: obje
     (folder / "mien.toml").write_text("\n".join(lines) + "\n")
 
 
-def told(folder: Path, *arguments: str) -> Any:
+def mien_json(folder: Path, *arguments: str) -> Any:
     """The JSON that a command prints, in this process: forty of their own would take minutes.
 
     No variable stays, since fixtures that outlive a test ask, too.

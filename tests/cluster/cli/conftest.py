@@ -1,4 +1,4 @@
-"""A small corpus for `mien shards`, and what a stranger reads from it."""
+"""A small corpus for `mien shards`, and helpers that read the exported files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def truth(shards: Path) -> dict[str, ReadSample]:
 def mien_main(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`mien` with these words in `tmp_path`, but in this process; the environment's settings are left out."""
+    """Runs `mien` with these arguments in `tmp_path`, in this process and without MIEN_ variables."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(tmp_path)
@@ -50,5 +50,5 @@ def mien_main(
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the reader's indexes."""
+    """A separate cache for the reader's indexes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

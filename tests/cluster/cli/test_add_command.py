@@ -1,4 +1,4 @@
-"""`mien add` as a person runs it."""
+"""`mien add` through the command line."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_own_media_are_not_added(tmp_path: Path, place: str) -> None:
     (own / "0123.mp4").write_bytes(b"film")
     (tmp_path / "talk.mp4").write_bytes(b"film")
     assert add(tmp_path, ".").splitlines()[0] == "1 new, 0 already known"
-    told = add(tmp_path, ".", str(own / "0123.mp4"))
-    assert "skipped 2 in mien's own store" in told
+    output = add(tmp_path, ".", str(own / "0123.mp4"))
+    assert "skipped 2 in mien's own store" in output
     with catalog(tmp_path) as known:
         assert sum(known.status().videos.values()) == 1
 

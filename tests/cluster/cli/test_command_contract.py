@@ -1,4 +1,4 @@
-"""One test over every command: a new one is tested by being listed."""
+"""Contract tests over all commands: a new command is tested by being listed."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mien.cluster.cli.main import COMMANDS, cli
 
-# What must not be paid for before a command runs.
+# Modules that are too slow to import before a command runs.
 HEAVY = (
     "av",
     "cv2",

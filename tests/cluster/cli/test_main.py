@@ -1,4 +1,4 @@
-"""Every error is one line with a code that says why; nothing leaves a traceback."""
+"""Every error is one line with an exit code; no command prints a traceback."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.demo_media import needs_weights
 Main = Callable[..., subprocess.CompletedProcess[str]]
 MAIN = [sys.executable, "-c", "from mien.cluster.cli import main; main()"]
 
-# A command that does what it is told, in the place of a real one.
+# Adds a command that executes the given code.
 PLANTED = """
 import sys, types, click
 from mien.cluster.cli.main import cli, main
@@ -79,7 +79,7 @@ def test_internal_error_writes_traceback_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["wieghts"], "unknown command 'wieghts'; did you mean weights?; see `mien --help`"),
         (["config", "show", "--jsno"], "No such option"),
@@ -89,10 +89,10 @@ def test_internal_error_writes_traceback_file() -> None:
         (["weights", "path", "wishper"], "there are no weights named 'wishper'"),
     ],
 )
-def test_wrong_usage_is_one_line(mien_main: Main, arguments: list[str], said: str) -> None:
+def test_wrong_usage_is_one_line(mien_main: Main, arguments: list[str], output: str) -> None:
     done = mien_main(*arguments)
     assert done.returncode in {1, 2}
-    assert done.stderr.startswith(f"mien: {said}"), done.stderr
+    assert done.stderr.startswith(f"mien: {output}"), done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -133,7 +133,7 @@ def test_closed_streams_are_ignored(tmp_path: Path, arguments: list[str], closed
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_stream_number_is_not_reused(tmp_path: Path, closed: str) -> None:
-    """Or what is said, by a library or a process that is started, would be written into it."""
+    """Otherwise, output of a library or a child process would be written into the file."""
     code = (
         f"import os, subprocess; file = open({str(tmp_path / 'file')!r}, 'w')\n"
         "os.write(1, b'said'); os.write(2, b'said')\n"

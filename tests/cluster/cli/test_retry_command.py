@@ -1,4 +1,4 @@
-"""`mien retry` as a person runs it, and as a program reads it."""
+"""`mien retry`: its output for people and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.ingest.catalog.platforms import FREE, REFUSED, ask, put_off, tubes
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two videos that failed for good, one that waits, and an identity that is paused."""
+    """Two videos that failed permanently, a waiting one, and a paused identity."""
     monkeypatch.chdir(tmp_path)
     with opened(tmp_path) as catalog:
         catalog.add(tubes(3))
@@ -44,15 +44,15 @@ def retry(*arguments: str) -> Result:
 
 
 def test_retry_json(store: Path) -> None:
-    told = json.loads(retry("--all", "--identity", FREE.name, "--json").stdout)
-    failed = told.pop("failed_before")
-    assert told.pop("platforms_reopened") == ["youtube"]
-    assert told == {"videos_waiting_again": 2, "identity_reopened": FREE.name}
+    output = json.loads(retry("--all", "--identity", FREE.name, "--json").stdout)
+    failed = output.pop("failed_before")
+    assert output.pop("platforms_reopened") == ["youtube"]
+    assert output == {"videos_waiting_again": 2, "identity_reopened": FREE.name}
     assert list(failed.values()) == [2]
     assert waiting(store) == 3
-    told = json.loads(retry("--all", "--json").stdout)
-    assert told.pop("platforms_reopened") == []
-    assert told == {"videos_waiting_again": 0, "identity_reopened": None, "failed_before": {}}
+    output = json.loads(retry("--all", "--json").stdout)
+    assert output.pop("platforms_reopened") == []
+    assert output == {"videos_waiting_again": 0, "identity_reopened": None, "failed_before": {}}
 
 
 def test_retry_output(store: Path) -> None:

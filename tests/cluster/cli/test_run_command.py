@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a run that only fetches, and of one that is stopped."""
+"""The terminal output of a run that only fetches, and of a stopped run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FLAGS = ("--set", "fetch.allow_private_addresses=true", "--set", "fetch.attempts
 
 
 class Terminal:
-    """What was written to it, without what moves the cursor, as far as it was read."""
+    """The output so far, without cursor movements."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.text = ""
 
     def read(self) -> bool:
-        """Some more; False where nobody writes any more."""
+        """Reads more output; False at its end."""
         with suppress(OSError):  # how Linux says that
             if got := os.read(self._descriptor, 1 << 16):
                 self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", got.decode("utf-8", "replace"))
@@ -89,12 +89,12 @@ def test_stopped_run_counts_fetched_videos(tmp_path: Path) -> None:
     assert "fetched   3 of 4 videos" in ended
     assert "waits for `mien run`" in ended
     assert "shards    none yet: `mien run` makes them" in ended
-    told = mien("status", folder=tmp_path).stdout
-    assert "fetched   3 of 4 videos" in told
-    assert "identity" not in told, "no platform was asked"
+    output = mien("status", folder=tmp_path).stdout
+    assert "fetched   3 of 4 videos" in output
+    assert "identity" not in output, "no platform was asked"
 
 
 def test_run_help_explains_signals_and_ray(tmp_path: Path) -> None:
-    told = " ".join(mien_in_process("run", "--help", folder=tmp_path).output.split())
-    assert "aborts the rest, including downloads" in told
-    assert "Uses Ray only if --address names a cluster" in told
+    output = " ".join(mien_in_process("run", "--help", folder=tmp_path).output.split())
+    assert "aborts the rest, including downloads" in output
+    assert "Uses Ray only if --address names a cluster" in output

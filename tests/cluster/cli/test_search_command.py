@@ -1,4 +1,4 @@
-"""`mien search` as a person runs it, against the double."""
+"""`mien search` through the command line, against the YouTube double."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_failed_query_does_not_stop_others(youtube: YouTubeDouble, tmp_path: Pat
 
 @pytest.mark.usefixtures("youtube")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (("--after", "yesterday"), "a date is written"),
         (("--duration", "long"), "Invalid value for '--duration'"),
@@ -128,11 +128,11 @@ def test_wrong_search_usage_is_one_line(
     mien_main: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,
     arguments: tuple[str, ...],
-    said: str,
+    output: str,
 ) -> None:
     done = mien_main("search", "people talking", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"mien: {said}") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"mien: {output}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "mien-store").exists()
 
 

@@ -1,4 +1,4 @@
-"""`mien shards ls`, `stats` and `export`: what is there, what it is like, and samples as files."""
+"""`mien shards ls`, `stats` and `export`."""
 
 from __future__ import annotations
 
@@ -69,37 +69,37 @@ class TestStats:
     def test_counts_hours_and_quantiles(
         self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
-        told = shards_json("stats", shards, folder=tmp_path)
-        assert (told["shards"], told["samples"], told["videos"]) == (3, SAMPLES, SAMPLES)
+        output = shards_json("stats", shards, folder=tmp_path)
+        assert (output["shards"], output["samples"], output["videos"]) == (3, SAMPLES, SAMPLES)
         seconds = sum(len(sample.times) / 25 for sample in truth.values())
-        assert told["hours"] * 3600 == pytest.approx(seconds, abs=1e-3)
+        assert output["hours"] * 3600 == pytest.approx(seconds, abs=1e-3)
         sizes = [sample.meta["face"]["size_pixels"] for sample in truth.values()]
-        spread = told["quantiles"]["face_size_pixels"]
+        spread = output["quantiles"]["face_size_pixels"]
         assert spread["samples"] == SAMPLES
         assert [spread[f"p{p}"] for p in (5, 50, 95)] == pytest.approx(np.quantile(sizes, (0.05, 0.5, 0.95)))
-        assert told["quantiles"]["snr_db"]["p50"] == pytest.approx(19.5)
-        languages = {name: share["samples"] for name, share in told["counts"]["language"].items()}
+        assert output["quantiles"]["snr_db"]["p50"] == pytest.approx(19.5)
+        languages = {name: share["samples"] for name, share in output["counts"]["language"].items()}
         assert languages == {"en": 15, "de": 5}
-        emotions = {name: share["samples"] for name, share in told["counts"]["label:emotion"].items()}
+        emotions = {name: share["samples"] for name, share in output["counts"]["label:emotion"].items()}
         assert emotions == {"(unknown)": 13, "calm": 4, "angry": 3}
 
     def test_statistics_with_filter(self, shards: Path, tmp_path: Path) -> None:
-        told = shards_json("stats", shards, "--where", "snr_db >= 20 and language == 'de'", folder=tmp_path)
-        assert (told["samples"], told["samples_without_filter"], told["shards"]) == (2, SAMPLES, 2)
-        assert list(told["counts"]["language"]) == ["de"]
-        assert told["quantiles"]["snr_db"]["p5"] >= 20
+        output = shards_json("stats", shards, "--where", "snr_db >= 20 and language == 'de'", folder=tmp_path)
+        assert (output["samples"], output["samples_without_filter"], output["shards"]) == (2, SAMPLES, 2)
+        assert list(output["counts"]["language"]) == ["de"]
+        assert output["quantiles"]["snr_db"]["p5"] >= 20
 
     def test_statistics_table_matches_json(self, shards: Path, tmp_path: Path) -> None:
-        said = shards_text("stats", shards, folder=tmp_path)
-        assert said.startswith("20 samples of 20 videos, 0:")
-        assert re.search(r"^SNR, dB +20 +10\.95 ", said, re.MULTILINE)
-        assert re.search(r"^en +15 ", said, re.MULTILINE)
-        assert re.search(r"^calm +4 ", said, re.MULTILINE)
+        output = shards_text("stats", shards, folder=tmp_path)
+        assert output.startswith("20 samples of 20 videos, 0:")
+        assert re.search(r"^SNR, dB +20 +10\.95 ", output, re.MULTILINE)
+        assert re.search(r"^en +15 ", output, re.MULTILINE)
+        assert re.search(r"^calm +4 ", output, re.MULTILINE)
 
     def test_unknown_column_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        code, said = shards_error("stats", shards, "--where", "face_sise_pixels > 3", capsys=capsys)
+        code, output = shards_error("stats", shards, "--where", "face_sise_pixels > 3", capsys=capsys)
         assert code == 2
-        assert "face_size_pixels" in said
+        assert "face_size_pixels" in output
 
 
 class TestExport:
@@ -121,8 +121,8 @@ class TestExport:
     ) -> None:
         out = tmp_path / "out"
         chosen = ["--where", "language == 'en'", "--limit", "3", "--format", "wav"]
-        told = shards_json("export", shards, *chosen, "--to", out, folder=tmp_path)
-        assert (told["samples"], told["files"], told["left_out"]) == (3, 6, [])
+        output = shards_json("export", shards, *chosen, "--to", out, folder=tmp_path)
+        assert (output["samples"], output["files"], output["left_out"]) == (3, 6, [])
         english = [key for key, sample in truth.items() if sample.meta["language"] == "en"][:3]
         assert sorted(path.stem for path in out.glob("*.wav")) == sorted(english)
         for key in english:
@@ -139,8 +139,8 @@ class TestExport:
         asked = ("export", broken, "--format", "wav", "--to", tmp_path / "out", "--json")
         done = mien_in_process("shards", *asked, folder=tmp_path)
         assert done.exit_code == 1
-        told = json.loads(done.stdout)
-        assert (told["samples"], [left["key"] for left in told["left_out"]]) == (19, [KEY])
+        output = json.loads(done.stdout)
+        assert (output["samples"], [left["key"] for left in output["left_out"]]) == (19, [KEY])
         assert KEY in done.stderr
         assert not list((tmp_path / "out").glob(f"{KEY}*"))
 
@@ -166,14 +166,14 @@ def test_shards_in_an_object_store(
         monkeypatch.setenv(name, value)
     rows = shards_json("ls", "s3://looked-at/shards", folder=tmp_path)["shards"]
     assert [row["samples"] for row in rows] == [8, 8, 4]
-    told = shards_json("show", KEY, "s3://looked-at/shards", "--to", tmp_path / "seen", folder=tmp_path)
-    assert len(told["files"]) == 5
+    output = shards_json("show", KEY, "s3://looked-at/shards", "--to", tmp_path / "seen", folder=tmp_path)
+    assert len(output["files"]) == 5
     done = mien_in_process("shards", "ls", "s3://never-made/shards", folder=tmp_path)
     assert done.exit_code == 1
 
 
 class TestStrangers:
-    """A WebDataset that somebody else wrote: no index, other members, keys that are paths."""
+    """A foreign WebDataset: no index, other members, and keys that are paths."""
 
     @pytest.fixture
     def strange(self, tmp_path: Path) -> Path:
@@ -198,16 +198,16 @@ class TestStrangers:
     def test_foreign_shards_are_listed_and_counted(self, strange: Path, tmp_path: Path) -> None:
         (row,) = shards_json("ls", strange, folder=tmp_path)["shards"]
         assert (row["samples"], row["hours"], row["sidecar"]) == (2, None, False)
-        told = shards_json("stats", strange, folder=tmp_path)
-        assert (told["samples"], told["hours"], told["quantiles"]) == (2, None, {})
+        output = shards_json("stats", strange, folder=tmp_path)
+        assert (output["samples"], output["hours"], output["quantiles"]) == (2, None, {})
         assert shards_text("stats", strange, folder=tmp_path).startswith("2 samples, in 1 shard")
 
     def test_foreign_images_and_sound_are_shown(self, strange: Path, tmp_path: Path) -> None:
-        told = shards_json("show", "train/", strange, "--to", tmp_path / "seen", folder=tmp_path)
-        assert told["key"] == "train/0001"
-        kinds = sorted(Path(file).suffix for file in told["files"])
+        output = shards_json("show", "train/", strange, "--to", tmp_path / "seen", folder=tmp_path)
+        assert output["key"] == "train/0001"
+        kinds = sorted(Path(file).suffix for file in output["files"])
         assert kinds == [".json", ".png", ".wav"]
-        png = next(file for file in told["files"] if file.endswith(".png"))
+        png = next(file for file in output["files"] if file.endswith(".png"))
         shown = cv2.imread(png)
         assert shown is not None
         assert shown.shape == (20, 30, 3)
@@ -230,8 +230,8 @@ class TestStrangers:
 
 
 def test_empty_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = shards_error("ls", tmp_path, capsys=capsys)
+    code, output = shards_error("ls", tmp_path, capsys=capsys)
     assert code == 1
-    assert said.startswith(f"mien: {tmp_path}: no shard to read")
-    code, said = shards_error("ls", "ftp://somewhere/shards", capsys=capsys)
+    assert output.startswith(f"mien: {tmp_path}: no shard to read")
+    code, output = shards_error("ls", "ftp://somewhere/shards", capsys=capsys)
     assert code == 2

@@ -1,4 +1,4 @@
-"""`mien shards` on a WebDataset of somebody else's, who may wish us ill."""
+"""`mien shards` on a foreign WebDataset, which may be malicious."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_members_stay_inside_the_folder(strange: Path, tmp_path: Path) -> None:
 
 
 def test_two_images_become_two_files(strange: Path, tmp_path: Path) -> None:
-    told = shards_json("show", "pictures", strange, "--to", tmp_path / "seen", folder=tmp_path)
-    files = [Path(name) for name in told["files"]]
+    output = shards_json("show", "pictures", strange, "--to", tmp_path / "seen", folder=tmp_path)
+    files = [Path(name) for name in output["files"]]
 
     assert {file.name for file in files} == {"pictures.png", "pictures.png.png"}
     assert {np.asarray(cv2.imread(str(file))).shape[0] for file in files} == {4, 8}
@@ -63,9 +63,9 @@ def test_two_images_become_two_files(strange: Path, tmp_path: Path) -> None:
 def test_sample_without_viewable_parts(
     strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = shards_error("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
+    code, output = shards_error("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
     assert code == 1
-    assert said.startswith("mien: sample pickled: it only has pkl")
+    assert output.startswith("mien: sample pickled: it only has pkl")
 
 
 def test_keys_are_escaped_on_terminals_only(

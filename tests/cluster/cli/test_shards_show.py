@@ -1,4 +1,4 @@
-"""`mien shards show`: one sample as files that any player opens, at the right times."""
+"""`mien shards show`: one sample as files that any player opens, with correct times."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class TestShow:
         self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
     ) -> None:
         seen = tmp_path / "seen"
-        said = shards_text("show", KEY, shards, "--to", seen, folder=tmp_path).splitlines()
-        assert said == [str(seen / f"{KEY}.{kind}") for kind in ("mp4", "srt", "wav", "png", "json")]
-        assert sorted(path.name for path in seen.iterdir()) == sorted(Path(line).name for line in said)
+        output = shards_text("show", KEY, shards, "--to", seen, folder=tmp_path).splitlines()
+        assert output == [str(seen / f"{KEY}.{kind}") for kind in ("mp4", "srt", "wav", "png", "json")]
+        assert sorted(path.name for path in seen.iterdir()) == sorted(Path(line).name for line in output)
         sample = truth[KEY]
         assert sample.frames is not None
         sound, hz = soundfile.read(seen / f"{KEY}.wav", dtype="int16")
@@ -38,7 +38,7 @@ class TestShow:
         assert "\n  " in (seen / f"{KEY}.json").read_text()
         sheet = cv2.imread(str(seen / f"{KEY}.png"))
         assert sheet is not None
-        # The strip's own decoder and OpenCV's differ by their chroma upsampling.
+        # The decoder of the strip and OpenCV's use different chroma upsampling.
         assert np.abs(sheet[:128, 128:256].astype(int) - sample.frames[1]).mean() < 4
 
     def test_video_shows_frames_at_their_times(
@@ -94,32 +94,32 @@ class TestShow:
         assert srt.startswith("1\n00:00:00,000 --> 00:00:00,300\n")
 
     def test_unique_prefix_is_enough(self, shards: Path, tmp_path: Path) -> None:
-        told = shards_json("show", "file-talk007", shards, "--to", tmp_path, folder=tmp_path)
-        assert told["key"] == KEY
-        assert len(told["files"]) == 5
+        output = shards_json("show", "file-talk007", shards, "--to", tmp_path, folder=tmp_path)
+        assert output["key"] == KEY
+        assert len(output["files"]) == 5
 
     def test_ambiguous_prefix_is_refused(self, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        code, said = shards_error("show", "file-talk01", shards, capsys=capsys)
+        code, output = shards_error("show", "file-talk01", shards, capsys=capsys)
         assert code == 2
-        assert "file-talk010-001000000-00" in said
-        assert "add more letters" in said
+        assert "file-talk010-001000000-00" in output
+        assert "add more letters" in output
 
     @pytest.mark.parametrize("typed", ["talk007", "file-tolk007-000700000-00", "file-talk007-000700000-01"])
     def test_unknown_sample_key_suggests_closest(
         self, shards: Path, capsys: pytest.CaptureFixture[str], typed: str
     ) -> None:
-        code, said = shards_error("show", typed, shards, capsys=capsys)
+        code, output = shards_error("show", typed, shards, capsys=capsys)
         assert code == 1
-        assert said.startswith(f"mien: no key in {shards} starts with '{typed}'; ")
-        assert KEY in said
+        assert output.startswith(f"mien: no key in {shards} starts with '{typed}'; ")
+        assert KEY in output
 
     def test_damaged_sample_is_named_and_writes_nothing(
         self, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         broken = Path(shutil.copytree(shards, tmp_path / "broken"))
         corrupt_member(broken / "talk-000.tar", KEY, "faces.jpg")
-        code, said = shards_error("show", KEY, broken, "--to", tmp_path / "seen", capsys=capsys)
+        code, output = shards_error("show", KEY, broken, "--to", tmp_path / "seen", capsys=capsys)
         assert code == 1
-        assert KEY in said
-        assert "faces.jpg" in said
+        assert KEY in output
+        assert "faces.jpg" in output
         assert not (tmp_path / "seen").exists()

@@ -1,4 +1,4 @@
-"""Subtitles: each word once, at its time, whatever a stranger's `words` hold."""
+"""Subtitles: each word once, at its time, even if `words` is malformed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mien.cluster.cli import cli
 
 NAME = "silero_vad_v6"
-"""It comes with a package, and is never downloaded."""
+"""Part of a package, so it is never downloaded."""
 
 
 def weights(*arguments: str) -> Any:
@@ -31,5 +31,5 @@ def test_weights_json() -> None:
 
 def test_fingerprint_json() -> None:
     shown = CliRunner().invoke(cli, ["config", "fingerprint"])
-    told = CliRunner().invoke(cli, ["config", "fingerprint", "--json"])
-    assert json.loads(told.stdout) == {"fingerprint": shown.stdout.strip()}
+    output = CliRunner().invoke(cli, ["config", "fingerprint", "--json"])
+    assert json.loads(output.stdout) == {"fingerprint": shown.stdout.strip()}

@@ -1,4 +1,4 @@
-"""What `mien doctor` and the start of a run find, with no secret in it."""
+"""Helpers that run the checks of `mien doctor` and of the start of a run, and look for leaked secrets."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ NO_JS = {"youtube": {"player_skip": ["js"]}}
 def settings(*identities: Identity, **acquire: Any) -> Settings:
     plain = load().settings
     passed = {"extractor_args": NO_JS, **acquire.pop("ytdlp_options", {})}
-    told = replace(
+    output = replace(
         plain.acquire, identities=identities or plain.acquire.identities, ytdlp_options=passed, **acquire
     )
-    return connect(replace(plain, acquire=told))
+    return connect(replace(plain, acquire=output))
 
 
 def waiting(of: Settings, *refs: VideoRef | str) -> None:
-    """These wait in the catalog of `of`; a text is the address of a plain file."""
+    """Adds waiting videos to the catalog of `of`. A string is the URL of a plain file."""
     assert of.store.catalog_file is not None
     of.store.catalog_file.parent.mkdir(exist_ok=True)
     with Catalog.open(of.store.catalog_url) as catalog:

@@ -1,4 +1,4 @@
-"""Two nodes with caches of their own: what one fetched from a platform, the other has to read from a copy."""
+"""Two nodes with separate caches: each must be able to read media that the other fetched from a platform."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def node(address: str, *, alive: bool = True, **resources: float) -> dict[str, Any]:
-    """As `ray.nodes()` tells of one."""
+    """A node as `ray.nodes()` describes it."""
     return {"Alive": alive, "NodeManagerAddress": address, "Resources": resources}
 
 
@@ -57,7 +57,7 @@ def looked(of: Settings) -> Check:
     return found
 
 
-# Prints what a run and the doctor find, with one node, with one more, and with copies that are kept.
+# Prints the outcome of a run's check and of the doctor: with one node, with two, and with retained media.
 DRIVER = """
 import json, sys
 from dataclasses import replace
@@ -79,11 +79,11 @@ def look(of):
     try:
         with Catalog.open(of.store.catalog_url) as catalog:
             check_downloads(of, catalog, fingerprint(of), local=False)
-        said = "goes on"
+        output = "goes on"
     except MienError as error:
-        said = f"{type(error).__name__}: {error}"
+        output = f"{type(error).__name__}: {error}"
     (found,) = [check for check in examine(of) if check.name == "nodes"]
-    print(json.dumps([said, found.status, found.message, found.fix]))
+    print(json.dumps([output, found.status, found.message, found.fix]))
 
 cluster = Cluster(initialize_head=True, head_node_args=room)
 of = on(cluster)

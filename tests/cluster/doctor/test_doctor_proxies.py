@@ -1,4 +1,4 @@
-"""A proxy is looked at where something waits that goes through it, and only there."""
+"""A proxy is checked only if a waiting video uses it."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_plain_files_with_unreachable_proxy(where: str, monkeypatch: pytest.Monk
         monkeypatch.setenv(where, address)
     of = settings(Identity("me", proxy=address if where == "identity" else ""))
     waiting(of, PLAIN)
-    said = refused(of, source="http")
-    assert f"http://127.0.0.1:{port} does not work" in said
-    assert ("of identity me" if where == "identity" else f"correct or unset {where}") in said
+    output = refused(of, source="http")
+    assert f"http://127.0.0.1:{port} does not work" in output
+    assert ("of identity me" if where == "identity" else f"correct or unset {where}") in output
     check_acquisition(of, {"object", "file"})
     found = [check for check in examine(of) if "does not work" in check.message]
     assert [check.status for check in found] == [CheckStatus.FAIL], "of the doctor, once"

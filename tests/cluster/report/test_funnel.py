@@ -1,4 +1,4 @@
-"""The funnel adds up, and a contact sheet shows each frame once."""
+"""The yield funnel and contact sheets."""
 
 from __future__ import annotations
 

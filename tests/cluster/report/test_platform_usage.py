@@ -1,4 +1,4 @@
-"""What a person sees of budgets: used, left, until when, and for how long yet."""
+"""How `mien status` reports budgets, pauses and the forecast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a run is: by seconds of media, and where it only fetches by videos."""
+"""Progress of a run: in seconds of media, or in videos if it only fetches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says at its end."""
+"""What a run prints at its end."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def test_result_names_signal_and_says_rerun(tmp_path: Path) -> None:
         result = result_of(catalog)
     stopped = replace(result, signal=int(signal.SIGTERM))
     assert (signal_name(result), signal_name(stopped)) == (None, "SIGTERM")
-    told = "stopped   by SIGTERM; committed shards remain; rerun to resume"
-    assert result_lines(stopped, "/shards")[1] == told
+    output = "stopped   by SIGTERM; committed shards remain; rerun to resume"
+    assert result_lines(stopped, "/shards")[1] == output
     assert result_lines(result, "/shards") == [
-        line for line in result_lines(stopped, "/shards") if line != told
+        line for line in result_lines(stopped, "/shards") if line != output
     ]
 
 

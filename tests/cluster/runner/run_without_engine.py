@@ -1,4 +1,4 @@
-"""A run whose engine is the test."""
+"""A run without an engine: the test calls the observer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def media_record(size: int) -> MediaRecord:
 
 
 class Run:
-    """A run without an engine: the test hands its news to the observer."""
+    """A run whose observer is called by the test instead of an engine."""
 
     def __init__(
         self, catalog: Catalog, clock: Clock, folder: Path, *identities: Identity, **options: Any
@@ -69,7 +69,7 @@ class Run:
         )
 
     def next(self, limit: int = 8) -> list[Job] | None:
-        """What the engine gets, a moment after it got nothing."""
+        """The next inputs, one second after the previous request."""
         self.clock.sleep(1.0)
         return self.observer.next_inputs(limit)
 

@@ -1,4 +1,4 @@
-"""What a run asks of platforms, and what it does when they refuse: with a clock that the test holds."""
+"""Claims, budgets and refusals of platforms, with a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_other_identity_retries_refused_video(start: Callable[..., Run]) -> None
 
 
 def test_video_refused_alone_is_charged(start: Callable[..., Run], clock: Clock) -> None:
-    """Else it would close the way out for all others for ever."""
+    """Otherwise, the identity would stay paused for all other runs."""
     run = start(A, at_once=1, wait=True)
     [poison] = jobs_of(run.next())
     run.fail(poison, wall())
@@ -182,7 +182,7 @@ def test_claiming_is_cheap_without_budget(start: Callable[..., Run], clock: Cloc
 
 
 def test_fetching_pauses_at_byte_budget(start: Callable[..., Run]) -> None:
-    # One video on its way is taken to be one of 20 MB.
+    # A video in progress is assumed to have 20 MB.
     run = start(A, at_once=1, media_budget_bytes=30_000_000, wait=True)
     [one] = jobs_of(run.next())
     run.acquisition.reported(one, media_of(one))

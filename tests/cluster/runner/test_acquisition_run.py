@@ -1,4 +1,4 @@
-"""Whole runs against the double: refused, resumed, kept, and never asked for twice."""
+"""Whole runs against the YouTube double: refused, resumed, retained, and never downloaded twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.youtube import Fault, Video, YouTubeDouble
 IDS = [f"aaaaaaaaa-{number}" for number in range(4)]
 SECONDS = 2.0
 LEASE_SECONDS = 8
-"""Not so short that a busy machine makes a run miss it."""
+"""Long enough for a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_bot_wall_pauses_one_identity_only(youtube: YouTubeDouble, tmp_path: Pat
     assert paused[0].error_class == "BotWallError"
     (refused,) = {request.identity for request in youtube.asked("/player")[:1]}
     assert paused[0].name == refused
-    # Whatever yt-dlp asked for within that one video, nothing came after it.
+    # yt-dlp may make several requests for this one video, but none follow it.
     mine = [at for at, request in enumerate(youtube.requests) if request.identity == refused]
     others = [at for at, request in enumerate(youtube.requests) if request.identity != refused]
     assert max(mine) < min(others)
@@ -116,8 +116,8 @@ def test_bot_wall_for_all_ends_run_without_loss(youtube: YouTubeDouble, tmp_path
     asked = len(youtube.requests)
     again = run(settings, local=True, only_fetch=True)
     assert (again.status.fetched, len(youtube.requests)) == (0, asked)
-    told = mien("status", "--config", str(path), "--json", folder=tmp_path)
-    acquisition = json.loads(told.stdout)["acquisition"]
+    output = mien("status", "--config", str(path), "--json", folder=tmp_path)
+    acquisition = json.loads(output.stdout)["acquisition"]
     [identity] = acquisition["identities"]
     assert identity["paused_until"] >= began + FIRST_COOLDOWN_SECONDS
     assert acquisition["waiting"]["for_a_platform"] == 4
@@ -127,7 +127,7 @@ def test_bot_wall_for_all_ends_run_without_loss(youtube: YouTubeDouble, tmp_path
     story = mien("explain", IDS[0], "--config", str(path), folder=tmp_path).stdout
     assert "through home" in story
     assert "paused home until" in story
-    assert "secret" not in told.stdout + shown + story  # the proxy's password
+    assert "secret" not in output.stdout + shown + story  # the proxy's password
     youtube.heal()
     assert mien("retry", "--identity", "home", "--config", str(path), folder=tmp_path).returncode == 0
     assert mien("retry", "--identity", "home", "--config", str(path), folder=tmp_path).returncode == 2
@@ -145,12 +145,12 @@ def test_retained_media_is_not_refetched(youtube: YouTubeDouble, tmp_path: Path)
     asked = len(youtube.requests)
     again = run(settings, local=True, only_fetch=True)
     assert (again.status.retained, len(youtube.requests)) == (4, asked)
-    # A kill between publishing and telling the catalog: the copy is found by its name.
+    # After a kill between publishing and recording, the copy is found by its name.
     (tmp_path / "store" / "catalog.sqlite").unlink()
     empty_cache(tmp_path)
     assert fetch_all(settings).status.retained == 4
     assert len(youtube.requests) == asked
-    # A copy that is gone is had from where it came from.
+    # A missing copy is fetched again.
     (tmp_path / "store" / "media" / f"youtube-{IDS[0]}.mp4").unlink()
     empty_cache(tmp_path)
     assert run(settings, local=True, only_fetch=True).status.retained == 4
@@ -172,7 +172,7 @@ def test_broken_copy_is_deleted(youtube: YouTubeDouble, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_never_deletes_media_after_the_run(youtube: YouTubeDouble, tmp_path: Path) -> None:
-    """The cache's room is given back: at once for what has failed for good, and when the run is over."""
+    """Cache space is freed: at once after a permanent failure, and at the end of the run."""
     settings = settings_of(configure(tmp_path, youtube, "home", keep_media="never", wait=False))
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         catalog.add([VideoRef(source="youtube", id=IDS[0], uri="https://www.youtube.com/watch?v=" + IDS[0])])

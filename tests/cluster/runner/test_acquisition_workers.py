@@ -1,4 +1,4 @@
-"""However many actors download, the double sees one budget and one circuit."""
+"""Parallel workers share one budget and one circuit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def youtube(tmp_path: Path) -> Iterator[YouTubeDouble]:
 
 @contextlib.contextmanager
 def running(path: Path, workers: int, until: Callable[[Catalog], bool]) -> Iterator[Catalog]:
-    """Runs on Ray until that is so and for two seconds more, then ends in order."""
+    """Runs on Ray until the condition holds and two more seconds, then ends normally."""
     settings = settings_of(path)
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
         catalog.add(
@@ -62,7 +62,7 @@ def asked_videos(youtube: YouTubeDouble) -> set[str]:
 
 def test_many_workers_share_one_budget(youtube: YouTubeDouble, tmp_path: Path) -> None:
     path = configure(tmp_path, youtube, "home")
-    # One, and the next half an hour later, however slow this machine is.
+    # One now, and the next half an hour later.
     path.write_text(path.read_text() + "\nvideos_per_hour = 2\n")
     with running(path, 4, lambda catalog: catalog.status().fetched >= 1) as catalog:
         assert catalog.status().fetched == 1

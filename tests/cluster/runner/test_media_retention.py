@@ -1,4 +1,4 @@
-"""The room of fetched media is given back when its video is through, by what was asked for."""
+"""When the space of fetched media is freed, by `acquire.keep_media`."""
 
 from __future__ import annotations
 

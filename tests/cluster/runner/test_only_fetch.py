@@ -1,4 +1,4 @@
-"""Media first, the rest later; and as many downloads at once as there is something to download."""
+"""Runs that only fetch, and the number of parallel downloads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_media_are_validated_and_wait(
         story = catalog.explain("http-a")
         assert story is not None
         assert story.media is not None
-    # The server is gone: what goes on with them has them from the cache.
+    # The server is stopped: the next run reads the media from the cache.
     done = run(settings_in(tmp_path, *FLAGS, "clip.require=speech"), local=True).status
     assert done.videos["done"] == 2
 
@@ -66,7 +66,7 @@ def test_media_are_validated_and_wait(
 def test_full_cache_pauses_fetching(
     film: bytes, tmp_path: Path, limit: str, run_log: pytest.LogCaptureFixture
 ) -> None:
-    """Then a run that goes on with them makes room: each is fetched once, all are done."""
+    """A later run frees space: each video is fetched once, and all are done."""
     names = [f"film-{number}" for number in range(7)]
     budget = int(3.5 * len(film))
     flags = (*FLAGS, f"{limit}={budget}", "clip.require=speech")

@@ -53,11 +53,11 @@ class Person:
         self, catalog: Catalog, clock: Clock, youtube: YouTubeDouble, *identities: Identity, wait: bool = True
     ) -> None:
         self.clock, self.youtube = clock, youtube
-        self.said: list[str] = []
+        self.output: list[str] = []
         self.times: list[float] = []
         """When each request was made."""
         page_budget = BudgetedPageClient(
-            catalog, "youtube", wait=wait, say=self.said.append, clock=clock, sleep=self.sleep
+            catalog, "youtube", wait=wait, say=self.output.append, clock=clock, sleep=self.sleep
         )
         options = {"nocheckcertificate": True}
         self.lister = YtDlpLister(
@@ -108,8 +108,8 @@ def test_pages_never_exceed_the_budget(
     assert person.finds(query) == COUNT
     assert len(person.times) == len(youtube.requests) >= COUNT / 2
     assert most_in_a_window(person.times) <= 12
-    assert "waiting until" in person.said[0]
-    assert "identity home" in person.said[0]
+    assert "waiting until" in person.output[0]
+    assert "identity home" in person.output[0]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""When a run may end, and when it must: what it knows of the others, and they of it."""
+"""Heartbeats, and how a run detects that another run is alive or dead."""
 
 from __future__ import annotations
 

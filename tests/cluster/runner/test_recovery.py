@@ -1,4 +1,4 @@
-"""What recovery may delete, where a catalog's shards are at home, and how broken shards are made again."""
+"""What recovery deletes, where shards must be stored, and how broken shards are regenerated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the observer writes down where a part of it is not the run's to say any more."""
+"""What the observer records when another run has taken over some of its videos."""
 
 from __future__ import annotations
 

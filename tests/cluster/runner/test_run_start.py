@@ -1,4 +1,4 @@
-"""What a run looks at before it begins: with videos of a platform waiting, the ways to that platform."""
+"""The checks before a run starts: proxies, cookies and storage, if videos of a platform are waiting."""
 
 from __future__ import annotations
 
