@@ -26,8 +26,8 @@ WAIT_SECONDS = 240.0
 
 def options(folder: Path, out: str) -> tuple[str | Path, ...]:
     numbers = {"--global-batch": 8, "--epochs": EPOCHS, "--checkpoint-steps": 7}
-    output = [str(part) for pair in numbers.items() for part in pair]
-    return (folder / "shards", "--out", folder / out, *output)
+    extra = [str(part) for pair in numbers.items() for part in pair]
+    return (folder / "shards", "--out", folder / out, *extra)
 
 
 def last_state(folder: Path) -> dict[str, Any] | None:
@@ -63,8 +63,8 @@ def ranks_of(run: subprocess.Popen[str]) -> list[psutil.Process]:
 def test_training_survives_rank_and_cluster_death(tmp_path: Path) -> None:
     write_talking(tmp_path / "shards", SAMPLES)
     cache, out = tmp_path / "cache", tmp_path / "ray"
-    output = options(tmp_path, "ray")
-    run = start(PROGRAM, *output, "--workers", "1", "--ranks", "2", cache=cache)
+    arguments = options(tmp_path, "ray")
+    run = start(PROGRAM, *arguments, "--workers", "1", "--ranks", "2", cache=cache)
     try:
         first = wait_for(lambda: last_state(out), run)
         ranks = ranks_of(run)
@@ -84,7 +84,7 @@ def test_training_survives_rank_and_cluster_death(tmp_path: Path) -> None:
     assert first["step"] <= reached["step"] < left["step"] < STEPS * EPOCHS
     assert 0 < left["loader"]["samples_consumed"] < SAMPLES, "mid-epoch"
 
-    output = finish(start(PROGRAM, *output, "--ranks", "1", cache=cache))
+    output = finish(start(PROGRAM, *arguments, "--ranks", "1", cache=cache))
     assert f"done: step {STEPS * EPOCHS}," in output
     finish(start("mien.models.examples.speaking", *options(tmp_path, "undisturbed"), cache=cache))
     undisturbed = last_state_of_file(tmp_path / "undisturbed")
