@@ -1,4 +1,4 @@
-"""Every hostile file has exactly its outcome, through probing and decoding all of it, and nothing hangs."""
+"""Every hostile file has exactly the expected outcome in probing and decoding, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def outcome(path: str) -> str:
 
 
 def is_slow(recipe: Recipe) -> bool:
-    """What has to be encoded first, and ends well: slow by its number."""
+    """Files that must be encoded first and are valid. They are slow because there are many."""
     return recipe.outcome == "ok" and not recipe.name.startswith("name: ")
 
 
@@ -52,14 +52,14 @@ def is_slow(recipe: Recipe) -> bool:
     [pytest.param(one, marks=pytest.mark.slow if is_slow(one) else ()) for one in RECIPES],
     ids=[one.name for one in RECIPES],
 )
-def test_a_hostile_file_has_its_outcome(recipe: Recipe, tmp_path: Path) -> None:
+def test_hostile_file_has_expected_outcome(recipe: Recipe, tmp_path: Path) -> None:
     one = make_one(recipe, tmp_path)
     if one.skip:
         pytest.skip(one.skip)
     assert outcome(str(one.path)) == one.outcome
 
 
-def test_a_talk_that_was_cut_is_truncated(tmp_path: Path) -> None:
+def test_truncated_talk_is_detected(tmp_path: Path) -> None:
     talking = MEDIA / "german_speaker.mp4"
     if not talking.exists():
         pytest.skip("no talking clip in shared/media")
@@ -67,7 +67,7 @@ def test_a_talk_that_was_cut_is_truncated(tmp_path: Path) -> None:
         assert outcome(str(make_one(recipe, tmp_path).path)) == recipe.outcome
 
 
-def test_there_are_enough_of_them() -> None:
+def test_enough_hostile_files() -> None:
     assert len(RECIPES) >= 34
     assert (
         len({recipe.name for recipe in RECIPES}) == len({recipe.file for recipe in RECIPES}) == len(RECIPES)

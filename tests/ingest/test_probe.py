@@ -1,4 +1,4 @@
-"""What probing shows of files whose truth is known."""
+"""Probing files whose properties are known."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def probed(path: Path | str) -> MediaFile:
     return probe(str(path), job=JOB, sha256="ab", bytes=7)
 
 
-def test_what_the_caller_knows_is_kept(tmp_path: Path) -> None:
+def test_probe_passes_job_and_hash_through(tmp_path: Path) -> None:
     write_noise(tmp_path / "x.mp4")
     media = probed(tmp_path / "x.mp4")
     assert (media.job, media.sha256, media.bytes, media.path) == (JOB, "ab", 7, str(tmp_path / "x.mp4"))
@@ -71,7 +71,7 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
     assert media.other_streams == 1
 
 
-def test_a_declared_stream_without_packets_is_missing(tmp_path: Path) -> None:
+def test_stream_without_packets_is_missing(tmp_path: Path) -> None:
     options = {"movflags": "empty_moov"}
     write_noise(tmp_path / "x.mp4", seconds=0, options=options)
     media = probed(tmp_path / "x.mp4")
@@ -79,8 +79,8 @@ def test_a_declared_stream_without_packets_is_missing(tmp_path: Path) -> None:
     assert media.other_streams == 1
 
 
-def test_a_playlist_opens_nothing_else(tmp_path: Path) -> None:
-    """Reading the target would update its access time even where `relatime` is set, once it is old."""
+def test_playlist_opens_no_other_file(tmp_path: Path) -> None:
+    """Reading the target would update its old access time, even with `relatime`."""
     target = tmp_path / "target.ts"
     write_noise(target, format="mpegts")
     os.utime(target, (1_000_000_000, 1_000_000_001))
@@ -95,7 +95,7 @@ def test_a_playlist_opens_nothing_else(tmp_path: Path) -> None:
     assert target.stat().st_atime == 1_000_000_000
 
 
-def test_a_relative_name_that_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_that_looks_like_a_url_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("http:x.mp4", "-i.mp4", "concat:a|b", "pipe:0"):
         write_noise(tmp_path / name)
@@ -103,18 +103,18 @@ def test_a_relative_name_that_looks_like_an_address(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "no/such/x.mp4", ""])
-def test_names_that_cannot_be_files_are_missing(name: str) -> None:
+def test_invalid_paths_are_missing_files(name: str) -> None:
     with pytest.raises(MissingFileError):
         probed(name)
 
 
-def test_what_the_system_says_has_its_class() -> None:
-    """Root may read everything, and no disk is broken here: the classes are asked for directly."""
+def test_os_errors_map_to_error_classes() -> None:
+    """Called directly, because root can read everything and no disk is broken here."""
     assert isinstance(_os_error("x", PermissionError(errno.EACCES, "denied")), AccessDeniedError)
     assert isinstance(_os_error("x", OSError(errno.EIO, "broken")), StorageError)
 
 
-def test_ffmpeg_is_found_on_path_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ffmpeg_on_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find_ffmpeg.cache_clear()
     assert Path(find_ffmpeg()).is_file()
     find_ffmpeg.cache_clear()
@@ -126,7 +126,7 @@ def test_ffmpeg_is_found_on_path_first(tmp_path: Path, monkeypatch: pytest.Monke
     find_ffmpeg.cache_clear()
 
 
-def test_without_ffmpeg_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ffmpeg_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import imageio_ffmpeg
 
     def none() -> str:

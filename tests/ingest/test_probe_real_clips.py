@@ -1,4 +1,4 @@
-"""Probing and decoding the real clips gives what their manifest says, and finds no damage in them."""
+"""Probing and decoding real clips agrees with their manifest and finds no damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = list(csv.DictReader(MANIFEST.open(), delimiter="\t")) if MANIFEST.exists(
 
 @pytest.mark.skipif(not ROWS, reason="no shared/media beside the repository")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["file"])
-def test_a_real_clip(row: dict[str, str]) -> None:
+def test_real_clip_matches_manifest(row: dict[str, str]) -> None:
     path: Path = MEDIA / row["file"]
     media = decode_all(str(path))
     assert media.job == JOB

@@ -1,4 +1,4 @@
-"""Every test of the catalog runs on both databases."""
+"""Every catalog test runs on both databases."""
 
 from __future__ import annotations
 

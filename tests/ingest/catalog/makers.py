@@ -1,4 +1,4 @@
-"""Short ways to say what the tests say often."""
+"""Builders of records that the tests share."""
 
 from __future__ import annotations
 

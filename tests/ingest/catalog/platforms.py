@@ -1,4 +1,4 @@
-"""Videos of a platform, and identities that ask for them."""
+"""Videos of a platform, and egress identities that fetch them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sounds alike, on both databases and on real sound."""
+"""Near-duplicates by sound, on both databases and with real sound."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def record(catalog: Catalog, name: str, print_: np.ndarray) -> None:
     catalog.record_print(f"folder-{name}", print_.astype("<u4").tobytes())
 
 
-def test_another_encoding_is_found_and_another_recording_is_not(catalog: Catalog) -> None:
+def test_finds_other_encoding_but_not_other_recording(catalog: Catalog) -> None:
     original = heard(1)
     record(catalog, "a", original)
     record(catalog, "encoded", noisy(original, 0.08))
@@ -46,14 +46,14 @@ def test_another_encoding_is_found_and_another_recording_is_not(catalog: Catalog
     assert catalog.near_duplicates("folder-nobody") == []
 
 
-def test_a_shared_jingle_makes_no_near_duplicate(catalog: Catalog) -> None:
+def test_shared_jingle_is_no_duplicate(catalog: Catalog) -> None:
     jingle = heard(3, values=80)
     for name, seed in (("a", 4), ("b", 5)):
         record(catalog, name, np.concatenate([jingle, heard(seed)]))
     assert catalog.near_duplicates("folder-a") == []
 
 
-def test_silence_and_a_word_are_like_nothing(catalog: Catalog) -> None:
+def test_silence_and_short_sound_match_nothing(catalog: Catalog) -> None:
     for name in ("a", "b"):
         record(catalog, name, np.full(900, 627964279, np.uint32))
         record(catalog, f"short-{name}", heard(6, values=10))
@@ -61,14 +61,14 @@ def test_silence_and_a_word_are_like_nothing(catalog: Catalog) -> None:
     assert catalog.near_duplicates("folder-short-a") == []
 
 
-def test_what_was_heard_before_is_replaced(catalog: Catalog) -> None:
+def test_new_fingerprint_replaces_old_one(catalog: Catalog) -> None:
     record(catalog, "a", heard(1))
     record(catalog, "b", heard(1))
     catalog.record_print("folder-b", heard(2).astype("<u4").tobytes())
     assert catalog.near_duplicates("folder-a") == []
 
 
-def test_real_sound_through_other_encoders(tmp_path: Path) -> None:
+def test_finds_real_sound_in_other_encodings(tmp_path: Path) -> None:
     talk = demo_clip("talks.mp4")
     again = tmp_path / "a: b.opus"
     sound = ffmpeg.input(str(talk)).audio
@@ -84,7 +84,7 @@ def test_real_sound_through_other_encoders(tmp_path: Path) -> None:
     assert difference(one, backwards) > 0.3
 
 
-def test_what_has_no_sound_has_no_print(tmp_path: Path) -> None:
+def test_silent_file_has_no_fingerprint(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no film")
     assert sound_print(str(tmp_path / "text.mp4")) == b""
     assert sound_print(str(tmp_path / "nothing.mp4")) == b""

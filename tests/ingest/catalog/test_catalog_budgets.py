@@ -1,4 +1,4 @@
-"""No window of an hour is over budget: whatever runs do, die of, and report, and whenever."""
+"""No hour exceeds the budget, whatever runs do, how they die, and what they report."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ budgets = st.tuples(
 @pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(budgets, min_size=1, max_size=2), st.booleans(), st.lists(steps, min_size=10, max_size=40))
-def test_no_window_is_over_budget_whatever_happens(
+def test_no_window_exceeds_the_budget(
     limits: list[tuple[int, int, int]], is_steady: bool, script: list[tuple[Any, ...]]
 ) -> None:
     identities = [

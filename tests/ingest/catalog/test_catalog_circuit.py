@@ -1,4 +1,4 @@
-"""An identity that is refused rests, and one probe finds out when that is over."""
+"""A refused identity pauses, and one probe then tests whether it works again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.ingest.catalog.makers import LEASE_SECONDS, Clock, begin
 from tests.ingest.catalog.platforms import FREE, HAD, REFUSED, A, B, ask, put_off, tubes
 
 
-def test_a_refusal_pauses_the_identity_and_leaves_the_video_uncharged(catalog: Catalog, clock: Clock) -> None:
+def test_refusal_pauses_identity_and_costs_no_attempt(catalog: Catalog, clock: Clock) -> None:
     catalog.add(tubes(20))
     run_id = begin(catalog)
     one, two = ask(catalog, run_id, [A], limit=2)
@@ -19,9 +19,9 @@ def test_a_refusal_pauses_the_identity_and_leaves_the_video_uncharged(catalog: C
     assert FIRST_COOLDOWN_SECONDS <= cooldown <= FIRST_COOLDOWN_SECONDS * (1 + JITTER)
     for job in (one, two):
         catalog.record_video_failure(run_id, put_off(job, clock.now))
-    story = catalog.explain(one.key)
-    assert story is not None
-    assert (story.state, story.attempts) == ("waiting", 0)
+    history = catalog.explain(one.key)
+    assert history is not None
+    assert (history.state, history.attempts) == ("waiting", 0)
     catalog.settle(run_id, two.key, HAD)  # was under way: closes nothing
     assert ask(catalog, run_id, [A]) == []
     assert catalog.rate_limited_at(fingerprint="f1", identities=[A]) == (paused.until, None)
@@ -30,7 +30,7 @@ def test_a_refusal_pauses_the_identity_and_leaves_the_video_uncharged(catalog: C
     assert (state.paused_until, state.error_class, state.strikes) == (paused.until, "BotWallError", 1)
 
 
-def test_after_the_pause_one_probe_finds_out(catalog: Catalog, clock: Clock) -> None:
+def test_one_probe_follows_a_pause(catalog: Catalog, clock: Clock) -> None:
     catalog.add(tubes(20))
     run_id = begin(catalog)
     [job] = ask(catalog, run_id, [A], limit=1)
@@ -53,7 +53,7 @@ def test_after_the_pause_one_probe_finds_out(catalog: Catalog, clock: Clock) -> 
     assert len(ask(catalog, run_id, [A])) > 1
 
 
-def test_a_probe_that_died_with_its_run_does_not_hold_the_circuit(catalog: Catalog, clock: Clock) -> None:
+def test_probe_of_dead_run_frees_the_circuit(catalog: Catalog, clock: Clock) -> None:
     catalog.add(tubes(20))
     dead = begin(catalog)
     [job] = ask(catalog, dead, [FREE], limit=1)
@@ -66,7 +66,7 @@ def test_a_probe_that_died_with_its_run_does_not_hold_the_circuit(catalog: Catal
     assert len(ask(catalog, begin(catalog), [FREE])) == 1
 
 
-def test_a_person_may_end_a_pause(catalog: Catalog) -> None:
+def test_reopen_ends_a_pause(catalog: Catalog) -> None:
     catalog.add(tubes(20))
     run_id = begin(catalog)
     [job] = ask(catalog, run_id, [A], limit=1)

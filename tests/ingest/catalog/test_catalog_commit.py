@@ -1,4 +1,4 @@
-"""Each segment counts once, in one shard, whatever happens."""
+"""Each segment counts once, in one shard."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def holding(catalog: Catalog, *names: str) -> str:
 
 
 def state(catalog: Catalog, name: str) -> str:
-    story = catalog.explain(f"folder-{name}")
-    assert story is not None
-    return story.state
+    history = catalog.explain(f"folder-{name}")
+    assert history is not None
+    return history.state
 
 
-def test_a_video_is_done_with_its_last_segment_or_its_split(catalog: Catalog) -> None:
+def test_video_ends_with_last_segment_or_split(catalog: Catalog) -> None:
     run_id = holding(catalog, "split-first", "split-last", "empty", "unfinished")
     catalog.record_split(run_id, "folder-split-first", 2)
     catalog.record_done(run_id, [segment("split-first", 0)])
@@ -48,7 +48,7 @@ def test_a_video_is_done_with_its_last_segment_or_its_split(catalog: Catalog) ->
     assert catalog.claim(run_id, limit=9) == []
 
 
-def test_a_video_with_a_failed_segment_is_partial(catalog: Catalog) -> None:
+def test_failed_segment_makes_video_partial(catalog: Catalog) -> None:
     run_id = holding(catalog, "a", "b")
     catalog.record_segment_failure(run_id, segment_failure("a", 0))
     catalog.record_split(run_id, "folder-a", 2)
@@ -73,7 +73,7 @@ def test_recording_twice_counts_once(catalog: Catalog) -> None:
     assert catalog.status().seconds_by_fate == {"no_face": 120.0}
 
 
-def test_a_shard_is_committed_once_and_its_sidecar_is_marked(catalog: Catalog) -> None:
+def test_shard_is_committed_once(catalog: Catalog) -> None:
     run_id = holding(catalog, "a", "b")
     records = [segment("a", 0, samples=1, fate="kept"), segment("b", 0, samples=1, fate="kept")]
     catalog.commit_shard(run_id, shard("s1", run_id), records)
@@ -91,7 +91,7 @@ def test_a_shard_is_committed_once_and_its_sidecar_is_marked(catalog: Catalog) -
     assert catalog.status().samples == 2
 
 
-def test_a_segment_is_never_committed_twice(catalog: Catalog) -> None:
+def test_segment_is_never_committed_twice(catalog: Catalog) -> None:
     run_id = holding(catalog, "a", "b")
     catalog.commit_shard(run_id, shard("s1", run_id), [segment("a", 0)])
     with pytest.raises(LeaseLostError) as caught:
@@ -104,9 +104,7 @@ def test_a_segment_is_never_committed_twice(catalog: Catalog) -> None:
     assert catalog.status().segments["done"] == 3
 
 
-def test_a_commit_whose_answer_was_lost_stands_though_the_run_was_taken_over(
-    catalog: Catalog, clock: Clock
-) -> None:
+def test_lost_commit_answer_survives_takeover(catalog: Catalog, clock: Clock) -> None:
     run_id = holding(catalog, "a")
     segments = [segment("a", 0, samples=2, fate="kept")]
     catalog.commit_shard(run_id, shard("s1", run_id), segments)
@@ -119,7 +117,7 @@ def test_a_commit_whose_answer_was_lost_stands_though_the_run_was_taken_over(
         catalog.commit_shard(run_id, shard("s2", run_id), [segment("a", 60)])
 
 
-def test_only_the_segments_of_lost_videos_are_named(catalog: Catalog) -> None:
+def test_lost_lease_names_only_lost_segments(catalog: Catalog) -> None:
     run_id = holding(catalog, "a", "b")
     catalog.record_video_failure(run_id, video_failure("b"))
     with pytest.raises(LeaseLostError) as caught:
@@ -131,7 +129,7 @@ def test_only_the_segments_of_lost_videos_are_named(catalog: Catalog) -> None:
     assert catalog.status().seconds_by_fate == {}
 
 
-def test_a_run_that_slept_through_its_lease_writes_nothing(catalog: Catalog, clock: Clock) -> None:
+def test_expired_run_writes_nothing(catalog: Catalog, clock: Clock) -> None:
     zombie = holding(catalog, "a")
     clock.sleep(LEASE_SECONDS + 1)
     for taken_over in (False, True):
@@ -155,12 +153,12 @@ def test_a_run_that_slept_through_its_lease_writes_nothing(catalog: Catalog, clo
     with pytest.raises(LeaseLostError) as caught:
         catalog.commit_shard(zombie, shard("s1", zombie), [segment("a", 0)])
     assert caught.value.lost == {"folder-a-000000000"}
-    story = catalog.explain("folder-a")
-    assert story is not None and (story.segments, story.media, story.run_id) == ([], None, heir)
+    history = catalog.explain("folder-a")
+    assert history is not None and (history.segments, history.media, history.run_id) == ([], None, heir)
     catalog.commit_shard(heir, shard("s2", heir), [segment("a", 0)])
 
 
-def test_a_run_cannot_write_what_another_holds(catalog: Catalog) -> None:
+def test_run_cannot_write_videos_of_another(catalog: Catalog) -> None:
     holding(catalog, "a")
     other = holding(catalog, "b")
     with pytest.raises(LeaseLostError) as caught:
@@ -171,7 +169,7 @@ def test_a_run_cannot_write_what_another_holds(catalog: Catalog) -> None:
     assert catalog.status().segments["done"] == 0
 
 
-def test_a_permanent_failure_accounts_for_the_rest_of_the_video(catalog: Catalog, clock: Clock) -> None:
+def test_permanent_failure_counts_remaining_seconds(catalog: Catalog, clock: Clock) -> None:
     run_id = holding(catalog, "a", "b")
     for name in "ab":
         record = MediaRecord(sha256="0" * 64, bytes=5, duration_seconds=200.0, probe_json="{}")

@@ -1,4 +1,4 @@
-"""Several drivers are as polite together as one: processes that share one governor."""
+"""Several driver processes share one budget."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.slow
-def test_drivers_in_processes_of_their_own_keep_to_one_budget(url: str) -> None:
+def test_processes_share_one_budget(url: str) -> None:
     with Catalog.open(url) as catalog:
         catalog.add(tubes(400))
     command = [sys.executable, "-c", DRIVER, url]

@@ -1,4 +1,4 @@
-"""The same bytes under several names: one video has them, through kills and retries, and between runs."""
+"""Identical files: one video owns the bytes, through kills and retries, and between runs."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def owner(catalog: Catalog, run_id: str, name: str, *, sha256: str = SAME, uniqu
     return catalog.record_media(run_id, f"folder-{name}", media(sha256), unique=unique)
 
 
-def test_the_first_has_the_bytes_and_the_second_ends_as_its_duplicate(catalog: Catalog) -> None:
+def test_second_video_ends_as_duplicate(catalog: Catalog) -> None:
     run_id = begun(catalog, "abc")
     assert owner(catalog, run_id, "a") is None
     assert owner(catalog, run_id, "b") == "folder-a"
     assert owner(catalog, run_id, "c", sha256="b" * 64) is None
     assert owner(catalog, run_id, "a") is None  # told again: a call may be repeated
-    story = catalog.explain("folder-b")
-    assert story is not None
-    assert (story.state, story.error_class) == ("duplicate", "DuplicateMediaError")
-    assert "same bytes as folder-a" in str(story.error_text)
+    history = catalog.explain("folder-b")
+    assert history is not None
+    assert (history.state, history.error_class) == ("duplicate", "DuplicateMediaError")
+    assert "same bytes as folder-a" in str(history.error_text)
     with pytest.raises(LeaseLostError):
         owner(catalog, run_id, "b")
 
 
-def test_a_duplicate_is_counted_apart_from_failures_and_has_no_seconds(catalog: Catalog) -> None:
+def test_duplicate_is_no_failure_and_has_no_seconds(catalog: Catalog) -> None:
     run_id = begun(catalog, "abc")
     owner(catalog, run_id, "a")
     owner(catalog, run_id, "b")
@@ -58,16 +58,16 @@ def test_a_duplicate_is_counted_apart_from_failures_and_has_no_seconds(catalog: 
     assert catalog.error_classes() == {"DuplicateMediaError": 1, "GoneError": 1}
 
 
-def test_a_duplicate_was_fetched_all_the_same(catalog: Catalog) -> None:
+def test_duplicate_counts_as_fetched(catalog: Catalog) -> None:
     run_id = begun(catalog, "ab")
     owner(catalog, run_id, "a")
     owner(catalog, run_id, "b")
     for _ in range(2):
         status = catalog.status()
         assert (status.fetched, status.fetched_bytes, status.media_seconds) == (2, 20, 60.0)
-        story = catalog.explain("folder-b")
-        assert story is not None and story.media is not None
-        assert (story.media.sha256, json.loads(story.media.probe_json)) == (
+        history = catalog.explain("folder-b")
+        assert history is not None and history.media is not None
+        assert (history.media.sha256, json.loads(history.media.probe_json)) == (
             SAME,
             {"duplicate_of": "folder-a"},
         )
@@ -84,14 +84,14 @@ def test_a_duplicate_was_fetched_all_the_same(catalog: Catalog) -> None:
     assert (status.fetched, status.media_seconds, status.seconds_by_fate) == (2, 120.0, {"failed": 60.0})
 
 
-def test_kept_on_request_and_the_bytes_are_still_the_first_ones(catalog: Catalog) -> None:
+def test_allowed_duplicate_does_not_own_bytes(catalog: Catalog) -> None:
     run_id = begun(catalog, "abc")
     assert owner(catalog, run_id, "a", unique=False) is None
     assert owner(catalog, run_id, "b", unique=False) is None
     assert owner(catalog, run_id, "c", unique=True) == "folder-a"
 
 
-def test_what_was_begun_while_duplicates_were_kept_goes_on(catalog: Catalog) -> None:
+def test_started_duplicate_continues(catalog: Catalog) -> None:
     run_id = begun(catalog, "ab")
     owner(catalog, run_id, "a", unique=False)
     owner(catalog, run_id, "b", unique=False)
@@ -102,7 +102,7 @@ def test_what_was_begun_while_duplicates_were_kept_goes_on(catalog: Catalog) -> 
     assert owner(catalog, again, "b") is None
 
 
-def test_the_owner_stays_through_a_dead_run_and_a_backoff(catalog: Catalog, clock: Clock) -> None:
+def test_owner_stays_through_dead_run_and_backoff(catalog: Catalog, clock: Clock) -> None:
     run_id = begun(catalog, "ab")
     owner(catalog, run_id, "a")
     clock.sleep(LEASE_SECONDS * 2)
@@ -117,7 +117,7 @@ def test_the_owner_stays_through_a_dead_run_and_a_backoff(catalog: Catalog, cloc
     assert owner(catalog, second, "b") == "folder-a"
 
 
-def test_an_owner_that_failed_for_good_lets_go(catalog: Catalog) -> None:
+def test_failed_owner_loses_ownership(catalog: Catalog) -> None:
     run_id = begun(catalog, "ab")
     owner(catalog, run_id, "a")
     catalog.record_video_failure(run_id, video_failure("a", error_class="OutOfMemoryError"))
@@ -127,7 +127,7 @@ def test_an_owner_that_failed_for_good_lets_go(catalog: Catalog) -> None:
     assert owner(catalog, run_id, "a") == "folder-b"
 
 
-def test_an_owner_with_something_to_show_keeps_the_bytes_even_if_it_fails(catalog: Catalog) -> None:
+def test_failed_owner_with_segments_stays_owner(catalog: Catalog) -> None:
     run_id = begun(catalog, "ab")
     owner(catalog, run_id, "a")
     catalog.record_done(run_id, [segment("a", 0)])
@@ -135,7 +135,7 @@ def test_an_owner_with_something_to_show_keeps_the_bytes_even_if_it_fails(catalo
     assert owner(catalog, run_id, "b") == "folder-a"
 
 
-def test_an_owner_whose_bytes_have_changed_lets_go(catalog: Catalog) -> None:
+def test_owner_with_changed_bytes_loses_ownership(catalog: Catalog) -> None:
     run_id = begun(catalog, "ab")
     owner(catalog, run_id, "a")
     owner(catalog, run_id, "a", sha256="b" * 64)
@@ -151,7 +151,7 @@ def test_each_configuration_has_its_own_owner(catalog: Catalog) -> None:
     assert owner(catalog, other, "b") is None
 
 
-def test_one_that_another_configuration_has_done_by_now_lets_go(catalog: Catalog) -> None:
+def test_owner_done_elsewhere_loses_ownership(catalog: Catalog) -> None:
     run_id = begun(catalog, "a")
     owner(catalog, run_id, "a")
     catalog.end_run(run_id, "stopped")  # nothing has ended: any configuration may take it
@@ -175,7 +175,7 @@ def test_duplicates_are_retried_only_by_name(catalog: Catalog) -> None:
     assert catalog.status().videos["duplicate"] == 0
 
 
-def test_of_many_that_come_at_once_one_is_first(new_url: Callable[[], str]) -> None:
+def test_concurrent_duplicates_have_one_owner(new_url: Callable[[], str]) -> None:
     url, crowd = new_url(), 6
     with Catalog.open(url, clock=Clock()) as setup:
         setup.add(ref(str(number)) for number in range(crowd))

@@ -1,4 +1,4 @@
-"""What is told of a video has an end."""
+"""The event log of a video is bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mien.ingest.errors import Policy
 from tests.ingest.catalog.makers import Clock, begin, ref, video_failure
 
 
-def test_of_a_video_that_is_tried_for_ever_the_latest_lines_are_kept(catalog: Catalog, clock: Clock) -> None:
+def test_only_latest_events_are_stored(catalog: Catalog, clock: Clock) -> None:
     catalog.add([ref("a"), ref("b")])
     run_id = begin(catalog)
     catalog.claim(run_id, limit=2)
@@ -16,8 +16,8 @@ def test_of_a_video_that_is_tried_for_ever_the_latest_lines_are_kept(catalog: Ca
     for _ in range(times):
         catalog.record_video_failure(run_id, video_failure("a", policy=Policy.STOP, again=clock()))
         assert [job.key for job in catalog.claim(run_id, limit=1)] == ["folder-a"]
-    story, other = catalog.explain("folder-a"), catalog.explain("folder-b")
-    assert story is not None and other is not None
-    assert len(story.events) == MAX_EVENTS
-    assert story.events[-1].what == "claimed"
+    history, other = catalog.explain("folder-a"), catalog.explain("folder-b")
+    assert history is not None and other is not None
+    assert len(history.events) == MAX_EVENTS
+    assert history.events[-1].what == "claimed"
     assert [event.what for event in other.events] == ["claimed"]

@@ -1,4 +1,4 @@
-"""What searches ask is kept; one of several is enough, and who asks for nothing takes everything."""
+"""Search filters are stored; a video must pass one of them, and no filter accepts every video."""
 
 from dataclasses import replace
 
@@ -13,13 +13,13 @@ FREE = SearchFilter(licence="cc")
 GERMAN = SearchFilter(language="de", after="2024-01-01", min_seconds=60.0, max_seconds=600.0)
 
 
-def test_wishes_come_back_with_the_job(catalog: Catalog) -> None:
+def test_job_has_the_search_filters(catalog: Catalog) -> None:
     catalog.add([replace(ref("a"), filters=(FREE, GERMAN)), ref("b")])
     first, second = catalog.claim(begin(catalog), limit=2)
     assert (first.video.filters, second.video.filters) == ((FREE, GERMAN), ())
 
 
-def test_either_of_two_searches_is_enough(catalog: Catalog) -> None:
+def test_filters_of_two_searches_are_alternatives(catalog: Catalog) -> None:
     catalog.add([replace(ref("a"), filters=(FREE,)), replace(ref("a", query="2"), filters=(GERMAN,))])
     catalog.add([replace(ref("a"), filters=(GERMAN,)), replace(ref("b"), filters=(FREE,))])
     catalog.add([replace(ref("b"), filters=(GERMAN,))])
@@ -27,14 +27,14 @@ def test_either_of_two_searches_is_enough(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("first", [(), (FREE,)])
-def test_who_asks_for_nothing_takes_it_as_it_is(catalog: Catalog, first: tuple[SearchFilter, ...]) -> None:
+def test_search_without_filter_removes_filters(catalog: Catalog, first: tuple[SearchFilter, ...]) -> None:
     catalog.add([replace(ref("a"), filters=first)])
     catalog.add([replace(ref("a"), filters=(FREE,) if not first else ())])
     assert catalog.claim(begin(catalog), limit=1)[0].video.filters == ()
 
 
 @pytest.mark.parametrize(("again", "waiting"), [((FREE,), 0), ((FREE, GERMAN), 1), ((), 1)])
-def test_refused_video_waits_again_when_less_is_asked(
+def test_refused_video_waits_after_wider_search(
     catalog: Catalog, again: tuple[SearchFilter, ...], waiting: int
 ) -> None:
     catalog.add([replace(ref("a"), filters=(FREE,))])

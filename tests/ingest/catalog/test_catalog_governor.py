@@ -1,4 +1,4 @@
-"""Platforms are asked within every identity's budget, in turns, and not otherwise."""
+"""Platform videos are granted within each identity's budget, and queries take turns."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.ingest.catalog.makers import Clock, begin, ref
 from tests.ingest.catalog.platforms import FREE, HAD, A, B, ask, put_off, tube, tubes, until_asked
 
 
-def test_without_an_identity_no_platform_is_asked(catalog: Catalog) -> None:
+def test_no_platform_claim_without_identity(catalog: Catalog) -> None:
     catalog.add([*tubes(3), ref("film")])
     assert [job.key for job in catalog.claim(begin(catalog), limit=9)] == ["folder-film"]
 
 
-def test_a_video_comes_with_the_identity_that_was_granted_for_it(catalog: Catalog) -> None:
+def test_job_names_the_granted_identity(catalog: Catalog) -> None:
     catalog.add(tubes(1))
     [job] = ask(catalog, begin(catalog), [A])
     assert job.identity == "a"
-    story = catalog.explain(job.key)
-    assert story is not None
-    assert [(event.what, event.text) for event in story.events] == [("claimed", "through a")]
+    history = catalog.explain(job.key)
+    assert history is not None
+    assert [(event.what, event.text) for event in history.events] == [("claimed", "through a")]
 
 
 @pytest.mark.slow
-def test_a_burst_is_small_and_an_hour_holds_the_budget(catalog: Catalog, clock: Clock) -> None:
+def test_burst_is_small_and_hour_is_within_budget(catalog: Catalog, clock: Clock) -> None:
     catalog.add(tubes(1000))
     run_id = begin(catalog)
     first = ask(catalog, run_id, [A])
@@ -59,14 +59,14 @@ def test_several_runs_share_a_budget(catalog: Catalog) -> None:
     assert sum(len(ask(catalog, run_id, [A], limit=4)) for run_id in runs) == 10
 
 
-def test_a_limit_on_asking_leaves_room_for_local_files(catalog: Catalog) -> None:
+def test_platform_limit_leaves_room_for_local_files(catalog: Catalog) -> None:
     catalog.add([*tubes(50), *(ref(f"film{number}") for number in range(50))])
     jobs = ask(catalog, begin(catalog), [A], limit=8, asking=2)
     assert Counter(job.video.source for job in jobs) == {"youtube": 2, "folder": 6}
 
 
 @pytest.mark.parametrize("what", ["requests", "bytes"])
-def test_what_a_video_took_beyond_its_reserve_is_paid_back(catalog: Catalog, clock: Clock, what: str) -> None:
+def test_usage_above_reserve_is_charged_later(catalog: Catalog, clock: Clock, what: str) -> None:
     most = {"requests": 100, "bytes": 10**9}[what]
     identity = Identity("a", videos_per_hour=0, **{f"{what}_per_hour": most})  # type: ignore[arg-type]
     catalog.add(tubes(20))
@@ -80,7 +80,7 @@ def test_what_a_video_took_beyond_its_reserve_is_paid_back(catalog: Catalog, clo
     assert clock.now >= settled_at + WINDOW_SECONDS
 
 
-def test_what_nobody_reported_stays_charged_and_ends_with_its_run(catalog: Catalog, clock: Clock) -> None:
+def test_unreported_grant_ends_with_its_run(catalog: Catalog, clock: Clock) -> None:
     identity = Identity("a", videos_per_hour=1)
     catalog.add(tubes(3))
     dead = begin(catalog)
@@ -94,7 +94,7 @@ def test_what_nobody_reported_stays_charged_and_ends_with_its_run(catalog: Catal
     assert again.key == job.key
 
 
-def test_queries_take_turns_and_each_begins_with_its_oldest(catalog: Catalog) -> None:
+def test_queries_take_turns_oldest_first(catalog: Catalog) -> None:
     catalog.add([*tubes(200, query="big"), *tubes(3, query="small"), *tubes(5, query="middle")])
     run_id = begin(catalog)
     order = [job.video for _ in range(12) for job in ask(catalog, run_id, [FREE], limit=1)]
@@ -105,7 +105,7 @@ def test_queries_take_turns_and_each_begins_with_its_oldest(catalog: Catalog) ->
         assert names == sorted(names)
 
 
-def test_turns_go_on_across_claims_and_runs(catalog: Catalog) -> None:
+def test_turns_continue_across_claims_and_runs(catalog: Catalog) -> None:
     for query in "abcd":
         catalog.add(tubes(9, query=query))
     order = [
@@ -116,7 +116,7 @@ def test_turns_go_on_across_claims_and_runs(catalog: Catalog) -> None:
     assert order == list("abcd") * 3
 
 
-def test_what_is_put_off_waits_its_time(catalog: Catalog, clock: Clock) -> None:
+def test_postponed_platform_video_waits(catalog: Catalog, clock: Clock) -> None:
     catalog.add(tubes(1))
     run_id = begin(catalog)
     [job] = ask(catalog, run_id, [A])
@@ -129,7 +129,7 @@ def test_what_is_put_off_waits_its_time(catalog: Catalog, clock: Clock) -> None:
     assert [again.key for again in ask(catalog, run_id, [FREE])] == [job.key]
 
 
-def test_a_kept_copy_needs_nobodys_leave(catalog: Catalog) -> None:
+def test_retained_copy_needs_no_grant(catalog: Catalog) -> None:
     catalog.add(tubes(2))
     run_id = begin(catalog)
     one, _ = ask(catalog, run_id, [A])
@@ -153,7 +153,7 @@ def test_a_kept_copy_needs_nobodys_leave(catalog: Catalog) -> None:
     assert catalog.claim(begin(catalog), limit=9) == []
 
 
-def test_a_clock_that_is_set_back_opens_no_window(catalog: Catalog, clock: Clock) -> None:
+def test_clock_set_back_gives_no_extra_budget(catalog: Catalog, clock: Clock) -> None:
     identity = Identity("a", videos_per_hour=1)
     catalog.add(tubes(3))
     run_id = begin(catalog)
@@ -163,23 +163,21 @@ def test_a_clock_that_is_set_back_opens_no_window(catalog: Catalog, clock: Clock
     assert ask(catalog, run_id, [identity]) == []
 
 
-def test_looking_changes_nothing(catalog: Catalog) -> None:
+def test_reading_egress_changes_nothing(catalog: Catalog) -> None:
     [state] = catalog.egress([A], "youtube")
     assert (state.videos, state.paused_until, state.in_progress) == (0, None, 0)
     assert catalog.rate_limited_at(fingerprint="f1", identities=[A]) == (None, None)
 
 
 @pytest.mark.parametrize("query", ["", "q" * 5000, "ش" * 300, "🎬" * 300])
-def test_any_query_has_its_turn(catalog: Catalog, query: str) -> None:
+def test_every_query_gets_a_turn(catalog: Catalog, query: str) -> None:
     catalog.add([*tubes(2, query="z"), tube("a", query=query), tube("b", query=query)])
     jobs = ask(catalog, begin(catalog), [FREE], limit=4)
     assert len(jobs) == 4
     assert {job.video.query for job in jobs[:2]} == {query, "z"}
 
 
-def test_the_log_of_grants_does_not_grow_for_ever(
-    catalog: Catalog, clock: Clock, url: str, rows: Callable[[str], int]
-) -> None:
+def test_grant_log_is_bounded(catalog: Catalog, clock: Clock, url: str, rows: Callable[[str], int]) -> None:
     catalog.add(tubes(60))
     run_id = begin(catalog)
     for _ in range(40):

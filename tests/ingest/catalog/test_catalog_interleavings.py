@@ -1,4 +1,4 @@
-"""Two runs claim, commit, fail, sleep and die in any order: each segment counts at most once."""
+"""Two runs claim, commit, fail, sleep and die in any order; each segment counts at most once."""
 
 from __future__ import annotations
 
@@ -117,21 +117,21 @@ class TwoRuns(RuleBasedStateMachine):
     def what_was_said_is_so(self) -> None:
         if not hasattr(self, "catalog"):
             return
-        stories = [story for name in VIDEOS if (story := self.catalog.explain(f"folder-{name}"))]
-        done = [part for story in stories for part in story.segments if part.state == "done"]
+        histories = [history for name in VIDEOS if (history := self.catalog.explain(f"folder-{name}"))]
+        done = [part for history in histories for part in history.segments if part.state == "done"]
         assert {part.key for part in done} == self.committed
         status = self.catalog.status()
-        parts = [part for story in stories for part in story.segments]
+        parts = [part for history in histories for part in history.segments]
         for fate in ("kept", "no_face", "failed"):
             expected = sum(part.seconds_by_fate.get(fate, 0.0) for part in parts)
             assert status.seconds_by_fate.get(fate, 0.0) == expected
         assert status.segments["done"] == len(done)
         assert {part.shard for part in done if part.shard} == self.catalog.shard_names()
-        for story in stories:
-            assert (story.state == "running") == (story.run_id is not None)
-            if story.state in ("done", "partial"):
-                assert len(story.segments) == story.segment_count == SEGMENTS
-                assert (story.state == "done") == all(part.state == "done" for part in story.segments)
+        for history in histories:
+            assert (history.state == "running") == (history.run_id is not None)
+            if history.state in ("done", "partial"):
+                assert len(history.segments) == history.segment_count == SEGMENTS
+                assert (history.state == "done") == all(part.state == "done" for part in history.segments)
 
     def _try(self, write: Callable[[], None]) -> None:
         """A refusal is a fair answer; what it must not change is checked by the invariant."""
@@ -142,7 +142,7 @@ class TwoRuns(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_any_interleaving_of_two_runs_commits_each_segment_at_most_once(new_url: Callable[[], str]) -> None:
+def test_interleaved_runs_commit_segments_once(new_url: Callable[[], str]) -> None:
     machine = type("TwoRunsHere", (TwoRuns,), {"new_url": staticmethod(new_url)})
     run_state_machine_as_test(
         machine,

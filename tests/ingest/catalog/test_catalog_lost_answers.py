@@ -1,4 +1,4 @@
-"""A connection that breaks in a COMMIT leaves open what was done: it is done once, and the run goes on."""
+"""If a connection breaks in a COMMIT, the work is done exactly once and the run continues."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def cutting(way: CommitDropper, lost: LostMessage | None, work: Callable[[], Any
 
 
 @LOST
-def test_a_claim_is_what_it_was(
+def test_repeated_claim_returns_same_jobs(
     way: CommitDropper, catalog: Catalog, clock: Clock, lost: LostMessage
 ) -> None:
     catalog.add([*tubes(3), ref("a"), ref("b"), ref("begun")])
@@ -85,7 +85,7 @@ def test_a_claim_is_what_it_was(
 
 @pytest.mark.parametrize("usage", [HAD, REFUSED, UNASKED], ids=lambda usage: usage.outcome.value)
 @LOST
-def test_a_grant_is_settled_once(
+def test_grant_is_settled_once(
     way: CommitDropper,
     catalog: Catalog,
     new_url: Callable[[], str],
@@ -120,7 +120,7 @@ def test_a_grant_is_settled_once(
 
 
 @LOST
-def test_a_probe_that_is_refused_is_one_strike_more(
+def test_refused_probe_counts_once(
     way: CommitDropper, catalog: Catalog, clock: Clock, lost: LostMessage
 ) -> None:
     """Only of a probe does a refusal count each time."""
@@ -148,7 +148,7 @@ def test_a_probe_that_is_refused_is_one_strike_more(
 
 
 @LOST
-def test_a_page_is_granted_once_or_charged_twice(
+def test_lost_page_grant_is_charged_at_most_twice(
     way: CommitDropper, catalog: Catalog, lost: LostMessage
 ) -> None:
     given = cutting(way, lost, lambda: catalog.grant_page(A, "youtube", is_first=False))
@@ -158,7 +158,7 @@ def test_a_page_is_granted_once_or_charged_twice(
 
 
 @LOST
-def test_news_of_a_video_is_written_once(
+def test_video_updates_are_written_once(
     way: CommitDropper, catalog: Catalog, clock: Clock, lost: LostMessage
 ) -> None:
     catalog.add(ref(name) for name in ("one", "same", "broken"))
@@ -174,9 +174,9 @@ def test_news_of_a_video_is_written_once(
     cutting(way, lost, lambda: catalog.record_retained(run_id, one.key, "/kept/one.mp4"))
     cutting(way, lost, lambda: catalog.record_split(run_id, one.key, 0))
     cutting(way, lost, lambda: catalog.end_run(run_id, "finished"))
-    status, story = catalog.status(), catalog.explain(broken.key)
-    assert story is not None
-    assert (story.state, story.attempts) == ("waiting", 1)
+    status, history = catalog.status(), catalog.explain(broken.key)
+    assert history is not None
+    assert (history.state, history.attempts) == ("waiting", 1)
     assert [status.videos[state] for state in ("done", "waiting", "duplicate")] == [1, 1, 1]
     assert (status.fetched, status.media_seconds) == (2, 9.0)
     assert catalog.media_room().retained_bytes == 7

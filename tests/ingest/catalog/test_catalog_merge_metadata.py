@@ -1,4 +1,4 @@
-"""A video that is known learns what a table says of it later; what is written stays as it is."""
+"""A known video gets metadata from a later table; existing samples do not change."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ def labelled(name: str, *, query: str = "table", title: str = "", **labels: str)
 
 
 def labels_of(catalog: Catalog, name: str) -> dict[str, str]:
-    story = catalog.explain(f"folder-{name}")
-    assert story is not None
-    return story.video.labels
+    history = catalog.explain(f"folder-{name}")
+    assert history is not None
+    return history.video.labels
 
 
-def test_labels_are_merged_and_the_last_word_counts(catalog: Catalog) -> None:
+def test_labels_are_merged_latest_value_wins(catalog: Catalog) -> None:
     catalog.add([labelled("a", query="search", title="A talk", speaker="Ann", mood="calm")])
     added = catalog.add([labelled("a", title="Other", mood="glad", place="hall"), labelled("b", mood="sad")])
     assert (added.new, added.known) == (["folder-b"], ["folder-a"])
     assert (added.labelled, added.written) == (["folder-a"], [])
     assert labels_of(catalog, "a") == {"speaker": "Ann", "mood": "glad", "place": "hall"}
-    story = catalog.explain("folder-a")
-    assert story is not None
-    assert (story.video.title, story.queries) == ("A talk", ["search", "table"])
-    assert [(event.what, event.text) for event in story.events] == [("learned", "mood=glad, place=hall")]
+    history = catalog.explain("folder-a")
+    assert history is not None
+    assert (history.video.title, history.queries) == ("A talk", ["search", "table"])
+    assert [(event.what, event.text) for event in history.events] == [("learned", "mood=glad, place=hall")]
     [job] = [job for job in catalog.claim(begin(catalog), limit=9) if job.key == "folder-a"]
     assert job.video.labels["mood"] == "glad", "the samples get them"
 
 
-def test_what_says_nothing_new_changes_nothing(catalog: Catalog) -> None:
+def test_known_metadata_changes_nothing(catalog: Catalog) -> None:
     catalog.add([labelled("a", mood="calm")])
     for said in (labelled("a", mood="calm"), ref("a", query="again")):
         added = catalog.add([said])
         assert (added.known, added.labelled, added.written) == (["folder-a"], [], [])
-    story = catalog.explain("folder-a")
-    assert story is not None and story.events == []
+    history = catalog.explain("folder-a")
+    assert history is not None and history.events == []
 
 
-def test_a_name_is_taken_where_there_is_none(catalog: Catalog) -> None:
+def test_only_empty_titles_are_set(catalog: Catalog) -> None:
     catalog.add([ref("a")])
     assert catalog.add([replace(ref("a"), title="T", channel="C", licence="cc")]).labelled == ["folder-a"]
-    story = catalog.explain("folder-a")
-    assert story is not None
-    assert (story.video.title, story.video.channel, story.video.licence) == ("T", "C", "cc")
+    history = catalog.explain("folder-a")
+    assert history is not None
+    assert (history.video.title, history.video.channel, history.video.licence) == ("T", "C", "cc")
 
 
-def test_two_rows_of_one_batch_are_merged_too(catalog: Catalog) -> None:
+def test_rows_of_one_batch_are_merged(catalog: Catalog) -> None:
     added = catalog.add([labelled("a", one="1"), labelled("a", two="2")])
     assert (added.new, added.labelled) == (["folder-a"], [])
     assert labels_of(catalog, "a") == {"one": "1", "two": "2"}
 
 
-def test_what_is_written_stays_and_nothing_is_made_again(catalog: Catalog) -> None:
+def test_new_labels_do_not_redo_samples(catalog: Catalog) -> None:
     catalog.add([ref("done"), ref("dropped"), ref("running"), ref("new")])
     run_id = begin(catalog)
     catalog.claim(run_id, limit=3)

@@ -1,4 +1,4 @@
-"""Opening says in one line what is wrong, and never says a password."""
+"""Errors of opening a catalog are one line and contain no password."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def refused(url: str) -> str:
     return message
 
 
-def test_a_catalog_outlives_its_process(url: str) -> None:
+def test_catalog_persists_across_processes(url: str) -> None:
     with Catalog.open(url) as first:
         first.add([ref("a")])
     with Catalog.open(url) as second:
         assert second.add([ref("a")]).known == ["folder-a"]
 
 
-def test_a_catalog_of_another_schema_is_refused(url: str, change: Callable[[str], None]) -> None:
+def test_other_schema_is_refused(url: str, change: Callable[[str], None]) -> None:
     Catalog.open(url).close()
     change("UPDATE mien_schema SET version = 99")
     assert "schema 99" in refused(url)
@@ -43,7 +43,7 @@ def test_a_catalog_of_another_schema_is_refused(url: str, change: Callable[[str]
     assert "unknown" in refused(url)
 
 
-def test_somebody_elses_tables_are_left_alone(url: str, change: Callable[[str], None]) -> None:
+def test_foreign_tables_are_not_changed(url: str, change: Callable[[str], None]) -> None:
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
     change("CREATE TABLE videos (title TEXT)")
@@ -85,19 +85,19 @@ def change(url: str) -> Callable[[str], None]:
         "postgresql://someone:swordfish@127.0.0.1:1/database?nonsense=1",
     ],
 )
-def test_a_bad_url_is_refused_without_its_password(url: str) -> None:
+def test_bad_url_error_hides_password(url: str) -> None:
     message = refused(url)
     assert "swordfish" not in message
     assert "sqlite:////" in message or "check" in message or "%40" in message
 
 
-def test_a_wrong_password_is_refused_without_saying_it(postgres_url: str) -> None:
+def test_wrong_password_error_hides_password(postgres_url: str) -> None:
     message = refused(postgres_url.replace(PASSWORD, "wrong%2Fword"))
     assert "authentication failed" in message
     assert not re.search("wrong.{0,3}word", message)
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_non_database_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     path.write_bytes(b"this is not a database, and never was" * 100)
     assert "not a database" in refused(f"sqlite:///{path}")
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert "folder" in refused(f"sqlite:///{tmp_path}/file/below/catalog.db")
 
 
-def test_a_missing_psycopg_names_the_extra(tmp_path: Path) -> None:
+def test_missing_psycopg_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError('no psycopg here')\n")
     code = "from mien.ingest.catalog import Catalog; Catalog.open('postgresql://h/d')"
     done = subprocess.run(
@@ -119,7 +119,7 @@ def test_a_missing_psycopg_names_the_extra(tmp_path: Path) -> None:
     assert "pip install 'mien[postgres]'" in done.stderr.splitlines()[-1]
 
 
-def test_a_full_disk_is_told_with_its_cure(tmp_path: Path) -> None:
+def test_full_disk_error_says_what_to_do(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/catalog.db")
     database.prepare()
 
@@ -132,7 +132,7 @@ def test_a_full_disk_is_told_with_its_cure(tmp_path: Path) -> None:
     database.close()
 
 
-def test_sqlite_is_in_wal_mode_and_its_folder_is_made(tmp_path: Path) -> None:
+def test_sqlite_uses_wal_and_creates_folder(tmp_path: Path) -> None:
     path = tmp_path / "not" / "there" / "catalog.db"
     Catalog.open(f"sqlite:///{path}").close()
     connection = sqlite3.connect(path)

@@ -1,4 +1,4 @@
-"""What a run asks for, a hundred times a second, never reads a whole table."""
+"""Frequent statements of a run never scan a whole table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.ingest.catalog.makers import begin, ref, segment, segment_failure, sh
 from tests.ingest.catalog.platforms import HAD, REFUSED, A, B, ask, put_off, tubes
 
 
-def test_no_statement_of_a_run_scans_a_table_on_sqlite(tmp_path: Path) -> None:
+def test_no_run_statement_scans_a_table_on_sqlite(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     asked: list[tuple[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""Several processes at once, and processes killed with -9."""
+"""Concurrent processes, and processes killed with SIGKILL."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def start(code: str, url: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_processes_that_open_a_new_catalog_at_once_all_may(url: str) -> None:
+def test_processes_open_a_new_catalog_at_once(url: str) -> None:
     openers = [start(OPENER, url) for _ in range(4)]
     assert [opener.wait(300) for opener in openers] == [0, 0, 0, 0]
 
 
 @pytest.mark.slow
-def test_processes_that_claim_at_once_never_share(url: str) -> None:
+def test_concurrent_claims_never_share_videos(url: str) -> None:
     with Catalog.open(url) as catalog:
         catalog.add(ref(f"v{number}") for number in range(300))
     claimers = [start(CLAIMER, url) for _ in range(3)]
@@ -81,7 +81,7 @@ def test_processes_that_claim_at_once_never_share(url: str) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("attempt", range(3))
-def test_a_kill_in_the_middle_of_commits_leaves_nothing_half(url: str, attempt: int) -> None:
+def test_kill_during_commit_leaves_nothing_partial(url: str, attempt: int) -> None:
     with Catalog.open(url, clock=Clock()) as catalog:
         catalog.add(ref(f"v{number}") for number in range(400))
         committer = start(COMMITTER, url)
@@ -97,14 +97,14 @@ def test_a_kill_in_the_middle_of_commits_leaves_nothing_half(url: str, attempt: 
         status = catalog.status()
         assert status.segments["done"] == 400 * shards
         assert status.seconds_by_fate.get("kept", 0.0) == 60.0 * 400 * shards
-        story = catalog.explain("folder-v7")
-        assert story is not None
-        assert [part.shard for part in story.segments] == [name.name for name in catalog.shards()]
+        history = catalog.explain("folder-v7")
+        assert history is not None
+        assert [part.shard for part in history.segments] == [name.name for name in catalog.shards()]
         [job, *_] = catalog.claim(begin(catalog), limit=400)
         assert len(job.done_starts_ms) == shards
 
 
-def test_threads_may_share_a_catalog(catalog: Catalog) -> None:
+def test_threads_share_a_catalog(catalog: Catalog) -> None:
     """The heartbeat comes from another thread than the commits."""
     catalog.add(ref(f"v{number}") for number in range(60))
     run_id = begin(catalog)
@@ -121,7 +121,7 @@ def test_threads_may_share_a_catalog(catalog: Catalog) -> None:
     assert catalog.status().videos["done"] == 60
 
 
-def test_a_server_that_dropped_every_connection_is_asked_again(postgres_url: str) -> None:
+def test_dropped_connections_are_retried(postgres_url: str) -> None:
     import psycopg
 
     with psycopg.connect(postgres_url, autocommit=True) as server, Catalog.open(postgres_url) as catalog:

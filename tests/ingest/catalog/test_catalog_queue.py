@@ -1,4 +1,4 @@
-"""Videos come in once, and each goes to one run at a time."""
+"""Each video is added once and held by at most one run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def claimed(catalog: Catalog, run_id: str, limit: int = 10) -> list[str]:
     return [job.video.id for job in catalog.claim(run_id, limit=limit)]
 
 
-def test_a_video_comes_back_as_it_was_added(catalog: Catalog) -> None:
+def test_claimed_video_equals_added_video(catalog: Catalog) -> None:
     video = VideoRef(
         source="http",
         id="dQw4-_",
@@ -44,17 +44,17 @@ def test_a_video_comes_back_as_it_was_added(catalog: Catalog) -> None:
     assert job.attempts == 0
 
 
-def test_adding_tells_new_from_known_and_remembers_every_query(catalog: Catalog) -> None:
+def test_add_separates_new_from_known_and_stores_queries(catalog: Catalog) -> None:
     first = catalog.add([ref("a", query="one"), ref("b", query="one"), ref("a", query="two")])
     assert (first.new, first.known) == (["folder-a", "folder-b"], [])
     second = catalog.add([ref("b", query="three"), ref("c"), ref("b", query="three"), ref("b", query="one")])
     assert (second.new, second.known) == (["folder-c"], ["folder-b"])
     assert catalog.add([]).new == []
-    queries = {name: story.queries for name in "abc" if (story := catalog.explain(f"folder-{name}"))}
+    queries = {name: history.queries for name in "abc" if (history := catalog.explain(f"folder-{name}"))}
     assert queries == {"a": ["one", "two"], "b": ["one", "three"], "c": []}
 
 
-def test_a_source_of_thousands_is_added_in_batches_and_claimed_in_its_order(catalog: Catalog) -> None:
+def test_large_source_is_claimed_in_order(catalog: Catalog) -> None:
     names = [f"v{(number * 7919) % 1200:05d}" for number in range(1200)]
     assert len(catalog.add(ref(name) for name in names).new) == 1200
     run_id = begin(catalog)
@@ -63,14 +63,14 @@ def test_a_source_of_thousands_is_added_in_batches_and_claimed_in_its_order(cata
 
 
 @pytest.mark.parametrize("uri", [os.fsdecode(b"/films/caf\xe9.mp4"), '"quoted"', "/films/ü.mp4"])
-def test_paths_come_back_exactly_whatever_their_bytes(catalog: Catalog, uri: str) -> None:
+def test_paths_of_any_bytes_are_preserved(catalog: Catalog, uri: str) -> None:
     catalog.add([ref("a", uri=uri)])
     [job] = catalog.claim(begin(catalog), limit=1)
     assert job.video.uri == uri
     assert catalog.explain(uri) is not None
 
 
-def test_text_with_nul_and_lone_surrogates_is_kept_readable(catalog: Catalog) -> None:
+def test_nul_and_surrogates_are_replaced(catalog: Catalog) -> None:
     catalog.add([VideoRef(source="folder", id="a", uri="/a", title="x\0y\udce9")])
     [job] = catalog.claim(begin(catalog), limit=1)
     assert job.video.title == "x\ufffdy?"
@@ -84,7 +84,7 @@ def test_two_runs_never_hold_the_same_video(catalog: Catalog) -> None:
     assert catalog.live_runs() == sorted([one, two])
 
 
-def test_ending_a_run_gives_back_what_it_holds(catalog: Catalog) -> None:
+def test_ending_a_run_releases_its_videos(catalog: Catalog) -> None:
     catalog.add([ref("a")])
     one = begin(catalog)
     catalog.claim(one, limit=1)
@@ -96,7 +96,7 @@ def test_ending_a_run_gives_back_what_it_holds(catalog: Catalog) -> None:
         catalog.claim(one, limit=1)
 
 
-def test_a_dead_run_loses_its_videos_and_a_live_one_does_not(catalog: Catalog, clock: Clock) -> None:
+def test_only_dead_runs_lose_videos(catalog: Catalog, clock: Clock) -> None:
     catalog.add(ref(name) for name in "ab")
     dead, alive = begin(catalog), begin(catalog)
     catalog.claim(dead, limit=1)
@@ -110,7 +110,7 @@ def test_a_dead_run_loses_its_videos_and_a_live_one_does_not(catalog: Catalog, c
         catalog.heartbeat(dead)
 
 
-def test_a_late_heartbeat_is_in_time_if_nobody_took_over(catalog: Catalog, clock: Clock) -> None:
+def test_late_heartbeat_renews_unless_taken_over(catalog: Catalog, clock: Clock) -> None:
     """A laptop that slept goes on where it was."""
     catalog.add([ref("a")])
     run_id = begin(catalog)
@@ -120,7 +120,7 @@ def test_a_late_heartbeat_is_in_time_if_nobody_took_over(catalog: Catalog, clock
     catalog.record_split(run_id, "folder-a", 0)
 
 
-def test_what_was_begun_comes_first_with_what_is_done(catalog: Catalog) -> None:
+def test_started_videos_come_first(catalog: Catalog) -> None:
     catalog.add(ref(name) for name in "abc")
     one = begin(catalog)
     catalog.claim(one, limit=2)
@@ -132,7 +132,7 @@ def test_what_was_begun_comes_first_with_what_is_done(catalog: Catalog) -> None:
     assert [job.done_starts_ms for job in jobs] == [{0, 60_000, 120_000}, set(), set()]
 
 
-def test_what_is_begun_under_another_configuration_is_left_alone(catalog: Catalog) -> None:
+def test_other_configurations_videos_are_skipped(catalog: Catalog) -> None:
     catalog.add(ref(name) for name in "abc")
     old = begin(catalog)
     catalog.claim(old, limit=2)
@@ -144,7 +144,7 @@ def test_what_is_begun_under_another_configuration_is_left_alone(catalog: Catalo
     assert claimed(catalog, begin(catalog, fingerprint="f2")) == ["a", "c"]
 
 
-def test_what_is_put_off_waits_for_its_time(catalog: Catalog, clock: Clock) -> None:
+def test_postponed_video_waits(catalog: Catalog, clock: Clock) -> None:
     catalog.add(ref(name) for name in "abcd")
     run_id = begin(catalog)
     catalog.claim(run_id, limit=3)
@@ -171,7 +171,7 @@ def test_a_run_needs_a_fingerprint(catalog: Catalog) -> None:
         begin(catalog, fingerprint="")
 
 
-def test_run_ids_sort_by_time_and_make_file_names(catalog: Catalog, clock: Clock) -> None:
+def test_run_ids_sort_by_time(catalog: Catalog, clock: Clock) -> None:
     ids = []
     for _ in range(5):
         ids.append(begin(catalog))
@@ -180,9 +180,7 @@ def test_run_ids_sort_by_time_and_make_file_names(catalog: Catalog, clock: Clock
     assert all(Path(name).name == name and name.isalnum() and name.islower() for name in ids)
 
 
-def test_ending_the_dead_ends_the_expired_and_the_known_and_nobody_else(
-    catalog: Catalog, clock: Clock
-) -> None:
+def test_end_dead_runs_ends_only_dead_runs(catalog: Catalog, clock: Clock) -> None:
     catalog.add(ref(name) for name in "abcd")
     expired = begin(catalog)
     clock.sleep(LEASE_SECONDS + 1)

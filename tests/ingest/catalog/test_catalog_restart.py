@@ -1,4 +1,4 @@
-"""A server that restarts under a run: it is waited for, and what was to be written is written once."""
+"""If the server restarts during a run, writes wait for it and happen once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def during_an_outage(server: Server, work: Callable[[], None], meanwhile: Callab
         working.result(timeout=PATIENCE_SECONDS)
 
 
-def test_a_commit_waits_for_the_server_and_happens_once(server: Server, catalog: Catalog) -> None:
+def test_commit_waits_for_the_server(server: Server, catalog: Catalog) -> None:
     catalog.add([ref("a")])
     run_id = begin(catalog)
     catalog.claim(run_id, limit=1)
@@ -69,9 +69,7 @@ def test_a_commit_waits_for_the_server_and_happens_once(server: Server, catalog:
     assert (catalog.status().samples, catalog.status().seconds_by_fate) == (2, {"kept": 60.0})
 
 
-def test_a_run_outlives_an_outage_that_is_longer_than_its_lease(
-    server: Server, catalog: Catalog, clock: Clock
-) -> None:
+def test_run_survives_outage_longer_than_lease(server: Server, catalog: Catalog, clock: Clock) -> None:
     catalog.add(ref(name) for name in "ab")
     run_id = begin(catalog)
     catalog.claim(run_id, limit=1)
@@ -88,7 +86,7 @@ def test_a_run_outlives_an_outage_that_is_longer_than_its_lease(
     assert catalog.status().segments["done"] == 2
 
 
-def test_a_connection_lost_in_a_commit_commits_once(server: Server, catalog: Catalog) -> None:
+def test_lost_connection_commits_once(server: Server, catalog: Catalog) -> None:
     catalog.add([ref("a")])
     run_id = begin(catalog)
     catalog.claim(run_id, limit=1)
@@ -99,7 +97,7 @@ def test_a_connection_lost_in_a_commit_commits_once(server: Server, catalog: Cat
     assert (catalog.status().samples, catalog.status().segments["done"]) == (2, 1)
 
 
-def test_patience_ends_in_one_line(server: Server) -> None:
+def test_long_outage_gives_one_line_error(server: Server) -> None:
     with Catalog.open(server.url, patience_seconds=0.0) as catalog:
         server.stop()
         with pytest.raises(CatalogError, match="check that it is up") as caught:

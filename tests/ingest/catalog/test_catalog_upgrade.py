@@ -1,4 +1,4 @@
-"""A catalog of an older mien goes on where it is."""
+"""A catalog of an older version is migrated."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def as_version_1() -> str:
     return ";\n".join(statements) + ";\n"
 
 
-def test_a_catalog_of_the_first_version_is_brought_up_and_loses_nothing(
-    url: str, behind: Callable[[str], None]
-) -> None:
+def test_first_version_is_migrated_without_loss(url: str, behind: Callable[[str], None]) -> None:
     with Catalog.open(url) as old:
         old.add([ref("a", query="q"), ref("b")])
         run_id = begin(old)
@@ -70,9 +68,7 @@ def test_a_catalog_of_the_first_version_is_brought_up_and_loses_nothing(
 
 
 @pytest.mark.parametrize("version", [0, 99])
-def test_what_cannot_be_brought_up_is_refused_and_left_alone(
-    url: str, behind: Callable[[str], None], version: int
-) -> None:
+def test_unknown_version_is_refused_unchanged(url: str, behind: Callable[[str], None], version: int) -> None:
     Catalog.open(url).close()
     behind(f"UPDATE mien_schema SET version = {version};")  # noqa: S608
     for _ in range(2):

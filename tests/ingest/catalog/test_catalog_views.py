@@ -1,4 +1,4 @@
-"""What people see, and what they send back."""
+"""Status, history and retries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.ingest.catalog.makers import (
 
 
 @pytest.fixture
-def story(catalog: Catalog, clock: Clock) -> str:
+def history(catalog: Catalog, clock: Clock) -> str:
     """A run in which everything happened: a is done, b partial, c failed, d put off, e running, f waiting."""
     catalog.add(ref(name) for name in "abcdef")
     run_id = begin(catalog)
@@ -40,7 +40,7 @@ def story(catalog: Catalog, clock: Clock) -> str:
     return run_id
 
 
-def test_status_says_all_of_it_in_numbers(catalog: Catalog, clock: Clock, story: str) -> None:
+def test_status_counts_everything(catalog: Catalog, clock: Clock, history: str) -> None:
     status = catalog.status()
     assert status.videos == {"waiting": 2, "running": 1, "done": 1, "partial": 1, "failed": 1, "duplicate": 0}
     assert status.segments == {"done": 2, "failed": 2}
@@ -49,7 +49,7 @@ def test_status_says_all_of_it_in_numbers(catalog: Catalog, clock: Clock, story:
     assert status.seconds_by_fate == {"failed": 240.0, "kept": 120.0}
     assert status.media_seconds == 360.0
     assert (status.shards, status.shards_without_sidecar, status.samples, status.bytes) == (1, 1, 2, 1000)
-    assert status.live_runs == [story]
+    assert status.live_runs == [history]
     assert status.next_try_at == clock() + 99
     assert status.videos_by_fingerprint == {"f1": 3}
     assert sum(catalog.error_classes().values()) == 4
@@ -63,7 +63,7 @@ def test_an_empty_catalog_has_a_status(catalog: Catalog) -> None:
     assert catalog.explain("") is None
 
 
-def test_explain_tells_the_whole_story(catalog: Catalog, story: str) -> None:
+def test_explain_returns_the_full_history(catalog: Catalog, history: str) -> None:
     partial = catalog.explain("folder-b")
     assert partial is not None
     assert (partial.state, partial.segment_count, partial.run_id) == ("partial", 3, None)
@@ -76,7 +76,7 @@ def test_explain_tells_the_whole_story(catalog: Catalog, story: str) -> None:
     assert partial.segments[1].error_text == "9 GB of 2 GB"
     whats = ["claimed", "committed", "segment failed", "segment failed", "partial"]
     assert [event.what for event in partial.events] == whats
-    assert {event.run_id for event in partial.events} == {story}
+    assert {event.run_id for event in partial.events} == {history}
     failed = catalog.explain("folder-c")
     assert failed is not None
     assert (failed.state, failed.stage, failed.attempts) == ("failed", "fetch", 1)
@@ -96,7 +96,7 @@ def test_explain_tells_the_whole_story(catalog: Catalog, story: str) -> None:
         "folder-one1-000060000-02",
     ],
 )
-def test_explain_finds_by_whatever_a_person_has(catalog: Catalog, needle: str) -> None:
+def test_explain_accepts_key_id_path_or_url(catalog: Catalog, needle: str) -> None:
     catalog.add([ref("one1"), ref("two1"), ref("two2")])
     found = catalog.explain(needle)
     assert found is not None
@@ -114,7 +114,7 @@ def test_explain_finds_a_file_by_a_relative_path(
     assert catalog.explain("b.mp4") is None
 
 
-def test_a_link_is_a_video_of_its_own_before_it_is_its_target(catalog: Catalog, tmp_path: Path) -> None:
+def test_explain_prefers_link_over_target(catalog: Catalog, tmp_path: Path) -> None:
     link, target, other, loop = (tmp_path / name for name in ("link", "target", "other", "loop"))
     for path, leads in ((link, target), (other, target), (loop, loop)):
         path.symlink_to(leads)
@@ -126,7 +126,7 @@ def test_a_link_is_a_video_of_its_own_before_it_is_its_target(catalog: Catalog, 
     assert catalog.explain(str(loop)) is None
 
 
-def test_explain_asks_for_more_where_several_fit(catalog: Catalog) -> None:
+def test_explain_refuses_ambiguous_input(catalog: Catalog) -> None:
     catalog.add([ref("two1"), ref("two2")])
     with pytest.raises(UsageError, match="folder-two1, folder-two2"):
         catalog.explain("folder-two")
@@ -134,8 +134,8 @@ def test_explain_asks_for_more_where_several_fit(catalog: Catalog) -> None:
     assert catalog.explain("\0\udce9") is None
 
 
-def test_retry_sends_everything_back(catalog: Catalog, story: str) -> None:
-    catalog.end_run(story, "finished")
+def test_retry_resets_all_failures(catalog: Catalog, history: str) -> None:
+    catalog.end_run(history, "finished")
     assert catalog.retry() == 3
     assert catalog.error_classes() == {}
     assert catalog.next_try_at() is None
@@ -152,8 +152,8 @@ def test_retry_sends_everything_back(catalog: Catalog, story: str) -> None:
     assert catalog.retry() == 0
 
 
-def test_retry_of_one_class_leaves_the_others(catalog: Catalog, story: str) -> None:
-    catalog.end_run(story, "finished")
+def test_retry_of_one_class_keeps_the_others(catalog: Catalog, history: str) -> None:
+    catalog.end_run(history, "finished")
     assert catalog.retry(error_class="OutOfMemoryError") == 1
     assert catalog.error_classes() == {"DeadlineExceededError": 1, "FetchError": 1, "GoneError": 1}
     [job, *_] = catalog.claim(begin(catalog), limit=9)
@@ -164,7 +164,7 @@ def test_retry_of_one_class_leaves_the_others(catalog: Catalog, story: str) -> N
     assert catalog.error_classes() == {"DeadlineExceededError": 1, "FetchError": 1}
 
 
-def test_a_retried_segment_can_be_done(catalog: Catalog, story: str) -> None:
+def test_a_retried_segment_can_be_done(catalog: Catalog, history: str) -> None:
     assert catalog.retry(key="folder-b") == 1
     run_id = begin(catalog)
     catalog.claim(run_id, limit=1)
@@ -177,7 +177,7 @@ def test_a_retried_segment_can_be_done(catalog: Catalog, story: str) -> None:
     assert catalog.status().seconds_by_fate == {"failed": 120.0, "kept": 180.0, "no_face": 60.0}
 
 
-def test_retry_leaves_a_running_video_to_its_run(catalog: Catalog) -> None:
+def test_retry_skips_running_videos(catalog: Catalog) -> None:
     catalog.add([ref("a")])
     run_id = begin(catalog)
     catalog.claim(run_id, limit=1)

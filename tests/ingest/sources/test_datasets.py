@@ -1,4 +1,4 @@
-"""Labels come from the names that the authors documented; what those do not explain is refused by name."""
+"""Labels come from documented file names; files with other names are refused."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def refs(dataset: str, folder: Path, tally: Tally | None = None) -> list[VideoRe
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
 class TestEveryDataset:
-    def test_names_itself_as_it_is_listed(self, dataset: LabelledDataset) -> None:
+    def test_name_matches_registry_key(self, dataset: LabelledDataset) -> None:
         assert DATASETS[dataset.name] is dataset
         assert dataset.name in SOURCES
         assert re.fullmatch(r"[a-z0-9]+", dataset.name)
 
-    def test_its_own_example_of_its_naming_is_read(self, dataset: LabelledDataset) -> None:
+    def test_example_in_expected_is_read(self, dataset: LabelledDataset) -> None:
         assert dataset.read(PurePosixPath("/data") / dataset.expected.rpartition(" as ")[2]) is not None
 
     def test_every_label_is_documented(self, dataset: LabelledDataset, tmp_path: Path) -> None:
@@ -85,9 +85,7 @@ class TestEveryDataset:
         ]
         assert found[0] == found[1]
 
-    def test_what_it_does_not_explain_is_refused_by_name(
-        self, dataset: LabelledDataset, tmp_path: Path
-    ) -> None:
+    def test_unknown_names_are_refused(self, dataset: LabelledDataset, tmp_path: Path) -> None:
         strangers = STRANGERS[dataset.name]
         laid_out(tmp_path, *EXAMPLES[dataset.name], *strangers, "notes.txt")
         tally = Tally()
@@ -99,7 +97,7 @@ class TestEveryDataset:
         assert tally.skipped == {".txt": 1}
 
 
-def test_ravdess_says_all_that_its_seven_numbers_mean(tmp_path: Path) -> None:
+def test_ravdess_labels_come_from_seven_numbers(tmp_path: Path) -> None:
     (ref,) = refs("ravdess", laid_out(tmp_path, "02-01-06-01-02-01-12.mp4"))
     assert ref.key == "ravdess-02-01-06-01-02-01-12"
     assert ref.licence == "CC BY-NC-SA 4.0"
@@ -115,7 +113,7 @@ def test_ravdess_says_all_that_its_seven_numbers_mean(tmp_path: Path) -> None:
     }
 
 
-def test_crema_d_says_what_was_asked_of_the_actor(tmp_path: Path) -> None:
+def test_crema_d_emotion_is_the_requested_one(tmp_path: Path) -> None:
     (ref,) = refs("cremad", laid_out(tmp_path, "1040_ITH_SAD_X.wav"))
     assert ref.labels == {
         "actor": "1040",
@@ -125,7 +123,7 @@ def test_crema_d_says_what_was_asked_of_the_actor(tmp_path: Path) -> None:
     }
 
 
-def test_what_crema_d_holds_broken_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_broken_recordings_are_left_out_and_counted(tmp_path: Path) -> None:
     laid_out(tmp_path, *(f"AudioWAV/{name}.wav" for name in (*BROKEN, "1064_IEO_DIS_LO", "1076_MTI_SAD_XX_")))
     laid_out(tmp_path, "VideoFlash/1064_IEO_DIS_MD.flv")
     tally = Tally()
@@ -137,7 +135,7 @@ def test_what_crema_d_holds_broken_is_left_out_and_counted(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
-def test_what_is_broken_is_named_as_the_corpus_names_it(dataset: LabelledDataset) -> None:
+def test_broken_ids_follow_the_naming(dataset: LabelledDataset) -> None:
     for name in dataset.broken:
         found = dataset.read(PurePosixPath(f"/data/{name}.wav"))
         assert found is not None
@@ -157,7 +155,7 @@ def test_mead_has_seven_views_and_eight_emotions(tmp_path: Path) -> None:
     assert len({ref.labels["emotion"] for ref in found}) == 8
 
 
-def test_mead_says_its_folders(tmp_path: Path) -> None:
+def test_mead_labels_come_from_folders(tmp_path: Path) -> None:
     (ref,) = refs("mead", laid_out(tmp_path, "M003/video/left_30/disgusted/level_2/017.mp4"))
     assert ref.id == "M003_left_30_disgusted_2_017"
     assert ref.labels == {
@@ -172,13 +170,13 @@ def test_mead_says_its_folders(tmp_path: Path) -> None:
     assert [found.labels for found in inside] == [ref.labels]
 
 
-def test_ch_unicamp_says_its_numbers_and_guesses_no_names(tmp_path: Path) -> None:
+def test_ch_unicamp_labels_are_numbers(tmp_path: Path) -> None:
     (ref,) = refs("ch-unicamp", laid_out(tmp_path, "Em7_Fala2_CarolinaHolly.mp4"))
     assert ref.source == "chunicamp"
     assert ref.labels == {"emotion_number": "7", "utterance": "2", "speaker": "CarolinaHolly"}
 
 
-def test_one_recording_in_several_formats_is_one_video(tmp_path: Path) -> None:
+def test_several_formats_are_one_video(tmp_path: Path) -> None:
     kinds = ("VideoFlash/1001_IEO_ANG_HI.flv", "AudioMP3/1001_IEO_ANG_HI.mp3", "AudioWAV/1001_IEO_ANG_HI.wav")
     laid_out(tmp_path, *kinds)
     heard, seen = Tally(), Tally()
@@ -190,7 +188,7 @@ def test_one_recording_in_several_formats_is_one_video(tmp_path: Path) -> None:
     assert seen.skipped == {".mp3": 1, ".wav": 1}
 
 
-def test_an_archive_is_to_be_unpacked_and_no_folder_is_to_be_named(tmp_path: Path) -> None:
+def test_archive_or_missing_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ravdess.tar").touch()
     with pytest.raises(UsageError, match="unpack the archive"):
         refs("ravdess", tmp_path / "ravdess.tar")
@@ -200,7 +198,7 @@ def test_an_archive_is_to_be_unpacked_and_no_folder_is_to_be_named(tmp_path: Pat
         list(expand("ravdess:"))
 
 
-def test_a_corpus_is_asked_for_by_its_prefix_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_needs_its_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(laid_out(tmp_path, "ravdess/03-01-01-01-01-01-01.wav"))
     (plain,) = expand("ravdess", extensions=BOTH)
     (labelled,) = expand("RAVDESS:ravdess", extensions=BOTH)

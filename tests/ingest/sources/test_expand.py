@@ -33,7 +33,7 @@ def names(path: Path, tally: Tally | None = None) -> list[str]:
 
 
 @given(st.lists(raw_names, min_size=2, max_size=8, unique=True))
-def test_distinct_paths_have_distinct_ids_that_a_tar_key_can_hold(found: list[bytes]) -> None:
+def test_distinct_paths_have_distinct_valid_ids(found: list[bytes]) -> None:
     refs = [file_ref("/videos/" + os.fsdecode(name), query="/videos") for name in found]
     assert len({ref.id for ref in refs}) == len(found)
     for ref in refs:
@@ -56,7 +56,7 @@ def test_ids_are_stable_and_short(stem: str, identity: bytes) -> None:
     assert len(make_id(stem, identity)) <= SLUG_LETTERS + 17
 
 
-def test_the_id_is_readable() -> None:
+def test_id_is_readable() -> None:
     assert re.fullmatch(
         r"Das_ist_ein_Uberblick_2_[0-9a-f]{16}", file_ref("/a/Das ist ein Überblick-2.mp4", query="").id
     )
@@ -64,7 +64,7 @@ def test_the_id_is_readable() -> None:
     assert path_uri("/a/" + os.fsdecode(b"\xff.mp4")) == "file:///a/%FF.mp4"
 
 
-def test_a_folder_is_walked_sorted_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
+def test_folder_is_sorted_and_skipped_files_counted(tmp_path: Path) -> None:
     for name in (
         "b.mp4",
         "a.MKV",
@@ -86,11 +86,11 @@ def test_a_folder_is_walked_sorted_and_what_is_left_out_is_counted(tmp_path: Pat
     assert tally.errors == []
 
 
-def test_nothing_skipped_says_nothing() -> None:
+def test_summary_is_empty_if_nothing_was_skipped() -> None:
     assert Tally().summary() == ""
 
 
-def test_what_is_broken_is_a_row_all_the_same(tmp_path: Path) -> None:
+def test_broken_files_are_included(tmp_path: Path) -> None:
     (tmp_path / "dead.mp4").symlink_to("nowhere")
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
     (tmp_path / "empty.mp4").touch()
@@ -99,7 +99,7 @@ def test_what_is_broken_is_a_row_all_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", ["text", "fifo", "dead", "nothing", "empty"])
-def test_a_named_file_is_always_a_row(tmp_path: Path, make: str) -> None:
+def test_named_file_is_always_included(tmp_path: Path, make: str) -> None:
     path = tmp_path / "odd name.xyz"
     if make == "text":
         path.write_text("hello")
@@ -127,7 +127,7 @@ def test_relative_paths_and_file_uris_are_the_same_video(
     assert {ref.uri for ref in refs} == {str(tmp_path / "a b.mp4")}
 
 
-def test_names_that_are_not_utf8_are_found_again(tmp_path: Path) -> None:
+def test_non_utf8_paths_are_preserved(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
     Path(os.fsdecode(raw)).touch()
     (ref,) = expand(str(tmp_path))
@@ -172,7 +172,7 @@ def shut_folder() -> Iterator[Path]:
             (root / "shut").chmod(stat.S_IRWXU)
 
 
-def test_a_folder_that_cannot_be_listed_is_named(shut_folder: Path) -> None:
+def test_unlistable_folder_is_reported(shut_folder: Path) -> None:
     tally = Tally()
     assert names(shut_folder, tally) == ["open.mp4"]
     (error,) = tally.errors
@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_listed_is_named(shut_folder: Path) -> None:
     assert "shut" in str(error)
 
 
-def test_without_a_tally_it_is_raised_after_the_rest(shut_folder: Path) -> None:
+def test_without_tally_error_is_raised_last(shut_folder: Path) -> None:
     found = []
     with pytest.raises(AccessDeniedError, match="shut"):
         for ref in expand(str(shut_folder)):
@@ -188,7 +188,7 @@ def test_without_a_tally_it_is_raised_after_the_rest(shut_folder: Path) -> None:
     assert found == ["open"]
 
 
-def test_a_folder_that_goes_away_is_named(tmp_path: Path) -> None:
+def test_vanished_folder_is_reported(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.mp4").touch()
@@ -201,7 +201,7 @@ def test_a_folder_that_goes_away_is_named(tmp_path: Path) -> None:
     assert isinstance(tally.errors[0], MissingFileError)
 
 
-def test_one_address_written_in_several_ways_is_one_video() -> None:
+def test_url_spellings_are_one_video() -> None:
     ways = (
         "https://Example.COM/clips/Interview%201.mp4?k=v",
         "HTTPS://example.com:443/clips/Interview%201.mp4?k=v#t=3",
@@ -229,7 +229,7 @@ def test_one_address_written_in_several_ways_is_one_video() -> None:
         "a\0b",
     ],
 )
-def test_addresses_that_are_refused(address: str) -> None:
+def test_invalid_addresses_are_refused(address: str) -> None:
     with pytest.raises(UsageError) as raised:
         list(expand(address))
     assert "hunter2" not in str(raised.value)
@@ -245,7 +245,7 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def test_a_prefix_of_a_bucket(bucket: str) -> None:
+def test_bucket_prefix_is_listed(bucket: str) -> None:
     for folder, name in (("in/b", "x.mp4"), ("in/a", "y.webm"), ("in", "notes.txt"), ("other", "z.mp4")):
         open_store(f"s3://{bucket}/{folder}").publish_bytes(b"x", name)
     tally = Tally()
@@ -259,14 +259,14 @@ def test_a_prefix_of_a_bucket(bucket: str) -> None:
     assert missing.uri.endswith("/in/missing.mp4")
 
 
-def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
+def test_missing_bucket_is_reported(bucket: str) -> None:
     for address in (f"s3://no-{bucket}", f"s3://no-{bucket}/prefix/"):
         with pytest.raises(StorageDeniedError, match="nothing was found"):
             list(expand(address))
 
 
 @pytest.mark.parametrize("source", sorted(SOURCES))
-def test_every_source_names_itself_as_it_is_listed(source: str, tmp_path: Path) -> None:
+def test_source_name_matches_registry_key(source: str, tmp_path: Path) -> None:
     examples = {"file": str(tmp_path / "a.mp4"), "http": "https://example.com/a.mp4"}
     if source not in examples:
         pytest.skip("needs a server; see its own tests")

@@ -1,4 +1,4 @@
-"""Tables and lists: every row is a video with its labels, or is named with its place."""
+"""Tables and lists: every row is a video with labels, or is reported with its line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parquet(path: Path, columns: dict[str, object]) -> Path:
     return path
 
 
-def test_a_column_of_addresses_and_any_columns_of_labels(tmp_path: Path) -> None:
+def test_table_has_addresses_and_labels(tmp_path: Path) -> None:
     table = made(
         tmp_path,
         "talks.csv",
@@ -51,13 +51,13 @@ def test_a_column_of_addresses_and_any_columns_of_labels(tmp_path: Path) -> None
     assert {first.query, second.query} == {str(table)}
 
 
-def test_the_same_video_has_the_same_id_with_and_without_a_table(tmp_path: Path) -> None:
+def test_id_is_the_same_without_a_table(tmp_path: Path) -> None:
     table = made(tmp_path, "a.csv", f"path,emotion\n{tmp_path}/b.mp4,joy\n")
     assert refs(table)[0].key == next(expand(str(tmp_path / "b.mp4"))).key
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
-def test_every_kind_of_table_says_the_same(tmp_path: Path, kind: str) -> None:
+def test_every_table_format_gives_the_same(tmp_path: Path, kind: str) -> None:
     rows = [("a.mp4", "joy", 3), ("ü b.mp4", "fear", 4)]
     table = tmp_path / f"table.{kind}"
     if kind == "parquet":
@@ -74,7 +74,7 @@ def test_every_kind_of_table_says_the_same(tmp_path: Path, kind: str) -> None:
     assert found == [(name, {"emotion": emotion, "level": str(level)}) for name, emotion, level in rows]
 
 
-def test_bad_rows_are_named_by_line_and_the_others_taken(tmp_path: Path) -> None:
+def test_invalid_rows_are_reported_by_line(tmp_path: Path) -> None:
     table = made(
         tmp_path,
         "table.csv",
@@ -96,7 +96,7 @@ def test_bad_rows_are_named_by_line_and_the_others_taken(tmp_path: Path) -> None
     assert "hunter2" not in "".join(told)
 
 
-def test_json_lines_that_are_none_are_named(tmp_path: Path) -> None:
+def test_invalid_json_lines_are_reported(tmp_path: Path) -> None:
     lines = ['{"url": "a.mp4", "tags": ["x", "y"], "ok": true, "none": null}', "{", '"b.mp4"', '{"x": 1}']
     tally = Tally()
     (ref,) = refs(made(tmp_path, "table.jsonl", "\n".join(lines)), tally)
@@ -104,7 +104,7 @@ def test_json_lines_that_are_none_are_named(tmp_path: Path) -> None:
     assert [str(error).split(": ")[0].rsplit(" ", 1)[1] for error in tally.errors] == ["2", "3", "4"]
 
 
-def test_without_a_tally_the_first_bad_row_is_raised_after_the_rest(tmp_path: Path) -> None:
+def test_without_tally_first_invalid_row_is_raised(tmp_path: Path) -> None:
     table = made(tmp_path, "table.csv", "path\n\x01\n\nx,y\nb.mp4\n")
     rows = expand(str(table))
     assert [Path(next(rows).uri).name, Path(next(rows).uri).name] == ["\x01", "b.mp4"]
@@ -122,13 +122,13 @@ def test_without_a_tally_the_first_bad_row_is_raised_after_the_rest(tmp_path: Pa
         ("", "empty"),
     ],
 )
-def test_a_table_whose_columns_are_not_clear_is_refused(tmp_path: Path, content: str, says: str) -> None:
+def test_ambiguous_columns_are_refused(tmp_path: Path, content: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as raised:
         refs(made(tmp_path, "table.csv", content))
     assert "\n" not in str(raised.value)
 
 
-def test_the_column_can_be_said(tmp_path: Path) -> None:
+def test_column_option_selects_the_column(tmp_path: Path) -> None:
     table = made(tmp_path, "table.csv", "path,clip\nx,a.mp4\n")
     (ref,) = refs(table, column="clip")
     assert (Path(ref.uri).name, ref.labels) == ("a.mp4", {"path": "x"})
@@ -136,12 +136,12 @@ def test_the_column_can_be_said(tmp_path: Path) -> None:
         refs(table, column="nothing")
 
 
-def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
+def test_invalid_parquet_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read as Parquet"):
         refs(made(tmp_path, "table.parquet", b"PAR1 not at all"))
 
 
-def test_a_list_has_comments_and_empty_lines(tmp_path: Path) -> None:
+def test_list_skips_comments_and_empty_lines(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "z.mp4").touch()
     lines = "\ufeff# mine\n\nhttps://example.org/a.mp4#t=3\n  b c.mp4  \nfolder\nother.txt\nravdess:x\n"
@@ -159,7 +159,7 @@ def test_a_list_has_comments_and_empty_lines(tmp_path: Path) -> None:
     assert "line 6" in str(error) and "may not contain a list" in str(error)
 
 
-def test_paths_of_any_bytes_are_found_again(tmp_path: Path) -> None:
+def test_list_paths_may_have_any_bytes(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.mp4")
     (tmp_path / name).touch()
     table = made(tmp_path, "table.csv", b"path,note\ncaf\xe9.mp4,caf\xe9\n")
@@ -168,7 +168,7 @@ def test_paths_of_any_bytes_are_found_again(tmp_path: Path) -> None:
     assert json.loads(json.dumps(ref.labels, ensure_ascii=False).encode()) == {"note": "caf?"}
 
 
-def test_a_list_that_is_not_there_is_named_and_a_folder_called_like_one_is_a_folder(tmp_path: Path) -> None:
+def test_missing_list_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="does not exist"):
         refs(tmp_path / "none.csv")
     (tmp_path / "films.csv").mkdir()
@@ -179,14 +179,14 @@ def test_a_list_that_is_not_there_is_named_and_a_folder_called_like_one_is_a_fol
 
 
 @given(content=st.text(alphabet=st.sampled_from('a,"\n\r\0é '), max_size=60))
-def test_no_content_breaks_the_reader(content: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_content_is_readable(content: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = made(tmp_path_factory.getbasetemp(), "any.csv", "path,x\n" + content)
     for row in read_csv(str(path)):
         assert isinstance(row, Row)
         assert row.problem or set(row.cells) == {"path", "x"}
 
 
-def test_a_table_is_not_loaded_whole(tmp_path: Path) -> None:
+def test_table_is_read_row_by_row(tmp_path: Path) -> None:
     rows = 5000
     table = made(tmp_path, "table.csv", "path\n" + "".join(f"{n}.mp4\n" for n in range(rows)))
     taken = expand(str(table))

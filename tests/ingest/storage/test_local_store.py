@@ -42,14 +42,14 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_publishing_within_one_file_system_shares_the_bytes(tmp_path: Path) -> None:
+def test_publish_links_within_one_file_system(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"x" * 1000)
     published = Path(open_store(str(tmp_path / "store")).publish(source, "name"))
     assert published.samefile(source)
 
 
-def test_publishing_across_file_systems_copies(tmp_path: Path, elsewhere: Path) -> None:
+def test_publish_copies_across_file_systems(tmp_path: Path, elsewhere: Path) -> None:
     source = elsewhere / "source"
     source.write_bytes(b"x" * 1000)
     published = Path(open_store(str(tmp_path / "store")).publish(source, "name"))
@@ -62,7 +62,7 @@ def test_file_uris(tmp_path: Path) -> None:
     assert store.publish_bytes(b"x", "name") == str(tmp_path / "a b" / "name")
 
 
-def test_sweeping_spares_the_fresh_and_the_foreign(tmp_path: Path) -> None:
+def test_sweep_skips_recent_and_foreign_files(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     stray = tmp_path / ".run7-000001.tar.0123456789ab.tmp"
     others = [tmp_path / ".run8-000001.tar.0123456789ab.tmp", tmp_path / ".notes.tmp", tmp_path / "a.tmp"]
@@ -74,7 +74,7 @@ def test_sweeping_spares_the_fresh_and_the_foreign(tmp_path: Path) -> None:
     assert all(path.exists() for path in others)
 
 
-def test_a_full_disk_ends_the_run_and_leaves_nothing(tiny_disk: Path, tmp_path: Path) -> None:
+def test_full_disk_stops_the_run_and_leaves_nothing(tiny_disk: Path, tmp_path: Path) -> None:
     store = open_store(str(tiny_disk))
     store.check_writable()
     source = tmp_path / "source"
@@ -94,7 +94,7 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(tiny_disk: Path, tmp_path: 
         store.check_writable()
 
 
-def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "below"
     with pytest.raises(StorageDeniedError, match=str(place)):
@@ -103,7 +103,7 @@ def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_writers_of_one_name(tmp_path: Path) -> None:
-    """The loser of a race hears of it, and the winner's bytes stay."""
+    """The loser of a race gets an error, and the winner's bytes stay."""
     store = open_store(str(tmp_path))
     program = (
         "import sys; from mien.ingest.storage import open_store;"
@@ -133,8 +133,8 @@ open_store(sys.argv[2]).publish(Path(sys.argv[1]), "shard.tar")
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle_leaves_no_final_name(tmp_path: Path, elsewhere: Path) -> None:
-    """By the kernel, at a byte of the copy. As after SIGKILL, nothing of the process runs any more."""
+def test_kill_during_copy_publishes_nothing(tmp_path: Path, elsewhere: Path) -> None:
+    """The kernel kills the process at a certain byte of the copy. As with SIGKILL, no cleanup runs."""
     source = elsewhere / "source"
     with source.open("wb") as file:
         file.truncate(8 << 20)
@@ -153,7 +153,7 @@ def test_a_kill_in_the_middle_leaves_no_final_name(tmp_path: Path, elsewhere: Pa
     store.publish_bytes(b"the next try", "shard.tar")
 
 
-def test_a_conflict_found_late_keeps_the_first(tmp_path: Path, elsewhere: Path) -> None:
+def test_late_conflict_preserves_the_first_file(tmp_path: Path, elsewhere: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     store.publish_bytes(b"first", "name")
     (elsewhere / "source").write_bytes(b"second")
@@ -162,7 +162,7 @@ def test_a_conflict_found_late_keeps_the_first(tmp_path: Path, elsewhere: Path) 
     assert store.read("name") == b"first"
 
 
-def test_sweeping_removes_what_is_known_to_be_abandoned_however_young(tmp_path: Path) -> None:
+def test_sweep_removes_abandoned_files_of_any_age(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     names = [f".{run}-abc-00000.tar.0123456789ab.tmp" for run in ("dead", "alive")]
     for name in names:

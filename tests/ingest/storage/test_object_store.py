@@ -22,7 +22,9 @@ def bucket(s3_server: S3Server) -> str:
     return name
 
 
-def test_the_environment_is_enough(s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_configures_the_store(
+    s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     store = open_store(f"s3://{bucket}/shards/")
@@ -30,7 +32,7 @@ def test_the_environment_is_enough(s3_server: S3Server, bucket: str, monkeypatch
     assert "<Key>shards/name</Key>" in s3_server.keys(bucket)
 
 
-def test_a_missing_bucket_ends_the_run(s3_server: S3Server) -> None:
+def test_missing_bucket_stops_the_run(s3_server: S3Server) -> None:
     for address in ("s3://no-such-bucket", "s3://no-such-bucket/shards"):
         store = open_store(address, **s3_server.options)
         for action in (
@@ -45,7 +47,7 @@ def test_a_missing_bucket_ends_the_run(s3_server: S3Server) -> None:
 
 
 @pytest.mark.slow
-def test_a_dead_endpoint_is_a_passing_trouble_without_secrets(s3_server: S3Server) -> None:
+def test_dead_endpoint_is_retried_without_secrets(s3_server: S3Server) -> None:
     options = {**s3_server.options, "endpoint_override": "http://127.0.0.1:1"}
     with pytest.raises(StorageError) as raised:
         open_store("s3://bucket/shards", **options).read("name")
@@ -67,7 +69,7 @@ def test_a_dead_endpoint_is_a_passing_trouble_without_secrets(s3_server: S3Serve
         "",
     ],
 )
-def test_addresses_that_are_refused_without_showing_a_secret(uri: str) -> None:
+def test_refused_uris_hide_secrets(uri: str) -> None:
     with pytest.raises(UsageError) as raised:
         open_store(uri)
     assert "hunter2" not in str(raised.value)
@@ -93,7 +95,7 @@ def test_unknown_options_are_named(s3_server: S3Server, tmp_path: Path) -> None:
         ("s3://bucket/a", "s3://bucket/a"),
     ],
 )
-def test_what_is_shown_of_an_address(uri: str, shown: str) -> None:
+def test_redact_removes_secrets(uri: str, shown: str) -> None:
     assert redact(uri) == shown
 
 
@@ -108,9 +110,7 @@ store.publish(Path(sys.argv[1]), "shard.tar")
 
 
 @pytest.mark.slow
-def test_kill_9_during_an_upload_leaves_no_final_name(
-    s3_server: S3Server, bucket: str, tmp_path: Path
-) -> None:
+def test_kill_during_upload_publishes_nothing(s3_server: S3Server, bucket: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     with source.open("wb") as file:
         file.truncate(1 << 29)
@@ -132,15 +132,15 @@ def test_kill_9_during_an_upload_leaves_no_final_name(
     assert store.read("shard.tar") == b"the next try"
 
 
-def test_an_interrupted_upload_leaves_no_torso(s3_server: S3Server, bucket: str) -> None:
-    """pyarrow completes an upload whose stream is dropped by an exception: it must not stay."""
+def test_interrupted_upload_leaves_no_object(s3_server: S3Server, bucket: str) -> None:
+    """pyarrow completes an upload if an exception discards its stream. The object must be deleted."""
     store = open_store(f"s3://{bucket}/shards", **s3_server.options)
     with pytest.raises(TypeError):
         store._upload(object(), f"{bucket}/shards/name")  # type: ignore[attr-defined]
     assert store.list() == []
 
 
-def test_a_sweep_removes_stray_checks(s3_server: S3Server, bucket: str) -> None:
+def test_sweep_removes_write_checks(s3_server: S3Server, bucket: str) -> None:
     store = open_store(f"s3://{bucket}/shards", **s3_server.options)
     store._upload(b"x", f"{bucket}/shards/.mien-write-check.0123456789ab.tmp")  # type: ignore[attr-defined]
     assert store.list() == []

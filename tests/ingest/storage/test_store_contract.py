@@ -1,4 +1,4 @@
-"""One test over every kind of store that can be had here."""
+"""Contract tests for every kind of store that is available here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     yield open_store(f"s3://{bucket}/shards/of/today", **server.options)
 
 
-def test_what_is_published_is_read_back(store: Store, tmp_path: Path) -> None:
+def test_published_file_is_read_back(store: Store, tmp_path: Path) -> None:
     source = tmp_path / "source.tar"
     content = bytes(range(256)) * (PART_AND_A_BIT // 256)
     source.write_bytes(content)
@@ -39,7 +39,7 @@ def test_what_is_published_is_read_back(store: Store, tmp_path: Path) -> None:
     assert source.exists()
 
 
-def test_ranges(store: Store) -> None:
+def test_read_returns_ranges(store: Store) -> None:
     store.publish_bytes(b"0123456789", "digits")
     assert store.read("digits", 3, 4) == b"3456"
     assert store.read("digits", 8) == b"89"
@@ -50,7 +50,7 @@ def test_ranges(store: Store) -> None:
         store.read("digits", -1)
 
 
-def test_an_open_file_seeks(store: Store) -> None:
+def test_open_file_is_seekable(store: Store) -> None:
     store.publish_bytes(b"0123456789", "digits")
     with store.open("digits") as file:
         file.seek(-2, 2)
@@ -60,7 +60,7 @@ def test_an_open_file_seeks(store: Store) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"some bytes"])
-def test_publishing_again(store: Store, tmp_path: Path, content: bytes) -> None:
+def test_publishing_again_is_idempotent(store: Store, tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "source"
     source.write_bytes(content)
     first = store.publish(source, "name")
@@ -74,7 +74,7 @@ def test_publishing_again(store: Store, tmp_path: Path, content: bytes) -> None:
             store.publish(source, "name")
 
 
-def test_listing_is_sorted_and_whole(store: Store) -> None:
+def test_list_is_sorted_and_complete(store: Store) -> None:
     assert store.list() == []
     for name in ("b.tar", "a.tar", "a.parquet", "0-x_y.tar"):
         store.publish_bytes(name.encode(), name)
@@ -83,7 +83,7 @@ def test_listing_is_sorted_and_whole(store: Store) -> None:
     assert all(entry.modified > 1_600_000_000 for entry in store.list())
 
 
-def test_deleting(store: Store) -> None:
+def test_delete_is_idempotent(store: Store) -> None:
     store.publish_bytes(b"x", "name")
     store.delete("name")
     store.delete("name")
@@ -94,7 +94,7 @@ def test_deleting(store: Store) -> None:
         store.open("name")
 
 
-def test_a_missing_source_is_named(store: Store, tmp_path: Path) -> None:
+def test_missing_source_is_reported(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StorageMissingError, match="nothing-here"):
         store.publish(tmp_path / "nothing-here", "name")
     assert store.list() == []
@@ -103,7 +103,7 @@ def test_a_missing_source_is_named(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["", ".", "..", ".hidden", "a/b", "../a", "a b", "ä", "a\n", "a\0b", "x" * 201]
 )
-def test_names_that_cannot_be_one(store: Store, tmp_path: Path, name: str) -> None:
+def test_invalid_names_are_refused(store: Store, tmp_path: Path, name: str) -> None:
     for action in (
         lambda: store.publish_bytes(b"x", name),
         lambda: store.publish(tmp_path, name),
@@ -117,7 +117,7 @@ def test_names_that_cannot_be_one(store: Store, tmp_path: Path, name: str) -> No
             action()
 
 
-def test_checking_leaves_nothing(store: Store) -> None:
+def test_write_check_leaves_nothing(store: Store) -> None:
     store.check_writable()
     store.check_writable()
     assert store.list() == []
