@@ -13,7 +13,7 @@ from pathlib import Path
 from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check, CheckStatus
 from mien.cluster.doctor.nodes import nodes
-from mien.cluster.doctor.pending_videos import videos_wait
+from mien.cluster.doctor.pending_videos import has_waiting_videos
 from mien.cluster.doctor.proxies import environment_proxies, plain_proxy, platform_proxy, proxies
 from mien.cluster.doctor.storage import creatable
 from mien.ingest.errors import (
@@ -157,12 +157,12 @@ _KINDS: dict[str, type[MienError]] = {
 
 def examine(name: str, settings: Settings) -> Iterator[Check]:
     """For `mien doctor`: problems that only affect platforms are warnings if no such video is waiting."""
-    if name in _CLUSTER and settings.engine.address and not videos_wait(settings):
+    if name in _CLUSTER and settings.engine.address and not has_waiting_videos(settings):
         yield Check.ok(name, "skipped: no video of a platform is waiting")
         return
     for found in DOCTOR[name](settings):
         is_fatal = found.status is CheckStatus.FAIL and name in _ONLY_FOR_PLATFORMS
-        if is_fatal and not videos_wait(settings):
+        if is_fatal and not has_waiting_videos(settings):
             yield Check.warn(found.name, found.message, found.fix)
         else:
             yield found

@@ -12,7 +12,7 @@ from mien.ingest.errors import MienError
 T = TypeVar("T")
 
 
-def videos_wait(settings: Settings) -> bool:
+def has_waiting_videos(settings: Settings) -> bool:
     """Whether any video of a platform is waiting, due now or later."""
     digest, identities = fingerprint(settings), settings.acquire.identities
     return _query(
@@ -22,7 +22,7 @@ def videos_wait(settings: Settings) -> bool:
     )
 
 
-def plain_hosts(settings: Settings) -> set[tuple[str, str]]:
+def waiting_hosts(settings: Settings) -> set[tuple[str, str]]:
     """The scheme and host of each plain URL that is waiting."""
     return _query(settings, lambda catalog: catalog.waiting_hosts("http"), default=set())
 

@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check
-from mien.cluster.doctor.pending_videos import plain_hosts, videos_wait
+from mien.cluster.doctor.pending_videos import has_waiting_videos, waiting_hosts
 from mien.ingest.errors import one_line
 from mien.ingest.platforms import PLATFORMS
 from mien.ingest.rate.identity import Identity
@@ -56,13 +56,13 @@ def plain_proxy(settings: Settings) -> Iterator[Check]:
     if first.proxy:
         yield _probe(first, tunnel=False)
     elif set(getproxies()) & {"http", "https", "all"}:
-        for variable in sorted(_variables(plain_hosts(settings))):
+        for variable in sorted(_variables(waiting_hosts(settings))):
             yield _probe_variable(variable, os.environ[variable], tunnel=False)
 
 
 def environment_proxies(settings: Settings) -> Iterator[Check]:
     """For `mien doctor`: the environment's proxies that waiting videos use, each once."""
-    found = {each.name: each for each in platform_proxy(settings)} if videos_wait(settings) else {}
+    found = {each.name: each for each in platform_proxy(settings)} if has_waiting_videos(settings) else {}
     if not settings.acquire.identities[0].proxy:
         found = {each.name: each for each in plain_proxy(settings)} | found
     yield from found.values() or [Check.ok("environment proxies", "not used by any waiting video")]

@@ -40,21 +40,21 @@ class Acquisition:
         identities: Sequence[Identity] = (),
         at_once: int = 1,
         media_budget_bytes: int = 0,
-        gives_room: bool = True,
-        has_room: Callable[[], bool] = lambda: True,
+        frees_space: bool = True,
+        has_space: Callable[[], bool] = lambda: True,
         wait: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`at_once`: the largest number of open grants. Grants are not revoked when their identity is paused.
-        `gives_room`: whether the run deletes media of finished videos; a run that only fetches does not."""
+        `frees_space`: whether the run deletes media of finished videos; a run that only fetches does not."""
         self._catalog, self._run_id, self._fingerprint = catalog, run_id, fingerprint
         self._identities, self._at_once = tuple(identities), at_once
         self._budget_bytes, self._wait, self._clock = media_budget_bytes, wait, clock
-        self._gives_room, self._has_room = gives_room, has_room
+        self._frees_space, self._has_space = frees_space, has_space
         self._refusals = RefusalAttribution(catalog, self._identities, clock=clock)
         self._granted: set[str] = set()
         """Keys of videos whose grant is not settled yet."""
-        self._next_claim_at = self._full_until = self._no_room_until = 0.0
+        self._next_claim_at = self._full_until = self._no_space_until = 0.0
         self._full_count = 0
         """Videos in a row that did not fit into the cache."""
         self._is_over = self._is_held_back = False
@@ -91,9 +91,9 @@ class Acquisition:
             return True
         if self._is_full():
             self._full_until = now + 1.0
-            self._is_over = not self._is_room_coming()
+            self._is_over = not self._will_space_become_free()
             return True
-        if not self._has_room():
+        if not self._has_space():
             self._full_until = now + 1.0
             return True
         return False
@@ -103,13 +103,13 @@ class Acquisition:
         if self._is_over:
             return False
         # Decide by the latest claim: time has passed since then.
-        if self._is_held_back or self._clock() < max(self._full_until, self._no_room_until):
+        if self._is_held_back or self._clock() < max(self._full_until, self._no_space_until):
             return True
         due, put_off = self._next_times() if self._identities else (None, None)
         if due is None and put_off is None:
             return False
         if self._is_full():
-            return self._is_room_coming()
+            return self._will_space_become_free()
         now = self._clock()
         for at, patience_seconds in ((due, math.inf), (put_off, LONG_WAIT_SECONDS)):
             if at is not None and at - now <= (patience_seconds if self._wait else WAIT_SECONDS):
@@ -123,10 +123,10 @@ class Acquisition:
         )
         return False
 
-    def _is_room_coming(self) -> bool:
+    def _will_space_become_free(self) -> bool:
         """Whether finished videos will free enough space. Retained media does not become free."""
-        room = self._catalog.media_room(with_waiting=not self._gives_room)
-        permanent = room.retained_bytes if self._gives_room else room.bytes
+        room = self._catalog.media_room(with_waiting=not self._frees_space)
+        permanent = room.retained_bytes if self._frees_space else room.bytes
         if permanent < self._budget_bytes:
             return True
         self._log_once(
@@ -160,14 +160,15 @@ class Acquisition:
             ),
         )
         if error.error_class == CacheFullError.__name__:
-            return self._cache_is_full(error)
+            return self._cache_is_full(job, error)
         if paused is None:
             return None
         paused_where = f"{paused.identity} is paused on {paused.platform}"
-        self._log_once(f"identity {paused_where} until {format_time(paused.until)}: {error.text}")
+        until = format_time(paused.until)
+        self._log_once(f"identity {paused_where} until {until}: {error.text}", video=job.key)
         return self._refusals.retry_at(job.key, paused)
 
-    def _cache_is_full(self, error: ErrorInfo) -> float:
+    def _cache_is_full(self, job: Job, error: ErrorInfo) -> float:
         """Pauses fetching until videos are done, because waiting videos need everything in the cache."""
         now = self._clock()
         self._full_count += 1
@@ -175,10 +176,10 @@ class Acquisition:
             now + FULL_CACHE_PAUSE_SECONDS,
             now + FULL_CACHE_PAUSE_SECONDS * self._full_count,
         )
-        self._no_room_until = max(self._no_room_until, retry_at)
-        self._is_over = not self._gives_room
+        self._no_space_until = max(self._no_space_until, retry_at)
+        self._is_over = not self._frees_space
         what = "stops; `mien run` frees space" if self._is_over else "resumes when videos are done"
-        self._log_once(f"{error.text}; fetching {what}")
+        self._log_once(f"{error.text}; fetching {what}", video=job.key)
         return retry_at
 
     def abandon(self, job: Job) -> None:
@@ -198,9 +199,9 @@ class Acquisition:
     def _is_full(self) -> bool:
         if not self._budget_bytes:
             return False
-        return self._catalog.media_room(with_waiting=not self._gives_room).bytes >= self._budget_bytes
+        return self._catalog.media_room(with_waiting=not self._frees_space).bytes >= self._budget_bytes
 
-    def _log_once(self, line: str) -> None:
+    def _log_once(self, line: str, **fields: str) -> None:
         if line != self._last_message:
             self._last_message = line
-            _log.info(line)
+            _log.info(line, **fields)

@@ -71,7 +71,7 @@ class MediaRetention:
             elif key not in self._media:
                 self._fetch.cache.release(cached[key])
 
-    def has_room(self) -> bool:
+    def has_space(self) -> bool:
         """Whether this cache has space for one more file as large as the largest pinned one.
 
         Also True if no video is in progress, because then waiting would not free any space.

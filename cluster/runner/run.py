@@ -228,8 +228,8 @@ def _drive(
             identities=acquire.identities,
             at_once=1 if local else pools[0].workers,
             media_budget_bytes=acquire.media_budget_bytes,
-            gives_room=not only_fetch,
-            has_room=(lambda: True) if only_fetch else media.has_room,
+            frees_space=not only_fetch,
+            has_space=(lambda: True) if only_fetch else media.has_space,
             wait=acquire.wait,
         ),
     )

@@ -194,7 +194,7 @@ def test_fetching_pauses_at_byte_budget(start: Callable[..., Run]) -> None:
 
 def test_local_films_continue_with_full_cache(start: Callable[..., Run], catalog: Catalog) -> None:
     room = [False]
-    run = start(A, at_once=1, has_room=lambda: room[0])
+    run = start(A, at_once=1, has_space=lambda: room[0])
     assert run.next() == []
     catalog.add([ref("film")])
     assert [job.key for job in jobs_of(run.next())] == ["folder-film"]
@@ -207,7 +207,7 @@ def test_run_waits_for_space_despite_slow_catalog(
 ) -> None:
     catalog.add([replace(ref("film", uri="https://example.org/film.mp4"), source="http")])
     room = [False]
-    run = start(has_room=lambda: room[0])
+    run = start(has_space=lambda: room[0])
     assert run.acquisition.claim(8) == []
     clock.sleep(300.0)
     assert run.acquisition.is_worth_waiting()

@@ -67,10 +67,10 @@ def test_media_in_use_is_deleted_later(tmp_path: Path, keep: Keep, state: str) -
         with fetch.local_copy(replace(media, bytes=4)):
             kept.release()
             assert at.exists()
-            assert not kept.has_room(), "it takes its room as long"
+            assert not kept.has_space(), "it takes its room as long"
         kept.release()
         assert not at.exists()
-        assert kept.has_room()
+        assert kept.has_space()
 
 
 def test_unread_retained_media_needs_no_cache(tmp_path: Path) -> None:
@@ -125,13 +125,13 @@ def test_cache_reserves_space_for_largest_file(tmp_path: Path) -> None:
         for job in jobs[:2]:
             uri = job.video.uri
             with fetch.cache.obtain(uri, "", lambda slot: slot.write(b"film"), pinned_by=job.key) as path:
-                rooms.append(kept.has_room())
+                rooms.append(kept.has_space())
                 kept.add(media_with(job, path))
-            rooms.append(kept.has_room())
+            rooms.append(kept.has_space())
         assert rooms == [True, True, False, False]  # before and after each came
         os.utime(pins.marker(path), (0, 0))
         clock.sleep(pins.COUNT_SECONDS)
-        assert kept.has_room(), "what nobody wants any more makes room"
+        assert kept.has_space(), "what nobody wants any more makes room"
 
 
 def media_with(job: Job, path: Path) -> MediaFile:
