@@ -145,7 +145,7 @@ SAID = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", SAID)
-def test_faults_are_said_in_youtubes_words_and_pass(film: Path, tmp_path: Path, fault: Fault) -> None:
+def test_faults_use_youtubes_words(film: Path, tmp_path: Path, fault: Fault) -> None:
     video = Video(id="faulty_____", media=film, fault=fault, fault_times=1, premieres_at=time.time() + 7200)
     with YouTubeDouble([video]) as youtube:
         url = watch(video.id)
@@ -167,7 +167,7 @@ def test_faults_are_said_in_youtubes_words_and_pass(film: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("fault", [Fault.MEDIA_HTML, Fault.MEDIA_SHORT, Fault.MEDIA_NOISE])
-def test_what_yt_dlp_takes_for_a_success(film: Path, tmp_path: Path, fault: Fault) -> None:
+def test_false_successes(film: Path, tmp_path: Path, fault: Fault) -> None:
     with YouTubeDouble([Video(id="faulty_____", media=film, fault=fault)]) as youtube:
         ask(youtube, watch("faulty_____"), download=tmp_path)
         assert (tmp_path / "faulty_____.mp4").read_bytes() != film.read_bytes()

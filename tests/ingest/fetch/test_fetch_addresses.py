@@ -37,7 +37,7 @@ def test_a_redirect_is_followed(fetch: Fetch, server: LoopbackServer, film: byte
 
 
 @pytest.mark.parametrize("target", ["/again", "file:///etc/passwd", "ftp://127.0.0.1/x", "http://"])
-def test_redirects_that_lead_nowhere(fetch: Fetch, server: LoopbackServer, target: str) -> None:
+def test_broken_redirects_are_refused(fetch: Fetch, server: LoopbackServer, target: str) -> None:
     server.pages["/again"] = [Reply(status=302, headers={"Location": target})]
     assert isinstance(failure(fetch, server.url("/again")), RejectedRequestError)
 
@@ -63,7 +63,7 @@ def download(server_url: str, tmp_path: Path, **options: object) -> bytes:
     return path.read_bytes()
 
 
-def test_a_redirect_into_the_own_network_is_refused(
+def test_redirect_to_private_network_is_refused(
     tmp_path: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first host passes as public here, the second is what it is."""
@@ -76,13 +76,13 @@ def test_a_redirect_into_the_own_network_is_refused(
     assert [request.path for request in server.requests] == ["/a"]
 
 
-def test_one_private_address_among_several_is_enough(tmp_path: Path, server: LoopbackServer) -> None:
+def test_any_private_address_is_refused(tmp_path: Path, server: LoopbackServer) -> None:
     names = Names(mixed=["93.184.216.34", "169.254.169.254"])
     with pytest.raises(PrivateAddressError, match=r"169\.254\.169\.254"):
         download(server.url("/a", "mixed.example"), tmp_path, resolver=names)
 
 
-def test_a_name_is_asked_for_once_per_connection(tmp_path: Path, server: LoopbackServer) -> None:
+def test_name_is_resolved_once_per_connection(tmp_path: Path, server: LoopbackServer) -> None:
     """What was checked is what is connected to: a second answer could be another."""
     server.pages["/a"] = [Reply(body=b"content")]
     names = Names(film=["127.0.0.1"])
@@ -92,7 +92,7 @@ def test_a_name_is_asked_for_once_per_connection(tmp_path: Path, server: Loopbac
     assert server.requests[0].headers["host"] == f"film.example:{server.port}"
 
 
-def test_a_dead_address_gives_way_to_the_next(tmp_path: Path, server: LoopbackServer) -> None:
+def test_next_address_after_a_dead_one(tmp_path: Path, server: LoopbackServer) -> None:
     server.pages["/a"] = [Reply(body=b"content")]
     names = Names(film=["127.0.0.99", "127.0.0.1"])
     url = server.url("/a", "film.example")
@@ -130,7 +130,7 @@ def test_a_certificate_is_checked_against_the_name(tmp_path: Path, monkeypatch: 
             download(server.url("/a", "other.example"), tmp_path, **options)
 
 
-def test_behind_a_proxy_only_what_is_written_is_judged(
+def test_proxy_resolves_names(
     tmp_path: Path, server: LoopbackServer, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proxy knows the names, and may itself be in the own network."""

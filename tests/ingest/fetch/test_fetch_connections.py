@@ -52,9 +52,7 @@ def named(fetch: Fetch) -> Fetch:
     return fetch
 
 
-def test_much_is_read_at_a_time(
-    counting: CountingServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_are_large(counting: CountingServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     read = SyncStream.read
 
@@ -73,7 +71,7 @@ def test_files_of_one_host_share_a_connection(counting: CountingServer, fetch: F
     assert counting.connections == 1
 
 
-def test_two_names_at_one_address_share_none(counting: CountingServer, fetch: Fetch) -> None:
+def test_names_do_not_share_a_connection(counting: CountingServer, fetch: Fetch) -> None:
     for number, host in enumerate(("one.example", "two.example", "one.example", "two.example")):
         list(named(fetch)(job_of(counting.url(f"/{number}.mp4", host=host))))
     assert counting.connections == 2
@@ -85,16 +83,14 @@ def test_two_names_at_one_address_share_none(counting: CountingServer, fetch: Fe
     ]
 
 
-def test_many_hosts_leave_few_connections_open(counting: CountingServer, fetch: Fetch) -> None:
+def test_open_connections_are_limited(counting: CountingServer, fetch: Fetch) -> None:
     stage = named(fetch)
     for number in range(HOSTS_KEPT + 3):
         list(stage(job_of(counting.url("/0.mp4", host=f"host{number}.example"))))
     assert len(http_of(stage)._of_thread.clients) == HOSTS_KEPT
 
 
-def test_a_connection_that_the_server_has_closed_costs_no_video(
-    counting: CountingServer, tmp_path: Path
-) -> None:
+def test_closed_connection_is_reopened(counting: CountingServer, tmp_path: Path) -> None:
     film = counting.pages["/0.mp4"][0].body
     counting.pages["/0.mp4"] = [Reply(body=film, announced=None)]  # it closes behind each answer
     counting.pages["/1.mp4"] = [Reply(body=film)]
@@ -120,9 +116,7 @@ def filled(cache: MediaCache, name: str, size: int) -> None:
         pass
 
 
-def test_the_cache_is_counted_once_while_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_is_counted_once_with_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now)
     cache = CountedCache(tmp_path, 10_000, grace_seconds=0.0)
@@ -135,9 +129,7 @@ def test_the_cache_is_counted_once_while_there_is_room(
     assert cache.used_bytes() == 10_000
 
 
-def test_it_is_counted_again_when_it_seems_full_or_after_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_is_recounted_when_full_or_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = CountedCache(tmp_path, 10_000, grace_seconds=0.0)
     filled(cache, "a", 6000)
     assert cache.release(cache.path_of("a"))

@@ -117,7 +117,7 @@ def test_a_reset_in_the_middle_is_resumed(
     assert server.requests[1].headers.get("if-range") == next(iter(validator.values()), None)
 
 
-def test_a_file_that_became_another_is_begun_anew(fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
+def test_replaced_file_starts_over(fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
     server.pages["/f.mp4"] = [
         Reply(body=b"x" * len(film), headers={"ETag": '"old"'}, end_at=len(film) // 2),
         Reply(body=film, headers={"ETag": '"new"'}),
@@ -126,9 +126,7 @@ def test_a_file_that_became_another_is_begun_anew(fetch: Fetch, server: Loopback
     assert media.sha256 == hashlib.sha256(film).hexdigest()
 
 
-def test_another_length_under_no_validator_is_begun_anew(
-    fetch: Fetch, server: LoopbackServer, film: bytes
-) -> None:
+def test_other_length_starts_over(fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
     server.pages["/f.mp4"] = [Reply(body=b"x" * (len(film) + 9), end_at=len(film) // 2), Reply(body=film)]
     (media,) = fetch(job_of(server.url("/f.mp4")))
     assert media.sha256 == hashlib.sha256(film).hexdigest()
@@ -142,7 +140,7 @@ def test_a_server_without_ranges(fetch: Fetch, server: LoopbackServer, film: byt
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [{"cut_at": 1000}, {"end_at": 1000}, {"announced": 10_000_000}])
-def test_what_never_comes_whole_is_to_be_retried(
+def test_incomplete_transfer_is_retried(
     fetch: Fetch, server: LoopbackServer, film: bytes, end: dict[str, int]
 ) -> None:
     server.pages["/f.mp4"] = [Reply(body=film, ranges=False, **end)]  # type: ignore[arg-type]
@@ -152,7 +150,7 @@ def test_what_never_comes_whole_is_to_be_retried(
     assert len(server.requests) == 3
 
 
-def test_without_a_length_an_early_end_is_the_transfers(
+def test_early_end_without_length_is_transfer_error(
     fetch: Fetch, server: LoopbackServer, film: bytes
 ) -> None:
     server.pages["/f.mp4"] = [
@@ -164,7 +162,7 @@ def test_without_a_length_an_early_end_is_the_transfers(
     assert len(list(fetch(job_of(server.url("/f.mp4"))))) == 1
 
 
-def test_with_a_length_a_cut_file_is_the_servers(fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
+def test_cut_file_with_length_is_media_error(fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
     server.pages["/f.mp4"] = [Reply(body=film[: len(film) * 3 // 4])]
     error = failure(fetch, server.url("/f.mp4"))
     assert isinstance(error, TruncatedMediaError)
@@ -194,7 +192,7 @@ def test_drops_end_in_a_retry(
     server.pages["/f.mp4"] = [Reply(body=film, piece_bytes=1, pause_seconds=0.02)]
     monkeypatch.setattr("mien.ingest.fetch.http.time", SimpleNamespace(monotonic=count(0, 10).__next__))
     stage = make_fetch(tmp_path, attempts=1)
-    assert "drops" in str(failure(stage, server.url("/f.mp4")))
+    assert "too slow" in str(failure(stage, server.url("/f.mp4")))
 
 
 def test_slow_but_steady_arrives(fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
@@ -210,7 +208,7 @@ def test_too_large(tmp_path: Path, server: LoopbackServer, film: bytes, announce
     assert len(server.requests) == 1
 
 
-def test_nobody_listens(fetch: Fetch) -> None:
+def test_refused_connection(fetch: Fetch) -> None:
     assert isinstance(failure(fetch, "http://127.0.0.1:1/f.mp4"), FetchError)
 
 
@@ -228,7 +226,7 @@ print(media.sha256)
 
 
 @pytest.mark.slow
-def test_two_processes_that_want_the_same_film(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
+def test_two_processes_fetch_a_film_once(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
     server.pages["/f.mp4"] = [Reply(body=film, piece_bytes=max(1, len(film) // 10), pause_seconds=0.1)]
     command = [sys.executable, "-c", FETCHER, str(tmp_path / "cache"), server.url("/f.mp4")]
     processes = [

@@ -75,7 +75,7 @@ def test_a_link_to_a_film(fetch: Fetch, film_path: Path, tmp_path: Path) -> None
         ("nul", MissingFileError, "no path"),
     ],
 )
-def test_what_is_no_film_is_named(
+def test_non_film_is_reported(
     fetch: Fetch, tmp_path: Path, kind: str, error: type[MediaError], says: str
 ) -> None:
     path = tmp_path / "a.mp4"

@@ -52,7 +52,7 @@ def test_a_private_address_is_refused_through_a_proxy_too(tmp_path: Path, server
     assert server.requests == []
 
 
-def test_a_proxy_that_is_not_there_is_named_without_its_login(tmp_path: Path) -> None:
+def test_unreachable_proxy_hides_login(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]  # nobody listens, and nobody else gets it meanwhile
@@ -63,7 +63,7 @@ def test_a_proxy_that_is_not_there_is_named_without_its_login(tmp_path: Path) ->
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
 
 
-def test_an_identity_that_nobody_knows(tmp_path: Path) -> None:
+def test_unknown_identity_is_refused(tmp_path: Path) -> None:
     stage = make_fetch(tmp_path, identities=(Identity("one"),))
     with pytest.raises(ConfigError, match=r"acquire\.identities"):
         stage(replace(job_of(URL), identity="gone"))

@@ -25,9 +25,7 @@ def begun(tmp_path: Path, server: LoopbackServer, film: bytes, **options: str) -
     return media
 
 
-def test_a_node_that_never_saw_it_gets_it(
-    tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes
-) -> None:
+def test_new_node_fetches_a_copy(tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
     media = begun(tmp_path, server, film)
     for _ in range(2):
         with fetch.local_copy(media) as path:
@@ -38,7 +36,7 @@ def test_a_node_that_never_saw_it_gets_it(
 
 
 @pytest.mark.parametrize("change", ["a byte", "the length"])
-def test_other_bytes_get_no_name_in_the_cache(
+def test_changed_bytes_are_not_cached(
     change: str, tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes
 ) -> None:
     media = begun(tmp_path, server, film)
@@ -53,7 +51,7 @@ def test_other_bytes_get_no_name_in_the_cache(
         assert cached_files(fetch) == []
 
 
-def test_another_file_that_was_here_before_is_not_taken_for_it(
+def test_older_cached_file_is_not_used(
     tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes, film_path: Path
 ) -> None:
     longer = film + bytes(8) + b"free"  # trailing bytes that no demuxer minds
@@ -70,7 +68,7 @@ def test_another_file_that_was_here_before_is_not_taken_for_it(
     assert len(cached_files(fetch)) == 1
 
 
-def test_the_kept_copy_is_read_and_the_server_left_alone(
+def test_retained_copy_is_read_first(
     tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes
 ) -> None:
     media = begun(tmp_path, server, film, keep_uri=str(tmp_path / "kept"))
@@ -79,7 +77,7 @@ def test_the_kept_copy_is_read_and_the_server_left_alone(
     assert len(server.requests) == 1
 
 
-def test_a_platform_is_not_asked_again(
+def test_platform_is_not_asked_again(
     tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes
 ) -> None:
     media = begun(tmp_path, server, film)

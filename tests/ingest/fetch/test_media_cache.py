@@ -67,7 +67,7 @@ def test_what_is_held_stays(tmp_path: Path) -> None:
         assert not held
 
 
-def test_what_was_just_asked_for_stays(tmp_path: Path) -> None:
+def test_recent_file_stays(tmp_path: Path) -> None:
     cache = small(tmp_path, grace_seconds=3600)
     for name in "abc":
         fill(cache, name)
@@ -84,7 +84,7 @@ def want(cache: MediaCache, name: str) -> Path:
         return path
 
 
-def test_what_is_pinned_is_never_evicted(tmp_path: Path) -> None:
+def test_pinned_file_is_not_evicted(tmp_path: Path) -> None:
     cache = small(tmp_path)
     a, b, c = (want(cache, name) for name in "abc")
     for path in (a, b, c):
@@ -99,7 +99,7 @@ def test_what_is_pinned_is_never_evicted(tmp_path: Path) -> None:
     assert set(dict(pins.marked(cache.folder))) == {"http-a", "http-c"}
 
 
-def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
+def test_pin_expires(tmp_path: Path) -> None:
     cache = small(tmp_path)
     a, b, c = (want(cache, name) for name in "abc")
     for path in (a, b, c):
@@ -112,7 +112,7 @@ def test_a_wish_that_nobody_renews_ends(tmp_path: Path) -> None:
     assert b.exists() != c.exists()
 
 
-def test_who_reads_a_file_keeps_it_wanted(tmp_path: Path) -> None:
+def test_reading_renews_pin(tmp_path: Path) -> None:
     """On a machine without a driver nobody else does."""
     cache = small(tmp_path)
     a, b = want(cache, "a"), want(cache, "b")
@@ -130,7 +130,7 @@ def age_wholly(path: Path, seconds: float) -> None:
     os.utime(path, (moment, moment))
 
 
-def test_a_marker_that_cannot_be_written_holds_no_file(tmp_path: Path) -> None:
+def test_unwritable_pin_holds_no_file(tmp_path: Path) -> None:
     cache = small(tmp_path)
     marker = pins.marker(fill(cache, "a"))
     marker.mkdir()
@@ -141,7 +141,7 @@ def test_a_marker_that_cannot_be_written_holds_no_file(tmp_path: Path) -> None:
     assert not cache.path_of("a").exists()
 
 
-def test_a_marker_without_its_file_is_swept(tmp_path: Path) -> None:
+def test_stray_pin_is_swept(tmp_path: Path) -> None:
     cache = small(tmp_path)
     path = want(cache, "a")
     path.unlink()
@@ -185,7 +185,7 @@ def test_a_failed_download_leaves_nothing(tmp_path: Path) -> None:
     fill(cache, "a")
 
 
-def test_release_waits_for_nobody_and_spares_the_held(tmp_path: Path) -> None:
+def test_release_spares_held_files(tmp_path: Path) -> None:
     cache = small(tmp_path)
     a = fill(cache, "a")
     with cache.hold(a):
@@ -201,7 +201,7 @@ import sys, time
 from pathlib import Path
 from mien.ingest.fetch import MediaCache
 def download(partial):
-    file.write(b"x" * 50_000)
+    partial.write(b"x" * 50_000)
     print("writing", flush=True)
     time.sleep(600)
 with MediaCache(Path(sys.argv[1]), 350_000, grace_seconds=0).obtain("a", "", download):
@@ -210,7 +210,7 @@ with MediaCache(Path(sys.argv[1]), 350_000, grace_seconds=0).obtain("a", "", dow
 
 
 @pytest.mark.slow
-def test_a_killed_writer_is_succeeded(tmp_path: Path) -> None:
+def test_killed_writer_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)
     assert writer.stdout is not None
@@ -225,7 +225,7 @@ def test_a_killed_writer_is_succeeded(tmp_path: Path) -> None:
     assert not part.exists()
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+def test_leftovers_of_killed_writer_are_swept(tmp_path: Path) -> None:
     cache = small(tmp_path)
     (cache.folder / "abc.part").write_bytes(bytes(300 * KB))
     a = fill(cache, "a")

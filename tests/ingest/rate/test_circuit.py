@@ -28,7 +28,7 @@ def refuse(
     return refused(state, at, probe=probe, retry_after_seconds=retry_after, chance=chance)
 
 
-def test_cooldowns_double_with_each_probe_that_is_refused_up_to_a_day() -> None:
+def test_cooldowns_double_up_to_a_day() -> None:
     state, at, seen = EgressState(name="a", platform="youtube"), NOW, []
     for _ in range(12):
         state = refuse(state, at, probe=state.is_open)
@@ -45,13 +45,13 @@ def test_jitter_only_lengthens(chance: float) -> None:
     assert FIRST_COOLDOWN_SECONDS <= pause <= FIRST_COOLDOWN_SECONDS * (1 + JITTER)
 
 
-def test_those_under_way_do_not_make_it_worse_but_may_ask_for_longer() -> None:
+def test_videos_in_progress_only_lengthen_pause() -> None:
     first = refuse(EgressState(name="a", platform="youtube"))
     assert refuse(first, NOW + 1) == first
     assert refuse(first, NOW + 1, retry_after=7200).paused_until == NOW + 7201
 
 
-def test_a_server_that_asks_for_longer_is_given_longer_within_reason() -> None:
+def test_retry_after_is_honoured_within_limits() -> None:
     assert refuse(EgressState(name="a", platform="youtube"), retry_after=5000).paused_until == NOW + 5000
     assert (
         refuse(EgressState(name="a", platform="youtube"), retry_after=1).paused_until
@@ -71,7 +71,7 @@ def test_only_a_probe_closes() -> None:
     assert closed.succeeded_at == NOW + 1000
 
 
-def test_a_wall_that_comes_back_soon_goes_on_where_it_stopped_and_later_starts_anew() -> None:
+def test_soon_repeated_wall_continues_doubling() -> None:
     closed = succeeded(refuse(EgressState(name="a", platform="youtube")), NOW + 1000, probe=True)
     soon = refuse(closed, NOW + 1100)
     assert soon.paused_until - (NOW + 1100) == 2 * FIRST_COOLDOWN_SECONDS

@@ -42,9 +42,7 @@ def test_an_empty_window_has_room_for_any_video(
 
 
 @given(st.lists(charges, max_size=8), charges, charges)
-def test_room_comes_with_the_first_that_leaves_enough(
-    spent: list[Charge], charge: Charge, limit: Charge
-) -> None:
+def test_room_comes_when_enough_leaves(spent: list[Charge], charge: Charge, limit: Charge) -> None:
     identity = Identity(
         "a", videos_per_hour=limit.videos, requests_per_hour=limit.requests, bytes_per_hour=limit.bytes
     )
@@ -80,12 +78,12 @@ def test_no_limit_is_no_pace() -> None:
     assert room_after(identity, Charge(videos=10**9), Charge(videos=1), []) == 0.0
 
 
-def test_what_depends_on_videos_under_way_is_not_known() -> None:
+def test_room_is_unknown_while_videos_run() -> None:
     identity = Identity("a", videos_per_hour=1)
     assert math.isinf(room_after(identity, Charge(videos=1), Charge(videos=1), []))
 
 
-def test_means_follow_what_was_seen() -> None:
+def test_means_follow_usage() -> None:
     state = EgressState(name="a", platform="youtube")
     for _ in range(100):
         state = learned(state, 3, 1_000_000)

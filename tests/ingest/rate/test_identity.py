@@ -35,7 +35,7 @@ def configured(tmp_path: Path) -> Path:
     return path
 
 
-def test_tables_become_identities_with_youtubes_default_budget(configured: Path) -> None:
+def test_tables_become_identities(configured: Path) -> None:
     settings = load(file=configured, environment={}).settings
     home, away = settings.acquire.identities
     assert (home.name, home.videos_per_hour, home.requests_per_hour) == ("home", 1000, 0)
@@ -79,7 +79,7 @@ def test_no_secret_is_shown_printed_or_kept_with_a_run(configured: Path) -> None
         ('name = "a"\n[[acquire.identities]]\nname = "a"', "two identities are called a"),
     ],
 )
-def test_a_bad_table_is_refused_without_what_it_held(tmp_path: Path, table: str, said: str) -> None:
+def test_bad_table_hides_its_values(tmp_path: Path, table: str, said: str) -> None:
     path = tmp_path / "mien.toml"
     path.write_text(f"[[acquire.identities]]\n{table}\n")
     with pytest.raises(ConfigError, match=said) as caught:

@@ -104,7 +104,7 @@ def test_searches(written: str, words: str, limit: int | None) -> None:
         ("https://www.youtube.com/watch?v=\x1b[31m\u202e", "\ufffd"),
     ],
 )
-def test_what_stands_for_nothing_is_said_in_one_line(written: str, said: str) -> None:
+def test_invalid_addresses_give_one_line(written: str, said: str) -> None:
     assert is_youtube(written)
     with pytest.raises(UsageError, match=re.escape(said)) as caught:
         parse(written)
@@ -129,7 +129,7 @@ def test_what_stands_for_nothing_is_said_in_one_line(written: str, said: str) ->
         "",
     ],
 )
-def test_what_is_not_of_youtube_is_left_to_others(other: str) -> None:
+def test_other_addresses_are_not_accepted(other: str) -> None:
     assert not is_youtube(other)
 
 
@@ -143,7 +143,7 @@ def test_a_file_of_that_name_is_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 @given(st.text(string.ascii_letters + string.digits + "-_", min_size=11, max_size=11))
 @example("videoseries")
 @example("live_stream")
-def test_every_id_survives_every_way_of_writing_it(video_id: str) -> None:
+def test_every_address_form_keeps_the_id(video_id: str) -> None:
     written = [f"https://youtu.be/{video_id}", f"https://www.youtube.com/watch?v={video_id}"]
     written += [f"https://www.youtube.com/{folder}/{video_id}" for folder in ("shorts", "live")]
     if video_id not in {"videoseries", "live_stream"}:

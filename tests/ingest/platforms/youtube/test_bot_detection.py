@@ -35,7 +35,7 @@ WITH_PAGE = {
         (Fault.PAGE_BOT_WALL, BotWallError, "not a bot"),
     ],
 )
-def test_nothing_is_asked_after_it(
+def test_no_request_after_a_wall(
     tmp_path: Path, film: Path, fault: Fault, kind: type[MienError], said: str
 ) -> None:
     with YouTubeDouble([Video(id=ID, media=film, duration_seconds=SECONDS)]) as youtube:
@@ -55,7 +55,7 @@ def test_nothing_is_asked_after_it(
         assert fetched(stage, youtube_job()).key == f"youtube-{ID}", "once it is over, all is well"
 
 
-def test_a_well_page_is_no_wall(tmp_path: Path, film: Path) -> None:
+def test_normal_page_is_no_wall(tmp_path: Path, film: Path) -> None:
     title = "Sign in to confirm you’re not a bot: how to"
     with YouTubeDouble([Video(id=ID, title=title, media=film, duration_seconds=SECONDS)]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube), ytdlp_options=WITH_PAGE)
@@ -93,7 +93,7 @@ def test_the_captcha_is_googles_own() -> None:
     assert not is_sorry_page("https://www.youtube.com/watch?v=sorry")
 
 
-def test_a_refusal_that_is_swallowed_is_raised_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swallowed_refusal_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     from yt_dlp import YoutubeDL
 
     from mien.ingest.platforms.youtube.platform import YouTube

@@ -123,7 +123,7 @@ def test_every_switch_ends_in_its_class(tmp_path: Path, film: Path, fault: Fault
         assert (error.retry_after_seconds or 0) > 3600
 
 
-def test_what_was_found_out_travels_with_the_media(tmp_path: Path, film: Path) -> None:
+def test_metadata_travels_with_media(tmp_path: Path, film: Path) -> None:
     title = "نقاش 🎙️ \u202e talk"
     with YouTubeDouble([video(film, title=title, channel="Faces & Voices")]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube))
@@ -140,7 +140,7 @@ def test_what_was_found_out_travels_with_the_media(tmp_path: Path, film: Path) -
     assert media.video is not None
 
 
-def test_a_finished_one_is_not_asked_for_again(tmp_path: Path, film: Path) -> None:
+def test_finished_video_is_not_requested_again(tmp_path: Path, film: Path) -> None:
     with YouTubeDouble([video(film)]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube))
         first = fetched(stage, youtube_job())
@@ -152,7 +152,7 @@ def test_a_finished_one_is_not_asked_for_again(tmp_path: Path, film: Path) -> No
     assert names_in_cache(stage) == set()
 
 
-def test_picture_and_sound_apart_are_merged_without_encoding(tmp_path: Path, film: Path) -> None:
+def test_separate_streams_are_merged(tmp_path: Path, film: Path) -> None:
     with YouTubeDouble([video(film)]) as youtube:
         stage = youtube_fetch(
             tmp_path,
@@ -169,7 +169,7 @@ def test_picture_and_sound_apart_are_merged_without_encoding(tmp_path: Path, fil
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.MEDIA_RESET, Fault.MEDIA_WRONG_LENGTH, Fault.MEDIA_STALLED])
-def test_a_broken_transfer_is_gone_on_with(tmp_path: Path, film: Path, fault: Fault) -> None:
+def test_interrupted_transfer_is_resumed(tmp_path: Path, film: Path, fault: Fault) -> None:
     with YouTubeDouble([video(film, fault=fault, fault_times=1)]) as youtube:
         # What comes must come in that time, too.
         stage = youtube_fetch(tmp_path, identity_through(youtube), **patience(fault, 4.0))
@@ -185,7 +185,7 @@ def test_a_broken_transfer_is_gone_on_with(tmp_path: Path, film: Path, fault: Fa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.MEDIA_RESET, Fault.MEDIA_STALLED])
-def test_the_next_call_goes_on_where_the_last_one_failed(tmp_path: Path, film: Path, fault: Fault) -> None:
+def test_next_call_resumes_a_failed_one(tmp_path: Path, film: Path, fault: Fault) -> None:
     with YouTubeDouble([video(film, fault=fault)]) as youtube:
         stage = youtube_fetch(
             tmp_path, identity_through(youtube), ytdlp_options={"retries": 0}, **patience(fault, 1.0)
@@ -211,7 +211,7 @@ def test_the_next_call_goes_on_where_the_last_one_failed(tmp_path: Path, film: P
         (AcceptancePolicy(max_age_limit=18), {"age_limit": 18}, None),
     ],
 )
-def test_terms_are_kept_before_any_media_is_asked_for(
+def test_policy_applies_before_media(
     tmp_path: Path,
     film: Path,
     acceptance: AcceptancePolicy,
@@ -228,7 +228,7 @@ def test_terms_are_kept_before_any_media_is_asked_for(
         assert bool(youtube.asked("/videoplayback")) == (expected is None)
 
 
-def test_it_is_to_be_as_any_of_its_searches_asks(tmp_path: Path, film: Path) -> None:
+def test_any_search_filter_suffices(tmp_path: Path, film: Path) -> None:
     long, german = SearchFilter(min_seconds=600), SearchFilter(language="de")
     with YouTubeDouble([video(film, language="de-AT")]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube))
@@ -252,7 +252,7 @@ def test_creative_commons_is_known_from_the_page(tmp_path: Path, film: Path) -> 
     assert media.job.video.licence.startswith("Creative Commons")
 
 
-def test_a_file_that_is_too_large_is_not_begun(tmp_path: Path, film: Path) -> None:
+def test_too_large_file_is_not_started(tmp_path: Path, film: Path) -> None:
     with YouTubeDouble([video(film)]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube), max_bytes=5000)
         with pytest.raises(TooLargeError, match=r"max_bytes"):
@@ -260,7 +260,7 @@ def test_a_file_that_is_too_large_is_not_begun(tmp_path: Path, film: Path) -> No
     assert names_in_cache(stage) == set()
 
 
-def test_another_length_than_declared_is_no_success(tmp_path: Path, film: Path) -> None:
+def test_other_duration_is_an_error(tmp_path: Path, film: Path) -> None:
     with YouTubeDouble([video(film, duration_seconds=60.0)]) as youtube:
         stage = youtube_fetch(tmp_path, identity_through(youtube))
         with pytest.raises(IncompleteTransferError, match=r"60\.0 s declared") as raised:
@@ -269,7 +269,7 @@ def test_another_length_than_declared_is_no_success(tmp_path: Path, film: Path) 
     assert names_in_cache(stage) == set()
 
 
-def test_the_granted_identity_is_the_one_that_asks(tmp_path: Path, film: Path) -> None:
+def test_granted_identity_makes_the_requests(tmp_path: Path, film: Path) -> None:
     with YouTubeDouble([video(film)]) as youtube:
         one, two = (identity_through(youtube, name, user_agent=f"agent-{name}") for name in ("one", "two"))
         fetched(youtube_fetch(tmp_path, one, two), youtube_job(identity="two"))

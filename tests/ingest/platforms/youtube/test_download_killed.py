@@ -93,7 +93,7 @@ def test_a_kill_leaves_nothing_final(tmp_path: Path, selector: str, moment: str)
 
 
 @pytest.mark.slow
-def test_several_processes_that_want_one_video_fetch_it_once(tmp_path: Path, film: Path) -> None:
+def test_processes_fetch_one_video_once(tmp_path: Path, film: Path) -> None:
     with YouTubeDouble([Video(id=ID, media=film, duration_seconds=SECONDS)]) as youtube:
         command = [sys.executable, "-c", CHILD, str(tmp_path), youtube.proxy_of("egress"), "18"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

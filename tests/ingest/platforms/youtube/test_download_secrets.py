@@ -44,7 +44,7 @@ def assert_silent(*texts: str) -> None:
 @pytest.mark.parametrize(
     "fault", [fault for fault in Fault if fault is not Fault.MEDIA_STALLED], ids=lambda fault: fault.name
 )
-def test_no_failure_tells_a_secret(
+def test_no_error_contains_a_secret(
     tmp_path: Path,
     film: Path,
     cookies: Path,
@@ -69,7 +69,7 @@ def test_no_failure_tells_a_secret(
 
 
 @pytest.mark.parametrize("proxy", ["http://me:{}@127.0.0.1:9", "socks5://me:{}@127.0.0.1:9"])
-def test_an_unreachable_proxy_is_named_without_its_login(tmp_path: Path, cookies: Path, proxy: str) -> None:
+def test_unreachable_proxy_hides_its_login(tmp_path: Path, cookies: Path, proxy: str) -> None:
     identity = Identity("me", proxy=proxy.format(PASSWORD), cookies_file=str(cookies))
     stage = youtube_fetch(tmp_path, identity)
     with pytest.raises(ProxyError) as raised:
@@ -78,7 +78,7 @@ def test_an_unreachable_proxy_is_named_without_its_login(tmp_path: Path, cookies
     assert_silent(texts_of(raised.value), *traceback.format_exception(raised.value))
 
 
-def test_a_proxy_that_wants_another_password(tmp_path: Path, film: Path, cookies: Path) -> None:
+def test_proxy_with_wrong_password(tmp_path: Path, film: Path, cookies: Path) -> None:
     with YouTubeDouble([Video(id=ID, media=film)], password="another") as youtube:  # noqa: S106
         stage = youtube_fetch(tmp_path, secretive(youtube, cookies))
         with pytest.raises(ProxyError) as raised:
@@ -99,7 +99,7 @@ def test_a_proxy_that_wants_another_password(tmp_path: Path, film: Path, cookies
         (LINE.replace("youtube", "example"), "no cookies of YouTube"),
     ],
 )
-def test_cookies_that_are_of_no_use(tmp_path: Path, text: str | None, problem: str) -> None:
+def test_unusable_cookies(tmp_path: Path, text: str | None, problem: str) -> None:
     path = tmp_path / "cookies.txt"
     if text is not None:
         path.write_text(text)

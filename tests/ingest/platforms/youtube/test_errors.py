@@ -118,7 +118,7 @@ def refused(status: int, url: str, **headers: str) -> network.HTTPError:
 
 
 @pytest.mark.parametrize(("text", "kind"), SAID.items(), ids=lambda value: str(value)[:40])
-def test_each_phrase_has_its_class(text: str, kind: type[MienError]) -> None:
+def test_each_pattern_has_its_class(text: str, kind: type[MienError]) -> None:
     for wrapped in (
         utils.DownloadError(f"ERROR: [youtube] abcdefghijk: {text}"),
         utils.ExtractorError(text, expected=True, video_id="abcdefghijk"),
@@ -177,7 +177,7 @@ def test_each_exception_has_its_class(error: Exception, kind: type[MienError]) -
     assert type(asked(kept)) is kind, "however it is wrapped"
 
 
-def test_what_each_client_was_told_says_more_than_that_there_is_nothing() -> None:
+def test_answers_of_clients_come_first() -> None:
     nothing = utils.DownloadError("ERROR: [youtube] abcdefghijk: Failed to extract any player response")
     wall = "[youtube] abcdefghijk: Sign in to confirm you’re not a bot"
     assert (
@@ -190,14 +190,14 @@ def test_what_each_client_was_told_says_more_than_that_there_is_nothing() -> Non
     assert type(asked(nothing, failures=[network.TransportError("x")])) is errors.IncompleteTransferError
 
 
-def test_what_is_unknown_is_asked_again_and_reported_whole() -> None:
+def test_unknown_error_is_retried_and_reported() -> None:
     error = asked(utils.DownloadError("ERROR: [youtube] abcdefghijk: New words"), warnings=["before that"])
     assert (error.policy, error.circuit) == (Policy.RETRY, False)
     assert "New words; mien does not know this answer, please report it" in str(error)
     assert "before that" in str(error.__cause__)
 
 
-def test_a_premiere_is_waited_for() -> None:
+def test_premiere_is_retried_later() -> None:
     assert [seconds_until(text) for text in ("in 90 minutes", "in an hour", "in a few moments", "soon")] == [
         5400,
         3600,

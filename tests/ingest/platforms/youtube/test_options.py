@@ -20,14 +20,14 @@ def options(identity: Identity = DIRECT, **passed: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("key", sorted(REFUSED))
-def test_what_is_dangerous_is_refused_by_name(key: str) -> None:
+def test_dangerous_options_are_refused(key: str) -> None:
     dangerous: dict[str, Any] = {key: "x"}
     with pytest.raises(ConfigError, match=rf"acquire\.ytdlp_options\.{key} is refused") as raised:
         options(**dangerous)
     assert "\n" not in str(raised.value)
 
 
-def test_a_misspelt_key_is_answered_with_the_nearest() -> None:
+def test_misspelt_option_gets_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="did you mean extractor_args"):
         options(extractor_arg={})
     with pytest.raises(ConfigError, match="extractor_retries must be of type int; got str"):

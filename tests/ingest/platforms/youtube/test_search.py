@@ -57,7 +57,7 @@ def ids(refs: list[VideoRef]) -> list[int]:
     return [int(ref.id.removeprefix("video_")) for ref in refs]
 
 
-def test_a_sentence(youtube: YouTubeDouble) -> None:
+def test_words_are_searched(youtube: YouTubeDouble) -> None:
     asking = lister(youtube)
     refs = list(find(asking, youtube_address("people talking"), limit=25))
     assert ids(refs) == list(range(25))
@@ -76,7 +76,7 @@ def test_a_sentence(youtube: YouTubeDouble) -> None:
     assert len(youtube.requests) == asking.requests["one"] == 2
 
 
-def test_titles_come_as_they_are(youtube: YouTubeDouble) -> None:
+def test_titles_are_unchanged(youtube: YouTubeDouble) -> None:
     refs = list(find(lister(youtube), youtube_address("x"), limit=3))
     assert [ref.title for ref in refs] == list(TITLES[:3])
 
@@ -99,7 +99,7 @@ def test_everything_that_stands_for_videos(youtube: YouTubeDouble, query: str, c
     assert name in ("", refs[0].query)
 
 
-def test_a_single_video_asks_nobody(youtube: YouTubeDouble) -> None:
+def test_single_video_needs_no_request(youtube: YouTubeDouble) -> None:
     assert [ref.key for ref in find(lister(youtube), youtube_address("https://youtu.be/video_00007"))] == [
         "youtube-video_00007"
     ]
@@ -116,7 +116,7 @@ def test_filters(youtube: YouTubeDouble) -> None:
     assert left_out == {"too long": 2, "published before 2023-01-01": 4}
 
 
-def test_what_a_list_says_of_its_videos(youtube: YouTubeDouble) -> None:
+def test_list_metadata_is_used(youtube: YouTubeDouble) -> None:
     faults = {"p": Fault.PRIVATE, "r": Fault.REMOVED, "l": Fault.LIVE, "m": Fault.MEMBERS_ONLY}
     for name, fault in faults.items():
         youtube.videos[name * 11] = Video(id=name * 11, fault=fault)
@@ -136,13 +136,13 @@ def test_what_a_list_says_of_its_videos(youtube: YouTubeDouble) -> None:
         (f"https://www.youtube.com/playlist?list={LIST}", FetchError),
     ],
 )
-def test_a_list_that_is_not_there(youtube: YouTubeDouble, query: str, kind: type[MienError]) -> None:
+def test_missing_list(youtube: YouTubeDouble, query: str, kind: type[MienError]) -> None:
     with pytest.raises(kind) as caught:
         list(find(lister(youtube), youtube_address(query)))
     assert "\n" not in str(caught.value)
 
 
-def test_paging_that_breaks_off_gives_what_it_had(youtube: YouTubeDouble) -> None:
+def test_interrupted_paging_keeps_results(youtube: YouTubeDouble) -> None:
     youtube.fault(Fault.SEARCH_CUT)
     found = find(lister(youtube), youtube_address("people talking"))
     assert ids([next(found) for _ in range(20)]) == list(range(20))
@@ -150,12 +150,12 @@ def test_paging_that_breaks_off_gives_what_it_had(youtube: YouTubeDouble) -> Non
         next(found)
 
 
-def test_paging_goes_on_after_a_failure_that_passes(youtube: YouTubeDouble) -> None:
+def test_paging_survives_transient_failure(youtube: YouTubeDouble) -> None:
     youtube.fault(Fault.SERVER_ERROR, times=1)
     assert len(list(find(lister(youtube), youtube_address("x")))) == 45
 
 
-def test_a_refused_identity_is_left_alone_and_the_next_one_goes_on(youtube: YouTubeDouble) -> None:
+def test_next_identity_after_a_refusal(youtube: YouTubeDouble) -> None:
     asking = lister(youtube, "one", "two")
     found = find(asking, youtube_address("x"))
     refs = [next(found) for _ in range(20)]
@@ -168,7 +168,7 @@ def test_a_refused_identity_is_left_alone_and_the_next_one_goes_on(youtube: YouT
     assert isinstance(asking.refused["one"], RateLimitedError)
 
 
-def test_when_all_are_refused_nobody_asks_any_more(youtube: YouTubeDouble) -> None:
+def test_no_request_once_all_are_refused(youtube: YouTubeDouble) -> None:
     asking = lister(youtube, "one", "two")
     youtube.fault(Fault.RATE_LIMITED)
     for _ in range(2):

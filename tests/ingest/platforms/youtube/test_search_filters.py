@@ -18,7 +18,7 @@ from tests.youtube.video import Video
 TODAY = date(2026, 11, 20)
 
 
-def test_without_wishes_it_is_what_yt_dlp_asks() -> None:
+def test_no_filter_matches_yt_dlp() -> None:
     assert search_parameter(SearchFilter(), newest_first=False, today=TODAY) == "EgIQAfABAQ=="
 
 
@@ -111,7 +111,7 @@ def test_no_matching_video_is_lost(
         ({}, ""),
     ],
 )
-def test_what_is_sure_is_left_out(entry: dict[str, object], reason: str) -> None:
+def test_certain_mismatches_are_left_out(entry: dict[str, object], reason: str) -> None:
     wanted = SearchFilter(min_seconds=60, max_seconds=60, after="2024-01-01", language="de", licence="cc")
     assert reason_against(entry, wanted) == reason
 

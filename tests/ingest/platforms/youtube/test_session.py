@@ -15,7 +15,7 @@ class Drops(io.BytesIO):
         return self.read(1)
 
 
-def test_every_byte_that_was_read_is_counted() -> None:
+def test_all_bytes_are_counted() -> None:
     meter = Meter()
     body = _Metered(Drops(b"abc"), meter, patience_seconds=60)
     assert body.read(1000) == b"a", "what is there, instead of waiting for all"
@@ -23,7 +23,7 @@ def test_every_byte_that_was_read_is_counted() -> None:
     assert (meter.bytes, body.read(), body.closed) == (3, b"", False)
 
 
-def test_a_connection_that_comes_in_drops_is_given_up() -> None:
+def test_slow_connection_is_given_up() -> None:
     meter = Meter()
     body = _Metered(Drops(bytes(10_000)), meter, patience_seconds=0.0)
     with pytest.raises(TransportError, match="only 1 bytes arrived"):

@@ -44,7 +44,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_only_what_is_new_is_looked_at(tmp_path: Path, clock: Clock) -> None:
+def test_only_new_files_are_examined(tmp_path: Path, clock: Clock) -> None:
     for number in range(50):
         put(tmp_path, f"film-{number}", 1)
     sizes = Counting(tmp_path, clock=clock)
@@ -57,9 +57,7 @@ def test_only_what_is_new_is_looked_at(tmp_path: Path, clock: Clock) -> None:
     assert (sum(sizes.now()), sizes.looks) == (57, 51 + 51)
 
 
-def test_a_wish_that_ended_makes_room_with_the_next_count_and_takes_it_at_once(
-    tmp_path: Path, clock: Clock
-) -> None:
+def test_expired_pin_frees_room_at_next_count(tmp_path: Path, clock: Clock) -> None:
     path = put(tmp_path, "film", 5)
     sizes = pins.Sizes(tmp_path, clock=clock)
     settle(tmp_path)
@@ -72,9 +70,7 @@ def test_a_wish_that_ended_makes_room_with_the_next_count_and_takes_it_at_once(
     assert sizes.now() == [5]
 
 
-def test_what_went_and_came_again_in_between_has_its_new_size_with_the_next_count(
-    tmp_path: Path, clock: Clock
-) -> None:
+def test_replaced_file_gets_new_size_at_next_count(tmp_path: Path, clock: Clock) -> None:
     path = put(tmp_path, "film", 5)
     sizes = pins.Sizes(tmp_path, clock=clock)
     assert sizes.now() == [5]
@@ -99,7 +95,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["put", "end", "renew", "drop", "wait
 
 @settings(max_examples=examples(60))
 @given(STEPS)
-def test_it_is_never_less_than_what_is_pinned(
+def test_sum_covers_pinned_files(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
     folder, clock = tmp_path_factory.mktemp("cache"), Clock()

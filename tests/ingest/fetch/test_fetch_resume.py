@@ -69,7 +69,7 @@ def sha256(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("validator", [{"ETag": '"v1"'}, {"Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}])
-def test_the_next_call_goes_on(
+def test_next_call_resumes(
     tmp_path: Path, server: LoopbackServer, long_film: bytes, validator: dict[str, str]
 ) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=validator, end_at=3 * MB))
@@ -81,19 +81,19 @@ def test_the_next_call_goes_on(
     assert media.sha256 == sha256(long_film)
 
 
-def test_each_break_adds_to_it(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+def test_each_interruption_keeps_progress(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     for megabytes in (1, 2, 3):
         broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=megabytes * MB))
     assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
     assert ranges(server) == [f"bytes={3 * MB}-"]
 
 
-def test_another_file_is_begun_anew(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+def test_changed_file_starts_over(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     broken(tmp_path, server, Reply(body=b"x" * len(long_film), headers={"ETag": '"old"'}, end_at=3 * MB))
     assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
 
 
-def test_a_shorter_file_is_begun_anew(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
+def test_shorter_file_starts_over(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
     """What is asked for lies behind its end."""
     broken(tmp_path, server, Reply(body=padded(film, 4 * MB), headers=V1, end_at=3 * MB))
     short = padded(film, 2 * MB)
@@ -103,9 +103,7 @@ def test_a_shorter_file_is_begun_anew(tmp_path: Path, server: LoopbackServer, fi
     assert ranges(server) == [f"bytes={3 * MB}-", None]
 
 
-def test_a_server_that_lies_is_asked_for_all_of_it(
-    tmp_path: Path, server: LoopbackServer, long_film: bytes
-) -> None:
+def test_wrong_range_fetches_whole_file(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     """Same tag and length, other bytes: the two parts make no video, which says nothing of the video."""
     broken(tmp_path, server, Reply(body=b"x" * len(long_film), headers=V1, end_at=3 * MB))
     server.pages["/f.mp4"] = [Reply(body=long_film, headers=V1)]
@@ -117,9 +115,7 @@ def test_a_server_that_lies_is_asked_for_all_of_it(
     assert fetched(tmp_path, server, Reply(body=long_film, headers=V1)).sha256 == sha256(long_film)
 
 
-def test_what_the_part_is_of_is_looked_at_by_us_as_well(
-    tmp_path: Path, server: LoopbackServer, long_film: bytes
-) -> None:
+def test_validator_is_checked_by_client(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     """Not every server heeds If-Range. Both halves would make a video here."""
     other = long_film[:-1] + b"x"
     broken(tmp_path, server, Reply(body=other, headers=V1, end_at=3 * MB))
@@ -128,9 +124,7 @@ def test_what_the_part_is_of_is_looked_at_by_us_as_well(
     assert media.sha256 == sha256(long_film)
 
 
-def test_one_answer_s_proof_is_not_another_s(
-    tmp_path: Path, server: LoopbackServer, long_film: bytes
-) -> None:
+def test_validators_are_per_response(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     server.pages["/f.mp4"] = [
         Reply(body=long_film, headers=V1, end_at=0),
         Reply(body=b"x" * len(long_film), end_at=3 * MB),  # it would be noted as v1
@@ -142,7 +136,7 @@ def test_one_answer_s_proof_is_not_another_s(
 
 
 @pytest.mark.parametrize("status", [403, 404, 416, 500])
-def test_who_refuses_a_part_is_asked_for_all_of_it(
+def test_refused_range_fetches_whole_file(
     tmp_path: Path, server: LoopbackServer, long_film: bytes, status: int
 ) -> None:
     """In the same attempt: the configuration may allow one alone."""
@@ -154,7 +148,7 @@ def test_who_refuses_a_part_is_asked_for_all_of_it(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_who_is_in_trouble_takes_nothing_from_what_is_there(
+def test_server_errors_keep_progress(
     tmp_path: Path, server: LoopbackServer, long_film: bytes, status: int
 ) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
@@ -170,7 +164,7 @@ def test_who_is_in_trouble_takes_nothing_from_what_is_there(
     assert ranges(server) == [f"bytes={3 * MB}-"]
 
 
-def test_short_breaks_are_noted_as_well(
+def test_short_interruptions_are_noted(
     tmp_path: Path, server: LoopbackServer, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that breaks off before each note would be due must not go without for ever."""
@@ -195,7 +189,7 @@ def test_short_breaks_are_noted_as_well(
     assert all(later - sooner < 3 * MB for sooner, later in zip([0, *noted], noted, strict=False))
 
 
-def test_what_was_not_looked_at_stays(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+def test_unread_progress_stays(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     """As where the store of kept copies, which is asked first, is away."""
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
 
@@ -209,7 +203,7 @@ def test_what_was_not_looked_at_stays(tmp_path: Path, server: LoopbackServer, lo
     assert ranges(server) == [f"bytes={3 * MB}-"]
 
 
-def test_who_does_not_ask_for_what_was_left_begins_at_0(
+def test_without_resume_a_writer_starts_at_0(
     tmp_path: Path, server: LoopbackServer, long_film: bytes
 ) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
@@ -219,9 +213,7 @@ def test_who_does_not_ask_for_what_was_left_begins_at_0(
         assert {left.name for left in folder.iterdir()} == {path.name, ".lock"}
 
 
-def test_a_copy_in_two_parts_that_is_another_is_asked_for_again(
-    tmp_path: Path, server: LoopbackServer, long_film: bytes
-) -> None:
+def test_mismatched_parts_are_fetched_again(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     """What was begun with, and is gone from the cache: its second half is not what it was."""
     media = fetched(tmp_path, server, Reply(body=long_film, headers=V1))
     stage = make_fetch(tmp_path)
@@ -233,7 +225,7 @@ def test_a_copy_in_two_parts_that_is_another_is_asked_for_again(
     assert cached_files(stage) == []
 
 
-def test_a_date_within_the_second_proves_nothing() -> None:
+def test_recent_date_is_no_validator() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     date = format_datetime(now, usegmt=True)
     for age, proves in ((0, False), (1, True)):
@@ -253,7 +245,7 @@ def test_a_date_within_the_second_proves_nothing() -> None:
         {"headers": V1, "end_at": 3 * MB, "announced": None},
     ],
 )
-def test_what_cannot_be_gone_on_with_is_not_kept(
+def test_unresumable_part_is_removed(
     tmp_path: Path, server: LoopbackServer, long_film: bytes, reply: dict[str, object]
 ) -> None:
     server.pages["/f.mp4"] = [Reply(body=long_film, **reply)]  # type: ignore[arg-type]
@@ -263,7 +255,7 @@ def test_what_cannot_be_gone_on_with_is_not_kept(
     assert cached_files(stage) == []
 
 
-def test_what_is_gone_is_not_kept(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
+def test_part_of_missing_file_is_removed(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     server.pages["/f.mp4"] = [Reply(body=long_film, headers=V1, end_at=3 * MB), Reply(status=404)]
     stage = make_fetch(tmp_path)
     with pytest.raises(GoneError):
@@ -292,9 +284,7 @@ def spoil(part: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["old", "torn", "unknown", "longer", "whole", "words", "gone"])
-def test_a_note_that_is_no_good_is_not_believed(
-    tmp_path: Path, server: LoopbackServer, long_film: bytes, how: str
-) -> None:
+def test_invalid_note_is_ignored(tmp_path: Path, server: LoopbackServer, long_film: bytes, how: str) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
     (part,) = folder.glob("*.part")
     spoil(part, how)
@@ -302,9 +292,7 @@ def test_a_note_that_is_no_good_is_not_believed(
     assert ranges(server) == [None]
 
 
-def test_what_is_kept_goes_where_its_room_is_needed(
-    tmp_path: Path, server: LoopbackServer, long_film: bytes
-) -> None:
+def test_resumable_part_is_evicted(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
     cache = MediaCache(folder, 4 * MB)
     assert cache.used_bytes() == 3 * MB
@@ -312,9 +300,7 @@ def test_what_is_kept_goes_where_its_room_is_needed(
         assert {left.name for left in folder.iterdir()} - {path.name} == {".lock"}
 
 
-def test_what_nobody_goes_on_with_is_swept_after_a_day(
-    tmp_path: Path, server: LoopbackServer, long_film: bytes
-) -> None:
+def test_old_part_is_swept(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
     assert MediaCache(folder, 9 * MB).used_bytes() == 3 * MB
     spoil(next(folder.glob("*.part")), "old")
@@ -331,7 +317,7 @@ list(make_fetch(Path(sys.argv[1]), timeout_seconds=300.0)(job_of(sys.argv[2])))
 
 
 @pytest.mark.slow
-def test_after_a_kill_little_is_had_again(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
+def test_resumes_after_kill(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
     """While the rest is still to come, which is never: the process is killed, not told."""
     body = padded(film, NOTE_BYTES + 9 * MB)
     server.pages["/f.mp4"] = [
@@ -349,7 +335,7 @@ def test_after_a_kill_little_is_had_again(tmp_path: Path, server: LoopbackServer
     assert int(wanted.removeprefix("bytes=").removesuffix("-")) >= NOTE_BYTES
 
 
-def test_an_object_is_gone_on_with_as_long_as_it_is_the_same(
+def test_unchanged_object_is_resumed(
     s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, film: bytes
 ) -> None:
     for name, value in s3_server.environment.items():
