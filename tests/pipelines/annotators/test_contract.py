@@ -62,7 +62,7 @@ class Loudness(SoundAnnotator):
     def of_sound(self, segment: Segment) -> tuple[Float64, Float32]:
         assert segment.sound is not None
         blocks = segment.sound[: segment.sound.size // 1600 * 1600].reshape(-1, 1600).astype(np.float32)
-        times: Float64 = segment.start + (np.arange(len(blocks)) + 0.5) / self.rate_hz
+        times = np.asarray(segment.start + (np.arange(len(blocks)) + 0.5) / self.rate_hz, np.float64)
         return times, np.sqrt((blocks**2).mean(axis=1, keepdims=True)).astype(np.float32)
 
 
