@@ -59,7 +59,7 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
     only_fetch = only == "fetch"
     with ProgressBar(only_fetch=only_fetch) as bar:
         result = run(settings, local=local, only_fetch=only_fetch, on_progress=bar.update)
-    asked = (result.room, result.egress, time.time())
+    usage = (result.room, result.egress, time.time())
     facts = {
         "run": result.run_id,
         "seconds": round(result.seconds, 1),
@@ -67,12 +67,12 @@ def command(loaded: Loaded, local: bool, only: str | None, address: str | None, 
         "shards_uri": settings.store.shards_uri,
         "left_alone": result.other_fingerprint_videos,
         **status_facts(result.status),
-        "acquisition": acquisition_facts(result.status, *asked),
+        "acquisition": acquisition_facts(result.status, *usage),
     }
     if as_json or not sys.stdout.isatty():
         echo_json(facts)
     else:
-        acquisition = acquisition_lines(result.status, *asked)
+        acquisition = acquisition_lines(result.status, *usage)
         click.echo("\n".join(result_lines(result, settings.store.shards_uri, acquisition)))
     if result.signal is not None:
         raise SystemExit(EXIT_BY_SIGNAL + result.signal)

@@ -24,11 +24,11 @@ def command(loaded: Loaded, as_json: bool) -> None:
 
     store, identities = loaded.settings.store, loaded.settings.acquire.identities
     with existing_catalog(loaded) as catalog:
-        asked = (catalog.media_room(with_waiting=True), catalog.egress_everywhere(identities), time.time())
+        usage = (catalog.media_room(with_waiting=True), catalog.egress_everywhere(identities), time.time())
         status = catalog.status()
     if as_json:
-        facts = {"acquisition": acquisition_facts(status, *asked)}
+        facts = {"acquisition": acquisition_facts(status, *usage)}
         echo_json({"shards_uri": store.shards_uri, **status_facts(status), **facts})
     else:
-        acquisition = acquisition_lines(status, *asked)
+        acquisition = acquisition_lines(status, *usage)
         click.echo("\n".join(status_lines(status, store.shards_uri, acquisition)))

@@ -127,7 +127,7 @@ def _pause(state: EgressStatus, now: float) -> str:
 def _hours_left_everywhere(
     remaining: dict[str, int], egress: Sequence[EgressStatus], now: float
 ) -> float | None:
-    """Platforms are asked in parallel, so the slowest one counts."""
+    """Hours until all platforms are done. They work in parallel, so the slowest one counts."""
     hours = [
         hours_left(count, [state for state in egress if state.platform == platform], now)
         for platform, count in remaining.items()

@@ -31,16 +31,16 @@ def recover(catalog: Catalog, store: Store, spool: Path) -> None:
     for run_id in sorted(dead):
         _log.info(f"resuming after run {run_id}, which was killed")
 
-    def over(run_id: str) -> bool:
+    def has_ended(run_id: str) -> bool:
         # Queried each time, because runs start meanwhile. A run that this catalog does not know belongs to
         # another catalog and may be alive.
         return bool(catalog.known_runs({run_id})) and run_id not in catalog.end_dead_runs()
 
-    sweep_spool(spool, over=over)
-    store.sweep(older_than_seconds=0, abandoned=lambda name: over(run_of(name)))
+    sweep_spool(spool, over=has_ended)
+    store.sweep(older_than_seconds=0, abandoned=lambda name: has_ended(run_of(name)))
     store.sweep()
     for shard in catalog.shards_without_sidecar():
-        if over(shard.run_id):
+        if has_ended(shard.run_id):
             _publish_sidecar(catalog, store, shard)
     remove_uncommitted(catalog, store)
 

@@ -73,14 +73,14 @@ def run(
         UsageError, WeightsError, StorageError, CatalogError: the run cannot start or continue. Committed
             shards remain, and the next run does the rest.
     """
-    began = time.monotonic()
+    started_at = time.monotonic()
     check_licences(settings)
     if not only_fetch and (local or not settings.engine.address):
         check_accelerators(settings)
     digest = fingerprint(settings)
     store = open_store(settings.store.shards_uri)
     spool = Path(settings.store.root).absolute() / "spool"
-    with GracefulShutdown() as stopping, contextlib.closing(_open_catalog(settings)) as catalog:
+    with GracefulShutdown() as shutdown, contextlib.closing(_open_catalog(settings)) as catalog:
         check_shards_location(catalog, store)
         check_downloads(settings, catalog, digest, local=local)
         run_id = catalog.begin_run(
@@ -102,12 +102,12 @@ def run(
                 if settings.fetch.keep_uri:
                     open_store(settings.fetch.keep_uri).check_writable(f"{run_id}-write-check")
                 recover(catalog, store, spool)
-                _drive(
+                _run_pools(
                     settings,
                     catalog,
                     store,
                     run_id,
-                    stopping,
+                    shutdown,
                     heartbeat=heartbeat,
                     fingerprint=digest,
                     local=local,
@@ -118,15 +118,15 @@ def run(
                 with contextlib.suppress(MienError):  # the first error is the useful one
                     _end(catalog, store, run_id, "failed")
                 raise
-            _end(catalog, store, run_id, "finished" if stopping.signal is None else "stopped")
+            _end(catalog, store, run_id, "finished" if shutdown.signal is None else "stopped")
         return RunResult(
             run_id=run_id,
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - started_at,
             status=catalog.status(),
             room=catalog.media_room(with_waiting=True),
             egress=catalog.egress_everywhere(settings.acquire.identities),
             other_fingerprint_videos=catalog.other_fingerprint_count(digest),
-            signal=stopping.signal,
+            signal=shutdown.signal,
         )
 
 
@@ -184,12 +184,12 @@ def check_downloads(settings: Settings, catalog: Catalog, fingerprint: str, *, l
         check_acquisition(settings, {"http"})
 
 
-def _drive(
+def _run_pools(
     settings: Settings,
     catalog: Catalog,
     store: Store,
     run_id: str,
-    stopping: GracefulShutdown,
+    shutdown: GracefulShutdown,
     *,
     heartbeat: Heartbeat,
     fingerprint: str,
@@ -246,9 +246,9 @@ def _drive(
         )
     observer.engine = engine
     media.renew()
-    stopping.attach(engine)
+    shutdown.attach(engine)
     videos = observer.catalog.status().videos
-    if stopping.signal is None and videos["waiting"] + videos["running"]:
+    if shutdown.signal is None and videos["waiting"] + videos["running"]:
         engine.run()
     observer.close()
     media.release(closing=not only_fetch)
