@@ -25,7 +25,7 @@ MARKER = ".mien-demo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    stories: list[VideoHistory]
+    histories: list[VideoHistory]
     """One per film."""
     result: RunResult
     verified: VerificationReport
@@ -56,9 +56,9 @@ def run_demo(settings: Settings, folder: Path, *, local: bool, report: Callable[
     with ProgressBar() as bar:
         result = run(settings, local=local, on_progress=bar.update)
     with contextlib.closing(Catalog.open(store.catalog_url)) as catalog:
-        stories = [story for story in map(catalog.explain, added.new) if story is not None]
+        histories = [history for history in map(catalog.explain, added.new) if history is not None]
     return DemoResult(
-        stories=stories,
+        histories=histories,
         result=result,
         verified=verify(settings, deep=True),
         shards_uri=store.shards_uri,

@@ -48,7 +48,7 @@ def _facts(demo: DemoResult) -> dict[str, Any]:
     from mien.cluster.report.status import status_facts
 
     return {
-        "films": [_film(story) for story in demo.stories],
+        "films": [_film(history) for history in demo.histories],
         **status_facts(demo.result.status),
         "faults": demo.verified.faults,
         "shards_uri": demo.shards_uri,
@@ -56,17 +56,17 @@ def _facts(demo: DemoResult) -> dict[str, Any]:
     }
 
 
-def _film(story: VideoHistory) -> dict[str, Any]:
+def _film(history: VideoHistory) -> dict[str, Any]:
     fates: dict[str, float] = {}
-    for segment in story.segments:
+    for segment in history.segments:
         for fate, seconds in segment.seconds_by_fate.items():
             fates[fate] = fates.get(fate, 0.0) + seconds
     return {
-        "title": story.video.title,
-        "state": story.state,
+        "title": history.video.title,
+        "state": history.state,
         "seconds_by_fate": fates,
-        "error_class": story.error_class,
-        "error_text": story.error_text,
+        "error_class": history.error_class,
+        "error_text": history.error_text,
     }
 
 
@@ -75,10 +75,10 @@ def _lines(demo: DemoResult, folder: Path) -> Iterator[str]:
     from mien.cluster.report.funnel import funnel_lines
     from mien.cluster.report.status import headline
 
-    for story in demo.stories:
-        fates = [fate for segment in story.segments for fate in segment.seconds_by_fate.items()]
+    for history in demo.histories:
+        fates = [fate for segment in history.segments for fate in segment.seconds_by_fate.items()]
         outcome = ", ".join(f"{format_duration(seconds)} {fate}" for fate, seconds in fates)
-        yield f"film      {story.video.title}: {story.state}; {outcome or headline(story.error_text)}"
+        yield f"film      {history.video.title}: {history.state}; {outcome or headline(history.error_text)}"
     yield "yield"
     yield from funnel_lines(demo.result.status.seconds_by_fate)
     verdict = "; ".join(demo.verified.faults) or "all intact"

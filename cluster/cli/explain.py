@@ -20,16 +20,16 @@ def command(needle: str, loaded: Loaded, as_json: bool) -> None:
     """Shows the history of one video: each attempt, the fate of every second, and raw errors."""
     import dataclasses
 
-    from mien.cluster.report.status import story_lines
+    from mien.cluster.report.status import history_lines
     from mien.ingest.errors import UsageError
 
     with existing_catalog(loaded) as catalog:
-        story = catalog.explain(needle)
-        alike = catalog.near_duplicates(story.video.key) if story is not None else []
-    if story is None:
+        history = catalog.explain(needle)
+        alike = catalog.near_duplicates(history.video.key) if history is not None else []
+    if history is None:
         raise UsageError(f"no video {needle!r} in the catalog; use an id, a path or the key of a sample")
     if as_json:
-        echo_json({**dataclasses.asdict(story), "near_duplicate_of": alike})
+        echo_json({**dataclasses.asdict(history), "near_duplicate_of": alike})
     else:
         lines = [f"  similar   the sound matches {key}; both videos are used" for key in alike]
-        click.echo("\n".join([*story_lines(story), *lines]))
+        click.echo("\n".join([*history_lines(history), *lines]))

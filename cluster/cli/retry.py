@@ -46,15 +46,15 @@ def command(
         failed = catalog.error_classes()
         if error_class and error_class not in failed:
             _refuse_unknown(error_class)
-        story = catalog.explain(needle) if needle else None
-        if needle and story is None:
+        history = catalog.explain(needle) if needle else None
+        if needle and history is None:
             raise UsageError(f"no video {needle!r} in the catalog; use an id, a path or the key of a sample")
         reopened = catalog.reopen(identity, platform) if identity else []
         if identity and not reopened:
             where = f" on {platform}" if platform else ""
             raise UsageError(f"identity {identity} is not paused{where}; `mien status` shows the paused ones")
         if chooses:
-            count = catalog.retry(error_class=error_class, key=story.video.key if story else None)
+            count = catalog.retry(error_class=error_class, key=history.video.key if history else None)
     if as_json:
         echo_json(
             {"videos_waiting_again": count, "identity_reopened": identity}

@@ -93,27 +93,29 @@ def signal_name(result: RunResult) -> str | None:
     return None if result.signal is None else signal.Signals(result.signal).name
 
 
-def story_lines(story: VideoHistory) -> list[str]:
+def history_lines(history: VideoHistory) -> list[str]:
     """Everything that the catalog knows about one video. Its events are listed oldest first."""
-    video = story.video
-    lines = [f"{video.key}  {story.state}", f"  source    {video.uri!r}"]
+    video = history.video
+    lines = [f"{video.key}  {history.state}", f"  source    {video.uri!r}"]
     if video.title:
         parts = [video.title, *(each for each in (video.channel, video.licence) if each)]
         lines.append(f"  title     {', '.join(map(terminal_safe, parts))}")
-    if story.queries:
-        lines.append(f"  found by  {', '.join(repr(query) for query in story.queries)}")
+    if history.queries:
+        lines.append(f"  found by  {', '.join(repr(query) for query in history.queries)}")
     if video.labels:
         lines.append(f"  labels    {video.labels}")
-    if story.media is not None:
-        media = story.media
+    if history.media is not None:
+        media = history.media
         duration = format_duration(media.duration_seconds)
         lines.append(f"  media     {duration}, {media.bytes:,} bytes, sha256 {media.sha256[:16]}…")
-    if story.error_class:
-        lines.append(f"  error     {story.error_class} in {story.stage or '?'} (attempt {story.attempts})")
-        lines.append(f"            {headline(story.error_text)}")
-    if story.next_try_at is not None:
-        lines.append(f"  next try  {_timestamp(story.next_try_at)}")
-    for segment in story.segments:
+    if history.error_class:
+        lines.append(
+            f"  error     {history.error_class} in {history.stage or '?'} (attempt {history.attempts})"
+        )
+        lines.append(f"            {headline(history.error_text)}")
+    if history.next_try_at is not None:
+        lines.append(f"  next try  {_timestamp(history.next_try_at)}")
+    for segment in history.segments:
         span = f"{format_duration(segment.start_ms / 1000)}–{format_duration(segment.end_ms / 1000)}"
         lines.append(f"  segment   {span}  {segment.state}, {pluralize(segment.sample_count, 'sample')}")
         fates = ", ".join(f"{format_duration(s)} {fate}" for fate, s in segment.seconds_by_fate.items())
@@ -126,9 +128,9 @@ def story_lines(story: VideoHistory) -> list[str]:
                 f"            {segment.error_class} in {segment.stage}: {headline(segment.error_text)}"
             )
     lines += [
-        f"  {_timestamp(event.at)}  {event.what} {headline(event.text)}".rstrip() for event in story.events
+        f"  {_timestamp(event.at)}  {event.what} {headline(event.text)}".rstrip() for event in history.events
     ]
-    raw = [story.error_text, *(segment.error_text for segment in story.segments)]
+    raw = [history.error_text, *(segment.error_text for segment in history.segments)]
     for text in dict.fromkeys(text for text in raw if text and "\n" in text):
         lines += ["  raw error", *(f"    {line}" for line in text.splitlines()[1:])]
     return lines

@@ -85,6 +85,6 @@ def test_doctor_reports_the_missing_device(tmp_path: Path) -> None:
 def assert_untouched(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No video was claimed, and no folder for shards was created."""
     monkeypatch.undo()
-    story = json.loads(mien("explain", "--json", "film.mp4", folder=store).stdout)
-    assert (story["state"], story["events"]) == ("waiting", [])
+    history = json.loads(mien("explain", "--json", "film.mp4", folder=store).stdout)
+    assert (history["state"], history["events"]) == ("waiting", [])
     assert not (store / "store" / "shards").exists()

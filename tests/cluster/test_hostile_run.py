@@ -77,20 +77,20 @@ def store(folder: Path) -> dict[str, str]:
 
 def explained(folder: Path, paths: Sequence[Path] | dict[Path, str]) -> dict[Path, dict[str, Any]]:
     """Runs the command in this process, because a hundred processes would take a minute."""
-    stories = {}
+    histories = {}
     for path in paths:
         shown = mien_in_process("explain", "--json", "--", path, folder=folder)
         assert shown.exit_code == 0, (path, shown.exception)
-        stories[path] = json.loads(shown.output)
-    return stories
+        histories[path] = json.loads(shown.output)
+    return histories
 
 
-def outcome(story: dict[str, Any]) -> str:
-    classes = {segment["error_class"] for segment in story["segments"]} - {None}
-    if story["state"] == "partial":
+def outcome(history: dict[str, Any]) -> str:
+    classes = {segment["error_class"] for segment in history["segments"]} - {None}
+    if history["state"] == "partial":
         (only,) = classes
         return str(only)
-    return str(story["error_class"] or story["state"])
+    return str(history["error_class"] or history["state"])
 
 
 def samples_of(folder: Path, video_key: str) -> dict[str, bytes]:
@@ -108,12 +108,12 @@ def samples_of(folder: Path, video_key: str) -> dict[str, bytes]:
 
 def test_every_file_has_its_outcome(ran: Ran) -> None:
     assert len(ran.expected) - list(ran.expected.values()).count("done") > 50
-    assert {path: outcome(story) for path, story in ran.seen.items()} == ran.expected
+    assert {path: outcome(history) for path, history in ran.seen.items()} == ran.expected
 
 
 def test_raw_errors_are_recorded(ran: Ran) -> None:
-    for path, story in ran.seen.items():
-        for entry in (story, *story["segments"]):
+    for path, history in ran.seen.items():
+        for entry in (history, *history["segments"]):
             if entry["error_class"]:
                 headline, _, raised = entry["error_text"].partition("\n")
                 assert path.name in headline
@@ -137,7 +137,7 @@ def test_exit_code_and_counts_match(ran: Ran) -> None:
     for facts in (ran.facts, status):
         assert Counter(facts["video_errors"]) + Counter(facts["segment_errors"]) == ran.failed
         assert facts["segment_errors"] == {"CorruptMediaError": 1}
-        states = Counter(story["state"] for story in ran.seen.values())
+        states = Counter(history["state"] for history in ran.seen.values())
         assert {state: count for state, count in facts["videos"].items() if count} == states
         assert states == {
             "done": len(ran.expected) - ran.failed.total(),
@@ -166,7 +166,7 @@ def test_retry_by_class_fails_again(ran: Ran) -> None:
         output = mien("retry", "--class", name, folder=ran.folder)
         assert output.stdout.startswith(f"{ran.failed[name]} videos put back into the queue")
     waiting = {
-        path for path, story in explained(ran.folder, ran.expected).items() if story["state"] == "waiting"
+        path for path, history in explained(ran.folder, ran.expected).items() if history["state"] == "waiting"
     }
     assert waiting == wanted
     again = mien("run", "--local", "--json", *KEEP, folder=ran.folder)

@@ -75,7 +75,7 @@ ADVERBS = {"a": "again", "n": "now", "p": "please", "s": "soon"}
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    stories: dict[str, VideoHistory]
+    histories: dict[str, VideoHistory]
     samples: dict[str, list[ReadSample]]
 
 
@@ -90,17 +90,17 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     samples: dict[str, list[ReadSample]] = {name: [] for name in TABLE}
     for read in read_shards(store / "shards"):
         samples[Path(read.meta["video"]["url"]).name].append(read)
-    return Ran({name: story for name, story in found.items() if story is not None}, samples)
+    return Ran({name: history for name, history in found.items() if history is not None}, samples)
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_outcome_of_each_file(name: str, ran: Ran) -> None:
-    wanted, story, samples = TABLE[name], ran.stories[name], ran.samples[name]
-    (segment,) = story.segments
+    wanted, history, samples = TABLE[name], ran.histories[name], ran.samples[name]
+    (segment,) = history.segments
     fates = dict(segment.seconds_by_fate)
-    assert story.media is not None
-    assert story.state == "done"
-    assert sum(fates.values()) == pytest.approx(story.media.duration_seconds, abs=0.001)
+    assert history.media is not None
+    assert history.state == "done"
+    assert sum(fates.values()) == pytest.approx(history.media.duration_seconds, abs=0.001)
     if isinstance(wanted, Dropped):
         assert samples == []
         assert max(fates, key=lambda fate: fates[fate]) == wanted.mainly

@@ -29,15 +29,15 @@ def ran(store: Path, *films: Path, flag: str) -> tuple[dict[str, VideoHistory], 
         for folder in films:
             if folder.is_dir():
                 found |= {film.name: catalog.explain(str(film)) for film in folder.iterdir()}
-    stories = {name: story for name, story in found.items() if story is not None}
-    samples: dict[str, list[ReadSample]] = {name: [] for name in stories}
+    histories = {name: history for name, history in found.items() if history is not None}
+    samples: dict[str, list[ReadSample]] = {name: [] for name in histories}
     for read in read_shards(store / "shards"):
         samples[Path(read.meta["video"]["url"]).name].append(read)
-    return stories, samples
+    return histories, samples
 
 
-def fates(story: VideoHistory) -> dict[str, float]:
-    (segment,) = story.segments
+def fates(history: VideoHistory) -> dict[str, float]:
+    (segment,) = history.segments
     return segment.seconds_by_fate
 
 
@@ -57,8 +57,8 @@ def faces(
 def test_silent_expressive_face_is_kept(
     faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
-    stories, samples = faces
-    assert fates(stories["silent.mp4"])["kept"] > 19
+    histories, samples = faces
+    assert fates(histories["silent.mp4"])["kept"] > 19
     for read in samples["silent.mp4"]:
         assert read.members == BOTH
         assert read.sound is not None and read.frames is not None
@@ -73,8 +73,8 @@ def test_silent_expressive_face_is_kept(
 def test_silent_film_gives_samples_without_flac(
     faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
-    stories, samples = faces
-    assert fates(stories["mute.mp4"])["kept"] > 9
+    histories, samples = faces
+    assert fates(histories["mute.mp4"])["kept"] > 9
     for read in samples["mute.mp4"]:
         assert read.members == BOTH - {"flac"}
         assert read.frames is not None and len(read.frames) == read.meta["rows"]
@@ -84,8 +84,8 @@ def test_silent_film_gives_samples_without_flac(
 def test_sound_only_gives_no_faces(
     faces: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]],
 ) -> None:
-    stories, samples = faces
-    assert set(fates(stories["sound.wav"])) == {"no_video"}
+    histories, samples = faces
+    assert set(fates(histories["sound.wav"])) == {"no_video"}
     assert samples["sound.wav"] == []
 
 
@@ -109,11 +109,11 @@ def speech(
 
 @pytest.mark.slow
 def test_sound_dataset(speech: tuple[dict[str, VideoHistory], dict[str, list[ReadSample]]]) -> None:
-    stories, samples = speech
-    assert set(stories) == {"film.mp4", "torn.mp4", "sound.wav", "sound.mp3"}
-    for name, story in stories.items():
-        assert story.state == "done"
-        assert not {"no_face", "not_speaking", "no_video", "failed"} & set(fates(story))
+    histories, samples = speech
+    assert set(histories) == {"film.mp4", "torn.mp4", "sound.wav", "sound.mp3"}
+    for name, history in histories.items():
+        assert history.state == "done"
+        assert not {"no_face", "not_speaking", "no_video", "failed"} & set(fates(history))
         assert "so nervous" in " ".join(word["text"] for read in samples[name] for word in read.meta["words"])
         for read in samples[name]:
             assert read.members == {"json", "flac", "txt", "times.npy"}

@@ -59,10 +59,10 @@ def test_killed_searches_lose_and_repeat_nothing(tmp_path: Path) -> None:
             for path in (tmp_path / "store" / "cache").glob("*"):
                 assert not path.is_file() or path.suffix or path.name == ".lock" or path.read_bytes() in whole
             for video in videos:
-                story = mien_json(tmp_path, "explain", "--json", "--", f"youtube-{video.id}")
+                history = mien_json(tmp_path, "explain", "--json", "--", f"youtube-{video.id}")
                 asked = len(youtube.asked(video_id=video.id))
                 assert fetched.get(video.id, asked) == asked, f"{video.id} was fetched twice"
-                if story["media"] is not None or story["state"] == "failed":
+                if history["media"] is not None or history["state"] == "failed":
                     fetched[video.id] = asked
         done = mien("run", "--json", folder=tmp_path)
         assert done.returncode == EXIT_WITH_FAILURES, done.stderr

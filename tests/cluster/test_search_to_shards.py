@@ -54,7 +54,7 @@ class Ran:
     """Requests made by the first run and the search."""
     status: dict[str, Any]
     samples: dict[str, list[ReadSample]]
-    stories: dict[str, dict[str, Any]] = field(default_factory=dict)
+    histories: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By video id, as printed by `mien explain --json`."""
 
 
@@ -74,7 +74,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         done = mien("run", "--json", folder=folder)
         asked = len(youtube.requests)
         again = mien("run", "--json", folder=folder)
-        stories = {each: mien_json(folder, "explain", "--json", "--", f"youtube-{each}") for each in ids}
+        histories = {each: mien_json(folder, "explain", "--json", "--", f"youtube-{each}") for each in ids}
         yield Ran(
             folder,
             kinds,
@@ -85,7 +85,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
             asked,
             mien_json(folder, "status", "--json"),
             samples_of(folder),
-            stories,
+            histories,
         )
 
 
@@ -101,19 +101,19 @@ def test_two_searches_find_all_but_live_videos(ran: Ran) -> None:
     for number, kind in enumerate(ran.kinds):
         if kind.video.fault is not Fault.LIVE:
             found = zip(QUERIES, (number < 25, number >= 15), strict=True)
-            assert set(ran.stories[kind.video.id]["queries"]) == {query for query, by in found if by}
+            assert set(ran.histories[kind.video.id]["queries"]) == {query for query, by in found if by}
 
 
 def test_every_video_ends_as_its_kind_does(ran: Ran) -> None:
     assert ran.done.returncode == EXIT_WITH_FAILURES, ran.done.stderr
     seen = {}
     twice = [kind.video.id for kind in ran.kinds if kind.name == "uploaded twice"]
-    assert {ran.stories[each]["state"] for each in twice} == {"done", "duplicate"}
+    assert {ran.histories[each]["state"] for each in twice} == {"done", "duplicate"}
     for kind in ran.kinds:
-        story = ran.stories[kind.video.id]
+        history = ran.histories[kind.video.id]
         if kind.video.id not in twice:
-            attempts = story["attempts"] if kind.attempts is not None else None
-            seen[kind.video.id, kind.name] = (story["state"], story["error_class"] or "", attempts)
+            attempts = history["attempts"] if kind.attempts is not None else None
+            seen[kind.video.id, kind.name] = (history["state"], history["error_class"] or "", attempts)
     expected = {
         (kind.video.id, kind.name): (kind.state, kind.error, kind.attempts)
         for kind in ran.kinds
@@ -143,9 +143,9 @@ def test_status_counts_them(ran: Ran) -> None:
 
 def test_failures_keep_the_raw_error(ran: Ran) -> None:
     for kind in ran.kinds:
-        story = ran.stories[kind.video.id]
+        history = ran.histories[kind.video.id]
         if kind.error:
-            headline, _, raised = story["error_text"].partition("\n")
+            headline, _, raised = history["error_text"].partition("\n")
             assert kind.video.id in headline
             assert kind.error in raised
             if kind.video.fault in RAW:
@@ -154,7 +154,7 @@ def test_failures_keep_the_raw_error(ran: Ran) -> None:
 
 def test_samples_carry_search_metadata(ran: Ran) -> None:
     talking = {kind.video.id: kind.video for kind in ran.kinds if kind.talks}
-    done = {each for each in talking if ran.stories[each]["state"] == "done"}
+    done = {each for each in talking if ran.histories[each]["state"] == "done"}
     assert set(ran.samples) == done
     for video_id, samples in ran.samples.items():
         video = talking[video_id]
@@ -203,8 +203,8 @@ def test_secrets_are_used_but_not_leaked(ran: Ran) -> None:
     assert {request.identity for request in ran.youtube.requests} == set(IDENTITIES)
     status = mien("status", folder=ran.folder)
     shown = mien("config", "show", folder=ran.folder)
-    stories = [mien("explain", "--", kind.video.id, folder=ran.folder) for kind in ran.kinds[-7:]]
-    assert_no_secret(ran.folder, ran.searched, ran.done, ran.again, status, shown, *stories)
+    histories = [mien("explain", "--", kind.video.id, folder=ran.folder) for kind in ran.kinds[-7:]]
+    assert_no_secret(ran.folder, ran.searched, ran.done, ran.again, status, shown, *histories)
 
 
 def test_other_identity_continues_after_bot_wall(tmp_path: Path) -> None:

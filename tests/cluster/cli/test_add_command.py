@@ -64,7 +64,7 @@ def test_later_table_labels_known_videos(tmp_path: Path) -> None:
     facts = json.loads(add(tmp_path, "--json", "table.csv"))
     assert (facts["labelled"], facts["written_before"], len(facts["known"])) == ([], [], 2)
     with catalog(tmp_path) as known:
-        story = known.explain("a.mp4") or known.explain(job.key)
-        assert story is not None
-        assert (story.state, story.video.labels) == ("done", {"mood": "calm"})
+        history = known.explain("a.mp4") or known.explain(job.key)
+        assert history is not None
+        assert (history.state, history.video.labels) == ("done", {"mood": "calm"})
         assert known.claim(begin(known), limit=9)[0].video.labels == {"mood": "glad"}

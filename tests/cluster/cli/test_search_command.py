@@ -64,8 +64,8 @@ def test_repeated_search_adds_only_new_videos(tmp_path: Path) -> None:
     again = mien("search", "people talking", "--max", "8", cwd=tmp_path)
     assert again.stdout == "3 new, 5 already known\n"
     with catalog(tmp_path) as known:
-        story = known.explain("video_00001")
-        assert story is not None and story.queries == ["people talking", "few"]
+        history = known.explain("video_00001")
+        assert history is not None and history.queries == ["people talking", "few"]
         assert known.status().videos["waiting"] == 10
 
 
@@ -99,8 +99,8 @@ def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["1 new, 0 already known", "skipped 1 too short"]
     wanted = SearchFilter(after="2023-01-01", min_seconds=60, max_seconds=900, language="de", licence="cc")
     with catalog(tmp_path) as known:
-        story = known.explain("video_00001")
-        assert story is not None and story.video.filters == (wanted,)
+        history = known.explain("video_00001")
+        assert history is not None and history.video.filters == (wanted,)
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ class Run:
         self.observer.reported("fetch", media_of(job, requests=requests, size=size))
         self.observer.exhausted(job.key, 0)
 
-    def story(self, job: Job) -> Any:
+    def history(self, job: Job) -> Any:
         return self.catalog.explain(job.key)
 
 

@@ -55,9 +55,9 @@ def test_local_work_continues_while_identity_is_paused(
     one, two = jobs_of(run.next())
     run.fail(one, wall())
     run.fail(two, errors.IncompleteTransferError("reset"))
-    story = run.story(one)
-    assert (story.state, story.attempts, story.error_class) == ("waiting", 0, "BotWallError")
-    assert run.story(two).attempts == 1
+    history = run.history(one)
+    assert (history.state, history.attempts, history.error_class) == ("waiting", 0, "BotWallError")
+    assert run.history(two).attempts == 1
     assert "identity a is paused on youtube until" in run_log.messages[0]
     catalog.add([ref("film")])
     assert [job.key for job in jobs_of(run.next())] == ["folder-film"]
@@ -100,9 +100,9 @@ def test_video_refused_alone_is_charged(start: Callable[..., Run], clock: Clock)
             else:
                 run.had(job)
         clock.sleep(100)
-        if run.story(poison).attempts:
+        if run.history(poison).attempts:
             break
-    assert run.story(poison).attempts == 1
+    assert run.history(poison).attempts == 1
     assert run.catalog.status().fetched > 0
 
 
@@ -122,8 +122,8 @@ def test_premiere_waits_without_counting_attempts(start: Callable[..., Run], clo
     premiere.retry_after_seconds = 3 * 3600.0
     began = clock.now
     run.fail(job, premiere)
-    story = run.story(job)
-    assert (story.state, story.attempts, story.next_try_at) == ("waiting", 0, began + 3 * 3600)
+    history = run.history(job)
+    assert (history.state, history.attempts, history.next_try_at) == ("waiting", 0, began + 3 * 3600)
 
 
 def test_retry_honours_retry_after(start: Callable[..., Run], clock: Clock) -> None:
@@ -133,8 +133,8 @@ def test_retry_honours_retry_after(start: Callable[..., Run], clock: Clock) -> N
     busy.retry_after_seconds = 5000.0
     began = clock.now
     run.fail(job, busy)
-    story = run.story(job)
-    assert (story.attempts, story.next_try_at) == (1, began + 5000)
+    history = run.history(job)
+    assert (history.attempts, history.next_try_at) == (1, began + 5000)
 
 
 @pytest.mark.parametrize("wait", [True, False])
@@ -238,8 +238,8 @@ def test_broken_retained_copy_is_refetched(start: Callable[..., Run], catalog: C
     kept = next(each for each in jobs_of(run.next()) if each.media_uri)
     assert kept.identity == ""
     run.fail(kept, errors.GoneError("the copy that was kept is not there any more"))
-    story = run.story(kept)
-    assert (story.state, story.attempts) == ("waiting", 0)
+    history = run.history(kept)
+    assert (history.state, history.attempts) == ("waiting", 0)
     assert catalog.media_room().retained_bytes == 0
 
 

@@ -124,10 +124,10 @@ def test_bot_wall_for_all_ends_run_without_loss(youtube: YouTubeDouble, tmp_path
     assert acquisition["hours_left"] > 0
     shown = mien("status", "--config", str(path), folder=tmp_path).stdout
     assert re.search(r"identity  home: 1/300 videos.*paused until .*BotWallError", shown)
-    story = mien("explain", IDS[0], "--config", str(path), folder=tmp_path).stdout
-    assert "through home" in story
-    assert "paused home until" in story
-    assert "secret" not in output.stdout + shown + story  # the proxy's password
+    history = mien("explain", IDS[0], "--config", str(path), folder=tmp_path).stdout
+    assert "through home" in history
+    assert "paused home until" in history
+    assert "secret" not in output.stdout + shown + history  # the proxy's password
     youtube.heal()
     assert mien("retry", "--identity", "home", "--config", str(path), folder=tmp_path).returncode == 0
     assert mien("retry", "--identity", "home", "--config", str(path), folder=tmp_path).returncode == 2

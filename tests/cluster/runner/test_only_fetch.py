@@ -53,9 +53,9 @@ def test_media_are_validated_and_wait(
         asked = [request.path for request in server.requests]
         assert len(asked) == len(set(asked)) == 5
     with Catalog.open(settings.store.catalog_url) as catalog:
-        story = catalog.explain("http-a")
-        assert story is not None
-        assert story.media is not None
+        history = catalog.explain("http-a")
+        assert history is not None
+        assert history.media is not None
     # The server is stopped: the next run reads the media from the cache.
     done = run(settings_in(tmp_path, *FLAGS, "clip.require=speech"), local=True).status
     assert done.videos["done"] == 2

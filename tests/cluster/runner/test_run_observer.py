@@ -53,9 +53,9 @@ def test_batch_survives_one_lost_video(catalog: Catalog, tmp_path: Path) -> None
     observer.close()
     ended = {}
     for name in "abc":
-        story = catalog.explain(f"folder-{name}")
-        assert story is not None
-        ended[name] = [segment.start_ms for segment in story.segments]
+        history = catalog.explain(f"folder-{name}")
+        assert history is not None
+        ended[name] = [segment.start_ms for segment in history.segments]
     assert ended == {"a": [0, 60_000], "b": [], "c": [0]}
     observer.exhausted("folder-a", 2)
     observer.exhausted("folder-c", 1)
@@ -70,6 +70,6 @@ def test_lost_lease_writes_nothing_more(catalog: Catalog, tmp_path: Path) -> Non
     observer.finished(dropped("a", 0))
     catalog.end_run(run_id, "taken over")
     observer.close()
-    story = catalog.explain("folder-a")
-    assert story is not None
-    assert (story.state, story.segments) == ("waiting", [])
+    history = catalog.explain("folder-a")
+    assert history is not None
+    assert (history.state, history.segments) == ("waiting", [])

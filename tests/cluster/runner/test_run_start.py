@@ -61,9 +61,9 @@ def test_dead_proxy_stops_the_run_at_start(tmp_path: Path, closed_port: int, vid
     assert done.stderr.count("\n") == 1
     assert PASSWORD not in done.stderr
     with contextlib.closing(Catalog.open(f"sqlite:///{tmp_path}/store/catalog.sqlite")) as catalog:
-        story = catalog.explain(video.key)
-        assert story is not None
-        assert (story.state, story.attempts, story.error_class) == ("waiting", 0, None)
+        history = catalog.explain(video.key)
+        assert history is not None
+        assert (history.state, history.attempts, history.error_class) == ("waiting", 0, None)
         assert catalog.live_runs() == []
 
 
