@@ -269,19 +269,20 @@ class Catalog:
         self._database.repeat(lambda connection: segments.record_done(connection, now, run_id, records))
 
     def record_segment_failure(self, run_id: str, failure: SegmentFailure) -> None:
-        """Final for the segment, until somebody retries it. One that has ended already is passed over."""
+        """Records a failed segment, which is final until a person retries it. Skips a segment that has
+        ended."""
         now = self._clock()
         self._database.repeat(lambda connection: segments.record_failure(connection, now, run_id, failure))
 
     def record_video_failure(self, run_id: str, failure: VideoFailure) -> None:
-        """The run lets go of the video: it waits until `next_try_at`, or has failed for good."""
+        """Releases the video: it waits until `next_try_at`, or has failed permanently."""
         now = self._clock()
         self._database.repeat(
             lambda connection: progress.record_video_failure(connection, now, run_id, failure)
         )
 
     def commit_shard(self, run_id: str, shard: ShardRecord, records: Sequence[SegmentRecord]) -> None:
-        """The shard and all its segments as one, or LeaseLostError with nothing written."""
+        """Commits the shard and all its segments together, or raises LeaseLostError and writes nothing."""
         now = self._clock()
         self._database.repeat(
             lambda connection: shard_records.commit(connection, now, run_id, shard, records), durable=True
@@ -291,7 +292,7 @@ class Catalog:
         self._database.repeat(lambda connection: shard_records.mark_sidecar(connection, name), durable=True)
 
     def shards(self) -> list[ShardRecord]:
-        """In the order in which they were committed."""
+        """The committed shards, in the order of their commits."""
         return self._database.read(shard_records.listed)
 
     def shards_without_sidecar(self) -> list[ShardRecord]:
@@ -305,15 +306,16 @@ class Catalog:
         return self._database.read(lambda connection: views.status(connection, now))
 
     def explain(self, needle: str) -> views.VideoHistory | None:
-        """By key, id, URI, path, key of a segment or sample, or the beginning of the key or of the id;
-        UsageError where several videos fit."""
+        """The history of the video with this key, id, URI, path, segment key or sample key, or with a key or
+        id that starts like this. Raises UsageError if several videos match."""
         return self._database.read(lambda connection: views.explain(connection, needle))
 
     def retry(self, *, error_class: str | None = None, key: str | None = None) -> int:
-        """Failed videos and failed segments wait again, at once; returns how many videos that concerns."""
+        """Makes failed videos and failed segments wait again, without backoff; returns the number of
+        videos."""
         now = self._clock()
         return self._database.write(lambda connection: retries.retry(connection, now, error_class, key))
 
     def error_classes(self) -> dict[str, int]:
-        """Failures of videos and segments by class, most first."""
+        """Failures of videos and segments by class, most frequent first."""
         return self._database.read(retries.error_classes)

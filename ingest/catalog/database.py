@@ -60,9 +60,9 @@ class Database:
         return self.once(lambda connection, _: work(connection), durable=durable)
 
     def once(self, work: Callable[[Connection, bool], T], *, durable: bool = False) -> T:
-        """Like `repeat`, for work that is not idempotent: `work` is told whether it may have been committed.
-        It must first lock a row that the first try locked, so that a commit in progress ends before it
-        reads."""
+        """Like `repeat`, for work that is not idempotent: `work` gets a flag that says whether it may have
+        been committed. It must first lock a row that the first try locked, so that a commit in progress ends
+        before it reads."""
         return self._run(self._durable if durable else self._writer, work, repeatable=True)
 
     def read(self, work: Callable[[Connection], T]) -> T:

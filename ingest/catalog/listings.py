@@ -1,8 +1,8 @@
-"""Grants for pages of lists (searches, channels, playlists), which no run asks for and no video is behind.
+"""Grants for pages of lists (searches, channels, playlists). They belong to no run and no video.
 
-A page is one request. It is granted before it goes, within the same budgets and circuits as videos are, and
-settled when it was answered. Whoever asks may be killed meanwhile, and has no lease that would tell: so its
-grant counts as under way for `GOING_SECONDS` at most, and leaves the window an hour after that.
+A page is one request. It is granted before it is sent, within the same budgets and circuits as videos, and
+settled after the answer. A process that is killed in between has no lease that would reveal this. So its
+grant counts as in progress for at most `IN_PROGRESS_SECONDS`, and leaves the window an hour after that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mien.ingest.rate import circuit
 from mien.ingest.rate.governor import page_charge
 from mien.ingest.rate.identity import Identity
 
-GOING_SECONDS = 600.0
+IN_PROGRESS_SECONDS = 600.0
 
 _PLATFORM = select(grants.c.platform).where(grants.c.seq == bindparam("grant"))
 _ROW = select(grants.c.granted_at, grants.c.settled_at, grants.c.probe).where(
@@ -39,7 +39,9 @@ def grant_page(
     state = account.state
     if account.may_ask(at, charge):
         key = FIRST_PAGE if is_first else NO_VIDEO
-        number = grant(connection, now, NO_RUN, account, key, charge=charge, settled_at=at + GOING_SECONDS)
+        number = grant(
+            connection, now, NO_RUN, account, key, charge=charge, settled_at=at + IN_PROGRESS_SECONDS
+        )
         return PageGrant(number=number, room_at=at, is_paused=False)
     is_paused = state.is_open and at < state.paused_until
     return PageGrant(number=None, room_at=room_at(connection, now, account, charge), is_paused=is_paused)

@@ -23,7 +23,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Makes the URL of another empty catalog."""
+    """Returns the URL of a new empty catalog."""
     if request.param == "sqlite":
         return lambda: f"sqlite:///{tmp_path}/folder/catalog-{next(_schemas)}.db"
     server: str = request.getfixturevalue("postgres_url")

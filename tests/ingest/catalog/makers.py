@@ -10,7 +10,7 @@ LEASE_SECONDS = 60.0
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0

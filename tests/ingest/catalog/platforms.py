@@ -35,7 +35,7 @@ def ask(
 def until_asked(
     catalog: Catalog, clock: Clock, run_id: str, identities: Sequence[Identity], *, seconds: float = 4e5
 ) -> list[Job]:
-    """Sleeps as the catalog advises until something is granted."""
+    """Sleeps until the times that the catalog gives, until something is granted."""
     end = clock.now + seconds
     while clock.now < end:
         if jobs := ask(catalog, run_id, identities, limit=1):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mien.ingest.catalog import Catalog, Outcome, Usage
-from mien.ingest.catalog.listings import GOING_SECONDS
+from mien.ingest.catalog.listings import IN_PROGRESS_SECONDS
 from mien.ingest.media import Job
 from mien.ingest.rate.egress_state import FIRST_BYTES, FIRST_REQUESTS
 from mien.ingest.rate.governor import PAGE_BYTES, WINDOW_SECONDS
@@ -31,7 +31,7 @@ STEADY = (int(FIRST_REQUESTS), int(FIRST_BYTES))
 
 @dataclass(eq=False)
 class QueryResult:
-    """A video, or a page of a list, as the platform saw it: asked for at any time from `began` to `ended`."""
+    """A video or page as the platform saw it: requested at some time between `began` and `ended`."""
 
     identity: str
     began: float
@@ -39,7 +39,7 @@ class QueryResult:
     job: Job | None = None
     run: int = -1
     page: int = 0
-    """The number of its grant."""
+    """Number of its grant."""
     videos: int = 1
     ended: float = math.inf
     requests: int = STEADY[0]
@@ -49,7 +49,7 @@ class QueryResult:
 
 @dataclass
 class World:
-    """Two drivers of one catalog, a platform that writes down who asked, and a clock."""
+    """Two drivers of one catalog, a platform that records requests, and a clock."""
 
     catalog: Catalog
     clock: Clock
@@ -62,7 +62,7 @@ class World:
         return [one for one in self.asked if one.ended == math.inf and one.job is not None]
 
     def pages(self) -> list[QueryResult]:
-        """Those that are not settled, nor as old as no request becomes."""
+        """Requests that are not settled and not too old to be in progress."""
         pages = [one for one in self.asked if one.job is None and not one.is_known]
         return [page for page in pages if page.ended > self.clock.now]
 
@@ -89,7 +89,7 @@ class World:
         self.check_charges(names)
 
     def list_page(self, which: int, is_first: bool) -> None:
-        """One page more of a list, by somebody who is no run."""
+        """Requests one more page of a list, outside a run."""
         identity = self.identities[which % len(self.identities)]
         given = self.catalog.grant_page(identity, "youtube", is_first=is_first)
         pause = self.pauses.get(identity.name)
@@ -102,7 +102,7 @@ class World:
             self.clock.now,
             is_probe=pause is not None,
             page=given.number,
-            ended=self.clock.now + GOING_SECONDS,
+            ended=self.clock.now + IN_PROGRESS_SECONDS,
             videos=int(is_first),
             requests=1,
             bytes=min(PAGE_BYTES, identity.bytes_per_hour or PAGE_BYTES),
@@ -111,7 +111,7 @@ class World:
         self.check_granted({identity.name})
 
     def list_pages(self, which: int, count: int) -> None:
-        """As a search does: asks again when it is told to."""
+        """Like a search: asks again at the given time."""
         for number in range(count):
             identity = self.identities[which % len(self.identities)]
             given = self.catalog.egress([identity], "youtube")[0]
@@ -139,7 +139,7 @@ class World:
             self.pauses[identity.name] = state.paused_until
 
     def fill(self, run: int, count: int) -> None:
-        """As a run does: asks again when it is told to."""
+        """Like a run: asks again at the given time."""
         for _ in range(count):
             due, _ = self.catalog.rate_limited_at(fingerprint="f1", identities=self.identities)
             if due is None or due > self.clock.now + 2 * WINDOW_SECONDS:
@@ -148,7 +148,7 @@ class World:
             self.claim(run, 1)
 
     def check_charges(self, granted: set[str]) -> None:
-        """What is charged is no less than what was reported, and within the budget at a grant."""
+        """The charge is at least the reported usage, and within the budget at each grant."""
         for identity, state in zip(
             self.identities, self.catalog.egress(self.identities, "youtube"), strict=True
         ):
@@ -178,7 +178,7 @@ class World:
             self.pauses.pop(one.identity, None)
 
     def crash(self, run: int) -> None:
-        """The driver and its actors are gone at once; another one starts when that is known."""
+        """The driver and its actors die together; another driver starts when that is known."""
         for one in self.under_way():
             if one.run == run:
                 one.ended = self.clock.now
@@ -188,14 +188,14 @@ class World:
         self.runs[run] = begin_for_ever(self.catalog)
 
     def check_windows(self, *, is_steady: bool) -> None:
-        """As the platform counts: all that may have asked in the hour before each grant, and in no other
-        way can an hour hold more than in the one that ends with its last grant."""
+        """Counts like the platform: all requests that may fall into the hour before each grant. The hour with
+        the most requests ends with a grant."""
         for identity in self.identities:
             asked = self.of(identity)
             for position, last in enumerate(asked):
                 hour = [one for one in asked[: position + 1] if one.ended > last.began - WINDOW_SECONDS]
                 assert sum(one.videos for one in hour) <= (identity.videos_per_hour or math.inf)
-                if is_steady:  # nobody takes more than his reserve: then these hold as strictly
+                if is_steady:  # no request exceeds its reserve, so these limits hold strictly as well
                     requests, size = sum(one.requests for one in hour), sum(one.bytes for one in hour)
                     assert (
                         requests <= max(identity.requests_per_hour, STEADY[0])

@@ -22,7 +22,7 @@ def test_refusal_pauses_identity_and_costs_no_attempt(catalog: Catalog, clock: C
     history = catalog.explain(one.key)
     assert history is not None
     assert (history.state, history.attempts) == ("waiting", 0)
-    catalog.settle(run_id, two.key, HAD)  # was under way: closes nothing
+    catalog.settle(run_id, two.key, HAD)  # was in progress: closes nothing
     assert ask(catalog, run_id, [A]) == []
     assert catalog.rate_limited_at(fingerprint="f1", identities=[A]) == (paused.until, None)
     assert [job.identity for job in ask(catalog, run_id, [A, B], limit=1)] == ["b"]
@@ -46,7 +46,7 @@ def test_one_probe_follows_a_pause(catalog: Catalog, clock: Clock) -> None:
     clock.now = again.until
     catalog.heartbeat(run_id)
     [probe] = ask(catalog, run_id, [A])
-    catalog.settle(run_id, probe.key, Usage(outcome=Outcome.FAILED))  # says nothing: another one asks
+    catalog.settle(run_id, probe.key, Usage(outcome=Outcome.FAILED))  # no information: another probe follows
     [probe] = ask(catalog, run_id, [A])
     catalog.settle(run_id, probe.key, HAD)
     assert catalog.egress([A], "youtube")[0].paused_until is None

@@ -36,7 +36,7 @@ def test_second_video_ends_as_duplicate(catalog: Catalog) -> None:
     assert owner(catalog, run_id, "a") is None
     assert owner(catalog, run_id, "b") == "folder-a"
     assert owner(catalog, run_id, "c", sha256="b" * 64) is None
-    assert owner(catalog, run_id, "a") is None  # told again: a call may be repeated
+    assert owner(catalog, run_id, "a") is None  # recorded again: a call may be repeated
     history = catalog.explain("folder-b")
     assert history is not None
     assert (history.state, history.error_class) == ("duplicate", "DuplicateMediaError")
@@ -71,11 +71,11 @@ def test_duplicate_counts_as_fetched(catalog: Catalog) -> None:
             SAME,
             {"duplicate_of": "folder-a"},
         )
-        # Fetched again because a person wants it: the same video is counted once.
+        # Fetched again on request: the same video counts once.
         catalog.retry(key="folder-b")
         catalog.claim(run_id, limit=1)
         assert owner(catalog, run_id, "b") == "folder-a"
-    # The first one lets go: from now on the seconds are this one's.
+    # The first video loses ownership: from now on, the seconds count for this one.
     catalog.record_video_failure(run_id, video_failure("a"))
     catalog.retry(key="folder-b")
     catalog.claim(run_id, limit=1)
@@ -154,7 +154,7 @@ def test_each_configuration_has_its_own_owner(catalog: Catalog) -> None:
 def test_owner_done_elsewhere_loses_ownership(catalog: Catalog) -> None:
     run_id = begun(catalog, "a")
     owner(catalog, run_id, "a")
-    catalog.end_run(run_id, "stopped")  # nothing has ended: any configuration may take it
+    catalog.end_run(run_id, "stopped")  # no segment has ended: any configuration can claim it
     other = begun(catalog, "", fingerprint="f2")
     catalog.claim(other, limit=1)
     owner(catalog, other, "a")

@@ -86,7 +86,7 @@ def test_unreported_grant_ends_with_its_run(catalog: Catalog, clock: Clock) -> N
     dead = begin(catalog)
     [job] = ask(catalog, dead, [identity])
     clock.sleep(10 * WINDOW_SECONDS)
-    alive = begin(catalog)  # an hour counts from when the dead run is known to ask no more
+    alive = begin(catalog)  # the hour starts when the dead run is known to be dead
     assert ask(catalog, alive, [identity]) == []
     ended_at = clock.now
     [again] = until_asked(catalog, clock, alive, [identity])
@@ -135,7 +135,7 @@ def test_retained_copy_needs_no_grant(catalog: Catalog) -> None:
     one, _ = ask(catalog, run_id, [A])
     media = MediaRecord(sha256="0", bytes=500, duration_seconds=9.0)
     catalog.record_media(run_id, one.key, media)
-    assert catalog.media_room().under_way_bytes > 500  # the other one may be on its way
+    assert catalog.media_room().under_way_bytes > 500  # the other video may be in progress
     catalog.record_retained(run_id, one.key, "/media/one.mp4")
     catalog.record_retained(run_id, one.key, "/media/one.mp4")
     assert catalog.media_room().retained_bytes == 500
@@ -190,7 +190,7 @@ def test_grant_log_is_bounded(catalog: Catalog, clock: Clock, url: str, rows: Ca
 
 @pytest.fixture
 def rows(url: str) -> Callable[[str], int]:
-    """How many a table has, seen behind the catalog's back."""
+    """Number of rows of a table, read directly from the database."""
 
     def count(table: str) -> int:
         if url.startswith("sqlite"):

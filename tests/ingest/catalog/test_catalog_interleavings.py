@@ -43,7 +43,7 @@ class TwoRuns(RuleBasedStateMachine):
         self.runs = [begin(self.catalog), begin(self.catalog)]
         self.shards = 0
         self.committed: set[str] = set()
-        """What the catalog said yes to."""
+        """Commits that the catalog accepted."""
 
     def teardown(self) -> None:
         if hasattr(self, "catalog"):
@@ -134,7 +134,7 @@ class TwoRuns(RuleBasedStateMachine):
                 assert (history.state == "done") == all(part.state == "done" for part in history.segments)
 
     def _try(self, write: Callable[[], None]) -> None:
-        """A refusal is a fair answer; what it must not change is checked by the invariant."""
+        """A refusal is allowed; the invariant checks what it must not change."""
         try:
             write()
         except LeaseLostError as error:

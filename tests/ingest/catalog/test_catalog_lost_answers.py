@@ -93,14 +93,14 @@ def test_grant_is_settled_once(
     lost: LostMessage,
     usage: Usage,
 ) -> None:
-    """As it is where nothing is lost, but for the chance in a pause's length."""
+    """Like a grant whose answer is not lost, except for the random part of a pause."""
 
     def settled(on: Catalog, broken: LostMessage | None) -> tuple[Any, ...]:
         on.add(tubes(2))
         run_id = begin(on)
         [job] = ask(on, run_id, [A], asking=1)
         clock.sleep(20.0)
-        # An earlier grant of the same video, which nothing may touch.
+        # An earlier grant of the same video, which must not change.
         on.settle(run_id, job.key, HAD)
         on.record_video_failure(run_id, put_off(job, clock.now))
         clock.sleep(20.0)
@@ -123,7 +123,7 @@ def test_grant_is_settled_once(
 def test_refused_probe_counts_once(
     way: CommitDropper, catalog: Catalog, clock: Clock, lost: LostMessage
 ) -> None:
-    """Only of a probe does a refusal count each time."""
+    """Only refusals of a probe count every time."""
     refused = replace(REFUSED, requests=1, bytes=10)
 
     def after_the_pause() -> None:
@@ -169,7 +169,7 @@ def test_video_updates_are_written_once(
         told = cutting(way, lost, lambda: catalog.record_media(run_id, job.key, record, unique=True))  # noqa: B023
         assert told == other
     failure = put_off(broken, 0.0, policy=Policy.RETRY)
-    with suppress(LeaseLostError):  # it was done, and the run has let go of the video
+    with suppress(LeaseLostError):  # it was committed, and the run has released the video
         cutting(way, lost, lambda: catalog.record_video_failure(run_id, failure))
     cutting(way, lost, lambda: catalog.record_retained(run_id, one.key, "/kept/one.mp4"))
     cutting(way, lost, lambda: catalog.record_split(run_id, one.key, 0))
