@@ -21,7 +21,7 @@ def heard(seed: int, *, values: int = 900) -> np.ndarray:
 
 
 def noisy(print_: np.ndarray, share: float, seed: int = 9) -> np.ndarray:
-    """With that share of its bits turned, a third of the values left as they are."""
+    """Flips this fraction of the bits, but leaves a third of the values unchanged."""
     rng = np.random.default_rng(seed)
     bits = rng.random((print_.size, 32)) < share * 1.5
     bits[rng.random(print_.size) < 1 / 3] = False

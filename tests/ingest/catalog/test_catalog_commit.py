@@ -19,7 +19,7 @@ from tests.ingest.catalog.makers import (
 
 
 def holding(catalog: Catalog, *names: str) -> str:
-    """A run that holds new videos of those names."""
+    """A run that holds new videos with these names."""
     catalog.add(ref(name) for name in names)
     run_id = begin(catalog)
     assert len(catalog.claim(run_id, limit=len(names))) == len(names)
@@ -77,7 +77,7 @@ def test_shard_is_committed_once(catalog: Catalog) -> None:
     run_id = holding(catalog, "a", "b")
     records = [segment("a", 0, samples=1, fate="kept"), segment("b", 0, samples=1, fate="kept")]
     catalog.commit_shard(run_id, shard("s1", run_id), records)
-    catalog.commit_shard(run_id, shard("s1", run_id), records)  # its answer was lost
+    catalog.commit_shard(run_id, shard("s1", run_id), records)  # the first answer was lost
     assert catalog.shard_names() == {"s1"}
     assert catalog.shards_without_sidecar() == catalog.shards() == [shard("s1", run_id)]
     catalog.mark_sidecar("s1")
@@ -111,7 +111,9 @@ def test_lost_commit_answer_survives_takeover(catalog: Catalog, clock: Clock) ->
     clock.sleep(LEASE_SECONDS + 1)
     heir = begin(catalog)
     assert [job.done_starts_ms for job in catalog.claim(heir, limit=1)] == [{0}]
-    catalog.commit_shard(run_id, shard("s1", run_id), segments)  # else the tar is deleted, and its row stays
+    catalog.commit_shard(
+        run_id, shard("s1", run_id), segments
+    )  # otherwise the tar would be deleted while its row stays
     assert (catalog.shard_names(), catalog.status().samples) == ({"s1"}, 2)
     with pytest.raises(LeaseLostError):
         catalog.commit_shard(run_id, shard("s2", run_id), [segment("a", 60)])

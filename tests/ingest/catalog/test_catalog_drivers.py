@@ -17,7 +17,7 @@ from tests.ingest.catalog.platforms import tubes
 ROOT = Path(__file__).resolve().parents[3]
 VIDEOS_PER_HOUR = 40
 SECONDS = 3500
-"""Less than an hour, so that the budget is that of one window."""
+"""Less than an hour, so that the budget of one window applies."""
 STEP = 13
 
 DRIVER = f"""
@@ -64,8 +64,8 @@ def test_processes_share_one_budget(url: str) -> None:
 
 
 def _granted(drivers: Sequence[subprocess.Popen[str]]) -> list[list[str]]:
-    """By driver. Time stands still while they ask: all at once, or one before the others, so that each is
-    granted something however they are scheduled."""
+    """Jobs by driver. The clock stands still while they claim, so each driver gets something regardless of
+    scheduling."""
     granted: list[list[str]] = [[] for _ in drivers]
     order = random.Random(0)
     everybody = range(len(drivers))

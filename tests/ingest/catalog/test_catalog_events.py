@@ -12,7 +12,7 @@ def test_only_latest_events_are_stored(catalog: Catalog, clock: Clock) -> None:
     catalog.add([ref("a"), ref("b")])
     run_id = begin(catalog)
     catalog.claim(run_id, limit=2)
-    times = MAX_EVENTS // 2 + 20  # it fails, and is claimed again: two lines each time
+    times = MAX_EVENTS // 2 + 20  # each failure and new claim add two events
     for _ in range(times):
         catalog.record_video_failure(run_id, video_failure("a", policy=Policy.STOP, again=clock()))
         assert [job.key for job in catalog.claim(run_id, limit=1)] == ["folder-a"]

@@ -52,7 +52,7 @@ def test_foreign_tables_are_not_changed(url: str, change: Callable[[str], None])
 
 @pytest.fixture
 def change(url: str) -> Callable[[str], None]:
-    """Runs one statement behind the catalog's back."""
+    """Runs one statement directly in the database."""
 
     def run(statement: str) -> None:
         if url.startswith("sqlite"):
@@ -124,7 +124,7 @@ def test_full_disk_error_says_what_to_do(tmp_path: Path) -> None:
     database.prepare()
 
     def fill(connection: Connection) -> None:
-        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own words for no room
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # makes SQLite report a full disk
         connection.exec_driver_sql("CREATE TABLE more (text)")
 
     with pytest.raises(CatalogError, match="database or disk is full; free disk space"):

@@ -35,7 +35,7 @@ def test_no_run_statement_scans_a_table_on_sqlite(tmp_path: Path) -> None:
         if not statement.startswith(("SELECT", "UPDATE", "INSERT", "DELETE")):
             continue
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
-        # Whose turn it is is read from an index, and not sorted out of all that waits.
+        # The next query is read from an index instead of sorting all waiting videos.
         assert "substr" not in statement or not [step for step in plan if "TEMP B-TREE" in step], statement
         assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step], statement
     connection.close()

@@ -67,7 +67,7 @@ def test_concurrent_claims_never_share_videos(url: str) -> None:
     with Catalog.open(url) as catalog:
         catalog.add(ref(f"v{number}") for number in range(300))
     claimers = [start(CLAIMER, url) for _ in range(3)]
-    for claimer in claimers:  # all of them, before the first may begin
+    for claimer in claimers:  # wait for all of them before the first one begins
         assert claimer.stdout is not None and claimer.stdout.readline() == "ready\n"
     for claimer in claimers:
         assert claimer.stdin is not None
@@ -90,7 +90,7 @@ def test_kill_during_commit_leaves_nothing_partial(url: str, attempt: int) -> No
         time.sleep(random.Random(attempt).uniform(0.05, 0.4))
         committer.send_signal(signal.SIGKILL)
         committer.communicate(timeout=300)
-        # Its server may still be at the last COMMIT that it was sent, which whoever ends the run waits for.
+        # The server may still execute the last COMMIT; ending the run waits for it.
         for run_id in catalog.live_runs():
             catalog.end_run(run_id, "killed")
         shards = len(catalog.shards())
@@ -105,7 +105,7 @@ def test_kill_during_commit_leaves_nothing_partial(url: str, attempt: int) -> No
 
 
 def test_threads_share_a_catalog(catalog: Catalog) -> None:
-    """The heartbeat comes from another thread than the commits."""
+    """The heartbeat and the commits come from different threads."""
     catalog.add(ref(f"v{number}") for number in range(60))
     run_id = begin(catalog)
     jobs = catalog.claim(run_id, limit=60)

@@ -111,7 +111,7 @@ def test_only_dead_runs_lose_videos(catalog: Catalog, clock: Clock) -> None:
 
 
 def test_late_heartbeat_renews_unless_taken_over(catalog: Catalog, clock: Clock) -> None:
-    """A laptop that slept goes on where it was."""
+    """A laptop that was suspended continues its run."""
     catalog.add([ref("a")])
     run_id = begin(catalog)
     catalog.claim(run_id, limit=1)
@@ -139,7 +139,7 @@ def test_other_configurations_videos_are_skipped(catalog: Catalog) -> None:
     catalog.record_done(old, [segment("b", 0)])
     assert catalog.other_fingerprint_count("f2") == 2
     catalog.end_run(old, "killed")
-    # Of "a" nothing was done, so it belongs to no configuration any more.
+    # "a" has no ended segment, so it belongs to no configuration.
     assert (catalog.other_fingerprint_count("f2"), catalog.other_fingerprint_count("f1")) == (1, 0)
     assert claimed(catalog, begin(catalog, fingerprint="f2")) == ["a", "c"]
 

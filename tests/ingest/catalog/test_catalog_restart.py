@@ -18,7 +18,7 @@ from tests.postgres import Server, postgres_server
 pytestmark = pytest.mark.slow
 PATIENCE_SECONDS = 300.0
 
-# The first commit of a shard loses its connection at the very end: nobody can tell whether it was written.
+# The first commit of a shard loses its connection at the end, so its outcome is unknown.
 CUT_AT_COMMIT = """
 CREATE SEQUENCE cuts;
 CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -43,11 +43,11 @@ def catalog(server: Server, clock: Clock) -> Iterator[Catalog]:
 
 
 def during_an_outage(server: Server, work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
-    """`work` begins while the server is down and goes on until it is up again."""
+    """Starts `work` while the server is down, and restarts the server."""
     server.stop()
     with ThreadPoolExecutor(1) as pool:
         working: Future[None] = pool.submit(work)
-        with suppress(TimeoutError):  # long enough for it to ask several times
+        with suppress(TimeoutError):  # long enough for several retries
             working.exception(timeout=1.0)
         assert not working.done(), working.exception()
         meanwhile()
@@ -64,7 +64,7 @@ def test_commit_waits_for_the_server(server: Server, catalog: Catalog) -> None:
         catalog.commit_shard(run_id, shard("s1", run_id), [segment("a", 0, samples=2, fate="kept")])
 
     during_an_outage(server, commit, lambda: None)
-    commit()  # the same again is a no-op
+    commit()  # repeating the commit changes nothing
     assert catalog.shard_names() == {"s1"}
     assert (catalog.status().samples, catalog.status().seconds_by_fate) == (2, {"kept": 60.0})
 
@@ -73,7 +73,7 @@ def test_run_survives_outage_longer_than_lease(server: Server, catalog: Catalog,
     catalog.add(ref(name) for name in "ab")
     run_id = begin(catalog)
     catalog.claim(run_id, limit=1)
-    # Of its own accord the heart does not beat within this test: what renews is the return.
+    # No regular heartbeat happens during this test: the server's return renews the lease.
     with Heartbeat(catalog, run_id, lease_seconds=4000.0) as heartbeat:
         during_an_outage(
             server,

@@ -19,7 +19,7 @@ NEW_COLUMNS = ("rate_limited_source", "media_uri", "filters_json")
 
 @pytest.fixture
 def behind(url: str) -> Callable[[str], None]:
-    """Runs statements behind the catalog's back."""
+    """Runs statements directly in the database."""
 
     def run(statements: str) -> None:
         if url.startswith("sqlite"):
@@ -56,7 +56,7 @@ def test_first_version_is_migrated_without_loss(url: str, behind: Callable[[str]
         old.record_media(run_id, "folder-a", MediaRecord(sha256="0", bytes=77, duration_seconds=9.0))
         old.end_run(run_id, "ended")
     behind(as_version_1())
-    for _ in range(2):  # once upgraded it is as any other
+    for _ in range(2):  # a migrated catalog opens like any other
         with Catalog.open(url) as catalog:
             assert catalog.status().videos["waiting"] == 2
     with Catalog.open(url) as catalog:

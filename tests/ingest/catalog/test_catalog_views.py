@@ -21,7 +21,7 @@ from tests.ingest.catalog.makers import (
 
 @pytest.fixture
 def history(catalog: Catalog, clock: Clock) -> str:
-    """A run in which everything happened: a is done, b partial, c failed, d put off, e running, f waiting."""
+    """A run with every outcome: a is done, b partial, c failed, d postponed, e running, f waiting."""
     catalog.add(ref(name) for name in "abcdef")
     run_id = begin(catalog)
     catalog.claim(run_id, limit=5)
@@ -185,5 +185,5 @@ def test_retry_skips_running_videos(catalog: Catalog) -> None:
     assert catalog.retry() == 0
     catalog.record_split(run_id, "folder-a", 1)
     assert catalog.retry() == 1
-    # Nothing of it is done, so another configuration may take it.
+    # It has no ended segment, so another configuration can claim it.
     assert [job.done_starts_ms for job in catalog.claim(begin(catalog, fingerprint="f2"), limit=1)] == [set()]

@@ -28,7 +28,7 @@ STRANGERS = {
         "03-01-03-01-01-01-25.wav",  # no such actor
         "03-01-03-01-01-01.wav",
         "03-01-03-01-01-01-01 copy.wav",
-        "03-01-0٣-01-01-01-01.wav",  # a digit, but not one of theirs
+        "03-01-0٣-01-01-01-01.wav",  # a digit that is not ASCII
     ),
     "cremad": ("1092_IEO_ANG_HI.flv", "1001_XYZ_ANG_HI.flv", "1001_IEO_JOY_HI.flv", "1001_ieo_ang_hi.flv"),
     "mead": (

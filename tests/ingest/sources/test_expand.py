@@ -153,7 +153,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shut_folder() -> Iterator[Path]:
-    """A folder that everybody can reach, with one below that nobody can list."""
+    """A readable folder with a subfolder that cannot be listed."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         root.chmod(0o755)

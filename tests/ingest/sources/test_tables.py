@@ -191,5 +191,5 @@ def test_table_is_read_row_by_row(tmp_path: Path) -> None:
     table = made(tmp_path, "table.csv", "path\n" + "".join(f"{n}.mp4\n" for n in range(rows)))
     taken = expand(str(table))
     assert Path(next(taken).uri).name == "0.mp4"
-    table.write_text("")  # what was read ahead is all that is known by now
+    table.write_text("")  # only what was read ahead is known now
     assert sum(1 for _ in taken) < rows - 1

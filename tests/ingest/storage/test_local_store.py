@@ -18,7 +18,7 @@ OTHER_FILE_SYSTEM = Path("/dev/shm")  # noqa: S108
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
-    """A folder of another file system than `tmp_path`, from which nothing can be linked."""
+    """A folder on another file system than `tmp_path`, from which links are impossible."""
     if not OTHER_FILE_SYSTEM.is_dir() or OTHER_FILE_SYSTEM.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("no second file system here")
     folder = OTHER_FILE_SYSTEM / f"mien-test-{os.getpid()}-{time.monotonic_ns()}"
@@ -125,7 +125,7 @@ PUBLISHER = """
 import resource, signal, sys
 from pathlib import Path
 from mien.ingest.storage import open_store
-signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores this signal by default
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
 open_store(sys.argv[2]).publish(Path(sys.argv[1]), "shard.tar")
