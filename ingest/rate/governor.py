@@ -31,14 +31,14 @@ WINDOW_SECONDS = 3600.0
 BURST_SECONDS = 120.0
 RESERVE_MARGIN = 1.5
 PAGE_BYTES = 1_000_000
-"""Of search results, or of a channel's videos; more than is seen."""
+"""Charged for a page of a list; pages are smaller in practice."""
 _MEAN_SHARE = 0.1
-"""Of the newest video in the running mean."""
+"""Weight of the newest video in the running mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """What counts in a window."""
+    """Usage counted in a window."""
 
     videos: int = 0
     requests: int = 0
@@ -60,7 +60,7 @@ class Charge:
 
 
 def budget(identity: Identity) -> Charge:
-    """Per window; 0 is no limit."""
+    """The budget per window; 0 is no limit."""
     return Charge(
         videos=identity.videos_per_hour or 0,
         requests=identity.requests_per_hour,
@@ -69,8 +69,8 @@ def budget(identity: Identity) -> Charge:
 
 
 def reserve(identity: Identity, state: EgressState) -> Charge:
-    """What the next video is charged with until it is reported back. Never more than the whole budget, so
-    that an empty window has room for any video."""
+    """The charge of the next video until it is reported. It never exceeds the whole budget, so an empty
+    window has room for any video."""
     requests = max(1, math.ceil(state.mean_requests * RESERVE_MARGIN))
     size = max(1, math.ceil(state.mean_bytes * RESERVE_MARGIN))
     limit = budget(identity)
@@ -80,7 +80,7 @@ def reserve(identity: Identity, state: EgressState) -> Charge:
 
 
 def page_charge(identity: Identity, *, is_first: bool) -> Charge:
-    """Of a page of a list, before it is asked for."""
+    """The charge of a list page, before it is requested."""
     limit = budget(identity)
     return Charge(videos=int(is_first), requests=1, bytes=min(PAGE_BYTES, limit.bytes or PAGE_BYTES))
 
@@ -101,7 +101,7 @@ def room_after(
     identity: Identity, spent: Charge, charge: Charge, leaving: Iterable[tuple[float, Charge]]
 ) -> float:
     """The earliest time at which the window has room for `charge`; `leaving` are the charges in it with the
-    time at which each leaves, earliest first. Infinity where that depends on what is under way."""
+    time at which each leaves, earliest first. Infinity if it depends on videos in progress."""
     if has_room(identity, spent, charge):
         return 0.0
     for leaves_at, leaving_charge in leaving:

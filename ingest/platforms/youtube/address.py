@@ -26,13 +26,13 @@ _SEARCH = re.compile(r"ytsearch(\d{1,6}|all)?:(.*)", re.DOTALL)
 _VIDEO_FOLDERS = frozenset({"shorts", "embed", "live", "v", "e"})
 _PLAYERS = frozenset({"embed", "v", "e"})
 _NO_IDS_OF_PLAYERS = frozenset({"videoseries", "live_stream"})
-"""What players are told instead of an id: to play a list, or what a channel shows now. Elsewhere, ids."""
+"""Words that players accept instead of an id: for a list, or for what a channel shows now."""
 _TABS = frozenset({"videos", "shorts", "streams", "playlists", "podcasts", "releases", "featured"})
 _EXAMPLES = "give a video, a short, a playlist, a channel or @handle, or ytsearch20:words"
 
 
 def is_youtube(argument: str) -> bool:
-    """Whether `argument` is written as something of YouTube; whether it is something is for `parse`."""
+    """Whether `argument` has the form of a YouTube address; `parse` decides whether it is valid."""
     text = argument.strip()
     if _SEARCH.fullmatch(text):
         return True
@@ -42,10 +42,10 @@ def is_youtube(argument: str) -> bool:
 
 
 def parse(argument: str) -> Address:
-    """What `argument` stands for. A watch address within a playlist is the video alone.
+    """Parses `argument`. A watch address inside a playlist means only the video.
 
     Raises:
-        UsageError: nothing of YouTube that videos can be had from.
+        UsageError: not an address of videos on YouTube.
     """
     text = argument.strip()
     if match := _SEARCH.fullmatch(text):
@@ -78,7 +78,7 @@ def _list_or_search(steps: list[str], query: dict[str, str], written: str) -> Ad
 
 
 def video(video_id: str, written: str = "") -> Address:
-    """Raises UsageError where `video_id` is none."""
+    """Raises UsageError if `video_id` is invalid."""
     if not _ID.fullmatch(video_id):
         raise UsageError(
             f"{_shown(written or video_id)}: a video's id has 11 letters, digits, - and _; "
@@ -88,9 +88,9 @@ def video(video_id: str, written: str = "") -> Address:
 
 
 def _host(text: str) -> str:
-    """Of an address, the domain without www., m., music. and the like; "" if it is no address."""
+    """The domain of an address, without www., m., music. and the like; "" if it is not an address."""
     if "://" not in text:
-        # As people paste it; any other word is left to the folder that it may name.
+        # Addresses as people paste them; any other word may name a file.
         bare = text.partition("/")[0].lower()
         if bare.partition(".")[0] not in {"www", "m", "music", "youtube", "youtu"} or os.path.lexists(text):
             return ""
@@ -106,7 +106,7 @@ def _host(text: str) -> str:
 
 
 def _video_id(host: str, steps: list[str], query: dict[str, str]) -> str | None:
-    """The id that the address names, right or wrong; None where it names no video."""
+    """The id in the address, valid or not; None if it does not name a video."""
     if host.lower().endswith("youtu.be"):
         return steps[0] if steps else None
     if steps[:1] == ["watch"] and "v" in query:
