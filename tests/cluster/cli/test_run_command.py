@@ -84,11 +84,11 @@ def test_stopped_run_counts_fetched_videos(tmp_path: Path) -> None:
                 pass
             assert process.wait() == 130
     ended = terminal.text.partition(" took ")[2]
-    assert "stopped   by SIGINT: what was done stays, run again to go on" in ended
+    assert "stopped   by SIGINT; committed shards remain; rerun to resume" in ended
     assert "4 waiting" in ended
     assert "fetched   3 of 4 videos" in ended
-    assert "waits for `mien run`" in ended
-    assert "shards    none yet: `mien run` makes them" in ended
+    assert "waiting for `mien run`" in ended
+    assert "shards    none yet; `mien run` creates them" in ended
     output = mien("status", folder=tmp_path).stdout
     assert "fetched   3 of 4 videos" in output
     assert "identity" not in output, "no platform was asked"

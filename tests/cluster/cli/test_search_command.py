@@ -97,10 +97,10 @@ def test_wishes_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None:
     arguments = ("--licence", "cc", "--duration", "60-900", "--language", "de", "--after", "2023-01-01")
     done = mien("search", "people talking", *arguments, cwd=tmp_path)
     assert done.stdout.splitlines() == ["1 new, 0 already known", "skipped 1 too short"]
-    wanted = SearchFilter(after="2023-01-01", min_seconds=60, max_seconds=900, language="de", licence="cc")
+    expected = SearchFilter(after="2023-01-01", min_seconds=60, max_seconds=900, language="de", licence="cc")
     with catalog(tmp_path) as known:
         history = known.explain("video_00001")
-        assert history is not None and history.video.filters == (wanted,)
+        assert history is not None and history.video.filters == (expected,)
 
 
 @pytest.mark.slow

@@ -127,9 +127,9 @@ class TestExport:
         assert sorted(path.stem for path in out.glob("*.wav")) == sorted(english)
         for key in english:
             sound, _ = soundfile.read(out / f"{key}.wav", dtype="int16")
-            wanted = truth[key].sound
-            assert wanted is not None
-            assert np.array_equal(sound, wanted)
+            expected = truth[key].sound
+            assert expected is not None
+            assert np.array_equal(sound, expected)
             words = [word["text"] for word in truth[key].meta["words"]]
             assert (out / f"{key}.txt").read_text() == " ".join(words)
 

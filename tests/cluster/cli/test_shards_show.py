@@ -50,13 +50,13 @@ class TestShow:
         with av.open(str(tmp_path / f"{KEY}.mp4")) as film:
             frames = list(film.decode(video=0))
         assert [round(float(frame.time) * 25) for frame in frames] == list(range(len(stored)))
-        for frame, wanted in zip(frames, stored, strict=True):
+        for frame, expected in zip(frames, stored, strict=True):
             shown = frame.to_ndarray(format="bgr24")
             assert shown.shape == (384, 384, 3)
             back = cv2.resize(shown, (128, 128), interpolation=cv2.INTER_AREA).astype(int)
             distances = [np.abs(back - other).mean() for other in stored]
             assert distances[frames.index(frame)] == min(distances)
-            assert np.abs(back - wanted).mean() < 12
+            assert np.abs(back - expected).mean() < 12
 
     def test_video_sound_is_not_shifted(
         self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]
@@ -68,8 +68,8 @@ class TestShow:
             parts = [frame for frame in film.decode(audio=0) if frame.pts is not None and frame.pts >= 0]
         assert parts[0].pts == 0
         heard = np.concatenate([part.to_ndarray()[0] for part in parts])
-        wanted = sample.sound[4000:12000] / 32768
-        lags = np.correlate(heard[3000:13000], wanted, "valid")
+        expected = sample.sound[4000:12000] / 32768
+        lags = np.correlate(heard[3000:13000], expected, "valid")
         assert int(np.argmax(lags)) == 1000
 
     def test_words_become_subtitles(self, shards: Path, tmp_path: Path, truth: dict[str, ReadSample]) -> None:

@@ -140,7 +140,7 @@ def test_identity_with_budget_is_used_first(catalog: Catalog, clock: Clock, yout
 
 
 def test_two_lists_do_not_block_each_other(catalog: Catalog, clock: Clock, youtube: YouTubeDouble) -> None:
-    """Not even while only one probe may ask: a page is settled as soon as it was read."""
+    """Also while only one probe is allowed: a page is settled as soon as it is read."""
     home = identity(youtube)
     person = Person(catalog, clock, youtube, home)
     youtube.fault(Fault.RATE_LIMITED, times=1)
