@@ -1,4 +1,4 @@
-"""Names that were replaced by standard terms must not return."""
+"""Names that were replaced by standard terms must not return, and test names must be short."""
 
 from __future__ import annotations
 
@@ -71,11 +71,16 @@ IDENTIFIER_PARTS = {
     "nursery": "fork_server",
     "relief": "stragglers",
     "shelf": "cache",
+    "standing": "egress_state",
+    "stories": "histories",
+    "story": "history",
     "tallies": "counters",
     "tape": "audio_timeline",
     "trail": "tracklet",
     "trails": "tracklets",
+    "trouble": "error",
     "widen": "relax",
+    "wish": "pin",
     "withdrawn": "revoked",
 }
 # Old module name: new module name. Test modules and folders count as well.
@@ -160,4 +165,13 @@ def test_old_module_names_are_gone() -> None:
             module = part.removeprefix("test_")
             if module in MODULES:
                 found.append(f"{name}: use {MODULES[module]}")
+    assert not found, "\n".join(found)
+
+
+def test_test_names_have_less_than_60_characters() -> None:
+    found = []
+    for name in tracked_files():
+        if name.startswith("tests/") and name.endswith(".py") and (ROOT / name).is_file():
+            names = re.findall(r"def (test_\w+)", (ROOT / name).read_text())
+            found += [f"{name}: {test}" for test in names if len(test) >= 60]
     assert not found, "\n".join(found)

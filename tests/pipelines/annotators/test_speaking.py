@@ -50,7 +50,7 @@ def test_a_still_picture_is_zero_whatever_is_done_to_it() -> None:
     assert mean_motion(np.clip(still + noise, 0, 255).astype(np.uint8)) < 0.3
 
 
-def test_talking_is_more_than_the_threshold_also_when_the_head_moves() -> None:
+def test_talking_exceeds_threshold_with_moving_head() -> None:
     assert mean_motion(talking(50)) > 2
     assert mean_motion(moved(talking(50))) > 0.6
 
@@ -96,7 +96,7 @@ def test_score_is_of_speech_alone() -> None:
     assert (score[100:] == 0).all()
 
 
-def test_score_bridges_unknown_rows_and_knows_nothing_far_from_known_ones() -> None:
+def test_score_bridges_short_gaps_only() -> None:
     motion = np.full(200, np.nan, np.float32)
     motion[:50:2] = 1.0
     score = speaking_score(motion, np.ones(200, bool))

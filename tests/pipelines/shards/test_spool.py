@@ -50,7 +50,7 @@ def test_a_folder_is_swept_when_its_last_worker_is_gone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_what_is_over_is_swept_and_its_stragglers_are_waited_for(
+def test_sweeps_only_ended_runs_and_waits_for_writers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with working(tmp_path, "over", "writer") as straggler:

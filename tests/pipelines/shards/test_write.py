@@ -44,7 +44,7 @@ def test_a_segment_that_comes_twice_is_written_once(tmp_path: Path) -> None:
     assert [row.key for row in rows] == ["file-v-000000000-00", "file-v-000000080-00"]
 
 
-def test_the_index_made_again_from_the_tar_is_the_same_to_the_byte(tmp_path: Path) -> None:
+def test_rebuilt_index_has_identical_bytes(tmp_path: Path) -> None:
     """So it does not matter who publishes it, nor if two do."""
     stage = writer(tmp_path)
     list(stage(segment(0)))
