@@ -86,7 +86,7 @@ def test_every_command_works_from_another_folder(flow: Path, tmp_path: Path) -> 
     for command in (["status"], ["verify"], ["explain", str(flow / "talks.mp4")], ["doctor"]):
         output = mien(*command, folder=tmp_path, **at)
         assert output.returncode == 0, (command, output.stdout, output.stderr)
-    assert "1 samples" in mien("verify", folder=tmp_path, **at).stdout
+    assert "1 sample:" in mien("verify", folder=tmp_path, **at).stdout
     assert list(tmp_path.iterdir()) == []
 
 

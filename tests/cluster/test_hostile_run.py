@@ -164,7 +164,7 @@ def test_retry_by_class_fails_again(ran: Ran) -> None:
     wanted |= {path for path, name in ran.expected.items() if name == "NotMediaError"}
     for name in ("CorruptMediaError", "NotMediaError"):
         output = mien("retry", "--class", name, folder=ran.folder)
-        assert output.stdout.startswith(f"{ran.failed[name]} videos put back into the queue")
+        assert output.stdout.startswith(f"{ran.failed[name]} video")
     waiting = {
         path for path, history in explained(ran.folder, ran.expected).items() if history["state"] == "waiting"
     }
