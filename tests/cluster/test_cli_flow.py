@@ -115,7 +115,7 @@ def test_add_counts_new_known_and_skipped(tmp_path: Path) -> None:
     assert first.stdout.splitlines() == [
         "3 new, 0 already known",
         "skipped 4 files that are not media: .txt 2, (none) 1, .wav 1",
-        "1 of them sound alone, which is taken with --set clip.require=speech",
+        "1 skipped sound file: --set clip.require=speech accepts sound",
     ]
     assert mien("add", films / "a.mp4", folder=tmp_path).stdout == "0 new, 1 already known\n"
     (tmp_path / "empty").mkdir()
