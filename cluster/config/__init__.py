@@ -1,4 +1,4 @@
-"""One file, the environment over it, flags over that: typed, and refused where a key is unknown."""
+"""The typed configuration: defaults, `mien.toml`, environment, flags. Unknown keys are rejected."""
 
 from mien.cluster.config.fingerprint import check_licences, fingerprint, weights_environment, weights_in_use
 from mien.cluster.config.load import Loaded, Origin, load

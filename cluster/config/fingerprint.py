@@ -45,14 +45,14 @@ def weights_in_use(settings: Settings) -> tuple[str, ...]:
 
 
 def check_licences(settings: Settings) -> None:
-    """Raises ConfigError, naming the alternative, where a research-only network meets "permissive"."""
+    """Raises ConfigError, naming the alternative, if "permissive" is set and a network is research-only."""
     for name in weights_in_use(settings):
         if name in WEIGHTS:
             check_licence(name, settings.weights.licence)
 
 
 def weights_environment(settings: Settings) -> dict[str, str]:
-    """The variables by which every process of a run finds the weights and keeps to their licence."""
+    """The environment variables by which all processes find the weights and know the allowed licence."""
     chosen = {FOLDER_VARIABLE: settings.weights.dir, PROFILE_VARIABLE: settings.weights.licence}
     return {name: value for name, value in chosen.items() if value}
 

@@ -1,21 +1,17 @@
-"""What a person has set, by where: the file, the environment over it, flags over that."""
+"""The three sources of settings: the file, environment variables, and flags."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource
-from pydantic_settings.exceptions import SettingsError
-
-from mien.cluster.config.mirror import known_keys, leaves
+from mien.cluster.config.schema import free_tables, known_keys, leaves, value_type
 from mien.ingest.errors import ConfigError, one_line
 
 FILE_NAME = "mien.toml"
@@ -23,7 +19,7 @@ FILE_VARIABLE = "MIEN_CONFIG"
 PREFIX = "MIEN_"
 DELIMITER = "__"
 
-# What the library below reads by itself are the same settings under a shorter name.
+# The weights package reads these variables itself; they are short names of the same settings.
 _ALIASES = {"MIEN_WEIGHTS_DIR": "weights.dir", "MIEN_WEIGHTS_LICENCE": "weights.licence"}
 
 
@@ -36,14 +32,14 @@ class Layer:
     """Of the file."""
 
     def where(self, key: str) -> str:
-        """The place where `key` was set, as a person would look for it."""
+        """Where a person finds the assignment of `key`."""
         if self.kind == "environment":
             return PREFIX + key.upper().replace(".", DELIMITER)
         return self.path or f"--set {key}"
 
 
 def find_file(chosen: Path | None) -> Path | None:
-    """--config, else $MIEN_CONFIG, else `mien.toml` here. Raises ConfigError where a named one is absent."""
+    """--config, else $MIEN_CONFIG, else `./mien.toml`. Raises ConfigError if a named file does not exist."""
     named = chosen or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
     if named is not None:
         if not named.is_file():
@@ -61,41 +57,46 @@ def file_layer(path: Path) -> Layer:
     return Layer("file", values, str(path))
 
 
-def environment_layer(model: type[BaseSettings], environment: Mapping[str, str]) -> Layer:
-    known = set(known_keys(model))
-    given = {name: value for name, value in environment.items() if name.upper().startswith(PREFIX)}
-    for name in given:
-        key = name.upper()[len(PREFIX) :].lower().replace(DELIMITER, ".")
-        if DELIMITER in name and key.split(".")[0] not in known:
-            raise unknown_key(key, known, f"environment {name}")
+def environment_layer(kind: type, environment: Mapping[str, str]) -> Layer:
+    """The variables `MIEN_SECTION__KEY`. A single word after `MIEN_` is not a key: other tools own those."""
+    given = {name.upper(): value for name, value in environment.items() if name.upper().startswith(PREFIX)}
+    assignments = {
+        name[len(PREFIX) :].lower().replace(DELIMITER, "."): value
+        for name, value in given.items()
+        if DELIMITER in name
+    }
     for alias, key in _ALIASES.items():
         if given.get(alias):
-            given.setdefault(PREFIX + key.upper().replace(".", DELIMITER), given[alias])
-    return Layer("environment", _parse(model, given, "environment"))
+            assignments.setdefault(key, given[alias])
+    known = set(known_keys(kind))
+    for key in assignments:
+        if key.split(".")[0] not in known:
+            name = PREFIX + key.upper().replace(".", DELIMITER)
+            raise unknown_key(key, known, f"environment {name}")
+    return Layer("environment", _nest(kind, assignments, "environment"))
 
 
-def flag_layer(model: type[BaseSettings], assignments: Iterable[str]) -> Layer:
-    """From `--set KEY=VALUE`; values are read as the environment's are."""
-    known = set(known_keys(model))
+def flag_layer(kind: type, assignments: Iterable[str]) -> Layer:
+    """From `--set KEY=VALUE`; values are parsed as those of the environment."""
+    known = set(known_keys(kind))
     given: dict[str, str] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
-        key = key.strip()
+        key = key.strip().lower()
         if not equals or not key:
             raise ConfigError(
                 f"--set {assignment} is not KEY=VALUE; write for example --set clip.min_seconds=2"
             )
         if key.split(".")[0] not in known:
             raise unknown_key(key, known, "--set")
-        given[PREFIX + key.upper().replace(".", DELIMITER)] = value
-    return Layer("flag", _parse(model, given, "--set"))
+        given[key] = value
+    return Layer("flag", _nest(kind, given, "--set"))
 
 
-def refuse_unknown(model: type[BaseModel], layer: Layer) -> None:
-    """Raises ConfigError for the first key of the layer that the model does not know."""
-    known = set(known_keys(model))
-    free = {name for name in known if _is_table(model, name)}
-    for key in leaves(model, layer.values):
+def refuse_unknown(kind: type, layer: Layer) -> None:
+    """Raises ConfigError for the first key of the layer that does not exist."""
+    known, free = set(known_keys(kind)), free_tables(kind)
+    for key in leaves(kind, layer.values):
         if key not in known and not any(key.startswith(f"{table}.") for table in free):
             raise unknown_key(key, known, f"{layer.kind} {layer.where(key)}")
 
@@ -108,7 +109,7 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> ConfigError:
 
 
 def merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Later layers win, key by key; whole values (lists, tables that are values) are replaced."""
+    """Later layers override earlier ones, key by key. Lists and tables that are values are replaced whole."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
@@ -118,35 +119,39 @@ def merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-class _Variables(EnvSettingsSource):
-    """pydantic-settings' own reading of variables, from a mapping that is given."""
+def _nest(kind: type, assignments: Mapping[str, str], where: str) -> dict[str, Any]:
+    """Dotted keys and their texts as nested tables. pydantic converts the texts to numbers later."""
+    tables: dict[str, Any] = {}
+    known = set(known_keys(kind))
+    for key, text in assignments.items():
+        table = tables
+        *parents, name = key.split(".")
+        for parent in parents:
+            inner = table.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{where} sets {key} inside a value; set either the table or its keys")
+            table = inner
+        hint = value_type(kind, key) if key in known else str
+        table[name] = _parse(hint, key, text, where)
+    return tables
 
-    def __init__(self, model: type[BaseSettings], given: Mapping[str, str]) -> None:
-        self._given = {name.lower(): value for name, value in given.items()}
-        super().__init__(model, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter=DELIMITER)
 
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return self._given
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """A list may also be written a,b as one would at a shell."""
-        if isinstance(value, str) and not value.lstrip().startswith(("[", "{")):
-            return [part.strip() for part in value.split(",") if part.strip()]
-        return super().decode_complex_value(field_name, field, value)
-
-
-def _parse(model: type[BaseSettings], given: Mapping[str, str], where: str) -> dict[str, Any]:
+def _parse(hint: Any, key: str, text: str, where: str) -> Any:
+    """TOML or JSON for lists and tables, or a,b for a list as in a shell. Anything else stays a text."""
+    origin = get_origin(hint)
+    is_table = origin is dict or is_dataclass(hint)
+    if not (is_table or origin in (list, tuple, set, frozenset)):
+        return text
+    if not text.lstrip().startswith(("[", "{")):
+        return text if is_table else [part.strip() for part in text.split(",") if part.strip()]
     try:
-        return _Variables(model, given)()
-    except (SettingsError, ValueError) as error:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        example = "{faces = 2}" if is_table else '["a", "b"], or a,b'
         raise ConfigError(
-            f"{where} cannot be read: {one_line(str(error))}; give JSON, or a,b for a list"
+            f"{where}: {key} is neither TOML nor JSON ({one_line(str(error))}); write for example {example}"
         ) from error
-
-
-def _is_table(model: type[BaseModel], key: str) -> bool:
-    """Whether the key's value is a table with free keys."""
-    annotation: Any = model
-    for name in key.split("."):
-        annotation = annotation.model_fields[name].annotation
-    return getattr(annotation, "__origin__", None) is dict

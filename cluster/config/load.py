@@ -1,14 +1,15 @@
-"""Reads the configuration: defaults, `mien.toml`, environment, flags; each over the one before."""
+"""Loads the configuration: defaults, `mien.toml`, environment, flags. Each overrides the one before."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mien.cluster.config.layers import (
     Layer,
@@ -19,9 +20,9 @@ from mien.cluster.config.layers import (
     merge,
     refuse_unknown,
 )
-from mien.cluster.config.mirror import build, leaves
-from mien.cluster.config.settings import Settings, connect, settings_model
-from mien.ingest.errors import ConfigError, one_line
+from mien.cluster.config.schema import leaves
+from mien.cluster.config.settings import Settings, connect
+from mien.ingest.errors import ConfigError, MienError, one_line
 from mien.ingest.rate.identity import HIDDEN
 
 
@@ -34,10 +35,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The settings, and for each key that somebody set, where."""
+    """The settings, and the origin of each key that is set."""
 
     settings: Settings
-    model: BaseModel
+    declared: Settings
+    """The settings as they were set, before `connect` copies values between sections."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def origin(self, key: str) -> Origin:
@@ -50,58 +52,67 @@ def load(
     flags: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """The effective configuration; `file` None looks at $MIEN_CONFIG and then for `mien.toml` here.
+    """The effective configuration. Without `file`, $MIEN_CONFIG or else `./mien.toml` is used, if any.
 
-    Raises ConfigError, naming the key and where it was set, for an unknown key or a value of the wrong
-    kind, and for a file that cannot be read.
+    Raises:
+        ConfigError: a key is unknown, a value has the wrong type, or a file cannot be read. The message
+            names the key and its origin.
     """
     layers: list[Layer] = []
-    model_type = settings_model()
     path = find_file(file)
     if path is not None:
         layers.append(file_layer(path))
-    layers.append(environment_layer(model_type, os.environ if environment is None else environment))
-    layers.append(flag_layer(model_type, flags))
+    layers.append(environment_layer(Settings, os.environ if environment is None else environment))
+    layers.append(flag_layer(Settings, flags))
     origins: dict[str, Origin] = {}
     for layer in layers:
-        refuse_unknown(model_type, layer)
-        for key in leaves(model_type, layer.values):
+        refuse_unknown(Settings, layer)
+        for key in leaves(Settings, layer.values):
             origins[key] = Origin(layer.kind, layer.where(key))
-    try:
-        model = model_type(**merge(layer.values for layer in layers))
-    except ValidationError as error:
-        raise _config_error(error, origins) from error
-    return Loaded(settings=connect(_build(model, origins)), model=model, origins=origins)
+    declared = _validate(merge(layer.values for layer in layers), origins)
+    return Loaded(settings=connect(declared), declared=declared, origins=origins)
 
 
-def _build(model: BaseModel, origins: Mapping[str, Origin]) -> Settings:
+def _validate(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Settings:
+    """Each section by its own TypeAdapter: the section of annotators is a type built at run time."""
     sections: dict[str, Any] = {}
-    kinds = Settings.__dataclass_fields__
-    for name in type(model).model_fields:
+    for name, section in vars(Settings()).items():
+        kind: Any = type(section)
         try:
-            default = kinds[name].default_factory
-            sections[name] = build(type(default()), getattr(model, name))  # type: ignore[operator]
-        except (TypeError, ValueError) as error:
-            places = sorted({o.where for key, o in origins.items() if key.startswith(f"{name}.")})
-            raise ConfigError(
-                f"[{name}] {one_line(str(error))} (from {', '.join(places) or 'default'})"
-            ) from error
+            sections[name] = _adapter(kind).validate_python(values.get(name, {}))
+        except ValidationError as error:
+            raise _config_error(name, error, origins) from error
+        except MienError as error:  # a stage's own check
+            raise ConfigError(f"[{name}] {one_line(str(error))} ({_places(name, origins)})") from error
     return Settings(**sections)
 
 
-def _config_error(error: ValidationError, origins: Mapping[str, Origin]) -> ConfigError:
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _places(section: str, origins: Mapping[str, Origin]) -> str:
+    found = sorted({origin.where for key, origin in origins.items() if key.startswith(f"{section}.")})
+    return f"from {', '.join(found) or 'default'}"
+
+
+def _config_error(section: str, error: ValidationError, origins: Mapping[str, Origin]) -> ConfigError:
     errors = error.errors(include_url=False)
     first = errors[0]
-    loc = [str(part) for part in first["loc"]]
+    loc = [section, *(str(part) for part in first["loc"])]
+    if len(loc) == 1 and first["type"] == "value_error":  # a check of several values together
+        reason = one_line(str(first["ctx"]["error"]))
+        return ConfigError(f"[{section}] {reason} ({_places(section, origins)})")
     key, origin = ".".join(loc), Origin()
-    # A location goes deeper than a key where the value is a list, a table or one of several kinds.
+    # The location is longer than the key if the value is a list, a table or a union.
     for depth in range(len(loc), 0, -1):
         candidate = ".".join(loc[:depth])
         if candidate in origins:
             key, origin = candidate, origins[candidate]
             break
     more = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
-    # What was written there by mistake may be a token or a password.
+    # The rejected value may be a token or a password.
     secret = loc[:2] in (["acquire", "identities"], ["acquire", "ytdlp_options"])
     key = ".".join(loc) if secret else key
     got = HIDDEN if secret else one_line(repr(first["input"]), 80)

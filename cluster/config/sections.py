@@ -17,8 +17,8 @@ NotNegative = Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """Where everything lies. What is empty is found below `root`."""
+class StoreSettings:
+    """Where data is stored. Each empty value has a default place below `root`."""
 
     root: str = "mien-store"
     """A folder on a local disk."""
@@ -27,17 +27,17 @@ class Store:
     shards: str = ""
     """Folder or object store URI; empty: `shards` in root."""
     cache: str = ""
-    """Folder of fetched media on each node; empty: `cache` in root."""
+    """Folder for downloaded media on each node; empty: `cache` in root."""
 
     @property
     def catalog_url(self) -> str:
-        # Absolute, here and below: workers start in folders of their own.
+        # All paths are absolute, because workers start in other folders.
         path = f"{Path(self.root).absolute()}/catalog.sqlite"
         return self.catalog or f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
 
     @property
     def catalog_file(self) -> Path | None:
-        """None where the catalog is a server's."""
+        """None if the catalog is on a database server."""
         kind, _, path = self.catalog_url.partition(":///")
         return Path(unquote(path.partition("?")[0])) if kind == "sqlite" else None
 
@@ -51,72 +51,73 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """The cluster, and how patient to be with it. None: what the machine or the cluster has."""
+class EngineSettings:
+    """The Ray cluster, its limits and its deadlines. None: use all that the machine or cluster has."""
 
     address: str = ""
-    """Of a running Ray cluster; empty: one is started on this machine."""
+    """Address of a running Ray cluster; empty: start one on this machine."""
     cpus: Positive | None = None
     memory_mb: Positive | None = None
-    """That an item may take of a worker, whatever the stage; None: what each stage asks for."""
+    """Memory that one item may use in a worker of any stage; None: each stage's own limit."""
     object_store_bytes: Positive | None = None
     max_attempts: Positive = 3
-    """Tries of an item whose worker died or was late, before it is given up."""
+    """Attempts for an item whose worker dies or exceeds its deadline. After that the item fails."""
     workers: dict[str, Positive] = field(default_factory=dict)
-    """Pool size by stage, as {faces = 2}; a stage that is not named gets what fits. Where all workers of a
-    stage hang (none on a GPU), one process more than this stands in for them until they are back."""
+    """Workers per stage, for example {faces = 2}; other stages get as many as fit. If all workers of a stage
+    without a GPU hang, one backup worker is started."""
     deadline_base_seconds: PositiveSeconds = 60.0
     deadline_per_second: NotNegative = 10.0
-    """Seconds that a call may take more for each second of media."""
+    """Additional seconds per second of media."""
     lease_seconds: Annotated[float, Ge(1)] = 60.0
-    """A run that has not been heard of for so long is taken to be dead, and its videos go to another."""
+    """A run without a heartbeat for this long counts as dead, and other runs may claim its videos."""
     catalog_wait_seconds: NotNegative = 300.0
-    """A catalog's server that goes away during a run (a restart, a failover) is waited for so long."""
+    """How long a run waits for a catalog server that becomes unavailable (a restart, a failover)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsChoice:
-    """Which model files may be used, and where they lie."""
+class WeightsSettings:
+    """Which model weights may be used, and where they are stored."""
 
     licence: Literal["any", "permissive"] = "any"
     """"permissive" refuses research-only weights."""
     dir: str = ""
-    """Folder of the files; empty: the user's cache directory."""
+    """Folder for weights; empty: the user's cache folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acquire:
-    """How platforms are asked for videos, through which identities, and what is kept of them."""
+class AcquireSettings:
+    """How videos are downloaded from platforms, through which identities, and which copies are retained."""
 
     identities: tuple[Identity, ...] = (DIRECT,)
-    """Tables [[acquire.identities]]; each with budgets of its own."""
+    """Tables [[acquire.identities]]. Each identity has its own budgets on each platform."""
     ytdlp_options: dict[str, Any] = field(default_factory=dict)
-    """Passed on to yt-dlp as they are, over what mien sets."""
+    """Options for yt-dlp. They override the options that mien sets."""
     format: str = ""
-    """yt-dlp's format selector; empty: mien's own."""
+    """yt-dlp format selector; empty: mien's default."""
     licence: Literal["any", "cc"] = "any"
-    """"cc" takes only what is published under a Creative Commons licence."""
+    """"cc" accepts only videos with a Creative Commons licence."""
     max_age_limit: Annotated[int, Ge(0)] | None = None
-    """Videos for older viewers than this are refused; None: no limit."""
+    """Videos with a higher age limit are rejected; None: no limit."""
     after: str = ""
-    """YYYY-MM-DD: what was published before is not searched for; empty: no limit."""
+    """YYYY-MM-DD: videos published before this date are rejected; empty: no limit."""
     keep_media: Literal["always", "until_done", "never"] = "until_done"
-    """always: a copy goes to media_uri, and is read ever after instead of asking again. until_done: the cache
-    holds it until its video is done or has failed for good. never: until a run lets go of the video, at its
-    end or before another try. No sooner: faces are read from the file until the last segment."""
+    """always: media_uri gets a copy, and later runs read it instead of downloading again. until_done: the
+    cache holds the file until its video is done or has failed permanently. never: the file is deleted when
+    the run releases the video, after success or before another attempt."""
     media_uri: str = ""
-    """Folder or object store URI of kept media; empty: `media` in store.root."""
+    """Folder or object store URI for retained media; empty: `media` in store.root."""
     media_budget_bytes: Annotated[int, Ge(0)] = 0
-    """Fetching pauses while fetched media takes more than this, what is being fetched at that moment aside;
-    0: no limit but the cache's, fetch.cache_max_bytes, where it pauses as well."""
+    """Downloads pause while downloaded media exceed this size. Downloads in progress do not count. 0: only
+    the limit of the cache applies, fetch.cache_max_bytes, which pauses downloads too."""
     retry_seconds: PositiveSeconds = 30.0
-    """Before what failed is fetched again; four times as long each further time, five times in all."""
+    """Delay before the first retry of a download. Each further delay is four times as long; there are five
+    attempts in total."""
     wait: bool = True
-    """Whether a run stays while all that is left waits for a budget or a paused identity."""
+    """Whether a run waits if all remaining videos need a budget or a paused identity."""
 
     def __post_init__(self) -> None:
         names = [identity.name for identity in self.identities]
         if not names:
             raise ValueError("identities is empty; leave it out for a direct connection")
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two identities are called {twice[0]}; rename one")
+            raise ValueError(f"two identities are called {twice[0]}; rename one of them")

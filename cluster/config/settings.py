@@ -1,4 +1,4 @@
-"""Everything that can be set, as one typed value. A new section is one new line in `Settings`."""
+"""All settings as one typed value. A new section is one line in `Settings`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-
-from mien.cluster.config.mirror import HIDE, model_of
-from mien.cluster.config.sections import Acquire, Engine, Store, WeightsChoice
+from mien.cluster.config.schema import DERIVED
+from mien.cluster.config.sections import AcquireSettings, EngineSettings, StoreSettings, WeightsSettings
 from mien.ingest.platforms.acceptance import AcceptancePolicy
 from mien.pipelines.align.stage import Align
 from mien.pipelines.annotators import ANNOTATORS
@@ -23,8 +21,8 @@ from mien.pipelines.speech.split import Split
 from mien.pipelines.stage import ClipSettings, Stage
 from mien.pipelines.transcribe.stage import Transcribe
 
-# What the run says to its stages: set once in `clip`, `store` and `engine`, not in each stage again.
-_FETCH = {HIDE: ("cache_dir", "identities", "ytdlp_options", "acceptance", "keep_uri")}
+# These fields of the fetch stage come from the sections `store` and `acquire`.
+_FETCH = {DERIVED: ("cache_dir", "identities", "ytdlp_options", "acceptance", "keep_uri")}
 
 
 @cache
@@ -41,11 +39,11 @@ def _default_annotators() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Sections in the order in which data flows; each is what its stage is made of."""
+    """The sections, in the order of the data flow. The section of a stage is the stage itself."""
 
-    store: Store = field(default_factory=Store)
+    store: StoreSettings = field(default_factory=StoreSettings)
     clip: ClipSettings = field(default_factory=ClipSettings)
-    acquire: Acquire = field(default_factory=Acquire)
+    acquire: AcquireSettings = field(default_factory=AcquireSettings)
     fetch: FetchStage = field(default_factory=FetchStage, metadata=_FETCH)
     split: Split = field(default_factory=Split)
     faces: Faces = field(default_factory=Faces)
@@ -53,8 +51,8 @@ class Settings:
     align: Align = field(default_factory=Align)
     shards: WriteShards = field(default_factory=WriteShards)
     annotators: Any = field(default_factory=_default_annotators)
-    engine: Engine = field(default_factory=Engine)
-    weights: WeightsChoice = field(default_factory=WeightsChoice)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    weights: WeightsSettings = field(default_factory=WeightsSettings)
 
     def enabled_annotators(self) -> tuple[Annotator, ...]:
         """In the order of the registry."""
@@ -68,32 +66,10 @@ class Settings:
         return {"require": self.clip.require, "annotators": self.enabled_annotators(), **stages}
 
 
-class _Root(BaseSettings):
-    """Only what it is given: the layers are read, checked and merged before (layers.py)."""
-
-    model_config = SettingsConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
-
-def settings_model() -> Any:
-    """The pydantic model of all sections, those of the registered annotators included."""
-    return model_of(Settings, base=_Root)
-
-
 def connect(settings: Settings) -> Settings:
-    """Hands the values that several stages share from `clip`, `store` and `acquire` to each; `~` is home."""
+    """Copies values of `store` and `acquire` to the fetch stage, and expands `~`."""
     places = {name: getattr(settings.store, name) for name in ("root", "shards", "cache")}
-    # Not by pathlib, which would make one slash of the two in an object store's URI.
+    # pathlib would turn the two slashes of an object store URI into one.
     found = {name: os.path.expanduser(place) for name, place in places.items()}  # noqa: PTH111
     settings = replace(settings, store=replace(settings.store, **found))
     return replace(
@@ -115,5 +91,5 @@ def connect(settings: Settings) -> Settings:
 
 
 def media_uri(settings: Settings) -> str:
-    """Of kept media."""
+    """Folder or URI for retained media."""
     return settings.acquire.media_uri or str(Path(settings.store.root).absolute() / "media")

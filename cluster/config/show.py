@@ -1,4 +1,4 @@
-"""The effective configuration in words: TOML that can be read back, or plain values for JSON."""
+"""Shows the effective configuration as TOML that can be loaded again, or as JSON."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from mien.cluster.config.load import Loaded
+from mien.cluster.config.schema import walk
 from mien.ingest.rate.identity import Identity
 
 HIDDEN = "***"
-# From the first colon behind the user to the last @ before the host: a password may hold anything.
+# From the first colon after the user to the last @ before the host: passwords may contain any character.
 _PASSWORD = re.compile(r"(://[^/:@]*:).*(?=@)")
 _SECRET = re.compile(
     r"((?:^|[?&])[^=&]*(?:password|secret|token|key|signature|credential)[^=&]*=)[^&]*", re.IGNORECASE
 )
-# Of a table that is passed on as it is; a cookies *file* is a path.
+# Keys of a free table, such as the options of yt-dlp. A cookies *file* is a path, not a secret.
 _SECRET_KEY = re.compile(
     r"passw|secret|token|username|authorization|cookie(?!s?_?file)|(^|_)key$", re.IGNORECASE
 )
 
 
 def redact(value: Any) -> Any:
-    """`value` as plain values, with passwords and tokens hidden, in addresses and in tables at any depth."""
+    """`value` as plain values. Passwords and tokens are hidden in addresses and in tables at any depth."""
     if isinstance(value, Identity):
         value = value.redacted
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -48,12 +47,12 @@ def _redact_entry(key: str, entry: Any) -> Any:
 
 
 def rows(loaded: Loaded) -> Iterator[tuple[str, Any]]:
-    """Every dotted key with its effective value, secrets hidden, in the order of the sections."""
-    yield from ((key, redact(value)) for key, value in _walk(loaded.model, ""))
+    """Every dotted key with its effective value and hidden secrets, in the order of the sections."""
+    yield from ((key, redact(value)) for key, value in walk(loaded.declared))
 
 
 def as_toml(loaded: Loaded) -> str:
-    """One section after the other; behind each value, where it came from. None is written as a comment."""
+    """One section after the other, with the origin after each value. None is written as a comment."""
     values = dict(rows(loaded))
     lines: list[str] = []
     section = ""
@@ -79,23 +78,18 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
 
 
 def _grouped(keys: Mapping[str, Any]) -> list[str]:
-    """Keys by section, a section's own values before its sub-tables, as TOML wants them."""
+    """Keys by section. TOML requires the values of a section before its sub-tables."""
     sections = list(dict.fromkeys(key.partition(".")[0] for key in keys))
     return sorted(keys, key=lambda key: (sections.index(key.partition(".")[0]), key.count(".")))
 
 
-def _walk(model: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            yield from _walk(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{json.dumps(str(k), ensure_ascii=False)} = {_toml(v)}" for k, v in value.items())
+        inside = ", ".join(
+            f"{json.dumps(str(k), ensure_ascii=False)} = {_toml(v)}"
+            for k, v in value.items()
+            if v is not None
+        )
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, list | tuple | set | frozenset):
         return f"[{', '.join(_toml(each) for each in value)}]"

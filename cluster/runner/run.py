@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from mien.cluster.config import Settings, check_licences, fingerprint
-from mien.cluster.config.sections import Engine as EngineOptions
+from mien.cluster.config.sections import EngineSettings
 from mien.cluster.config.show import redact
 from mien.cluster.engine import Engine, PoolSpec, ProcessBackend, RayBackend
 from mien.cluster.engine.backends.interface import Backend
@@ -134,7 +134,7 @@ def _open_catalog(settings: Settings) -> Catalog:
     return Catalog.open(settings.store.catalog_url, patience_seconds=settings.engine.catalog_wait_seconds)
 
 
-def _patience_seconds(options: EngineOptions) -> float:
+def _patience_seconds(options: EngineSettings) -> float:
     """How long the heartbeat waits for progress of the driver, not counting outages of the catalog."""
     return max(HANG_SECONDS, options.lease_seconds) + options.catalog_wait_seconds
 

@@ -73,7 +73,7 @@ class Fetch:
         for option in ("cache_max_bytes", "timeout_seconds", "max_bytes", "attempts"):
             value = getattr(self, option)
             if value is not None and value <= 0:
-                raise ConfigError(f"fetch.{option} must be more than 0; result {value}")
+                raise ConfigError(f"fetch.{option} must be more than 0, got {value}; correct it")
         self._cache: MediaCache | None = None
         self._fetchers = Fetchers(
             FetchOptions(

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from mien.cluster.config import check_licences, fingerprint, load, weights_environment, weights_in_use
-from mien.cluster.config.mirror import build, known_keys, model_of
-from mien.cluster.config.settings import Settings, settings_model
+from mien.cluster.config.schema import known_keys
+from mien.cluster.config.settings import Settings
 from mien.cluster.config.show import as_json, as_toml, redact, rows
 from mien.ingest.errors import ConfigError
-from mien.pipelines.stage import Resources
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +131,7 @@ def test_what_stages_share_is_set_once() -> None:
     assert found.clip.min_seconds == 2
     assert found.fetch.cache_dir == "/media"
     assert not {"align.require", "align.fingerprint", "shards.run_id", "fetch.cache_dir"} & set(
-        known_keys(settings_model())
+        known_keys(Settings)
     )
 
 
@@ -159,7 +158,7 @@ def test_shown_json_has_every_key() -> None:
     shown = as_json(load(flags=["clip.min_seconds=2"], environment={}))
     assert shown["clip.min_seconds"] == {"value": 2.0, "from": "flag", "where": "--set clip.min_seconds"}
     assert shown["engine.cpus"]["value"] is None
-    assert set(shown) <= set(known_keys(settings_model()))
+    assert set(shown) <= set(known_keys(Settings))
 
 
 @pytest.mark.parametrize(
@@ -231,13 +230,6 @@ def test_short_names_of_the_weights_variables() -> None:
     found = load(environment=environment).settings
     assert (found.weights.dir, found.weights.licence) == ("/w", "permissive")
     assert weights_environment(found) == environment
-
-
-def test_mirror_of_a_plain_dataclass() -> None:
-    model = model_of(Resources)
-    assert build(Resources, model(cpus=2)) == Resources(cpus=2)
-    with pytest.raises(ValueError, match="extra"):
-        model(cpu=2)
 
 
 @pytest.mark.parametrize(
