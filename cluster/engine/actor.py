@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from mien.cluster import logs
 from mien.cluster.engine.messages import (
     Close,
     Envelope,
@@ -77,6 +78,8 @@ class Actor:
             case Hello():
                 return os.getpid(), _empty_reply(started)
             case Setup(memory_mb=memory_mb):
+                if logs.FORMAT_VARIABLE in os.environ or logs.LEVEL_VARIABLE in os.environ:
+                    logs.configure_from_environment()
                 self._stage, context = pickle.loads(self._pickled)  # noqa: S301 (from our own driver)
                 self._stage.setup(context)
                 if memory_mb is not None:

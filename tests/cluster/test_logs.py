@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 
 from mien.cluster import logs
+from mien.cluster.engine.actor import THREAD_VARIABLES, Actor
+from mien.cluster.engine.messages import Setup, encode
+from mien.pipelines.stage import Stage, StageContext
 from tests.mien_command import mien
 
 
@@ -41,6 +46,29 @@ def test_standard_loggers_use_the_same_format(capsys: pytest.CaptureFixture[str]
         logging.getLogger("mien.youtube").warning("slow: %d s", 3, extra={"video": "youtube-a"})
     line = json.loads(capsys.readouterr().err)
     assert (line["message"], line["run_id"], line["video"]) == ("slow: 3 s", "r1", "youtube-a")
+
+
+class _Warning(Stage):
+    """Logs when its worker starts."""
+
+    name = "warning"
+
+    def setup(self, context: StageContext) -> None:
+        logging.getLogger("mien.stage").warning("starting")
+
+    def __call__(self, item: Any, /) -> Iterable[Any]:
+        return ()
+
+
+def test_workers_use_the_configured_format(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in THREAD_VARIABLES:  # the actor sets them for its whole process
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv(logs.FORMAT_VARIABLE, "json")
+    actor = Actor(pickle.dumps((_Warning(), StageContext())), threads=1, last=True, reports=False)
+    actor.answer(encode(Setup(memory_mb=None)))
+    assert json.loads(capsys.readouterr().err)["message"] == "starting"
 
 
 def test_text_is_one_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
