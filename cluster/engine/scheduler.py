@@ -25,6 +25,7 @@ from mien.cluster.engine.messages import decode_reply
 from mien.cluster.engine.pool import Pool
 from mien.cluster.engine.results import ResultHandler
 from mien.cluster.engine.worker import CLOSE_SECONDS, Worker, WorkerState, WorkItem
+from mien.cluster.engine.worker_replacement import WorkerReplacer
 from mien.ingest.errors import InfeasibleError, Policy
 from mien.pipelines.stage import Item, StageContext
 
@@ -69,6 +70,7 @@ class Engine:
         self.pools: list[Pool] = []
         """Read-only for callers; filled by `start`."""
         self._results: ResultHandler
+        self._replacer: WorkerReplacer
         self._started_at = self._next_check_at = self._next_tick_at = 0.0
         self._inputs_ended = False
         self._next_inputs_at = 0.0
@@ -130,7 +132,7 @@ class Engine:
             last = spec is self._specs[-1]
             pickled = self._backend.pack(spec.stage, self._context)
             self.pools.append(Pool(spec, pickled_stage=pickled, before=before, last=last, clock=self._clock))
-        self._results = ResultHandler(
+        self._replacer = WorkerReplacer(
             self.pools,
             self._observer,
             self._on_reply,
@@ -138,6 +140,7 @@ class Engine:
             max_attempts=self._max_attempts,
             max_consecutive_failures=self._max_in_a_row,
         )
+        self._results = ResultHandler(self.pools, self._observer, self._backend, self._replacer)
         self._started_at = self._next_check_at = self._next_tick_at = self._clock()
         for pool in self.pools:
             for _ in range(pool.spec.workers):
@@ -276,7 +279,7 @@ class Engine:
             for worker in [worker for worker in pool.workers if worker.overdue(now)]:
                 allowed = worker.allowed_seconds()
                 text = f"stage {pool.spec.name} took longer than its deadline of {allowed:.0f} s"
-                self._results.replace(
+                self._replacer.replace(
                     worker,
                     ErrorInfo(error_class="DeadlineExceededError", text=text, policy=Policy.PERMANENT),
                 )

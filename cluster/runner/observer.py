@@ -15,20 +15,16 @@ from mien.cluster.logs import get_logger
 from mien.cluster.runner.acquisition import Acquisition
 from mien.cluster.runner.media_retention import MediaRetention
 from mien.cluster.runner.peer_runs import PeerRunMonitor
+from mien.cluster.runner.retry_policy import BACKOFF_SECONDS, plan_retry
 from mien.cluster.runner.shard_commit import commit_shard, segment_record
 from mien.ingest.catalog import Catalog, MediaRecord, SegmentFailure, SegmentRecord, VideoFailure
-from mien.ingest.errors import LeaseLostError, Policy, PremiereError
+from mien.ingest.errors import LeaseLostError, Policy
 from mien.ingest.media import Job, MediaFile
 from mien.ingest.storage import Store
 from mien.pipelines.data import SegmentDone, SegmentFailed, Shard
 
 _log = get_logger("mien.run")
 
-MAX_VIDEO_ATTEMPTS = 5
-BACKOFF_SECONDS = 30.0
-MAX_BACKOFF_SECONDS = 6 * 3600.0
-MAX_RETRY_AFTER_SECONDS = 30 * 24 * 3600.0
-"""The longest wait that a server can demand."""
 WAIT_FOR_RETRY_SECONDS = 120.0
 """A run does not end while a retry is due within this time."""
 CLAIM_INTERVAL_SECONDS = 1.0
@@ -206,16 +202,11 @@ class RunObserver:
             # The retained copy is broken or missing: fetch the original again.
             self._write_if_owned(lambda: self.catalog.forget_retained(self.run_id, key))
             retry_at = now
-        if retry_at is None and error.error_class == PremiereError.__name__ and error.retry_after_seconds:
-            retry_at = now + min(error.retry_after_seconds, MAX_RETRY_AFTER_SECONDS)
         policy = Policy.STOP
         if retry_at is None:
-            attempts = job.attempts if job else 0
-            policy = Policy.PERMANENT
-            if error.policy == Policy.RETRY and attempts + 1 < MAX_VIDEO_ATTEMPTS:
-                policy = Policy.RETRY
-                wait = min(self._backoff_seconds * 4**attempts, MAX_BACKOFF_SECONDS)
-                retry_at = now + max(wait, min(error.retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS))
+            policy, retry_at = plan_retry(
+                error, attempts=job.attempts if job else 0, backoff_seconds=self._backoff_seconds, now=now
+            )
         return VideoFailure(
             key=key,
             stage=stage,

@@ -16,10 +16,10 @@ from mien.ingest.catalog import (
     claims,
     egress,
     listings,
+    manual_retry,
     progress,
     queue,
     retained_media,
-    retries,
     revoke_shard,
     runs,
     segments,
@@ -314,8 +314,8 @@ class Catalog:
         """Makes failed videos and failed segments wait again, without backoff; returns the number of
         videos."""
         now = self._clock()
-        return self._database.write(lambda connection: retries.retry(connection, now, error_class, key))
+        return self._database.write(lambda connection: manual_retry.retry(connection, now, error_class, key))
 
     def error_classes(self) -> dict[str, int]:
         """Failures of videos and segments by class, most frequent first."""
-        return self._database.read(retries.error_classes)
+        return self._database.read(manual_retry.error_classes)

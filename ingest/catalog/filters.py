@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, update
 
-from mien.ingest.catalog import retries
+from mien.ingest.catalog import manual_retry
 from mien.ingest.catalog.schema import videos
 from mien.ingest.errors import FilteredOutError
 from mien.ingest.media import SearchFilter, VideoRef
@@ -51,4 +51,4 @@ def relax(
     if wider:
         connection.execute(_UPDATE, wider)
     for key in refused:
-        retries.retry(connection, now, FilteredOutError.__name__, key)
+        manual_retry.retry(connection, now, FilteredOutError.__name__, key)

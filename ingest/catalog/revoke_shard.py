@@ -6,7 +6,7 @@ import json
 
 from sqlalchemy import Connection, delete, select
 
-from mien.ingest.catalog import counters, retries
+from mien.ingest.catalog import counters, manual_retry
 from mien.ingest.catalog.events import append_events
 from mien.ingest.catalog.schema import RUNNING, segments, shards, videos
 from mien.ingest.errors import CatalogError
@@ -31,7 +31,7 @@ def revoke(connection: Connection, now: float, name: str) -> int:
     connection.execute(delete(shards).where(shards.c.name == name))
     keys = sorted({row.video_key for row in inside})
     if keys:
-        retries.reset(connection, keys)
+        manual_retry.reset(connection, keys)
         append_events(
             connection, now, counters.NOBODY, [(key, "taken back", f"shard {name}") for key in keys]
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
-from mien.ingest.catalog import counters, duplicates, queue, retries, runs
+from mien.ingest.catalog import counters, duplicates, manual_retry, queue, runs
 from mien.ingest.catalog.records import MediaRecord
 from mien.ingest.catalog.schema import (
     FAILED,
@@ -132,11 +132,11 @@ class VideoHistory:
 def status(connection: Connection, now: float) -> CatalogStatus:
     states = connection.execute(select(videos.c.state, func.count().label("videos")).group_by(videos.c.state))
     by_state = Counter({row.state: row.videos for row in states})
-    video_errors = retries.video_errors(connection)
+    video_errors = manual_retry.video_errors(connection)
     by_state[duplicates.DUPLICATE] = video_errors.pop(duplicates.ERROR_CLASS, 0)
     by_state[FAILED] -= by_state[duplicates.DUPLICATE]
     sums = counters.sums(connection)
-    segment_errors = retries.segment_errors(connection)
+    segment_errors = manual_retry.segment_errors(connection)
     totals = connection.execute(
         select(
             func.count().label("shards"),
@@ -149,7 +149,7 @@ def status(connection: Connection, now: float) -> CatalogStatus:
         videos={state: by_state[state] for state in (*VIDEO_STATES, duplicates.DUPLICATE)},
         segments={"done": round(sums.get(counters.SEGMENTS_DONE, 0)), "failed": sum(segment_errors.values())},
         video_errors=video_errors,
-        retrying=retries.retrying(connection),
+        retrying=manual_retry.retrying(connection),
         segment_errors=segment_errors,
         seconds_by_fate=_seconds_by_fate(sums),
         media_seconds=sums.get(counters.MEDIA_SECONDS, 0.0),

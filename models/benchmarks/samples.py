@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mien.pipelines.annotators.landmarks import Landmarks
 from mien.pipelines.data import CROP_PIXELS, ROW_SAMPLES, SOUND_HZ, Sample
 from mien.pipelines.faces.crop import encode
-from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.samples.film_strip import assemble_strip
 from mien.pipelines.samples.sample import encode_flac, encode_npy
 from mien.pipelines.shards.index import IndexRow, encode_index, filter_row
 from mien.pipelines.shards.tar import TarWriter

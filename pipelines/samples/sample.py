@@ -23,7 +23,7 @@ from mien.pipelines.data import (
     Sample,
     Track,
 )
-from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.samples.film_strip import assemble_strip
 from mien.pipelines.samples.quality import sound_quality
 from mien.pipelines.shards.index import filter_row
 

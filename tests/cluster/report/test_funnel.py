@@ -15,7 +15,7 @@ from mien.cluster.report.contact_sheet import contact_sheet
 from mien.cluster.report.formatting import format_duration
 from mien.cluster.report.funnel import funnel, funnel_lines
 from mien.pipelines.data import DROP_REASONS, KEPT
-from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.samples.film_strip import assemble_strip
 
 FATES = st.dictionaries(st.sampled_from([*DROP_REASONS, KEPT, "a_later_reason"]), st.floats(0.01, 1e6))
 

@@ -17,7 +17,7 @@ from mien.ingest.errors import ConfigError, MediaError, ProviderError
 from mien.pipelines.annotators.speaking import Speaking
 from mien.pipelines.data import FaceTrack, Segment
 from mien.pipelines.faces.stage import Faces
-from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.samples.film_strip import assemble_strip
 from mien.pipelines.stage import ClipSettings, StageContext
 from tests.pipelines.faces.real_clips import clip, require_weights, segment_of
 

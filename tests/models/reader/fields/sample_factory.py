@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mien.models.reader.data import RawSample
 from mien.pipelines.faces.crop import encode
-from mien.pipelines.faces.strip import assemble_strip
+from mien.pipelines.samples.film_strip import assemble_strip
 from mien.pipelines.samples.sample import encode_flac, encode_npy
 
 

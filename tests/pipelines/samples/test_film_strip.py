@@ -9,7 +9,7 @@ import simplejpeg
 
 from mien.ingest.errors import CorruptMediaError
 from mien.pipelines.faces.crop import encode
-from mien.pipelines.faces.strip import MAX_FRAMES, assemble_strip, strip_frames
+from mien.pipelines.samples.film_strip import MAX_FRAMES, assemble_strip, strip_frames
 
 INNER = slice(
     1, -1
