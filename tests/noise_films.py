@@ -1,4 +1,4 @@
-"""Writes small films of noise in any format that libav can write. tests/hostile.py uses them."""
+"""Writes small films of noise in any format that libav can write. tests/hostile_files.py uses them."""
 
 from __future__ import annotations
 

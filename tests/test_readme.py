@@ -22,7 +22,7 @@ from mien.pipelines.weights.cache import cache_folder
 from tests.demo_media import demo_clip, needs_weights
 from tests.webdataset_samples import read_shards
 from tests.youtube import Video, YouTubeDouble
-from tests.youtube.zoo import TALK_SECONDS, make_talk
+from tests.youtube.video_kinds import TALK_SECONDS, make_talk
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -219,14 +219,20 @@ def test_drop_reasons_match_the_code() -> None:
 
 
 def test_error_policies_match_the_code() -> None:
-    expected = {"permanent": Policy.PERMANENT, "temporary": Policy.RETRY, "too early": Policy.RETRY}
+    expected = {
+        "permanent": Policy.PERMANENT,
+        "retry": Policy.RETRY,
+        "retry later": Policy.RETRY,
+        "circuit": Policy.RETRY,
+        "stop": Policy.STOP,
+    }
     rows = table("| policy | examples | what mien does |")
-    assert [row[0] for row in rows] == [*expected, "identity"]
+    assert [row[0] for row in rows] == [*expected]
     for policy, examples, _ in rows:
         for name in re.findall(r"`(\w+Error)`", examples):
             error = getattr(errors, name)
-            assert error.circuit == (policy == "identity"), name
-            assert error.policy == expected.get(policy, Policy.RETRY), name
+            assert error.circuit == (policy == "circuit"), name
+            assert error.policy == expected[policy], name
 
 
 def test_exit_codes_match_the_code() -> None:

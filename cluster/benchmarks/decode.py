@@ -16,7 +16,7 @@ import ffmpeg
 from mien.ingest.ffmpeg import find_ffmpeg
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
-from mien.ingest.probe.opening import open_media
+from mien.ingest.probe.open_media import open_media
 from mien.pipelines.decode.frames import FrameReader
 from mien.pipelines.decode.sound import SoundStream
 

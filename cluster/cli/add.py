@@ -37,7 +37,7 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
     from mien.cluster.runner.catalog_additions import add
     from mien.ingest.sources import SOUND_EXTENSIONS
 
-    result, tally = add(loaded.settings, what, column=column)
+    result, skipped = add(loaded.settings, what, column=column)
     if as_json:
         echo_json(
             {
@@ -45,32 +45,32 @@ def command(what: tuple[str, ...], column: str, loaded: Loaded, as_json: bool) -
                 "known": result.known,
                 "labelled": result.labelled,
                 "written_before": result.written,
-                "skipped": dict(tally.skipped),
-                "copies": dict(tally.copies),
-                "left_out": dict(tally.left_out),
-                "errors": [str(error) for error in tally.errors],
+                "skipped": dict(skipped.not_media),
+                "copies": dict(skipped.copies),
+                "left_out": dict(skipped.left_out),
+                "errors": [str(error) for error in skipped.errors],
             }
         )
     else:
-        is_empty = not (result.new or result.known or tally.errors)
+        is_empty = not (result.new or result.known or skipped.errors)
         note = "; found no media files" if is_empty else ""
         click.echo(f"{len(result.new)} new, {len(result.known)} already known{note}")
         if result.labelled:
             click.echo(f"added labels or titles to {pluralize(len(result.labelled), 'known video')}")
         if result.written:
             click.echo(f"{len(result.written)} of them already have samples, which do not change")
-        if tally.skipped_count:
-            click.echo(tally.summary())
-        if tally.left_out:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in tally.left_out.most_common())
+        if skipped.skipped_count:
+            click.echo(skipped.summary())
+        if skipped.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.left_out.most_common())
             click.echo(f"skipped {reasons}")
-        if tally.copies:
-            files = pluralize(tally.copies.total(), "file")
+        if skipped.copies:
+            files = pluralize(skipped.copies.total(), "file")
             click.echo(f"skipped {files} with the same recording as another file, in another format")
-        sounds = sum(count for kind, count in tally.skipped.items() if kind in SOUND_EXTENSIONS)
+        sounds = sum(count for kind, count in skipped.not_media.items() if kind in SOUND_EXTENSIONS)
         if sounds:
             click.echo(f"{pluralize(sounds, 'skipped sound file')}: --set clip.require=speech accepts sound")
-    for error in tally.errors:
+    for error in skipped.errors:
         click.echo(f"mien: {error}", err=True)
-    if tally.errors:
+    if skipped.errors:
         raise SystemExit(1)

@@ -25,9 +25,9 @@ from mien.ingest.platforms import PLATFORMS
 from mien.ingest.rate.identity import Identity
 
 TIMEOUT_SECONDS = 10.0
-_PLATFORM_HOST, _, _port = next(platform.home for platform in PLATFORMS.values() if platform.home).partition(
-    ":"
-)
+_PLATFORM_HOST, _, _port = next(
+    platform.probe_address for platform in PLATFORMS.values() if platform.probe_address
+).partition(":")
 _PLATFORM_PORT = int(_port)
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 

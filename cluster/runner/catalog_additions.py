@@ -12,7 +12,7 @@ from mien.cluster.config import Settings
 from mien.cluster.runner.search import lister_of
 from mien.ingest.catalog import AddResult, Catalog
 from mien.ingest.media import VideoRef
-from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Tally, expand, local_path, make_sources
+from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, Skipped, expand, local_path, make_sources
 
 BATCH = 5000
 
@@ -22,13 +22,13 @@ def add(
     arguments: Iterable[str],
     *,
     column: str = "",
-) -> tuple[AddResult, Tally]:
-    """Adds the videos that the arguments name, in batches. The tally counts skipped items and errors.
+) -> tuple[AddResult, Skipped]:
+    """Adds the videos that the arguments name, in batches. `skipped` counts skipped items and errors.
 
     A folder stands for its video files, and for its sound files too if only speech is required. Files of the
     store itself (fetched media, shards) are never added.
     """
-    tally = Tally()
+    skipped = Skipped()
     result = AddResult()
     only_speech = tuple(settings.clip.require) == ("speech",)
     extensions = MEDIA_EXTENSIONS | SOUND_EXTENSIONS if only_speech else MEDIA_EXTENSIONS
@@ -38,7 +38,7 @@ def add(
         path = local_path(ref.uri)
         if path is None or not any(PurePath(path).is_relative_to(folder) for folder in own):
             return True
-        tally.left_out["in mien's own store"] += 1
+        skipped.left_out["in mien's own store"] += 1
         return False
 
     with contextlib.closing(Catalog.open(settings.store.catalog_url)) as catalog:
@@ -47,7 +47,7 @@ def add(
         refs: Iterator[VideoRef] = (
             ref
             for argument in arguments
-            for ref in expand(argument, tally=tally, extensions=extensions, sources=sources)
+            for ref in expand(argument, skipped=skipped, extensions=extensions, sources=sources)
             if is_foreign(ref)
         )
         while batch := list(islice(refs, BATCH)):
@@ -56,7 +56,7 @@ def add(
             result.known.extend(part.known)
             result.labelled.extend(part.labelled)
             result.written.extend(part.written)
-    return result, tally
+    return result, skipped
 
 
 def _own_folders(settings: Settings) -> list[Path]:

@@ -63,7 +63,7 @@ class Platform(Protocol):
     """`VideoRef.source`: letters and digits only."""
     title: str
     """For messages."""
-    home: str
+    probe_address: str
     """Host and port whose proxy `mien doctor` checks; "" if the platform is many sites."""
     needs_javascript: bool
     """Whether yt-dlp needs a JavaScript runtime for it."""

@@ -20,7 +20,7 @@ from mien.ingest.errors import (
 )
 from mien.ingest.media import Job, MediaFile
 from mien.ingest.probe.completeness import shortfall
-from mien.ingest.probe.opening import PICTURES, open_media, shown
+from mien.ingest.probe.open_media import PICTURES, open_media, shown
 from mien.ingest.probe.packets import Walked, seconds_of, walk
 from mien.ingest.probe.streams import audio_info, choose, declared_seconds, is_cover, video_info
 

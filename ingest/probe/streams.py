@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mien.ingest.errors import CorruptMediaError, UnsupportedMediaError, one_line
 from mien.ingest.media import StreamInfo
-from mien.ingest.probe.opening import open_media, shown
+from mien.ingest.probe.open_media import open_media, shown
 from mien.ingest.probe.packets import Walked, seconds_of
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from mien.ingest.sources.datasets import DATASETS, DatasetSource
 from mien.ingest.sources.folder import FileSource
 from mien.ingest.sources.objects import ObjectSource
 from mien.ingest.sources.platforms import ListerOf, PlatformSource, direct_lister
+from mien.ingest.sources.skipped import Skipped
 from mien.ingest.sources.tables import ListSource, TableSource
-from mien.ingest.sources.tally import Tally
 from mien.ingest.sources.web import HttpSource
 from mien.ingest.storage.location import redact
 
@@ -27,8 +27,8 @@ __all__ = [
     "MEDIA_EXTENSIONS",
     "SOUND_EXTENSIONS",
     "SOURCES",
+    "Skipped",
     "Source",
-    "Tally",
     "expand",
     "local_path",
     "make_sources",
@@ -41,8 +41,8 @@ class Source(Protocol):
         """Whether this source handles `argument`, judged by its form. Opens nothing."""
         ...
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
-        """The videos of `argument`, in a fixed order. Whatever is left out is counted in `tally`.
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
+        """The videos of `argument`, in a fixed order. Whatever is left out is counted in `skipped`.
 
         `extensions` selects the files of a folder. A file that is named itself is always included.
         """
@@ -50,18 +50,18 @@ class Source(Protocol):
 
 
 def _entry(
-    sources: Mapping[str, Source], folder: str, entry: str, tally: Tally, extensions: frozenset[str]
+    sources: Mapping[str, Source], folder: str, entry: str, skipped: Skipped, extensions: frozenset[str]
 ) -> Iterator[VideoRef]:
     """The videos of one entry of a list in `folder`. A list may not contain lists or datasets."""
     for name, source in sources.items():
         if name not in _NOT_IN_LISTS and name != "file" and source.accepts(entry):
-            return source.expand(entry, tally, extensions)
+            return source.expand(entry, skipped, extensions)
     path = entry if "://" in entry else os.path.join(folder, entry)  # noqa: PTH118
     if "\0" in entry or not sources["file"].accepts(path):
         raise UsageError(f"{redact(entry)}: no source handles this entry; use a path or an http(s) URL")
     if any(sources[name].accepts(path) for name in ("table", "list")):
         raise UsageError(f"{entry}: a list may not contain a list; add that list separately")
-    return sources["file"].expand(path, tally, extensions)
+    return sources["file"].expand(path, skipped, extensions)
 
 
 def make_sources(*, column: str = "", lister_of: ListerOf = direct_lister) -> dict[str, Source]:
@@ -90,20 +90,20 @@ SOURCES = make_sources()
 def expand(
     argument: str,
     *,
-    tally: Tally | None = None,
+    skipped: Skipped | None = None,
     extensions: frozenset[str] = MEDIA_EXTENSIONS,
     sources: Mapping[str, Source] = SOURCES,
 ) -> Iterator[VideoRef]:
     """The videos of `argument`: a file, a folder, a URL, a dataset, a list, …
 
-    `tally` counts what was left out deliberately and collects what could not be listed. Without a tally, the
+    `skipped` counts what was left out deliberately and collects what could not be listed. Without it, the
     first listing error is raised after everything that can be listed was yielded.
 
     Raises:
         UsageError: no source handles the argument, or it contains credentials.
-        MienError: without a tally: a folder or a bucket could not be listed.
+        MienError: without `skipped`: a folder or a bucket could not be listed.
     """
-    counted = Tally() if tally is None else tally
+    counted = Skipped() if skipped is None else skipped
     for source in sources.values():
         if source.accepts(argument):
             yield from source.expand(argument, counted, extensions)
@@ -113,5 +113,5 @@ def expand(
             f"{redact(argument) or 'an empty argument'}: no source handles this; "
             "use a file, a folder, a table, an http(s) URL, or s3://, gs://, abfs://"
         )
-    if tally is None and counted.errors:
+    if skipped is None and counted.errors:
         raise counted.errors[0]

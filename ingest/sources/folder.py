@@ -21,7 +21,7 @@ from mien.ingest.naming import (
     path_uri,
     printable,
 )
-from mien.ingest.sources.tally import Tally
+from mien.ingest.sources.skipped import Skipped
 
 
 class FileSource:
@@ -30,18 +30,18 @@ class FileSource:
             return False
         return "://" not in argument or argument.lower().startswith("file://") or os.path.lexists(argument)
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
         named = argument if os.path.lexists(argument) else local_path(argument)
         path = os.path.abspath(argument if named is None else named)  # noqa: PTH100
         if not _is_folder(path):
             yield file_ref(path, query=argument)
             return
-        for name in walk(path, tally):
+        for name in walk(path, skipped):
             extension = extension_of(name)
             if extension in extensions:
                 yield file_ref(name, query=path)
             else:
-                tally.skipped[printable(extension)] += 1
+                skipped.not_media[printable(extension)] += 1
 
 
 def file_ref(path: str, *, query: str) -> VideoRef:
@@ -64,11 +64,11 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def walk(root: str, tally: Tally) -> Iterator[str]:
+def walk(root: str, skipped: Skipped) -> Iterator[str]:
     """The absolute path of every file below the folder `root`.
 
     Depth first; a folder's files come before its subfolders, each sorted by the bytes of its name. A folder
-    that cannot be listed is reported in `tally`.
+    that cannot be listed is reported in `skipped`.
     """
     waiting = [root]
     linked: list[str] = []
@@ -84,7 +84,7 @@ def walk(root: str, tally: Tally) -> Iterator[str]:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            tally.errors.append(_listing_error(folder, error))
+            skipped.errors.append(_listing_error(folder, error))
             continue
         below: list[str] = []
         for entry in entries:

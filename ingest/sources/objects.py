@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from mien.ingest.errors import MienError, StorageDeniedError
 from mien.ingest.media import VideoRef
 from mien.ingest.naming import extension_of, make_id, printable
-from mien.ingest.sources.tally import Tally
+from mien.ingest.sources.skipped import Skipped
 from mien.ingest.storage.error_mapping import retried, translated
 from mien.ingest.storage.location import OBJECT_SCHEMES, open_filesystem, redact, split_object_uri
 
@@ -24,7 +24,7 @@ class ObjectSource:
     def accepts(self, argument: str) -> bool:
         return "://" in argument and urlsplit(argument).scheme in OBJECT_SCHEMES
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
         split_object_uri(argument)
         try:
             with translated(f"opening {redact(argument)}"):
@@ -33,7 +33,7 @@ class ObjectSource:
         except MienError as error:
             if error.exit_code == 2:
                 raise
-            tally.errors.append(error)
+            skipped.errors.append(error)
             return
         if infos is None:
             # A named object is always included. If it is missing, fetching reports that.
@@ -46,7 +46,7 @@ class ObjectSource:
             if extension in extensions:
                 yield object_ref(argument, path, info.path)
             else:
-                tally.skipped[printable(extension)] += 1
+                skipped.not_media[printable(extension)] += 1
 
 
 def object_ref(argument: str, prefix: str, path: str) -> VideoRef:

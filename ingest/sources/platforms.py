@@ -8,7 +8,7 @@ from mien.ingest.errors import MienError
 from mien.ingest.media import VideoRef
 from mien.ingest.platforms.platform import Lister, Platform
 from mien.ingest.rate.identity import DIRECT
-from mien.ingest.sources.tally import Tally
+from mien.ingest.sources.skipped import Skipped
 
 ListerOf = Callable[[Platform], Lister]
 
@@ -29,13 +29,13 @@ class PlatformSource:
     def accepts(self, argument: str) -> bool:
         return self.platform.accepts(argument)
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
         address = self.platform.parse(argument)
         if self._lister is None:
             self._lister = self._lister_of(self.platform)
         try:
-            yield from self.platform.find(self._lister, address, left_out=tally.left_out)
+            yield from self.platform.find(self._lister, address, left_out=skipped.left_out)
         except MienError as error:
             if error.exit_code == 2:
                 raise
-            tally.errors.append(error)
+            skipped.errors.append(error)

@@ -19,10 +19,10 @@ from typing import Any
 from mien.ingest.errors import MienError, MissingFileError, UsageError, one_line
 from mien.ingest.media import VideoRef
 from mien.ingest.naming import extension_of, local_path, path_uri, printable
-from mien.ingest.sources.tally import Tally
+from mien.ingest.sources.skipped import Skipped
 
-Entries = Callable[[str, str, Tally, frozenset[str]], Iterator[VideoRef]]
-"""(folder of the list, entry, tally, extensions): the videos of one entry."""
+Entries = Callable[[str, str, Skipped, frozenset[str]], Iterator[VideoRef]]
+"""(folder of the list, entry, skipped, extensions): the videos of one entry."""
 
 COLUMNS = frozenset({"path", "url", "uri"})
 _ROWS_AT_ONCE = 1024
@@ -40,18 +40,18 @@ class TableSource:
     def accepts(self, argument: str) -> bool:
         return _is_list(argument, frozenset(READERS))
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
         """Raises UsageError if the table cannot be read, or its column of paths or URLs is ambiguous."""
         table = _path(argument)
         column = ""
         for row in READERS[extension_of(table)](table):
             if row.problem:
-                tally.errors.append(_bad_row(table, row.place, row.problem))
+                skipped.errors.append(_bad_row(table, row.place, row.problem))
                 continue
             column = column or self._column(table, row.cells)
             entry = row.cells.get(column, "")
             if not entry:
-                tally.errors.append(_bad_row(table, row.place, f"the column {column} is empty"))
+                skipped.errors.append(_bad_row(table, row.place, f"the column {column} is empty"))
                 continue
             cells = {
                 _valid_text(name): _valid_text(cell)
@@ -59,7 +59,7 @@ class TableSource:
                 if name != column and cell
             }
             for ref in _videos(
-                self.entries, entry, table=table, place=row.place, tally=tally, extensions=extensions
+                self.entries, entry, table=table, place=row.place, skipped=skipped, extensions=extensions
             ):
                 yield _labelled(ref, cells, table)
 
@@ -88,7 +88,7 @@ class ListSource:
     def accepts(self, argument: str) -> bool:
         return _is_list(argument, frozenset({".txt"}))
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
         path = _path(argument)
         # A path may contain any bytes. Python reads invalid UTF-8 as the surrogates that name such files.
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123
@@ -100,7 +100,7 @@ class ListSource:
                         entry,
                         table=path,
                         place=f"line {number}",
-                        tally=tally,
+                        skipped=skipped,
                         extensions=extensions,
                     ):
                         yield replace(ref, query=path_uri(path))
@@ -122,13 +122,13 @@ def _path(argument: str) -> str:
 
 
 def _videos(
-    entries: Entries, entry: str, *, table: str, place: str, tally: Tally, extensions: frozenset[str]
+    entries: Entries, entry: str, *, table: str, place: str, skipped: Skipped, extensions: frozenset[str]
 ) -> Iterator[VideoRef]:
-    """The videos of one entry. An error is added to `tally` with its line, and not raised."""
+    """The videos of one entry. An error is added to `skipped` with its line, and not raised."""
     try:
-        yield from entries(os.path.dirname(table), entry, tally, extensions)  # noqa: PTH120
+        yield from entries(os.path.dirname(table), entry, skipped, extensions)  # noqa: PTH120
     except MienError as error:
-        tally.errors.append(_bad_row(table, place, str(error)))
+        skipped.errors.append(_bad_row(table, place, str(error)))
 
 
 def _labelled(ref: VideoRef, cells: Mapping[str, str], table: str) -> VideoRef:

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from mien.ingest.errors import UsageError
 from mien.ingest.media import VideoRef
 from mien.ingest.naming import make_id, printable
-from mien.ingest.sources.tally import Tally
+from mien.ingest.sources.skipped import Skipped
 from mien.ingest.storage.location import redact
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -19,7 +19,7 @@ class HttpSource:
     def accepts(self, argument: str) -> bool:
         return argument.strip().lower().startswith(("http://", "https://"))
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
         url = normalised(argument)
         stem = PurePosixPath(unquote(urlsplit(url).path)).stem
         yield VideoRef(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mien.ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedMediaError, one_line
 from mien.ingest.media import MediaFile
-from mien.ingest.probe.opening import open_media, shown
+from mien.ingest.probe.open_media import open_media, shown
 from mien.ingest.probe.packets import seconds_of
 
 if TYPE_CHECKING:

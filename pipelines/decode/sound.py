@@ -16,7 +16,7 @@ import numpy as np
 
 from mien.ingest.errors import CorruptMediaError, NoAudioStreamError, TruncatedMediaError, one_line
 from mien.ingest.media import MediaFile
-from mien.ingest.probe.opening import open_media, shown
+from mien.ingest.probe.open_media import open_media, shown
 from mien.ingest.probe.packets import seconds_of
 from mien.pipelines.data import SOUND_HZ, Int16
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.damaged_films import corrupt_stream
 from tests.demo_media import demo_clip, needs_weights
-from tests.hostile import make_hostile
+from tests.hostile_files import make_hostile
 from tests.mien_command import mien, mien_in_process
 
 pytestmark = pytest.mark.slow

@@ -145,8 +145,8 @@ def test_folder_sounds_need_speech_only(tmp_path: Path) -> None:
     taken: dict[str, tuple[int, dict[str, int]]] = {}
     for flag in (SPEECH, FACES, 'clip.require=["speech","face"]'):
         store = tmp_path / str(len(taken))
-        result, tally = add(settings_in(store, flag), [str(films)])
-        taken[flag] = (len(result.new), dict(tally.skipped))
+        result, skipped_items = add(settings_in(store, flag), [str(films)])
+        taken[flag] = (len(result.new), dict(skipped_items.not_media))
         # A file that is named explicitly is always added.
         assert len(add(settings_in(store, flag), [str(films / "a.wav")])[0].known) == (flag == SPEECH)
     assert taken.pop(SPEECH) == (5, {".txt": 1})

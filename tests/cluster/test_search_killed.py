@@ -22,7 +22,7 @@ from tests.youtube.store import (
     mien_json,
     samples_of,
 )
-from tests.youtube.zoo import TALK_SECONDS, make_talk
+from tests.youtube.video_kinds import TALK_SECONDS, make_talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

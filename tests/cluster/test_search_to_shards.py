@@ -28,7 +28,7 @@ from tests.youtube.store import (
     mien_json,
     samples_of,
 )
-from tests.youtube.zoo import TALK_SECONDS, Kind, every_kind, make_talk
+from tests.youtube.video_kinds import TALK_SECONDS, Kind, every_kind, make_talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -12,7 +12,7 @@ from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
 from mien.pipelines.decode.frames import FrameReader
 from mien.pipelines.decode.sound import SoundStream
-from tests.hostile import RECIPES, Recipe, make_one, talking_cut
+from tests.hostile_files import RECIPES, Recipe, make_one, talking_cut
 
 JOB = Job(video=VideoRef(source="folder", id="x", uri="x"))
 MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"

@@ -18,7 +18,7 @@ from mien.ingest.errors import (
 from mien.ingest.ffmpeg import find_ffmpeg
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
-from mien.ingest.probe.opening import _os_error
+from mien.ingest.probe.open_media import _os_error
 from tests.noise_films import write_noise
 from tests.sync_films import CONTAINERS, make_sync_film
 

@@ -18,7 +18,7 @@ from tests.youtube.streams import streams_of
 from tests.youtube.video import MEDIA_FAULTS, PAGE_FAULTS, PLAYER_FAULTS, Fault, Video
 
 if TYPE_CHECKING:
-    from tests.youtube.double import YouTubeDouble
+    from tests.youtube.server import YouTubeDouble
 
 Json = dict[str, Any]
 Render = Callable[[Video, str, date], Json]

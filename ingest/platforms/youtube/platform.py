@@ -29,7 +29,7 @@ def _use_of(entry: Mapping[str, Any]) -> Use:
 class YouTube(YtDlpPlatform):
     name = "youtube"
     title = "YouTube"
-    home = "www.youtube.com:443"
+    probe_address = "www.youtube.com:443"
     needs_javascript = True
     examples: tuple[str, ...] = (
         "https://www.youtube.com/watch?v=aaaaaaaaaa1",

@@ -30,7 +30,7 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class AnySite(YtDlpPlatform):
     name = "ytdlp"
     title = "a site that yt-dlp supports"
-    home = ""
+    probe_address = ""
     needs_javascript = False
     examples: tuple[str, ...] = (
         "https://vimeo.com/76979871",

@@ -14,7 +14,7 @@ from mien.ingest.errors import MissingFileError, UnknownNameError, UsageError, o
 from mien.ingest.media import VideoRef
 from mien.ingest.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, path_uri, printable
 from mien.ingest.sources.folder import walk
-from mien.ingest.sources.tally import Tally
+from mien.ingest.sources.skipped import Skipped
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
 
@@ -76,27 +76,27 @@ class DatasetSource:
         name = prefix.lower().replace("-", "").replace("_", "")
         return bool(colon) and name == self.dataset.name and not rest.startswith("//")
 
-    def expand(self, argument: str, tally: Tally, extensions: frozenset[str]) -> Iterator[VideoRef]:
+    def expand(self, argument: str, skipped: Skipped, extensions: frozenset[str]) -> Iterator[VideoRef]:
         """Raises UsageError for an archive or no folder, MissingFileError for a folder that does not
         exist."""
         folder = os.path.abspath(self._folder(argument))  # noqa: PTH100
         chosen: dict[str, tuple[str, Recording]] = {}
         prefer_sound = bool(extensions & SOUND_EXTENSIONS)
-        for path in walk(folder, tally):
+        for path in walk(folder, skipped):
             extension = extension_of(path)
             if extension not in MEDIA_EXTENSIONS | SOUND_EXTENSIONS or extension not in extensions:
-                tally.skipped[printable(extension)] += 1
+                skipped.not_media[printable(extension)] += 1
                 continue
             recording = self.dataset.read(PurePosixPath(path))
             if recording is None:
-                tally.errors.append(self._unknown(path))
+                skipped.errors.append(self._unknown(path))
                 continue
             if recording.id in self.dataset.broken:
-                tally.left_out[f"known to be broken in {self.dataset.name}"] += 1
+                skipped.left_out[f"known to be broken in {self.dataset.name}"] += 1
                 continue
             before = chosen.get(recording.id)
             if before is not None:
-                tally.copies[printable(extension)] += 1
+                skipped.copies[printable(extension)] += 1
                 if _rank(path, prefer_sound) >= _rank(before[0], prefer_sound):
                     continue
             chosen[recording.id] = (path, recording)

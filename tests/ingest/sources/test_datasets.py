@@ -9,7 +9,7 @@ import pytest
 
 from mien.ingest.errors import MissingFileError, UnknownNameError, UsageError
 from mien.ingest.media import VideoRef
-from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Tally, expand
+from mien.ingest.sources import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, SOURCES, Skipped, expand
 from mien.ingest.sources.datasets import DATASETS, LabelledDataset
 from mien.ingest.sources.datasets.cremad import BROKEN
 
@@ -50,8 +50,8 @@ def laid_out(folder: Path, *names: str) -> Path:
     return folder
 
 
-def refs(dataset: str, folder: Path, tally: Tally | None = None) -> list[VideoRef]:
-    return list(expand(f"{dataset}:{folder}", tally=tally, extensions=BOTH))
+def refs(dataset: str, folder: Path, skipped: Skipped | None = None) -> list[VideoRef]:
+    return list(expand(f"{dataset}:{folder}", skipped=skipped, extensions=BOTH))
 
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
@@ -88,13 +88,13 @@ class TestEveryDataset:
     def test_unknown_names_are_refused(self, dataset: LabelledDataset, tmp_path: Path) -> None:
         strangers = STRANGERS[dataset.name]
         laid_out(tmp_path, *EXAMPLES[dataset.name], *strangers, "notes.txt")
-        tally = Tally()
-        assert len(refs(dataset.name, tmp_path, tally)) == len(EXAMPLES[dataset.name])
-        assert len(tally.errors) == len(strangers)
-        told = "\n".join(str(error) for error in tally.errors)
-        assert all(isinstance(error, UnknownNameError) and "\n" not in str(error) for error in tally.errors)
+        skipped = Skipped()
+        assert len(refs(dataset.name, tmp_path, skipped)) == len(EXAMPLES[dataset.name])
+        assert len(skipped.errors) == len(strangers)
+        told = "\n".join(str(error) for error in skipped.errors)
+        assert all(isinstance(error, UnknownNameError) and "\n" not in str(error) for error in skipped.errors)
         assert all(name in told for name in strangers)
-        assert tally.skipped == {".txt": 1}
+        assert skipped.not_media == {".txt": 1}
 
 
 def test_ravdess_labels_come_from_seven_numbers(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_crema_d_emotion_is_the_requested_one(tmp_path: Path) -> None:
 def test_broken_recordings_are_left_out_and_counted(tmp_path: Path) -> None:
     laid_out(tmp_path, *(f"AudioWAV/{name}.wav" for name in (*BROKEN, "1064_IEO_DIS_LO", "1076_MTI_SAD_XX_")))
     laid_out(tmp_path, "VideoFlash/1064_IEO_DIS_MD.flv")
-    tally = Tally()
-    assert [ref.id for ref in refs("cremad", tmp_path, tally)] == ["1064_IEO_DIS_LO"]
-    assert list(tally.left_out.values()) == [len(BROKEN) + 1]
-    assert len(tally.errors) == 1, "what is named otherwise is refused as ever"
+    skipped = Skipped()
+    assert [ref.id for ref in refs("cremad", tmp_path, skipped)] == ["1064_IEO_DIS_LO"]
+    assert list(skipped.left_out.values()) == [len(BROKEN) + 1]
+    assert len(skipped.errors) == 1, "what is named otherwise is refused as ever"
     (alone,) = expand(str(tmp_path / "AudioWAV" / "1076_MTI_SAD_XX.wav"), extensions=BOTH)
     assert (alone.source, alone.labels) == ("file", {})
 
@@ -147,9 +147,9 @@ def test_mead_has_seven_views_and_eight_emotions(tmp_path: Path) -> None:
     emotions = ("angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")
     names = [f"W040/video/{view}/{emotion}/level_3/030.mp4" for view in views for emotion in emotions]
     names += [f"W040/video/{view}/neutral/level_1/040.mp4" for view in views]
-    tally = Tally()
-    found = refs("mead", laid_out(tmp_path, *names), tally)
-    assert tally.errors == []
+    skipped = Skipped()
+    found = refs("mead", laid_out(tmp_path, *names), skipped)
+    assert skipped.errors == []
     assert len({ref.key for ref in found}) == len(names)
     assert {ref.labels["view"] for ref in found} == set(views)
     assert len({ref.labels["emotion"] for ref in found}) == 8
@@ -179,13 +179,13 @@ def test_ch_unicamp_labels_are_numbers(tmp_path: Path) -> None:
 def test_several_formats_are_one_video(tmp_path: Path) -> None:
     kinds = ("VideoFlash/1001_IEO_ANG_HI.flv", "AudioMP3/1001_IEO_ANG_HI.mp3", "AudioWAV/1001_IEO_ANG_HI.wav")
     laid_out(tmp_path, *kinds)
-    heard, seen = Tally(), Tally()
-    (sound,) = expand(f"cremad:{tmp_path}", tally=heard, extensions=BOTH)
-    (picture,) = expand(f"cremad:{tmp_path}", tally=seen)
+    heard, seen = Skipped(), Skipped()
+    (sound,) = expand(f"cremad:{tmp_path}", skipped=heard, extensions=BOTH)
+    (picture,) = expand(f"cremad:{tmp_path}", skipped=seen)
     assert sound.key == picture.key
     assert (Path(sound.uri).suffix, Path(picture.uri).suffix) == (".wav", ".flv")
     assert heard.copies.total() == 2
-    assert seen.skipped == {".mp3": 1, ".wav": 1}
+    assert seen.not_media == {".mp3": 1, ".wav": 1}
 
 
 def test_archive_or_missing_folder_is_refused(tmp_path: Path) -> None:

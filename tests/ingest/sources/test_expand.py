@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mien.ingest.errors import AccessDeniedError, MissingFileError, StorageDeniedError, UsageError
 from mien.ingest.naming import SLUG_LETTERS, make_id
-from mien.ingest.sources import SOURCES, Tally, expand, local_path, path_uri
+from mien.ingest.sources import SOURCES, Skipped, expand, local_path, path_uri
 from mien.ingest.sources.folder import file_ref
 from mien.ingest.storage import open_store
 from tests.s3 import S3Server
@@ -28,8 +28,8 @@ raw_names = st.binary(min_size=1, max_size=80).filter(
 )
 
 
-def names(path: Path, tally: Tally | None = None) -> list[str]:
-    return [Path(ref.uri).name for ref in expand(str(path), tally=tally)]
+def names(path: Path, skipped: Skipped | None = None) -> list[str]:
+    return [Path(ref.uri).name for ref in expand(str(path), skipped=skipped)]
 
 
 @given(st.lists(raw_names, min_size=2, max_size=8, unique=True))
@@ -79,15 +79,15 @@ def test_folder_is_sorted_and_skipped_files_counted(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    tally = Tally()
-    assert names(tmp_path, tally) == ["a.MKV", "b.mp4", "z.webm", "y.mov"]
-    assert tally.skipped == {".txt": 2, ".json": 1, "(none)": 1, ".wav": 1}
-    assert tally.summary() == "skipped 5 files that are not media: .txt 2, (none) 1, .json 1, .wav 1"
-    assert tally.errors == []
+    skipped = Skipped()
+    assert names(tmp_path, skipped) == ["a.MKV", "b.mp4", "z.webm", "y.mov"]
+    assert skipped.not_media == {".txt": 2, ".json": 1, "(none)": 1, ".wav": 1}
+    assert skipped.summary() == "skipped 5 files that are not media: .txt 2, (none) 1, .json 1, .wav 1"
+    assert skipped.errors == []
 
 
 def test_summary_is_empty_if_nothing_was_skipped() -> None:
-    assert Tally().summary() == ""
+    assert Skipped().summary() == ""
 
 
 def test_broken_files_are_included(tmp_path: Path) -> None:
@@ -173,14 +173,14 @@ def shut_folder() -> Iterator[Path]:
 
 
 def test_unlistable_folder_is_reported(shut_folder: Path) -> None:
-    tally = Tally()
-    assert names(shut_folder, tally) == ["open.mp4"]
-    (error,) = tally.errors
+    skipped = Skipped()
+    assert names(shut_folder, skipped) == ["open.mp4"]
+    (error,) = skipped.errors
     assert isinstance(error, AccessDeniedError)
     assert "shut" in str(error)
 
 
-def test_without_tally_error_is_raised_last(shut_folder: Path) -> None:
+def test_without_skipped_error_is_raised_last(shut_folder: Path) -> None:
     found = []
     with pytest.raises(AccessDeniedError, match="shut"):
         for ref in expand(str(shut_folder)):
@@ -192,13 +192,13 @@ def test_vanished_folder_is_reported(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.mp4").touch()
-    tally = Tally()
-    walk = expand(str(tmp_path), tally=tally)
+    skipped = Skipped()
+    walk = expand(str(tmp_path), skipped=skipped)
     next(walk)
     (tmp_path / "b" / "x.mp4").unlink()
     (tmp_path / "b").rmdir()
     assert list(walk) == []
-    assert isinstance(tally.errors[0], MissingFileError)
+    assert isinstance(skipped.errors[0], MissingFileError)
 
 
 def test_url_spellings_are_one_video() -> None:
@@ -248,10 +248,10 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_bucket_prefix_is_listed(bucket: str) -> None:
     for folder, name in (("in/b", "x.mp4"), ("in/a", "y.webm"), ("in", "notes.txt"), ("other", "z.mp4")):
         open_store(f"s3://{bucket}/{folder}").publish_bytes(b"x", name)
-    tally = Tally()
-    refs = list(expand(f"s3://{bucket}/in", tally=tally))
+    skipped = Skipped()
+    refs = list(expand(f"s3://{bucket}/in", skipped=skipped))
     assert [ref.uri for ref in refs] == [f"s3://{bucket}/in/a/y.webm", f"s3://{bucket}/in/b/x.mp4"]
-    assert tally.skipped == {".txt": 1}
+    assert skipped.not_media == {".txt": 1}
     (one,) = expand(f"s3://{bucket}/in/b/x.mp4")
     assert (one.id, one.source) == (refs[1].id, "object")
     assert len(list(expand(f"s3://{bucket}"))) == 3

@@ -7,7 +7,7 @@ from mien.ingest.naming import MEDIA_EXTENSIONS
 from mien.ingest.platforms.youtube.platform import YouTube
 from mien.ingest.platforms.ytdlp.lister import YtDlpLister
 from mien.ingest.rate.identity import Identity
-from mien.ingest.sources import SOURCES, Tally, expand
+from mien.ingest.sources import SOURCES, Skipped, expand
 from mien.ingest.sources.platforms import PlatformSource
 from tests.youtube import Fault, Video, YouTubeDouble
 
@@ -50,10 +50,10 @@ def test_a_channel_is_asked_for_as_the_identity() -> None:
             rules=YouTube.rules, identities=identities, ytdlp_options={"nocheckcertificate": True}
         )
         source = PlatformSource(YouTube(), lambda platform: lister)
-        tally = Tally()
-        found = list(source.expand("@Faces", tally, MEDIA_EXTENSIONS))
+        skipped = Skipped()
+        found = list(source.expand("@Faces", skipped, MEDIA_EXTENSIONS))
         assert len(found) == 25
-        assert tally.left_out == {"live now": 1}
+        assert skipped.left_out == {"live now": 1}
         assert {request.identity for request in youtube.requests} == {"north"}
-        assert list(source.expand("@nobody", tally, MEDIA_EXTENSIONS)) == []
-        assert [type(error) for error in tally.errors] == [GoneError]
+        assert list(source.expand("@nobody", skipped, MEDIA_EXTENSIONS)) == []
+        assert [type(error) for error in skipped.errors] == [GoneError]

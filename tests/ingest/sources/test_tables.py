@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.ingest.errors import MissingFileError, UsageError
 from mien.ingest.media import VideoRef
-from mien.ingest.sources import Tally, expand, local_path, make_sources
+from mien.ingest.sources import Skipped, expand, local_path, make_sources
 from mien.ingest.sources.tables import Row, read_csv
 
 
@@ -22,8 +22,8 @@ def made(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-def refs(path: Path, tally: Tally | None = None, column: str = "") -> list[VideoRef]:
-    return list(expand(str(path), tally=tally, sources=make_sources(column=column)))
+def refs(path: Path, skipped: Skipped | None = None, column: str = "") -> list[VideoRef]:
+    return list(expand(str(path), skipped=skipped, sources=make_sources(column=column)))
 
 
 def parquet(path: Path, columns: dict[str, object]) -> Path:
@@ -88,9 +88,9 @@ def test_invalid_rows_are_reported_by_line(tmp_path: Path) -> None:
         "gopher://example.org/e.mp4,joy\n"
         "f.mp4,sad\n",
     )
-    tally = Tally()
-    assert [Path(ref.uri).name for ref in refs(table, tally)] == ["a.mp4", "f.mp4"]
-    told = [str(error) for error in tally.errors]
+    skipped = Skipped()
+    assert [Path(ref.uri).name for ref in refs(table, skipped)] == ["a.mp4", "f.mp4"]
+    told = [str(error) for error in skipped.errors]
     assert [int(text.split("line ")[1].split(":")[0]) for text in told] == [3, 5, 6, 7, 8]
     assert all(text.startswith(str(table)) and "\n" not in text for text in told)
     assert "hunter2" not in "".join(told)
@@ -98,13 +98,13 @@ def test_invalid_rows_are_reported_by_line(tmp_path: Path) -> None:
 
 def test_invalid_json_lines_are_reported(tmp_path: Path) -> None:
     lines = ['{"url": "a.mp4", "tags": ["x", "y"], "ok": true, "none": null}', "{", '"b.mp4"', '{"x": 1}']
-    tally = Tally()
-    (ref,) = refs(made(tmp_path, "table.jsonl", "\n".join(lines)), tally)
+    skipped = Skipped()
+    (ref,) = refs(made(tmp_path, "table.jsonl", "\n".join(lines)), skipped)
     assert ref.labels == {"tags": '["x", "y"]', "ok": "true"}
-    assert [str(error).split(": ")[0].rsplit(" ", 1)[1] for error in tally.errors] == ["2", "3", "4"]
+    assert [str(error).split(": ")[0].rsplit(" ", 1)[1] for error in skipped.errors] == ["2", "3", "4"]
 
 
-def test_without_tally_first_invalid_row_is_raised(tmp_path: Path) -> None:
+def test_without_skipped_first_invalid_row_is_raised(tmp_path: Path) -> None:
     table = made(tmp_path, "table.csv", "path\n\x01\n\nx,y\nb.mp4\n")
     rows = expand(str(table))
     assert [Path(next(rows).uri).name, Path(next(rows).uri).name] == ["\x01", "b.mp4"]
@@ -146,8 +146,8 @@ def test_list_skips_comments_and_empty_lines(tmp_path: Path) -> None:
     (tmp_path / "folder" / "z.mp4").touch()
     lines = "\ufeff# mine\n\nhttps://example.org/a.mp4#t=3\n  b c.mp4  \nfolder\nother.txt\nravdess:x\n"
     path = made(tmp_path, "list.txt", lines)
-    tally = Tally()
-    found = refs(path, tally)
+    skipped = Skipped()
+    found = refs(path, skipped)
     assert [ref.uri for ref in found] == [
         "https://example.org/a.mp4",
         str(tmp_path / "b c.mp4"),
@@ -155,7 +155,7 @@ def test_list_skips_comments_and_empty_lines(tmp_path: Path) -> None:
         str(tmp_path / "ravdess:x"),
     ]
     assert {ref.query for ref in found} == {str(path)}
-    (error,) = tally.errors
+    (error,) = skipped.errors
     assert "line 6" in str(error) and "may not contain a list" in str(error)
 
 

@@ -16,7 +16,7 @@ from mien.ingest.errors import CorruptMediaError, NoVideoStreamError, TruncatedM
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.probe import probe
 from mien.pipelines.decode.frames import Frame, FrameReader
-from tests.hostile import RECIPES
+from tests.hostile_files import RECIPES
 from tests.noise_films import write_noise
 from tests.sync_films import make_sync_film
 

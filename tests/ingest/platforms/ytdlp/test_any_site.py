@@ -26,7 +26,7 @@ from mien.ingest.platforms import PLATFORMS
 from mien.ingest.platforms.acceptance import AcceptancePolicy
 from mien.ingest.platforms.ytdlp.platform import video_id
 from mien.ingest.rate.identity import DIRECT, Identity
-from mien.ingest.sources import SOURCES, Tally, expand, make_sources
+from mien.ingest.sources import SOURCES, Skipped, expand, make_sources
 from tests.ingest.fetch.server import LoopbackServer, Reply
 from tests.sync_films import make_sync_film
 
@@ -203,11 +203,11 @@ def test_ids_depend_on_the_url_alone() -> None:
 
 
 def test_a_missing_page_is_counted_not_raised(site: LoopbackServer) -> None:
-    tally = Tally()
+    skipped = Skipped()
     sources = make_sources(
         lister_of=lambda platform: platform.lister(
             identities=(DIRECT,), ytdlp_options={}, timeout_seconds=20.0, allow_private_addresses=True
         )
     )
-    assert list(expand(f"ytdlp:{site.url('/none')}", tally=tally, sources=sources)) == []
-    assert [type(error) for error in tally.errors] == [GoneError]
+    assert list(expand(f"ytdlp:{site.url('/none')}", skipped=skipped, sources=sources)) == []
+    assert [type(error) for error in skipped.errors] == [GoneError]
