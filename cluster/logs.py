@@ -90,6 +90,7 @@ def _formatter(format: str) -> logging.Formatter:
     chain: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.ExtraAdder(),
+        _drop_ray_fields,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True)
@@ -116,6 +117,13 @@ def _formatter(format: str) -> logging.Formatter:
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=chain, processors=renderers)
     formatter.is_json = is_json  # type: ignore[attr-defined]
     return formatter
+
+
+def _drop_ray_fields(_: Any, __: str, event: EventDict) -> EventDict:
+    """Ray adds fields of its own to all log records of a process that imported it."""
+    for key in [key for key in event if key.startswith("_ray")]:
+        del event[key]
+    return event
 
 
 def _drop_logger_name(_: Any, __: str, event: EventDict) -> EventDict:

@@ -95,7 +95,7 @@ def test_two_searches_find_all_but_live_videos(ran: Ran) -> None:
     # Queries alternate, so the second query sees most of the common videos first.
     assert ran.searched.stdout.splitlines() == [
         "38 new, 0 already known",
-        f"  {QUERIES[0]}: 15 new, 9 known; left out 1 live now",
+        f"  {QUERIES[0]}: 15 new, 9 known; skipped 1 live now",
         f"  \u2068{QUERIES[1]}\u2069: 23 new, 0 known; skipped 2 live now",
     ]
     for number, kind in enumerate(ran.kinds):

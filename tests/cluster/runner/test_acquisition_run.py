@@ -123,7 +123,7 @@ def test_bot_wall_for_all_ends_run_without_loss(youtube: YouTubeDouble, tmp_path
     assert acquisition["waiting"]["for_a_platform"] == 4
     assert acquisition["hours_left"] > 0
     shown = mien("status", "--config", str(path), folder=tmp_path).stdout
-    assert re.search(r"identity  home: 1/300 videos.*paused until .*BotWallError", shown)
+    assert re.search(r"identity  home on youtube: 1/300 videos.*paused until .*BotWallError", shown)
     history = mien("explain", IDS[0], "--config", str(path), folder=tmp_path).stdout
     assert "through home" in history
     assert "paused home until" in history
