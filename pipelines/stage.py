@@ -11,17 +11,24 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from annotated_types import Ge, Gt, Le
 
 from mien.pipelines.local_media import InPlaceMedia, LocalMedia
-from mien.pipelines.ranges import Positive
 
 if TYPE_CHECKING:
     from mien.pipelines.annotators.annotator import Annotator
 
+# Ranges for the numeric fields of stages. The configuration checks them; constructors do not.
+AtLeastOne = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+
 
 class Item(Protocol):
-    """What the engine needs to know about an item that travels between stages."""
+    """The properties of an item that the engine reads."""
 
     @property
     def key(self) -> str: ...
@@ -93,35 +100,35 @@ class StageContext:
     max_pause_seconds: float = 1.0
     """A longer pause ends a clip (`align.max_pause_seconds`)."""
     annotators: tuple[Annotator, ...] = ()
-    """Those that are enabled, in the order of the registry. They are not set up: the stage `Annotate` sets
-    up the ones that it runs."""
+    """The enabled annotators, in the order of the registry. They are not set up yet: each `Annotate` stage
+    sets up the annotators that it runs."""
 
 
 class Stage(ABC):
     """Base class of all stages. A subclass sets `name` and overrides what differs from the defaults."""
 
     name: str
-    """Of the pool, in metrics and in errors."""
+    """The name of its pool in metrics and errors."""
     resources: Resources = Resources()
 
     cpu_share: float | None = None
     """The share of a CPU that one worker keeps busy. None: a heavy stage, whose workers divide the CPUs that
     the light stages leave."""
     cpus_per_worker: int = 16
-    """A light stage gets one worker for so many CPUs."""
+    """A light stage gets one worker per this many CPUs."""
     deadline: DeadlineRule | None = None
-    """Of one call; of each yield where the stage fans out. None: the engine's settings decide."""
+    """Limit for one call, or for each yield if the stage fans out. None: the engine's settings decide."""
     queue_items: int | None = None
     """Cap of the queue in front of the stage. None: the engine's default."""
 
     takes_videos: bool = False
     """Its items are whole videos, so its failures are failures of the video, not of a segment."""
     fans_out: bool = False
-    """One item becomes many. Each is pulled only while the next stage has room."""
+    """One item becomes many. An output is pulled only while the next stage's queue has room."""
     reports_outputs: bool = False
     """The observer sees each output before the next stage does, and may reject it."""
     waits_for_network: bool = False
-    """Its workers mostly wait, so a run may give it more of them than CPUs."""
+    """Its workers mostly wait for the network, so a run may start more of them than there are CPUs."""
 
     imports: tuple[str, ...] = ()
     """Modules that `setup()` loads. Where workers are forked, they are loaded once for all workers."""
@@ -150,7 +157,7 @@ class Stage(ABC):
         return own | {name: getattr(clip, name) for name in self.clip_settings}
 
     def setup(self, context: StageContext) -> None:  # noqa: B027 (optional)
-        """Loads weights, opens sessions and verifies their provider; once per worker, before any call."""
+        """Loads weights, opens sessions and verifies their provider. Once per worker, before any call."""
 
     @abstractmethod
     def __call__(self, item: Any, /) -> Iterable[Any]:
@@ -161,12 +168,12 @@ class Stage(ABC):
 
 
 class AggregatingStage(Stage):
-    """A stage that combines many items into one. Its outputs name the items that they answer for in
-    `acknowledges`."""
+    """A stage that combines many items into one. `acknowledges` of an output lists the keys of the items that
+    it contains."""
 
     @abstractmethod
     def flush(self) -> Iterable[Any]:
-        """Yields what is still held back."""
+        """Yields outputs for the items that the stage still holds."""
 
 
 class InOneWorker(Stage):

@@ -36,7 +36,7 @@ def recover(catalog: Catalog, store: Store, spool: Path) -> None:
         # another catalog and may be alive.
         return bool(catalog.known_runs({run_id})) and run_id not in catalog.end_dead_runs()
 
-    sweep_spool(spool, over=has_ended)
+    sweep_spool(spool, has_ended=has_ended)
     store.sweep(older_than_seconds=0, abandoned=lambda name: has_ended(run_of(name)))
     store.sweep()
     for shard in catalog.shards_without_sidecar():

@@ -31,7 +31,7 @@ from mien.ingest.errors import MienError, ProviderError
 from mien.ingest.platforms import PLATFORMS
 from mien.ingest.storage import Store, open_store
 from mien.ingest.storage.error_mapping import translated
-from mien.pipelines.shards.spool import HeldFolder
+from mien.pipelines.shards.spool import SpoolFolder
 
 HANG_SECONDS = 300.0
 """A driver without progress for this long is considered dead."""
@@ -142,7 +142,7 @@ def _patience_seconds(options: EngineSettings) -> float:
 @contextlib.contextmanager
 def _owned_spool(spool: Path, run_id: str) -> Iterator[None]:
     with translated(f"writing to {spool}"):
-        held = HeldFolder(spool, run_id)
+        held = SpoolFolder(spool, run_id)
         held.mark_driver()
     try:
         yield

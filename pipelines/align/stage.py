@@ -10,9 +10,8 @@ import numpy as np
 from mien.pipelines.align.clips import Run, cut_between_words, trim_to_words
 from mien.pipelines.align.layers import Limits, find_layers
 from mien.pipelines.data import ROW_HZ, AlignedSegment, Bool, Clip, Segment, Word
-from mien.pipelines.ranges import NotNegative, Share
 from mien.pipelines.rows import runs
-from mien.pipelines.stage import Resources, Stage, StageContext
+from mien.pipelines.stage import NotNegative, Resources, Share, Stage, StageContext
 
 
 @dataclass(kw_only=True)

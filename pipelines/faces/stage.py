@@ -19,8 +19,16 @@ from mien.pipelines.faces.grid_frames import BufferedFrameReader, merge_spans, r
 from mien.pipelines.faces.onnx_session import Device
 from mien.pipelines.faces.shot_boundaries import mark_shot_starts
 from mien.pipelines.faces.tracker import FaceTracker, TrackerConfig, Tracklet
-from mien.pipelines.ranges import AtLeastOne, NotNegative, Positive, Share
-from mien.pipelines.stage import ClipSettings, Resources, Stage, StageContext
+from mien.pipelines.stage import (
+    AtLeastOne,
+    ClipSettings,
+    NotNegative,
+    Positive,
+    Resources,
+    Share,
+    Stage,
+    StageContext,
+)
 
 EMBEDDER_WEIGHTS = "arcface_w600k_mbf"
 

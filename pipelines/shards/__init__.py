@@ -1,1 +1,1 @@
-"""Samples, and the tars and indexes that hold them."""
+"""Writes, indexes and verifies shards: tars of samples with a Parquet sidecar."""

@@ -1,10 +1,10 @@
-"""The sidecar of a shard: `<shard>.parquet`, a row per sample, readable by anything that reads Parquet.
+"""The sidecar of a shard: `<shard>.parquet`, one row per sample, readable by any Parquet reader.
 
-Columns: `key`, every number of the sample that one would filter by, and for each member `offset.<ext>` and
-`size.<ext>` (int64, bytes from the start of the tar) and `crc32.<ext>` (uint32, zlib's, of those bytes, so
-that a reader that fetches one member notices a flipped byte in it); null where the sample has no such
-member. The shard's name, size and sha256 and the schema's version stand in the file's metadata. A sidecar
-without `crc32.*` is from before they were kept.
+Columns: `key`, the values that a trainer filters by, and for each member `offset.<ext>` and `size.<ext>`
+(int64, bytes from the start of the tar) and `crc32.<ext>` (uint32, zlib.crc32 of the member's bytes). The
+CRC lets a reader that fetches a single member detect corruption. These columns are null if the sample does
+not have the member. The file's metadata holds the shard's name, size and sha256, and the schema version.
+Sidecars written by older versions have no `crc32.*` columns.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _COLUMNS: dict[str, str] = {
 _LAST_COLUMNS: dict[str, str] = {"labels": "string", "fingerprint": "string"}
 _NUMBERS = {"double": "f8", "float": "f4", "int32": "i4", "int64": "i8", "uint32": "u4"}
 PLACE_COLUMNS = {"offset": "int64", "size": "int64", "crc32": "uint32"}
-"""`<name>.<ext>`, from `Place`."""
+"""Columns of each member: `<name>.<ext>`, from the fields of `Place`."""
 
 
 def filter_columns() -> dict[str, str]:
-    """Name to Parquet type of all columns that one would filter by, with the scalars of all annotators."""
+    """Name to Parquet type of all filter columns, including the scalars of all annotators."""
     return _COLUMNS | scalar_types() | _LAST_COLUMNS
 
 
@@ -72,7 +72,7 @@ def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: in
     written = {name for row in rows for name in row.row}
     for name, kind in filter_columns().items():
         if name in scalar_types() and name not in written:
-            continue  # its annotator is switched off
+            continue  # its annotator is disabled
         columns[name] = column([row.row.get(name) for row in rows], kind)
     for extension in sorted({extension for row in rows for extension in row.places}):
         places = [row.places.get(extension) for row in rows]
@@ -87,8 +87,11 @@ def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: in
 
 
 def column(values: Sequence[Any], kind: str) -> Any:
-    """The pyarrow.Array of `values` (None is null), as `pyarrow.array` makes it: that, given a list, loads
-    pandas where it is installed, a quarter of a second and 60 MB in each writer."""
+    """`values` as a pyarrow.Array; None becomes null. The result equals that of `pyarrow.array`.
+
+    `pyarrow.array` is not used because, given a list, it imports pandas if pandas is installed. That takes
+    0.25 s and 60 MB in each writer.
+    """
     import pyarrow as pa
 
     known = np.array([value is not None for value in values], bool)
@@ -104,9 +107,9 @@ def column(values: Sequence[Any], kind: str) -> Any:
 
 
 def scan_tar(tar: IO[bytes]) -> list[IndexRow]:
-    """The rows that a committed tar gives, where its sidecar was lost before it was published.
+    """The index rows of a tar. They rebuild a sidecar that was lost before it was published.
 
-    Raises tarfile.ReadError where the tar is cut short.
+    Raises tarfile.ReadError if the tar is truncated.
     """
     found: dict[str, dict[str, Place]] = {}
     texts: dict[str, bytes] = {}
@@ -128,7 +131,7 @@ def scan_tar(tar: IO[bytes]) -> list[IndexRow]:
 
 
 def filter_row(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The index's numbers, from a sample's `json` member."""
+    """The filter columns of a sample, from its `json` member."""
     face, quality, video = meta["face"] or {}, meta["quality"], meta["video"]
     probabilities = [word["probability"] for word in meta["words"]]
     return {

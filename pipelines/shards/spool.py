@@ -1,9 +1,9 @@
-"""The folders in which tars grow: one for each run, held by a lock for as long as anybody works in it.
+"""The spool: one folder per run for unfinished tars, locked while a process uses it.
 
-The lock is the kernel's (flock(2) on the folder itself), so it goes with its process, kill -9 included, and a
-folder that can be locked alone is nobody's. Where a file system has no such locks, nothing is known, and only
-what the catalog says of the run counts. So it is between machines that share the folder: over NFS a lock may
-be one machine's alone, so each leaves its mark, and believes locks only where all marks are its own.
+The lock is flock(2) on the folder itself. The kernel releases it when the process ends, even after kill -9,
+so a folder that can be locked exclusively is unused. If the file system has no locks, only the catalog's
+record of the run counts. Over NFS, a lock may be visible on one machine only. Therefore each machine leaves a
+mark file, and trusts locks only if all marks are its own.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import ClassVar
 from mien.ingest.storage.file_locks import is_at, lock, try_lock
 
 DRIVER = "driver"
-"""A file locked by the run's driver alone, beside the folder's own lock that its writers share."""
+"""A file in the folder that only the run's driver locks. The writers share the lock of the folder."""
 _MARK = "works-"
-STRAGGLERS_SECONDS = 10.0
-"""The writers of a killed driver follow it within a second or two, and may publish until then."""
+WRITERS_END_SECONDS = 10.0
+"""Maximum wait for writers. Those of a killed driver end within 2 s, and may publish until then."""
 
 
-class HeldFolder:
-    """`spool/run_id`, made where it is missing, and not swept before `close()`. Raises OSError."""
+class SpoolFolder:
+    """Creates and locks `spool/run_id`. It is not swept before `close()`. Raises OSError."""
 
     _of_this_process: ClassVar[dict[Path, list[int]]] = {}
-    """Open descriptors by folder: without Ray, the driver and its writers are one."""
+    """Open descriptors by folder. Without Ray, the driver and its writers are one process."""
 
     def __init__(self, spool: Path, run_id: str) -> None:
         self.path = (spool / run_id).absolute()
@@ -45,27 +45,27 @@ class HeldFolder:
                 if is_at(descriptor, self.path):
                     self._descriptors.append(descriptor)
                     return
-            os.close(descriptor)  # a sweeper had it between the two
+            os.close(descriptor)  # a sweep removed the folder before it was locked
 
     def mark_driver(self) -> None:
-        """From now on others on this machine can tell whether the run's driver lives."""
+        """Lets other processes on this machine check whether the run's driver is alive."""
         new = self.path / f"{DRIVER}.new"
         self._descriptors.append(os.open(new, os.O_RDWR | os.O_CREAT, 0o644))
         os.write(self._descriptors[-1], this_machine().encode())
         if try_lock(self._descriptors[-1]):
-            new.rename(self.path / DRIVER)  # never to be seen unlocked while its owner lives
+            new.rename(self.path / DRIVER)  # after locking, so that nobody sees it unlocked
         else:
             new.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Lets go of it, for this whole process, and removes it once no writer works in it any more."""
+        """Releases all locks of this process, and removes the folder once no writer uses it."""
         while self._descriptors:
             os.close(self._descriptors.pop())
-        _remove(self.path, trusting=True, wait_seconds=STRAGGLERS_SECONDS)
+        _remove(self.path, run_ended=True, wait_seconds=WRITERS_END_SECONDS)
 
 
 def driver_is_dead(spool: Path, run_id: str) -> bool:
-    """Whether the run's driver worked on this machine and is gone. False: it lives, or who knows."""
+    """Whether the run's driver ran on this machine and has ended. False if it is alive or unknown."""
     try:
         descriptor = os.open(spool / run_id / DRIVER, os.O_RDWR)
     except OSError:
@@ -78,7 +78,7 @@ def driver_is_dead(spool: Path, run_id: str) -> bool:
 
 
 def this_machine() -> str:
-    """Whose kernel it is that keeps the locks, since it was booted. Host names alone are not unique."""
+    """Identifies the running kernel, which holds the locks. Host names alone are not unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -86,17 +86,18 @@ def this_machine() -> str:
     return f"{socket.gethostname()}-{boot}".replace("/", "_")
 
 
-def sweep_spool(spool: Path, *, over: Callable[[str], bool] | None = None) -> None:
-    """Removes the folders of the runs that are `over`, as soon as nobody works in them any more; where
-    nothing is known of runs (None), every folder that is surely nobody's."""
+def sweep_spool(spool: Path, *, has_ended: Callable[[str], bool] | None = None) -> None:
+    """Removes the folders of the runs for which `has_ended` is true, once no process uses them. If
+    `has_ended` is None, removes only the folders whose locks show that no process uses them."""
     for folder in sorted(spool.iterdir()) if spool.is_dir() else ():
-        if folder.is_dir() and (over is None or over(folder.name)):
-            _remove(folder, trusting=over is not None, wait_seconds=STRAGGLERS_SECONDS if over else 0.0)
+        if folder.is_dir() and (has_ended is None or has_ended(folder.name)):
+            wait_seconds = WRITERS_END_SECONDS if has_ended else 0.0
+            _remove(folder, run_ended=has_ended is not None, wait_seconds=wait_seconds)
 
 
-def _remove(folder: Path, *, trusting: bool, wait_seconds: float) -> None:
-    """`trusting`: that nobody is in there, where locks do not tell."""
-    if not trusting and any(mark.name != _MARK + this_machine() for mark in folder.glob(f"{_MARK}*")):
+def _remove(folder: Path, *, run_ended: bool, wait_seconds: float) -> None:
+    """`run_ended`: the folder is removed even if the file system has no locks."""
+    if not run_ended and any(mark.name != _MARK + this_machine() for mark in folder.glob(f"{_MARK}*")):
         return
     deadline = time.monotonic() + wait_seconds
     try:
@@ -108,7 +109,7 @@ def _remove(folder: Path, *, trusting: bool, wait_seconds: float) -> None:
             if time.monotonic() >= deadline:
                 return
             time.sleep(0.1)
-        if alone or trusting:
+        if alone or run_ended:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
-"""A tar written as a stream: hash, size and each member's place come out of the writing itself.
+"""Writes a tar as a stream, and computes its hash, its size and the place of each member while writing.
 
-POSIX ustar (IEEE Std 1003.1), one 512-byte header a member, the same bytes for the same samples: no times,
-no owners. A key that is too long for a ustar name gets a PAX header, which every reader knows.
+The format is POSIX ustar (IEEE Std 1003.1) with one 512-byte header per member. The same samples give the
+same bytes, because no times or owners are stored. A key that is too long for a ustar name gets a PAX header.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ BLOCK = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A member's content in its tar: bytes from the tar's start, length, and zlib.crc32 of those bytes."""
+    """Where a member's content is stored in its tar: offset and size in bytes, and its zlib.crc32."""
 
     offset: int
     size: int
     crc32: int
 
 
-class _Hashed:
-    """Writes through, counting and hashing."""
+class _HashingFile:
+    """Passes bytes to a file; counts and hashes them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -44,19 +44,19 @@ class _Hashed:
 
 
 class TarWriter:
-    """Appends samples to `path`, which must not exist; nothing of it counts before `close()` has returned."""
+    """Appends samples to the new file `path`. The tar is complete only after `close()` has returned."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("xb")
-        self._out = _Hashed(self._file)
+        self._out = _HashingFile(self._file)
 
     @property
     def size(self) -> int:
         return self._out.size
 
     def append(self, sample: Sample) -> dict[str, Place]:
-        """Writes the members; gives each one's place by its extension."""
+        """Writes the members of a sample, and returns their places by extension."""
         places = {}
         for extension, data in sample.members.items():
             info = tarfile.TarInfo(f"{sample.key}.{extension}")
@@ -69,7 +69,7 @@ class TarWriter:
         return places
 
     def close(self) -> str:
-        """Ends the archive, forces it to the disk, and gives its sha256."""
+        """Ends the archive, flushes it to the disk (fsync), and returns its sha256."""
         self._out.write(b"\0" * (2 * BLOCK))
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -77,6 +77,7 @@ class TarWriter:
         return self._out.sha256.hexdigest()
 
     def abandon(self) -> None:
-        with suppress(OSError):  # what is still buffered may not fit either
+        """Closes and deletes the unfinished tar."""
+        with suppress(OSError):  # closing flushes the buffer, which may not fit on the disk
             self._file.close()
         self.path.unlink(missing_ok=True)

@@ -25,9 +25,8 @@ from mien.pipelines.data import (
     Span,
 )
 from mien.pipelines.decode.sound import SoundStream
-from mien.pipelines.ranges import NotNegative
 from mien.pipelines.speech.vad import WINDOW_SAMPLES, WINDOW_SECONDS, VoiceActivity, speech_spans
-from mien.pipelines.stage import DeadlineRule, Resources, Stage, StageContext
+from mien.pipelines.stage import DeadlineRule, NotNegative, Resources, Stage, StageContext
 from mien.pipelines.weights import locate, sha256_of
 
 VAD_WEIGHTS = "silero_vad_v6"

@@ -21,8 +21,7 @@ from mien.pipelines.data import (
     Transcript,
     Word,
 )
-from mien.pipelines.ranges import AtLeastOne, NotNegative
-from mien.pipelines.stage import Resources, Stage, StageContext
+from mien.pipelines.stage import AtLeastOne, NotNegative, Resources, Stage, StageContext
 from mien.pipelines.transcribe.windows import (
     WhisperWindow,
     intersect,

@@ -83,7 +83,7 @@ def test_signal_commits_finished_work_first(number: signal.Signals, faces: Refer
 @pytest.mark.parametrize(
     ("where", "messages"),
     [
-        ("store", ("mien: stage shards: no room for shards in ",)),
+        ("store", ("mien: stage shards: not enough disk space for shards in ",)),
         # The tar does not fit, or, after its commit, the index next to it.
         (
             "shards",

@@ -12,14 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 from mien.pipelines.shards import spool
-from mien.pipelines.shards.spool import DRIVER, HeldFolder, driver_is_dead, sweep_spool, this_machine
+from mien.pipelines.shards.spool import DRIVER, SpoolFolder, driver_is_dead, sweep_spool, this_machine
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
 import sys
 from pathlib import Path
-from mien.pipelines.shards.spool import HeldFolder
-held = HeldFolder(Path(sys.argv[1]), sys.argv[2])
+from mien.pipelines.shards.spool import SpoolFolder
+held = SpoolFolder(Path(sys.argv[1]), sys.argv[2])
 if sys.argv[3] == "driver":
     held.mark_driver()
 (held.path / "a.part").touch()
@@ -62,7 +62,7 @@ def test_sweeps_only_ended_runs_and_waits_for_writers(
             straggler.wait()
 
         monkeypatch.setattr(spool, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=meanwhile))
-        sweep_spool(tmp_path, over=lambda run_id: run_id == "over")
+        sweep_spool(tmp_path, has_ended=lambda run_id: run_id == "over")
         assert straggler.returncode is not None
     assert [folder.name for folder in tmp_path.iterdir()] == ["goes-on"]
 
@@ -88,12 +88,12 @@ def test_of_another_machine_s_driver_the_lock_says_nothing(tmp_path: Path) -> No
     assert not driver_is_dead(tmp_path, "run")
     sweep_spool(tmp_path)
     assert (tmp_path / "run" / "a.part").exists()
-    sweep_spool(tmp_path, over=lambda run_id: True)  # the catalog knows better
+    sweep_spool(tmp_path, has_ended=lambda run_id: True)  # the catalog knows better
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_drives_and_writes_lets_go_of_both(tmp_path: Path) -> None:
-    driver, writer = HeldFolder(tmp_path, "run"), HeldFolder(tmp_path, "run")
+    driver, writer = SpoolFolder(tmp_path, "run"), SpoolFolder(tmp_path, "run")
     driver.mark_driver()
     assert writer.path == driver.path
     driver.close()
