@@ -1,7 +1,7 @@
-"""The same stages in one process, in order, without Ray: for tests, and for debugging one file.
+"""Runs the stages in one process, in order, without Ray: for tests, and to debug one file.
 
-The observer hears the same things in the same words. What cannot be had in one process is missing:
-nothing is killed, so there are no deadlines and no memory limits.
+The observer gets the same calls as from `Engine`. Workers cannot be killed in one process, so there are no
+deadlines and no memory limits.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class LocalEngine:
         self._flushed_at = self._started = self._ticked = time.monotonic()
         self._stopping = False
         self._broken: set[int] = set()
-        """Stages that ended the run: what such a one holds is anyone's guess, and is not flushed."""
+        """Stages that stopped the run. Their state is unknown, so they are not flushed."""
 
     def check(self) -> None:
-        """One process fits everywhere."""
+        """Does nothing: one process fits on every machine."""
 
     def stop(self) -> None:
         self._stopping = True
@@ -61,7 +61,7 @@ class LocalEngine:
                 raise error_from_name(info.error_class, text) from error
         try:
             self._run_inputs()
-        finally:  # on an error as well: what was gathered is whole
+        finally:  # also after an error: the items that aggregating stages hold are complete
             self._flush_all()
             for pool in self._pools:
                 pool.stage.close()
@@ -80,7 +80,7 @@ class LocalEngine:
                 self._flush_all()
 
     def _run_from(self, position: int, item: Item) -> None:
-        """`item` through stage `position` and each output through the rest before the next is asked for."""
+        """Passes `item` to stage `position`, and each output to the later stages before pulling the next."""
         pool = self._pools[position]
         count = 0
         if pool.aggregates:
@@ -113,7 +113,7 @@ class LocalEngine:
         self._observer.failed(item.key, self._pools[position].name, info, item.seconds)
 
     def _timed(self, position: int, start: Any) -> Iterator[Any]:
-        """The outputs of a stage, the time spent inside it (and not downstream) counted."""
+        """Yields the outputs of a stage, and counts the time spent in it, excluding later stages."""
         began = time.perf_counter()
         outputs = iter(start())
         while True:
@@ -149,7 +149,7 @@ class LocalEngine:
                 outputs: Iterable[Any] = pool.stage.flush()
                 for output in outputs:
                     self._pass_on(position, output)
-                for item in self._held[position].values():  # nothing may vanish
+                for item in self._held[position].values():  # every item must end: finished or failed
                     self._fail(position, item, not_acknowledged(pool.name))
                 self._held[position].clear()
                 if not self._again:

@@ -46,7 +46,7 @@ KEPT = "kept"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse:
-    """Provenance: which network looked at this, and where it ran."""
+    """Provenance: a network that processed the data, and the provider that ran it."""
 
     name: str
     sha256: str
@@ -127,7 +127,7 @@ class Segment:
     speech: tuple[Span, ...] = ()
     """Spans of speech inside [start, end)."""
     tracks: tuple[FaceTrack, ...] | None = None
-    """None before the faces were looked for."""
+    """None before face tracking."""
     transcript: Transcript | None = None
     drops: dict[str, float] = field(default_factory=dict)
     """Seconds dropped so far, by reason."""
@@ -177,7 +177,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignedSegment:
-    """A segment whose clips were found, and what became of each of its seconds."""
+    """A segment with its clips, and the fate of each of its seconds."""
 
     segment: Segment
     clips: tuple[Clip, ...]
@@ -204,12 +204,12 @@ class Sample:
     members: dict[str, bytes]
     """Extension (without the key and its dot) to content, in the order in which they are written."""
     row: dict[str, str | int | float | bool | None]
-    """Every number that one would filter by."""
+    """The values that a trainer filters by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentDone:
-    """What became of one segment: its samples (maybe none), and its seconds by fate (they add up)."""
+    """The result of one segment: its samples, if any, and its seconds by fate, which add up to its length."""
 
     video_key: str
     start_ms: int
@@ -228,7 +228,7 @@ class SegmentDone:
 
     @property
     def final(self) -> bool:
-        """Nothing to write: the engine hands it to the runner past the remaining stages."""
+        """True if there is nothing to write. The engine then skips the remaining stages."""
         return not self.samples
 
     @property
@@ -238,7 +238,7 @@ class SegmentDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentFailed:
-    """The rest of a file that broke while it was being cut; the segments before it are whole."""
+    """The rest of a file that failed while it was being split. The segments before it are complete."""
 
     video_key: str
     start_ms: int

@@ -27,8 +27,7 @@ def row_seconds(segment: Segment) -> np.ndarray[tuple[int], np.dtype[np.float64]
 def spans_to_rows(spans: Iterable[Span], first: int, count: int) -> Bool:
     """(count,) True for the rows inside a span. The edges of spans are rounded to the edges of rows.
 
-    So a span inside another one is also inside it in rows: a word that begins where its speech begins is not
-    cut by it.
+    Rounding keeps nested spans nested: a word that begins where its speech begins stays inside it.
     """
     mask = np.zeros(count, bool)
     for start, end in spans:
@@ -42,13 +41,13 @@ def nearest_row(seconds: float) -> int:
 
 
 def runs(mask: Bool) -> list[tuple[int, int]]:
-    """Half-open runs of True, in order."""
+    """Half-open [first, last) runs of True, in order."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
 
 
 def bridge(mask: Bool, rows: int) -> Bool:
-    """`mask` with every gap of at most `rows` rows between two runs filled; the ends stay."""
+    """`mask` with the gaps between runs filled if they are at most `rows` long. The ends are unchanged."""
     out = mask.copy()
     found = runs(mask)
     for (_, end), (start, _) in pairwise(found):
@@ -58,7 +57,7 @@ def bridge(mask: Bool, rows: int) -> Bool:
 
 
 def on_segment(face: FaceTrack, first: int, count: int) -> slice:
-    """The face's rows among those of the segment."""
+    """The face's rows as a slice of the segment's rows."""
     offset = face.first_row - first
     if offset < 0 or offset + face.visible.size > count:
         raise ValueError(f"face track {face.index} leaves its segment: got {offset = }, {count = }")

@@ -30,7 +30,7 @@ def talking_face(
     """The stages from a `Job` to a `Shard`, cheap and selective ones first.
 
     `require` is what a clip must have: ("speech", "face"), ("face",) for expressive faces whether or not
-    anybody speaks, or ("speech",) for a sound corpus, for which no picture is decoded.
+    anybody speaks, or ("speech",) for a speech corpus, for which no picture is decoded.
     """
     heavy = [annotator for annotator in annotators if annotator.heavy]
     light = [annotator for annotator in annotators if not annotator.heavy]
@@ -40,7 +40,7 @@ def talking_face(
     stages.append(transcribe)
     if heavy:
         stages.append(Annotate(heavy))
-    # A worker of its own for each of these would cost more copying than they cost work.
+    # These share one worker: copying items between workers would cost more than the work itself.
     stages.append(InOneWorker(Annotate(light), align, MakeSamples(), main=align))
     stages.append(shards)
     return stages

@@ -1,1 +1,1 @@
-"""Which stretches of which face become clips: the heart of the product."""
+"""Selects the spans of each face that become clips."""

@@ -1,4 +1,4 @@
-"""Cutting a stretch in which all that is required holds into clips of allowed length, between words."""
+"""Cuts a run in which all requirements hold into clips of allowed length, between words."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Run = tuple[int, int]
 
 
 def trim_to_words(run: Run, words: Sequence[Word], *, lead_rows: int) -> Run | None:
-    """The part of `run` that its whole words fill, with up to `lead_rows` of quiet on each side.
+    """The part of `run` that its complete words span, with up to `lead_rows` of silence on each side.
 
-    A word that the run's edge would cut is left out, and the clip then begins after (ends before) it.
-    None where no whole word is inside.
+    A word that crosses an edge of the run is excluded, and the clip starts after it or ends before it.
+    None if the run contains no complete word.
     """
     low, high = run
     inside = [w for w in words if nearest_row(w.start) >= low and nearest_row(w.end) <= high]
@@ -27,7 +27,7 @@ def trim_to_words(run: Run, words: Sequence[Word], *, lead_rows: int) -> Run | N
     first, last = inside[0], inside[-1]
     before = max((w.end for w in words if w.end <= first.start), default=-np.inf)
     after = min((w.start for w in words if w.start >= last.end), default=np.inf)
-    # The pause between this clip and a word outside it is shared half and half.
+    # A clip gets at most half of the pause between it and a word outside.
     quiet_from = low if before == -np.inf else nearest_row((before + first.start) / 2)
     quiet_to = high if after == np.inf else nearest_row((after + last.end) / 2)
     start = max(low, nearest_row(first.start) - lead_rows, quiet_from)
@@ -36,15 +36,15 @@ def trim_to_words(run: Run, words: Sequence[Word], *, lead_rows: int) -> Run | N
 
 
 def cut_between_words(run: Run, words: Sequence[Word], *, min_rows: int, max_rows: int) -> list[Run]:
-    """`run` in touching pieces of at most `max_rows`, cut in the widest pauses between its words.
+    """Cuts `run` into adjacent pieces of at most `max_rows`, in the widest pauses between its words.
 
-    Where there is no word boundary to cut at (no words, or one longer than a clip) the pieces are even.
-    Pieces shorter than `min_rows` come out only where the run itself, or its words, leave no choice.
+    If there is no word boundary (no words, or a word longer than a clip), the pieces have equal lengths.
+    Pieces are shorter than `min_rows` only if the run or its words allow nothing else.
     """
     low, high = run
     if high - low <= max_rows:
         return [run]
-    # A cut must leave room for a clip on both sides, and use most of what a clip may hold.
+    # A cut must leave a valid clip on both sides, and the first must use at least half of `max_rows`.
     earliest, latest = low + max(min_rows, max_rows // 2), min(low + max_rows, high - min_rows)
     best: tuple[float, int] | None = None
     for left, right in pairwise(words):
@@ -56,6 +56,6 @@ def cut_between_words(run: Run, words: Sequence[Word], *, min_rows: int, max_row
     else:
         pieces = -(-(high - low) // max_rows)
         even = (high - low) // pieces
-        # Where even pieces would all be too short, one whole clip is better than none.
+        # If equal pieces would all be too short, cut one clip of maximum length instead.
         cut = low + (even if even >= min_rows else max_rows)
     return [(low, cut), *cut_between_words((cut, high), words, min_rows=min_rows, max_rows=max_rows)]

@@ -1,5 +1,5 @@
-"""The layers of a segment: for each face (or for the sound alone), the rows in which all requirements hold,
-and what each requirement removed."""
+"""The candidate masks of a segment: for each face (or for the sound alone), the rows in which all
+requirements hold, and the rows that each requirement removed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True)
 class Layers:
-    """Narrowed by one requirement after the other."""
+    """Masks of candidate rows, restricted by one requirement after the other."""
 
     first: int
     """Grid row of column 0."""
@@ -43,7 +43,7 @@ class Layers:
         self.steps.append((reason, np.asarray(self.mask.any(axis=0), bool)))
 
     def fates(self, segment: Segment, kept: Bool) -> dict[str, float]:
-        """Seconds by the first step that removed them, else KEPT. They add up to the segment's length.
+        """Seconds by the first requirement that removed them, else KEPT. They add up to the segment's length.
 
         `kept` (count,) are the rows of the clips.
         """

@@ -1,8 +1,8 @@
-"""The contract of an annotator: something that is measured of each face, or of the sound, over time.
+"""The contract of an annotator, which measures each face, or the sound, over time.
 
 An annotator is a subclass of `FaceAnnotator` or `SoundAnnotator` in a file of its own, and one line in
-`ANNOTATORS`. Its own typed fields are its configuration, `[annotators.<name>]` in mien.toml. From what it
-declares, everything else follows: its track is stored as `<name>.npy`, its scalars become columns of the
+`ANNOTATORS`. Its own typed fields are its configuration, `[annotators.<name>]` in mien.toml. The rest is
+derived from its declaration: its track is stored as `<name>.npy`, its scalars become columns of the
 index and of `mien shards stats`, its weights and settings become part of the fingerprint and of the licence
 check.
 """
@@ -35,11 +35,11 @@ class Annotator(ABC):
     `setup`."""
 
     name: str
-    """Of its track, its member and its section of the configuration."""
+    """The name of its track, its sample member and its configuration section."""
     inputs: tuple[Input, ...]
     """The parts of a segment that it reads."""
     columns: tuple[str, ...] = ()
-    """Of its track; none if it adds only scalars."""
+    """The columns of its track. Empty if it adds only scalars."""
     scalars: Mapping[str, ScalarType] = {}
     """Columns that it adds to the index: name to Parquet type. `summarise` computes them."""
     rate_hz: float = ROW_HZ
@@ -50,7 +50,7 @@ class Annotator(ABC):
     heavy: bool = False
     """It runs in the pool `annotate`. A light one runs within the stage `align` and costs no process."""
     resources: Resources = Resources()
-    """Of a worker of the pool `annotate`."""
+    """What a worker of the pool `annotate` needs."""
     measures_crops: bool = False
     """`measure` is called for each stretch of a face, while the crops are uncompressed."""
 

@@ -29,7 +29,7 @@ def cuts_a_word(row: int, words: list[Word]) -> bool:
 
 
 @given(spoken(), st.integers(0, 100), st.integers(1, 3000))
-def test_a_trimmed_run_holds_whole_words_only(words: list[Word], low: int, length: int) -> None:
+def test_trimmed_run_contains_complete_words_only(words: list[Word], low: int, length: int) -> None:
     run = (low, low + length)
     trimmed = trim_to_words(run, words, lead_rows=3)
     if trimmed is None:
@@ -40,7 +40,7 @@ def test_a_trimmed_run_holds_whole_words_only(words: list[Word], low: int, lengt
 
 
 @given(spoken(), st.integers(1, 3000))
-def test_pieces_touch_and_are_never_too_long(words: list[Word], length: int) -> None:
+def test_pieces_are_adjacent_and_not_too_long(words: list[Word], length: int) -> None:
     pieces = cut_between_words((0, length), words, min_rows=25, max_rows=375)
     assert pieces[0][0] == 0
     assert pieces[-1][1] == length
@@ -70,7 +70,7 @@ def test_the_widest_pause_is_chosen() -> None:
     assert first[1] == second[0] == round((words[21].end + words[22].start) / 2 * ROW_HZ)
 
 
-def test_a_word_cut_by_the_edge_is_left_out() -> None:
+def test_word_crossing_the_edge_is_excluded() -> None:
     words = [
         Word(text="cut", start=0.9, end=1.3, probability=1.0),
         Word(text="whole", start=1.5, end=2.0, probability=1.0),
@@ -78,17 +78,17 @@ def test_a_word_cut_by_the_edge_is_left_out() -> None:
     assert trim_to_words((25, 100), words, lead_rows=25) == (35, 75)
 
 
-def test_no_word_no_clip() -> None:
+def test_run_without_words_gives_no_clip() -> None:
     assert trim_to_words((0, 100), [], lead_rows=3) is None
 
 
 @given(st.floats(0, 3), st.floats(0.2, 3))
-def test_a_word_that_fills_its_speech_is_inside_it(start: float, length: float) -> None:
+def test_word_as_long_as_its_speech_is_inside_it(start: float, length: float) -> None:
     word = Word(text="lay", start=start, end=start + length, probability=1.0)
     rows = spans_to_rows([(start, start + length)], 0, 200)
     (run,) = runs(rows)
     assert trim_to_words(run, [word], lead_rows=3) == run
 
 
-def test_a_clip_is_taken_even_where_two_would_be_too_short() -> None:
+def test_cuts_one_clip_if_two_would_be_too_short() -> None:
     assert cut_between_words((0, 400), [], min_rows=250, max_rows=375) == [(0, 375), (375, 400)]

@@ -92,7 +92,7 @@ def align(item: Segment, **fields: object) -> SegmentDone:
     return done
 
 
-def test_a_talking_face_is_kept_whole_and_aligned() -> None:
+def test_talking_face_becomes_one_aligned_clip() -> None:
     seen = np.ones(250, bool)
     item = segment(100, 250, tracks=(track(0, 100, seen, 5.0),), speech=[(4.5, 13.5)], words=talk(4.6, 13.4))
     done = align(item, speaking_threshold=0.0)
@@ -110,7 +110,7 @@ def test_a_talking_face_is_kept_whole_and_aligned() -> None:
     assert [w["text"] for w in meta["words"]] == [w.text for w in talk(4.6, 13.4)]
 
 
-def test_a_frozen_face_under_a_voice_is_not_speaking() -> None:
+def test_still_face_with_voice_is_not_speaking() -> None:
     seen = np.ones(250, bool)
     item = segment(0, 250, tracks=(track(0, 0, seen, 0.0),), speech=[(0.5, 9.5)], words=talk(0.6, 9.4))
     done = align(item)
@@ -119,7 +119,7 @@ def test_a_frozen_face_under_a_voice_is_not_speaking() -> None:
     assert done.seconds_by_fate["not_speaking"] > 8
 
 
-def test_a_gap_of_the_face_ends_the_clip() -> None:
+def test_gap_in_face_track_ends_the_clip() -> None:
     seen = np.ones(250, bool)
     seen[120:150] = False
     item = segment(0, 250, tracks=(track(0, 0, seen, 5.0),), speech=[(0.0, 10.0)], words=talk(0.0, 10.0))

@@ -40,7 +40,7 @@ def mean_motion(frames: np.ndarray, fps: float = 25.0) -> float:
     return float(np.nanmean(mouth_motion(frames, np.arange(len(frames)) / fps)))
 
 
-def test_a_still_picture_is_zero_whatever_is_done_to_it() -> None:
+def test_still_picture_gives_zero_motion() -> None:
     still = np.repeat(face()[None], 50, 0)
     assert mean_motion(still) < 1e-3
     gains = 1 + 0.2 * np.sin(np.arange(50) / 5)
@@ -60,12 +60,12 @@ def test_frame_rates(fps: float) -> None:
     assert mean_motion(talking(60), fps) > 0.8
 
 
-def test_repeated_frames_hide_nothing() -> None:
+def test_repeated_frames_do_not_hide_motion() -> None:
     frames = talking(60)
     assert mean_motion(frames[np.arange(60) // 2 * 2]) > 1
 
 
-def test_a_flash_is_unknown_and_not_motion() -> None:
+def test_motion_is_unknown_during_a_flash() -> None:
     still = np.repeat(face()[None], 50, 0)
     still[20:22] = np.clip(still[20:22].astype(int) * 2, 0, 255)
     motion = mouth_motion(still, np.arange(50) / 25)
@@ -80,13 +80,13 @@ def test_unknown_at_the_beginning_and_after_gaps() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_too_few_looks(count: int) -> None:
+def test_too_few_pictures_give_unknown_motion(count: int) -> None:
     motion = mouth_motion(talking(3)[:count], np.arange(count) / 25)
     assert motion.shape == (count,)
     assert np.isnan(motion).all()
 
 
-def test_score_is_of_speech_alone() -> None:
+def test_score_uses_rows_with_speech_only() -> None:
     motion = np.r_[np.full(100, 2.0), np.zeros(100)].astype(np.float32)
     speech = np.r_[np.ones(100, bool), np.zeros(100, bool)]
     score = speaking_score(motion, speech)
@@ -132,7 +132,7 @@ def test_talking_clips_are_kept(name: str) -> None:
     "name", ["grid_bbaf2n.mpg", "interview_512.mp4", "german_speaker.mp4", "speech_22fps.mp4"]
 )
 @pytest.mark.parametrize("motion", ["still", "moved"])
-def test_a_frozen_face_is_not_kept(name: str, motion: str, tmp_path: Path) -> None:
+def test_still_face_is_dropped(name: str, motion: str, tmp_path: Path) -> None:
     still = real_frames(name, 11)[-1]
     height, width = still.shape[:2]
     frames = []

@@ -35,7 +35,7 @@ def test_any_values_and_nulls(kind: str, data: st.DataObject) -> None:
     assert repr(ours.to_pylist()) == repr(theirs.to_pylist())  # of the text, since NaN equals nothing
 
 
-def test_a_double_is_rounded_to_a_float_as_pyarrow_rounds_it() -> None:
+def test_rounds_double_to_float_like_pyarrow() -> None:
     values = [1 / 3, 0.1, 1e-30, -2.7182818284590452, 5]
     assert column(values, "float").equals(pa.array(values, pa.float32()))
 

@@ -1,4 +1,4 @@
-"""A folder of the spool is somebody's for exactly as long as a process works in it."""
+"""A spool folder stays locked exactly as long as a process uses it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def working(folder: Path, run_id: str, role: str) -> Iterator[subprocess.Popen[s
         worker.communicate()
 
 
-def test_a_folder_is_swept_when_its_last_worker_is_gone(tmp_path: Path) -> None:
+def test_sweeps_folder_after_its_last_worker_ends(tmp_path: Path) -> None:
     with working(tmp_path, "one", "writer"):
         sweep_spool(tmp_path)
         assert (tmp_path / "one" / "a.part").exists()
@@ -67,7 +67,7 @@ def test_sweeps_only_ended_runs_and_waits_for_writers(
     assert [folder.name for folder in tmp_path.iterdir()] == ["goes-on"]
 
 
-def test_a_driver_that_was_killed_is_told_from_one_that_lives(tmp_path: Path) -> None:
+def test_distinguishes_killed_driver_from_live_one(tmp_path: Path) -> None:
     with working(tmp_path, "run", "driver") as driver:
         assert not driver_is_dead(tmp_path, "run")
         driver.kill()
@@ -76,8 +76,8 @@ def test_a_driver_that_was_killed_is_told_from_one_that_lives(tmp_path: Path) ->
     assert not driver_is_dead(tmp_path, "of another machine")
 
 
-def test_of_another_machine_s_driver_the_lock_says_nothing(tmp_path: Path) -> None:
-    """As over NFS, where a lock is not always seen from elsewhere: what lies there may be at work."""
+def test_ignores_locks_of_other_machines(tmp_path: Path) -> None:
+    """Over NFS, a lock may be invisible to other machines, so the folder may be in use."""
     with working(tmp_path, "run", "driver") as driver:
         driver.kill()
         driver.wait()
@@ -92,7 +92,7 @@ def test_of_another_machine_s_driver_the_lock_says_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_drives_and_writes_lets_go_of_both(tmp_path: Path) -> None:
+def test_close_releases_locks_of_driver_and_writer(tmp_path: Path) -> None:
     driver, writer = SpoolFolder(tmp_path, "run"), SpoolFolder(tmp_path, "run")
     driver.mark_driver()
     assert writer.path == driver.path

@@ -85,7 +85,7 @@ def test_the_index_points_at_the_same_bytes(tmp_path: Path) -> None:
     assert json.loads(index.schema.metadata[b"mien"])["sha256"] == sha256
 
 
-def test_a_lost_sidecar_is_made_again_from_the_tar(tmp_path: Path) -> None:
+def test_rebuilds_lost_sidecar_from_tar(tmp_path: Path) -> None:
     path, sha256, rows = write(tmp_path, [sample(key) for key in KEYS])
     size = path.stat().st_size
     with path.open("rb") as tar:
@@ -102,7 +102,7 @@ def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=8))
-def test_any_payload_comes_back(payloads: list[bytes]) -> None:
+def test_any_payload_round_trips(payloads: list[bytes]) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +121,7 @@ def shard(tmp_path: Path) -> tuple[bytes, bytes, str]:
     return data, encode_index(rows, shard="s", sha256=sha256, tar_bytes=len(data)), sha256
 
 
-def test_verify_passes_a_whole_shard(shard: tuple[bytes, bytes, str]) -> None:
+def test_verify_accepts_intact_shard(shard: tuple[bytes, bytes, str]) -> None:
     data, index, sha256 = shard
     assert check_shard(io.BytesIO(data), index, sha256=sha256, deep=True) == (KEYS, [])
 
@@ -174,13 +174,13 @@ def test_verify_names_a_member_with_another_crc32(shard: tuple[bytes, bytes, str
     assert faults == [f"{KEYS[-1]}.txt: the index has another crc32"]
 
 
-def test_verify_passes_a_sidecar_from_before_there_were_crc32s(shard: tuple[bytes, bytes, str]) -> None:
+def test_verify_accepts_sidecar_without_crc32(shard: tuple[bytes, bytes, str]) -> None:
     data, index, sha256 = shard
     old = changed(index, {f"crc32.{extension}": None for extension in ("json", "txt", "bin", "times.npy")})
     assert check_shard(io.BytesIO(data), old, sha256=sha256, deep=True) == (KEYS, [])
 
 
-def test_a_tar_that_holds_what_is_no_file_is_a_fault(tmp_path: Path) -> None:
+def test_verify_reports_tar_with_non_file_member(tmp_path: Path) -> None:
     path = tmp_path / "odd.tar"
     with tarfile.open(path, "w") as archive:
         info = tarfile.TarInfo("file-clip-000000000-00.json")

@@ -1,4 +1,4 @@
-"""The writer: whole segments, none twice in a tar, nothing of a torn tar."""
+"""The writer stores complete segments, once each, and publishes no incomplete tar."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def segment(start_ms: int) -> SegmentDone:
     )
 
 
-def test_a_segment_that_comes_twice_is_written_once(tmp_path: Path) -> None:
+def test_writes_duplicate_segment_once(tmp_path: Path) -> None:
     stage = writer(tmp_path)
     for start_ms in (0, 80, 0):
         assert list(stage(segment(start_ms))) == []
@@ -45,7 +45,7 @@ def test_a_segment_that_comes_twice_is_written_once(tmp_path: Path) -> None:
 
 
 def test_rebuilt_index_has_identical_bytes(tmp_path: Path) -> None:
-    """So it does not matter who publishes it, nor if two do."""
+    """Therefore several processes may publish it."""
     stage = writer(tmp_path)
     list(stage(segment(0)))
     [shard] = stage.flush()
@@ -55,7 +55,7 @@ def test_rebuilt_index_has_identical_bytes(tmp_path: Path) -> None:
     assert again == shard.index
 
 
-def test_nothing_of_a_torn_tar_is_ever_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishes_no_part_of_an_incomplete_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class FullDisk(TarWriter):
         def append(self, sample: Sample) -> dict[str, Place]:
             if sample.key.startswith("file-v-000000080"):
