@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from mien.cluster.config import Settings
 from mien.cluster.doctor.check import Check, CheckStatus
 from mien.cluster.doctor.nodes import nodes
-from mien.cluster.doctor.pending_videos import has_waiting_videos
+from mien.cluster.doctor.pending_videos import has_waiting_videos, waiting_platforms
 from mien.cluster.doctor.proxies import environment_proxies, plain_proxy, platform_proxy, proxies
 from mien.cluster.doctor.storage import creatable
 from mien.ingest.errors import (
@@ -24,9 +25,10 @@ from mien.ingest.errors import (
     StorageDeniedError,
     one_line,
 )
-from mien.ingest.platforms import PLATFORMS
+from mien.ingest.platforms import PLATFORMS, Platform
 
 TESTED_YTDLP = (2026, 10, 26)
+_ALL = tuple(PLATFORMS.values())
 _UPDATE = "pip install -U yt-dlp yt-dlp-ejs"
 
 
@@ -72,14 +74,21 @@ def options(settings: Settings) -> Iterator[Check]:
     yield Check.ok(name, f"format {selector}")
 
 
-def javascript(settings: Settings) -> Iterator[Check]:
-    """Without a JavaScript runtime, yt-dlp can use only one YouTube client, with ever fewer formats."""
+def javascript(settings: Settings, platforms: Sequence[Platform] = _ALL) -> Iterator[Check]:
+    """Without a JavaScript runtime, yt-dlp finds few formats on some platforms, such as YouTube."""
     from mien.ingest.platforms.ytdlp.javascript import find_runtimes
 
     name, passed = "javascript", settings.acquire.ytdlp_options
-    if "js" in passed.get("extractor_args", {}).get("youtube", {}).get("player_skip", ()):
+    needing = [platform for platform in platforms if platform.needs_javascript]
+    if not needing:
+        yield Check.ok(name, "not needed by the platforms in use")
+        return
+    arguments = passed.get("extractor_args", {})
+    needing = [each for each in needing if "js" not in arguments.get(each.name, {}).get("player_skip", ())]
+    if not needing:
         yield Check.ok(name, "not needed: extractor_args skips it")
         return
+    titles = ", ".join(platform.title for platform in needing)
     found = find_runtimes(passed.get("js_runtimes"))
     usable = [runtime for runtime in found if runtime.is_supported]
     if usable:
@@ -87,14 +96,15 @@ def javascript(settings: Settings) -> Iterator[Check]:
         return
     old = ", ".join(f"{runtime.name} {runtime.version}" for runtime in found)
     problem = (
-        f"no supported JavaScript runtime for YouTube; found {old}"
+        f"no supported JavaScript runtime for {titles}; found {old}"
         if old
-        else "no JavaScript runtime for YouTube"
+        else f"no JavaScript runtime for {titles}"
     )
     yield Check.fail(name, problem, "pip install 'deno>=2.3', or install node 22 or newer, bun or quickjs")
 
 
-def cookies(settings: Settings) -> Iterator[Check]:
+def cookies(settings: Settings, platforms: Sequence[Platform] = _ALL) -> Iterator[Check]:
+    """Whether each cookies file is readable and holds current cookies for at least one platform in use."""
     from mien.ingest.platforms.cookies import check_current, read_cookies
 
     for identity in settings.acquire.identities:
@@ -103,7 +113,7 @@ def cookies(settings: Settings) -> Iterator[Check]:
             continue
         try:
             found = read_cookies(path)
-            check_current(path, found)
+            check_current(path, found, platforms)
         except CookiesError as error:
             problem, _, fix = one_line(str(error)).rpartition("; ")
             yield Check.fail(name, problem, fix)
@@ -143,6 +153,7 @@ CHECKS: dict[str, CheckFunction] = {
     "cookies": cookies,
     "media": media,
 }
+_BY_PLATFORM: dict[str, Callable[..., Iterable[Check]]] = {"javascript": javascript, "cookies": cookies}
 _CLUSTER: dict[str, CheckFunction] = {"nodes": nodes}
 _PLATFORM: dict[str, CheckFunction] = {**CHECKS, "platform proxy": platform_proxy}
 _PLAIN: dict[str, CheckFunction] = {"plain proxy": plain_proxy, "media": media}
@@ -160,7 +171,10 @@ def examine(name: str, settings: Settings) -> Iterator[Check]:
     if name in _CLUSTER and settings.engine.address and not has_waiting_videos(settings):
         yield Check.ok(name, "skipped: no video of a platform is waiting")
         return
-    for found in DOCTOR[name](settings):
+    check = DOCTOR[name]
+    if name in _BY_PLATFORM:
+        check = partial(_BY_PLATFORM[name], platforms=waiting_platforms(settings) or _ALL)
+    for found in check(settings):
         is_fatal = found.status is CheckStatus.FAIL and name in _ONLY_FOR_PLATFORMS
         if is_fatal and not has_waiting_videos(settings):
             yield Check.warn(found.name, found.message, found.fix)
@@ -181,8 +195,7 @@ def check_acquisition(settings: Settings, sources: Collection[str], *, local: bo
     checks = dict(_PLAIN) if "http" in sources else {}
     if platforms := [PLATFORMS[name] for name in PLATFORMS.keys() & set(sources)]:
         checks |= _PLATFORM
-        if not any(platform.needs_javascript for platform in platforms):
-            del checks["javascript"]
+        checks |= {name: partial(check, platforms=platforms) for name, check in _BY_PLATFORM.items()}
         if not local and settings.acquire.keep_media != "always":
             checks |= _CLUSTER
     for name, check in checks.items():

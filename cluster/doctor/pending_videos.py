@@ -8,6 +8,7 @@ from typing import TypeVar
 from mien.cluster.config import Settings, fingerprint
 from mien.ingest.catalog import Catalog
 from mien.ingest.errors import MienError
+from mien.ingest.platforms import PLATFORMS, Platform
 
 T = TypeVar("T")
 
@@ -19,6 +20,15 @@ def has_waiting_videos(settings: Settings) -> bool:
         settings,
         lambda catalog: catalog.rate_limited_at(fingerprint=digest, identities=identities) != (None, None),
         default=False,
+    )
+
+
+def waiting_platforms(settings: Settings) -> list[Platform]:
+    """The platforms of the waiting videos."""
+    return _query(
+        settings,
+        lambda catalog: [platform for name, platform in PLATFORMS.items() if catalog.has_waiting(name)],
+        default=[],
     )
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mien.ingest.errors import CookiesError
+
+if TYPE_CHECKING:
+    from mien.ingest.platforms.platform import Platform
 
 _HTTP_ONLY = "#HttpOnly_"
 _FIELDS = 7
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _HEADER = "# Netscape HTTP Cookie File\n"
 _CURE = "export them again in Netscape's format (cookies.txt)"
-# Google's login cookies, the most significant first.
-_LOGIN = ("LOGIN_INFO", "SAPISID", "__Secure-1PAPISID", "__Secure-3PAPISID", "SID", "__Secure-3PSID")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,14 +68,29 @@ def netscape(cookies: tuple[Cookie, ...]) -> str:
     return _HEADER + "".join(f"{cookie.line}\n" for cookie in cookies)
 
 
-def check_current(path: str, cookies: tuple[Cookie, ...], now: float | None = None) -> None:
-    """Raises CookiesError if the login has expired or, without a login, every cookie."""
+def check_current(
+    path: str, cookies: tuple[Cookie, ...], platforms: Sequence[Platform], now: float | None = None
+) -> None:
+    """Raises CookiesError if none of `platforms` can use the cookies, or if they have expired for one.
+
+    They have expired if every login cookie has or, without a login, every cookie of the platform.
+    """
     moment = time.time() if now is None else now
-    youtube = [cookie for cookie in cookies if "youtube" in cookie.domain or "google" in cookie.domain]
-    login = [cookie for cookie in youtube if cookie.name in _LOGIN]
-    if not youtube:
-        raise CookiesError(f"{path}: it has no cookies of YouTube; export them while on youtube.com")
-    relevant = login or youtube
-    if all(0 < cookie.expires_at <= moment for cookie in relevant):
-        day = time.strftime("%Y-%m-%d", time.gmtime(max(cookie.expires_at for cookie in relevant)))
-        raise CookiesError(f"{path}: the cookies expired on {day}; export them again from a fresh session")
+    is_usable = not platforms
+    for platform in platforms:
+        own = [cookie for cookie in cookies if _is_of(cookie.domain, platform.cookie_domains)]
+        relevant = [cookie for cookie in own if cookie.name in platform.login_cookies] or own
+        if relevant and all(0 < cookie.expires_at <= moment for cookie in relevant):
+            day = time.strftime("%Y-%m-%d", time.gmtime(max(cookie.expires_at for cookie in relevant)))
+            raise CookiesError(
+                f"{path}: the cookies expired on {day}; export them again from a fresh session"
+            )
+        is_usable = is_usable or bool(own)
+    if not is_usable:
+        titles = " or ".join(platform.title for platform in platforms)
+        raise CookiesError(f"{path}: it has no cookies of {titles}; export them again while logged in there")
+
+
+def _is_of(domain: str, domains: tuple[str, ...]) -> bool:
+    name = domain.lower().lstrip(".")
+    return not domains or any(name == each or name.endswith("." + each) for each in domains)

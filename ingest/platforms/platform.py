@@ -67,6 +67,10 @@ class Platform(Protocol):
     """Host and port whose proxy `mien doctor` checks; "" if the platform is many sites."""
     needs_javascript: bool
     """Whether yt-dlp needs a JavaScript runtime for it."""
+    cookie_domains: tuple[str, ...]
+    """Domains, with their subdomains, whose cookies it uses; empty: any domain."""
+    login_cookies: tuple[str, ...]
+    """Names of the cookies that hold a login; if there are any, the others may expire."""
     examples: tuple[str, ...]
     """Addresses that it accepts, for help texts and the contract test."""
     videos_per_hour: int

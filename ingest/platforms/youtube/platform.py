@@ -31,6 +31,15 @@ class YouTube(YtDlpPlatform):
     title = "YouTube"
     probe_address = "www.youtube.com:443"
     needs_javascript = True
+    cookie_domains: tuple[str, ...] = ("youtube.com", "google.com")
+    login_cookies: tuple[str, ...] = (
+        "LOGIN_INFO",
+        "SAPISID",
+        "__Secure-1PAPISID",
+        "__Secure-3PAPISID",
+        "SID",
+        "__Secure-3PSID",
+    )
     examples: tuple[str, ...] = (
         "https://www.youtube.com/watch?v=aaaaaaaaaa1",
         "https://youtu.be/aaaaaaaaaa1",

@@ -32,6 +32,8 @@ class AnySite(YtDlpPlatform):
     title = "a site that yt-dlp supports"
     probe_address = ""
     needs_javascript = False
+    cookie_domains: tuple[str, ...] = ()
+    login_cookies: tuple[str, ...] = ()
     examples: tuple[str, ...] = (
         "https://vimeo.com/76979871",
         "https://www.dailymotion.com/video/x5kesuj",

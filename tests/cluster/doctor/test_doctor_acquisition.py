@@ -57,6 +57,29 @@ def test_readable_cookies_file_is_a_warning(tmp_path: Path) -> None:
     assert [each.status for each in outcomes("cookies", of)] == [CheckStatus.OK]
 
 
+def test_cookies_are_checked_per_platform(tmp_path: Path) -> None:
+    path = tmp_path / "cookies.txt"
+    path.write_text(GOOD.replace("youtube", "vimeo"))
+    path.chmod(0o600)
+    of = settings(Identity("me", cookies_file=str(path)))
+    check_acquisition(of, {"ytdlp"})
+    check_acquisition(of, {"ytdlp", "youtube"})
+    assert [each.status for each in outcomes("cookies", of)] == [CheckStatus.OK]
+    assert "no cookies of YouTube" in refused(of)
+
+
+def test_javascript_is_checked_per_platform(tmp_path: Path) -> None:
+    of = settings(
+        ytdlp_options={"js_runtimes": {"deno": {"path": str(tmp_path / "no")}}, "extractor_args": {}}
+    )
+    check_acquisition(of, {"ytdlp"})
+    (tmp_path / "mien-store").mkdir()
+    with Catalog.open(of.store.catalog_url) as catalog:
+        catalog.add([VideoRef(source="ytdlp", id="Vimeo_76979871", uri="https://vimeo.com/76979871")])
+    (found,) = [check for check in examine(of) if check.name == "javascript"]
+    assert (found.status, found.message) == (CheckStatus.OK, "not needed by the platforms in use")
+
+
 def runtime(folder: Path, name: str, says: str) -> dict[str, dict[str, str]]:
     path = folder / name
     path.write_text(f"#!/bin/sh\necho '{says}'\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mien.ingest.errors import CookiesError, MienError, ProxyError
+from mien.ingest.platforms import PLATFORMS
 from mien.ingest.platforms.cookies import check_current, read_cookies
 from mien.ingest.rate.identity import Identity
 from tests.ingest.platforms.youtube.conftest import SECONDS
@@ -104,7 +105,7 @@ def test_unusable_cookies(tmp_path: Path, text: str | None, problem: str) -> Non
     if text is not None:
         path.write_text(text)
     with pytest.raises(CookiesError, match=problem) as raised:
-        check_current(str(path), read_cookies(str(path)))
+        check_current(str(path), read_cookies(str(path)), [PLATFORMS["youtube"]])
     assert "\n" not in str(raised.value)
     assert_silent(texts_of(raised.value))
 
