@@ -41,7 +41,7 @@ _OWNER = (
         videos.c.state,
         videos.c.fingerprint,
         media.c.sha256,
-        exists().where(segments.c.video_key == contents.c.video_key).label("begun"),
+        exists().where(segments.c.video_key == contents.c.video_key).label("is_started"),
     )
     .outerjoin_from(contents, videos, videos.c.key == contents.c.video_key)
     .outerjoin(media, media.c.video_key == contents.c.video_key)
@@ -84,6 +84,6 @@ def ended_as(connection: Connection, key: str, sha256: str, fingerprint: str) ->
 
 
 def _gave_up_ownership(owner: Any, sha256: str, fingerprint: str) -> bool:
-    failed = owner.state == FAILED and not owner.begun
+    failed = owner.state == FAILED and not owner.is_started
     elsewhere = owner.fingerprint not in (NO_FINGERPRINT, fingerprint)
     return owner.state is None or failed or elsewhere or owner.sha256 != sha256

@@ -1,4 +1,4 @@
-"""What goes into the catalog, in the order in which a run writes it. No logic."""
+"""The records of the catalog, in the order in which a run writes them. No logic."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mien.ingest.rate.governor import Charge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddResult:
-    """What became of the videos that were offered: their keys, in the order given, each once."""
+    """The result of adding videos: their keys, in the given order, each once."""
 
     new: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
     labelled: list[str] = field(default_factory=list)
-    """Of the known those that got labels, a title, a channel or a licence which they had not."""
+    """The known videos that got new labels, or a title, channel or licence that they did not have."""
     written: list[str] = field(default_factory=list)
-    """Of `labelled` those that a run is at work on, or that have samples: these stay as they are."""
+    """Those of `labelled` that a run has claimed or that have samples: their samples do not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRecord:
-    """What probing the stored file's content showed."""
+    """The properties of a media file, as probed."""
 
     sha256: str
     bytes: int
@@ -34,13 +34,13 @@ class MediaRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRecord:
-    """A segment that ended well: its samples are in `shard`, or it was dropped and has none."""
+    """A completed segment: its samples are in `shard`, or it was dropped and has none."""
 
     video_key: str
     start_ms: int
     end_ms: int
     seconds_by_fate: dict[str, float] = field(default_factory=dict)
-    """They add up to the segment's seconds."""
+    """The values add up to the seconds of the segment."""
     sample_count: int = 0
     shard: str | None = None
     """Filled in by `commit_shard`; None for a segment without samples."""
@@ -71,7 +71,7 @@ class SegmentFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFailure:
-    """A video that could not be gone on with."""
+    """A video that could not be processed further."""
 
     key: str
     stage: str
@@ -79,9 +79,9 @@ class VideoFailure:
     text: str
     """The raw error."""
     policy: Policy
-    """PERMANENT ends the video. RETRY and STOP make it wait; STOP is not counted as an attempt of its own."""
+    """PERMANENT ends the video. RETRY and STOP make it wait; STOP does not count as an attempt."""
     next_try_at: float | None = None
-    """Seconds since the epoch; None: as soon as anybody asks."""
+    """Seconds since the epoch; None: immediately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,35 +99,35 @@ class ShardRecord:
 
 
 class Outcome(StrEnum):
-    """What a grant came to, as far as it concerns the egress identity."""
+    """The result of a grant, as it concerns the egress identity."""
 
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # for reasons of the video's own, or unknown: says nothing of the identity
-    UNASKED = "unasked"  # it was in the cache: the grant is given back
-    REFUSED = "refused"  # the identity is not welcome: its circuit opens
+    FAILED = "failed"  # because of the video, or unknown: no information about the identity
+    UNASKED = "unasked"  # the video was cached: the grant is returned
+    REFUSED = "refused"  # the platform refused the identity: its circuit opens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What fetching a video took of its identity's budget. 0 and 0: unknown, so the reserve stays charged."""
+    """The budget used to fetch a video. 0 requests and 0 bytes: unknown, so the reserve stays charged."""
 
     outcome: Outcome
     requests: int = 0
     bytes: int = 0
     retry_after_seconds: float | None = None
-    """As the server asked."""
+    """As requested by the server."""
     error_class: str = ""
     error_text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageGrant:
-    """Leave to ask for one page of a list, or why not now."""
+    """The permission to request one page of a list, or the reason for a refusal."""
 
     number: int | None
-    """To settle it by; None: it may not be asked for now."""
+    """Identifies the grant when it is settled; None: the page may not be requested now."""
     room_at: float
-    """When it may, as far as that is known."""
+    """The earliest known time at which it may be requested."""
     is_paused: bool
     """The identity's circuit is open until then."""
 
@@ -143,14 +143,14 @@ class EgressStatus:
     bytes: int
     """Counted in the window of the last hour."""
     lists: int
-    """How many of the videos stand for a search or another list."""
+    """The number of `videos` that were charged for a search or another list."""
     limits: Charge
     """Per hour; 0 is no limit."""
     in_progress: int
     room_at: float
-    """The earliest known time at which it may ask again; not in the future: now."""
+    """The earliest known time of the next request; in the past: it may send one now."""
     paused_until: float | None
-    """The circuit is open until then; in the past: one probe may ask."""
+    """The circuit is open until then; in the past: one probe is allowed."""
     strikes: int
     mean_requests: float
     mean_bytes: float

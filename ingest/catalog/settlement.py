@@ -108,7 +108,7 @@ def refused(state: EgressState, at: float, usage: Usage, *, probe: bool) -> Egre
         at,
         probe=probe,
         retry_after_seconds=usage.retry_after_seconds,
-        chance=random.random(),  # noqa: S311 (spreads, protects nothing)
+        jitter=random.random(),  # noqa: S311 (spreads, protects nothing)
     )
     return replace(after, error_class=usage.error_class, error_text=usage.error_text[:500])
 

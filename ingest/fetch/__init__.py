@@ -1,4 +1,4 @@
-"""The first stage: brings a video's bytes to this node and shows what they are."""
+"""The first stage: copies the media of a video to this node and probes them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Which hosts may be asked.
+"""Checks which hosts may be requested.
 
-A list of URLs is foreign input: it must not reach into the operator's network (server-side request forgery,
-OWASP A10), neither directly, nor by a redirect, nor by a name whose address changes between the check and
-the connection. So a name is resolved once, checked, and connected to by address.
+A list of URLs is untrusted input. It must not give access to the operator's network (server-side request
+forgery, OWASP A10): not directly, not by a redirect, and not by a name whose address changes between the
+check and the connection. So a name is resolved once, its addresses are checked, and the connection uses one
+of them.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ def resolve(host: str, port: int) -> list[str]:
 def checked_addresses(
     host: str, port: int, *, allow_private: bool, resolver: Resolver = resolve
 ) -> list[str]:
-    """What `host` resolves to.
+    """The addresses that `host` resolves to.
 
     Raises:
         FetchError: the name cannot be resolved (retry).
-        PrivateAddressError: one of its addresses is not in the public internet.
+        PrivateAddressError: one of its addresses is not public.
     """
     addresses = resolver(host, port)
     if not allow_private:
@@ -45,11 +46,12 @@ def checked_addresses(
 
 
 def check_public(address: str, host: str) -> None:
-    """Raises PrivateAddressError where `address` (of `host`) is not in the public internet."""
+    """Raises PrivateAddressError if `address` (of `host`) is not in the public internet."""
     if not is_public(address):
         shown = host if host == address else f"{host} ({address})"
         raise PrivateAddressError(
-            f"{shown}: this is no public address; set fetch.allow_private_addresses if it is your own server"
+            f"{shown}: this is not a public address; "
+            "set fetch.allow_private_addresses if it is your own server"
         )
 
 

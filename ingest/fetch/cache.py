@@ -1,15 +1,15 @@
-"""The media of remote videos on this node, bounded by bytes, shared by every process on it.
+"""The cache of remote media on this node, limited in bytes and shared by all processes of the node.
 
-    <hash><extension>        whole and synced; its access time is when it was last asked for
-    <hash><extension>.part   somebody is writing it, as long as it is locked; else a broken one's (begun.py)
-    <hash><extension>.work   folder of what a download makes on its way, under the lock of the .part
-    <hash><extension>.about  what was told of the file when it was fetched; goes with it
-    <hash><extension>.wanted somebody is going to read it (pins.py); removed with it
+    <hash><extension>         complete and synced to disk; its access time is the time of the last request
+    <hash><extension>.part    locked: being written; unlocked: an interrupted download (resume_info.py)
+    <hash><extension>.work    folder for intermediate files of a download, protected by the lock of the .part
+    <hash><extension>.about   metadata that was recorded when the file was fetched; removed with the file
+    <hash><extension>.wanted  the file will still be read (pins.py); removed with the file
 
-All coordination is flock(2), which the kernel drops when a process dies: a shared lock says "I read this",
-an exclusive one on a .part "I write this", the one on .lock "I count". So a kill leaves at worst an unlocked
-.part, which the next writer takes over; it goes where its room is needed, and by `sweep` where nobody can go
-on with it. The folder must be on a local disk.
+Processes coordinate with flock(2), which the kernel releases when a process dies. A reader holds a shared
+lock on the file, a writer an exclusive lock on the .part, and a process that counts bytes the lock on .lock.
+So a kill leaves at most an unlocked .part, which the next writer takes over. It is evicted if its room is
+needed, and `sweep` removes it if it cannot be resumed. The folder must be on a local disk.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ GRACE_SECONDS = 900.0
 _BOUND = struct.Struct("=qd")
 _NOTES = frozenset({".about", pins.SUFFIX, resume_info.SUFFIX, resume_info.NEW_SUFFIX})
 COUNT_SECONDS = 5.0
-"""Between two looks at every file. Meanwhile what was reserved is added to what the last look found: never
-too little, since nothing grows without a reservation (but in work folders, which only a look knows)."""
+"""Time between two counts of all files. In between, reservations are added to the last count. The sum is
+never too small, since files grow only after a reservation. Only work folders are known from counts alone."""
 
 
 class MediaCache:
-    """A folder of fetched media, least recently used first to go.
+    """A folder of fetched media; the least recently used file is evicted first.
 
-    A file stays that somebody holds (`obtain`, `hold`) or wants, or that was asked for less than
-    `grace_seconds` ago: between the stages a file is in use without being open.
+    A file is not evicted while it is held (`obtain`, `hold`) or pinned, or if it was requested less than
+    `grace_seconds` ago, since no process has it open between two stages.
     """
 
     def __init__(self, folder: Path, max_bytes: int, *, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -59,11 +59,12 @@ class MediaCache:
     def obtain(
         self, identity: str, extension: str, download: Callable[[PartialFile], None], *, pinned_by: str = ""
     ) -> Iterator[Path]:
-        """The file of `identity`, held as long as the block lasts; `download` fills it if it is not there.
+        """The file of `identity`, held inside the block; `download` fills it if it is not in the cache.
 
-        Of several processes one downloads, the others wait. `pinned_by`: a video's key; until it is released.
+        If several processes need the file, one downloads it and the others wait. `pinned_by`: the key of a
+        video; the file stays pinned until it is released.
 
-        Raises what `download` raises; CacheFullError: the cache is full of files in use; TooLargeError: the
+        Raises what `download` raises. CacheFullError: the cache is full of files in use. TooLargeError: the
         file alone is larger than the cache.
         """
         final = self.path_of(identity, extension)
@@ -79,7 +80,7 @@ class MediaCache:
 
     @contextmanager
     def hold(self, path: Path) -> Iterator[bool]:
-        """Keeps `path` from being evicted while the block lasts; False where it is not there (any more)."""
+        """Protects `path` from eviction inside the block; False if the file does not exist."""
         descriptor = self._lock_existing(path)
         try:
             yield descriptor is not None
@@ -91,34 +92,34 @@ class MediaCache:
         return Path(path).parent == self.folder
 
     def about(self, path: Path) -> str:
-        """What was told of the cached file at `path` when it was fetched; "" for nothing."""
+        """The metadata recorded when the cached file at `path` was fetched; "" if there is none."""
         try:
             return _about(path).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
 
     def discard(self, path: Path) -> None:
-        """Removes a file whose content is of no use; whoever reads it keeps what is open."""
+        """Removes a file with unusable content; processes that have it open can still read it."""
         path.unlink(missing_ok=True)
         _forget(path)
 
     def release(self, path: Path) -> bool:
-        """Removes a file that is needed no more; False where somebody else still holds it."""
+        """Removes a file that is no longer needed; False if another process still holds it."""
         with suppress(FileNotFoundError):
             return self._remove_unlocked(path)
         return True
 
     def sweep(self) -> int:
-        """Removes what killed writers left; returns how many files."""
+        """Removes the files that killed writers left; returns their number."""
         removed = 0
         for part in self.folder.glob("*.part"):
             with suppress(FileNotFoundError):
                 removed += not resume_info.is_fresh(part) and self._remove_unlocked(part)
         for work in self.folder.glob("*.work"):
-            if time.time() - _newest(work) > resume_info.KEPT_SECONDS:
+            if time.time() - _newest(work) > resume_info.RESUMABLE_SECONDS:
                 removed += self._remove_work(work)
         for note in (path for path in self.folder.iterdir() if path.suffix in _NOTES):
-            # Written before its file is. The .part is looked for first: it may be renamed between two looks.
+            # A note is written before its file. The .part is checked first, as it may be renamed in between.
             final = note.with_suffix("")
             if not final.with_name(final.name + ".part").exists() and not final.exists():
                 note.unlink(missing_ok=True)
@@ -135,20 +136,20 @@ class MediaCache:
                 return None
             lock(descriptor, shared=True)
             if is_at(descriptor, path):
-                # The modification time stays: readers take a new one for a change of the content.
+                # Keep the modification time: readers take a new one for a change of the content.
                 os.utime(path, ns=(time.time_ns(), os.fstat(descriptor).st_mtime_ns))
                 return descriptor
             os.close(descriptor)
 
     def _write(self, final: Path, download: Callable[[PartialFile], None]) -> int | None:
-        """A locked descriptor of the freshly written file; None where it has to be looked for again."""
+        """A locked descriptor of the file just written; None if the caller must check for the file again."""
         part = final.with_name(final.name + ".part")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         partial = PartialFile(descriptor, self._reserve, self.max_bytes, part)
-        is_kept = False
+        is_held = False
         try:
             lock(descriptor)
-            # Whoever had the lock before us has finished this file, failed with it, or removed it.
+            # The previous owner of the lock has finished this file, failed, or removed it.
             if is_at(descriptor, part):
                 if final.exists():
                     part.unlink()
@@ -158,26 +159,26 @@ class MediaCache:
                     partial.finish()
                     if partial.about:
                         _about(final).write_text(partial.about, encoding="utf-8")
-                    with self._locked():  # who counts may not miss it between its two names
+                    with self._locked():  # a count must not miss it between its two names
                         part.rename(final)
                     resume_info.forget(part)
                     lock(partial.descriptor, shared=True)
-                    is_kept = is_at(partial.descriptor, final)
+                    is_held = is_at(partial.descriptor, final)
         except BaseException as error:
-            # Ours, as long as the lock is: nobody else removes or renames it.
-            if is_at(partial.descriptor, part) and not partial.keep_for_resume(error):
+            # We hold the lock, so no other process removes or renames it.
+            if is_at(partial.descriptor, part) and not partial.save_for_resume(error):
                 part.unlink()
                 _forget(part)
             raise
         finally:
-            if not is_kept:
+            if not is_held:
                 os.close(partial.descriptor)
-        return partial.descriptor if is_kept else self._lock_existing(final)
+        return partial.descriptor if is_held else self._lock_existing(final)
 
     def _reserve(self, descriptor: int, total_bytes: int) -> None:
-        """Makes the file behind `descriptor` `total_bytes` long (sparse), evicting what that takes.
+        """Makes the file behind `descriptor` `total_bytes` long (sparse), evicting files as needed.
 
-        The length is the reservation: another process that counts sees it before a byte is written.
+        The length is the reservation: other processes count it before a byte is written.
         """
         if total_bytes > self.max_bytes:
             raise TooLargeError(
@@ -193,26 +194,28 @@ class MediaCache:
             for used_at, size, path in self._files() if excess > 0 else ():
                 if excess <= 0:
                     break
-                is_stray = path.suffix == ".part"
+                is_partial = path.suffix == ".part"
                 with suppress(FileNotFoundError):
                     if path.suffix == ".work":
                         excess -= size if self._remove_work(path) else 0
-                    elif (is_stray or self._may_go(path, now - used_at)) and self._remove_unlocked(path):
+                    elif (is_partial or self._is_evictable(path, now - used_at)) and self._remove_unlocked(
+                        path
+                    ):
                         excess -= size
             if excess > 0:
                 raise CacheFullError(
                     f"{self.folder}: the media cache of {self.max_bytes:,} bytes is full of files in use, "
-                    f"{excess:,} bytes are missing; raise fetch.cache_max_bytes, or let videos be done first"
+                    f"{excess:,} bytes are missing; raise fetch.cache_max_bytes, or process some videos first"
                 )
             os.ftruncate(descriptor, total_bytes)
             os.pwrite(lock, _BOUND.pack(min(bound + added, self.max_bytes), counted_at), 0)
 
-    def _may_go(self, path: Path, unused_seconds: float) -> bool:
+    def _is_evictable(self, path: Path, unused_seconds: float) -> bool:
         return unused_seconds >= self.grace_seconds and not pins.is_pinned(path)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """The descriptor of the file .lock, while nobody else counts."""
+        """The descriptor of the file .lock, while no other process counts."""
         descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             lock(descriptor)
@@ -238,7 +241,7 @@ class MediaCache:
         return sorted(found)
 
     def _remove_work(self, folder: Path) -> bool:
-        """Removes what a broken download left, unless somebody is going on with it."""
+        """Removes the work folder of an interrupted download, unless another process is resuming it."""
         part = folder.with_suffix(".part")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -268,14 +271,14 @@ def _about(path: Path) -> Path:
 
 
 def _forget(path: Path) -> None:
-    """What is known beside a file that is gone."""
+    """Removes the notes beside a file that was removed."""
     _about(path).unlink(missing_ok=True)
     resume_info.forget(path)
     pins.marker(path).unlink(missing_ok=True)
 
 
 def _newest(folder: Path) -> float:
-    """When something in `folder` was last written to; 0 where it is gone."""
+    """The time of the last change in `folder`; 0 if it does not exist."""
     try:
         return max([folder.stat().st_mtime, *(file.stat().st_mtime for file in folder.iterdir())])
     except FileNotFoundError:
@@ -283,6 +286,6 @@ def _newest(folder: Path) -> float:
 
 
 def _read_bound(lock: int) -> tuple[int, float]:
-    """At most so many bytes are in use, as was counted at that time; long ago where nothing was written."""
+    """The largest number of bytes that may be in use, and the time of the count; zeros if none is stored."""
     written = os.pread(lock, _BOUND.size, 0)
     return _BOUND.unpack(written) if len(written) == _BOUND.size else (0, 0.0)

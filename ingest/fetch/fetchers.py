@@ -126,9 +126,9 @@ class RetainedFetcher:
     def __init__(self, options: FetchOptions) -> None: ...
 
     def fetch(self, job: Job, partial: PartialFile, result: FetchResult) -> None:
-        from mien.ingest.fetch.keep import read_kept
+        from mien.ingest.fetch.retained import read_retained
 
-        read_kept(result.retained_uri, partial)
+        read_retained(result.retained_uri, partial)
 
 
 FETCHERS: dict[str, type[Fetcher]] = {

@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from mien.ingest.fetch.partial_file import PartialFile
 
 MAX_REDIRECTS = 10
-HOSTS_KEPT = MAX_REDIRECTS + 2
-"""To which connections stay open: more than one download can come by, so that none is closed while in use."""
+MAX_CLIENTS = MAX_REDIRECTS + 2
+"""Hosts per thread with open connections. One download visits fewer, so no client is closed while in use."""
 MAX_WAIT_SECONDS = 60.0
-"""A server that wants a longer pause gets it, but from the catalog: a worker does not sleep for an hour."""
+"""The longest pause inside a worker. If the server asks for a longer one, the catalog postpones the video."""
 READ_BYTES = 256 << 10
-"""At a time, of a connection. httpcore's own 64 KiB cost a tenth more CPU a file; 1 MiB leaves the cache."""
+"""Size of one read. httpcore's default of 64 KiB costs a tenth more CPU; 1 MiB exceeds the CPU cache."""
 FRUITFUL_BYTES = 1 << 20
 MIN_BYTES_PER_SECOND = 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LATER = frozenset({408, 425, 429, 503})
-"""What a server says that wants to be asked less, or later."""
+"""Statuses that ask for fewer requests, or for a later one."""
 
 
 class HttpDownloader:
@@ -63,7 +63,7 @@ class HttpDownloader:
         import httpcore
         import httpx
 
-        httpcore.HTTP11Connection.READ_NUM_BYTES = READ_BYTES  # its only switch
+        httpcore.HTTP11Connection.READ_NUM_BYTES = READ_BYTES  # httpcore has no other setting for it
         self.timeout_seconds = timeout_seconds
         self.allow_private_addresses = allow_private_addresses
         self.max_bytes = max_bytes
@@ -75,7 +75,7 @@ class HttpDownloader:
     def download(self, url: str, partial: PartialFile, *, proxy: str = "") -> bool:
         """Fills `partial` with the file at `url`; False if the server did not declare its length.
 
-        `proxy`: to go through; "" for the environment's, if it names one.
+        `proxy`: its address; "" uses the proxy of the environment, if there is one.
 
         Raises:
             FetchError: one of its classes, after the last attempt.
@@ -83,12 +83,12 @@ class HttpDownloader:
             TooLargeError: more than `max_bytes`.
         """
         progress = Progress()
-        if left := partial.resume():
-            progress.total_bytes, progress.validator = left.total_bytes, left.validator
+        if info := partial.resume():
+            progress.total_bytes, progress.validator = info.total_bytes, info.validator
         retrying = Retrying(
             stop=lambda state: self._is_enough(state, progress),
             wait=_wait,
-            retry=retry_if_exception(_is_passing),
+            retry=retry_if_exception(_is_transient),
             reraise=True,
         )
         retrying(self._attempt, url, partial, progress, proxy)
@@ -163,7 +163,7 @@ class HttpDownloader:
         """The answer to a GET of `url` from `position`, after its redirects; 200 or 206."""
         import httpx
 
-        # Compressed on the way, neither its length nor a range of it would mean the file.
+        # If the transfer were compressed, its length and ranges would not be those of the file.
         headers = {"Accept-Encoding": "identity", "User-Agent": "mien", "Accept": "*/*"}
         if position and progress.total_bytes is not None:
             headers["Range"] = f"bytes={position}-"
@@ -176,7 +176,7 @@ class HttpDownloader:
                 if response.status_code not in _REDIRECTS or location is None:
                     error = refusal(response, redact(url))
                     if error is not None and "Range" in headers and response.status_code not in _LATER:
-                        # Perhaps of a part alone: then all of it is asked for, at once.
+                        # The server may refuse only ranges, so the whole file is requested at once.
                         del headers["Range"]
                         headers.pop("If-Range", None)
                         target = httpx.URL(url)
@@ -197,17 +197,17 @@ class HttpDownloader:
                 f"{redact(str(url))}: only http and https are followed; check the address"
             )
         if proxy := proxy or _environment_proxy(url):
-            # The proxy resolves the name, so only an address that is written as such can be judged here.
+            # The proxy resolves the name, so only a literal address can be checked here.
             self._check_literal(url.host)
-            with self._client(url, proxy).stream("GET", url, headers=headers) as got:
-                yield got
+            with self._client(url, proxy).stream("GET", url, headers=headers) as response:
+                yield response
             return
         port = url.port or (443 if url.scheme == "https" else 80)
         addresses = checked_addresses(
             url.host, port, allow_private=self.allow_private_addresses, resolver=self.resolver
         )
         headers = {**headers, "Host": url.netloc.decode("ascii")}
-        # The certificate is checked against the name, whatever the address that is connected to.
+        # The certificate is checked against the name, not against the address of the connection.
         extensions = {"sni_hostname": url.raw_host.decode("ascii").strip("[]")}
         client = self._client(url, "")
         for tried, address in enumerate(addresses, start=1):
@@ -228,10 +228,10 @@ class HttpDownloader:
         raise FetchError(f"{url.host}: the name has no address; check it")
 
     def _client(self, url: httpx.URL, proxy: str) -> httpx.Client:
-        """This thread's client for the host of `url`, whose connections are used again while they live.
+        """This thread's client for the host of `url`, whose open connections are reused.
 
-        Never one for several hosts: two names at one address may not share a connection, whose certificate
-        was checked against one of them.
+        Each host has its own client: two names at one address must not share a connection, since its
+        certificate was checked against only one of them.
         """
         import httpx
 
@@ -244,7 +244,7 @@ class HttpDownloader:
             options: dict[str, Any] = {"timeout": self.timeout_seconds, "verify": self._tls}
             client = httpx.Client(proxy=proxy or None, trust_env=False, **options)
         clients[key] = client
-        while len(clients) > HOSTS_KEPT:
+        while len(clients) > MAX_CLIENTS:
             clients.popitem(last=False)[1].close()
         return client
 
@@ -258,7 +258,7 @@ class HttpDownloader:
 
 
 def _proxy_failed(name: str, error: Exception) -> str:
-    return one_line(f"{name}: the proxy failed ({error}); see that it runs and takes this login")
+    return one_line(f"{name}: the proxy failed ({error}); check that it runs and accepts this login")
 
 
 def _environment_proxy(url: httpx.URL) -> str:
@@ -267,7 +267,7 @@ def _environment_proxy(url: httpx.URL) -> str:
     return proxy if proxy and not proxy_bypass(url.host) else ""
 
 
-def _is_passing(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if not isinstance(error, FetchError) or error.policy is not Policy.RETRY:
         return False
     return (error.retry_after_seconds or 0.0) <= MAX_WAIT_SECONDS
@@ -275,5 +275,5 @@ def _is_passing(error: BaseException) -> bool:
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after_seconds if isinstance(error, FetchError) else None
-    return asked if asked is not None else wait_random_exponential(multiplier=0.5, max=20.0)(state)
+    requested = error.retry_after_seconds if isinstance(error, FetchError) else None
+    return requested if requested is not None else wait_random_exponential(multiplier=0.5, max=20.0)(state)

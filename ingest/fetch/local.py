@@ -1,4 +1,4 @@
-"""Opening a file that somebody named, without ever hanging on it, and reading it whole."""
+"""Opens local files without blocking on pipes and devices, and hashes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mien.ingest.errors import (
 )
 
 _CHUNK_BYTES = 256 << 10
-"""Fits into a core's cache, so that what is hashed is still there."""
+"""Fits into the cache of a core, so hashing does not read from memory."""
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -36,8 +36,8 @@ def open_regular(path: str) -> int:
     """A descriptor of the regular, non-empty file at `path`; the caller closes it.
 
     Raises:
-        MissingFileError: nothing is there, or a link that leads nowhere.
-        AccessDeniedError: no permission to see or to read it.
+        MissingFileError: no such file, or a broken link.
+        AccessDeniedError: no permission to find or read it.
         NotAFileError: a folder, a named pipe, a socket, a device. None of them is opened.
         EmptyFileError: it has no bytes.
         StorageError: the disk or the network file system failed.
@@ -45,7 +45,7 @@ def open_regular(path: str) -> int:
     name = shown(path)
     try:
         _check_kind(os.stat(path), name)  # noqa: PTH116
-        # It may have become a pipe since: opening one must not wait for a writer.
+        # It may be a pipe by now, and opening it must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise _reason(path, name, error) from error
@@ -61,11 +61,11 @@ def open_regular(path: str) -> int:
 
 
 def sha256_of(path: str) -> tuple[str, os.stat_result]:
-    """The hash of the file's bytes, and what the file system said of it before the first was read.
+    """The hash of the file's bytes, and its status before the first byte was read.
 
     Raises:
-        ChangedFileError: it was written to meanwhile.
-        and what `open_regular` raises.
+        ChangedFileError: it was changed during the read.
+        Also the errors of `open_regular`.
     """
     descriptor = open_regular(path)
     digest = hashlib.sha256()
@@ -86,7 +86,7 @@ def sha256_of(path: str) -> tuple[str, os.stat_result]:
 
 
 def check_unchanged(path: str, before: os.stat_result) -> None:
-    """Raises ChangedFileError where `path` is no longer the file that it was at `before`."""
+    """Raises ChangedFileError if the file at `path` has changed since `before`."""
     try:
         now = os.stat(path)  # noqa: PTH116
     except OSError as error:
@@ -112,19 +112,19 @@ def _changed(path: str) -> ChangedFileError:
 
 def _check_kind(info: os.stat_result, name: str) -> None:
     if not stat.S_ISREG(info.st_mode):
-        kind = next((kind for test, kind in _KINDS if test(info.st_mode)), "no regular file")
+        kind = next((kind for test, kind in _KINDS if test(info.st_mode)), "not a regular file")
         raise NotAFileError(f"{name}: this is {kind}; give a video file")
 
 
 def _reason(path: str, name: str, error: OSError | ValueError) -> MediaError | StorageError:
     if isinstance(error, ValueError):
-        return MissingFileError(f"{name}: no path can be that ({error}); correct the name")
+        return MissingFileError(f"{name}: this is not a valid path ({error}); correct the name")
     if error.errno in {errno.EACCES, errno.EPERM}:
         return AccessDeniedError(f"{name}: no permission to read it; change its mode or its owner")
     if error.errno in _MISSING:
         if os.path.islink(path):  # noqa: PTH114
             target = shown(os.readlink(path))  # noqa: PTH115
-            return MissingFileError(f"{name}: a link that leads nowhere ({target}); correct or remove it")
+            return MissingFileError(f"{name}: a broken link to {target}; correct or remove it")
         return MissingFileError(f"{name}: no such file; correct the path or remove the video")
     return StorageError(
         f"{name}: it cannot be read ({error.strerror}); check the disk, it is tried again later"

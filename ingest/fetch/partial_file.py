@@ -43,7 +43,7 @@ class PartialFile:
         self._limit_bytes = limit_bytes
         self._step_bytes = max(1, min(_STEP_BYTES, limit_bytes // 16))
         self._reserved = 0
-        self._left: ResumeInfo | None = None
+        self._resumable: ResumeInfo | None = None
         self.proof: tuple[int, str] | None = None
         """What identifies the file: its total length in bytes, and the validator."""
         self._noted_bytes = 0
@@ -51,32 +51,32 @@ class PartialFile:
 
     def begin(self) -> None:
         """Drops the content, except what `resume` can continue."""
-        self._left = resume_info.read(self._path) if self._path is not None else None
-        if self._left is None:
+        self._resumable = resume_info.read(self._path) if self._path is not None else None
+        if self._resumable is None:
             self.restart()
         else:
-            os.ftruncate(self._descriptor, self._left.position)
+            os.ftruncate(self._descriptor, self._resumable.position)
 
     def resume(self) -> ResumeInfo | None:
         """Continues an interrupted download at `position`; None if there is none.
 
         A writer that does not call this starts at 0, and the earlier content is lost.
         """
-        left, self._left = self._left, None
-        if left is not None:
-            self.position = self._reserved = self._noted_bytes = left.position
+        info, self._resumable = self._resumable, None
+        if info is not None:
+            self.position = self._reserved = self._noted_bytes = info.position
             self.is_continued = True
-            self.prove(left.total_bytes, left.validator)
-        return left
+            self.prove(info.total_bytes, info.validator)
+        return info
 
     def prove(self, total_bytes: int, validator: str) -> None:
         """Records how an interruption of this download can be resumed; from now on notes are written."""
         self.proof = (total_bytes, validator)
 
-    def keep_for_resume(self, error: BaseException) -> bool:
+    def save_for_resume(self, error: BaseException) -> bool:
         """Whether a download interrupted by `error` can be resumed; releases the room of the rest."""
-        if self._left is not None:
-            return True  # the earlier content was not looked at yet
+        if self._resumable is not None:
+            return True  # the earlier content was not read yet
         if self.proof is None or not resume_info.is_resumable(error):
             return False
         if not resume_info.WORTH_BYTES <= self.position < self.proof[0]:
@@ -98,7 +98,7 @@ class PartialFile:
             self._noted_bytes = self.position
 
     def reserve(self, total_bytes: int) -> None:
-        """Room for a file of `total_bytes`, before the first of them is written."""
+        """Reserves room for a file of `total_bytes` before its first byte is written."""
         self._start()
         if total_bytes > self._reserved:
             self._reserve(self._descriptor, total_bytes)
@@ -124,12 +124,12 @@ class PartialFile:
             resume_info.forget(self._path)
         os.ftruncate(self._descriptor, 0)
         self.position = self._reserved = self._noted_bytes = 0
-        self._left = self.proof = None
+        self._resumable = self.proof = None
         self.is_continued = False
 
     def _start(self) -> None:
         """A writer that did not resume starts at 0."""
-        if self._left is not None:
+        if self._resumable is not None:
             self.restart()
 
     @property
@@ -145,8 +145,8 @@ class PartialFile:
     def adopt(self, file: Path) -> None:
         """Makes `file`, from the work folder, the content; it is moved, not copied.
 
-        Other processes wait for the lock on the old file. When it is closed, they look again and wait for the
-        lock on the new one.
+        Other processes wait for the lock on the old file. When it is closed, they open the file again and
+        wait for the lock on the new one.
         """
         path = self._own_path()
         self._start()

@@ -1,4 +1,4 @@
-"""What an HTTP response means for a download: where its body belongs, or which error it is."""
+"""Interprets HTTP responses of a download: the position of the body, or the error."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def refusal(response: httpx.Response, name: str) -> MienError | None:
         return AccessDeniedError(f"{answer}; it is not public")
     if status in {407, 416}:
         # 407 comes from the proxy, not the host. 416 means that the file has changed.
-        anew = IncompleteTransferError(f"{answer}; the download starts over")
-        return anew if status == 416 else ProxyError(f"{answer}; correct the login in the proxy's address")
+        changed = IncompleteTransferError(f"{answer}; the download starts over")
+        return changed if status == 416 else ProxyError(f"{answer}; correct the login in the proxy's address")
     return RejectedRequestError(f"{answer}; check the address")
 
 
@@ -66,19 +66,19 @@ def retry_after_seconds(value: str) -> float | None:
 
 
 def begin(response: httpx.Response, progress: Progress, position: int, name: str) -> int:
-    """Where the body of a 200 or 206 begins: 0, or `position`. Notes in `progress` what the headers say.
+    """The position at which the body of a 200 or 206 starts: 0, or `position`. Updates `progress`.
 
     Raises:
-        IncompleteTransferError: a range that does not fit to what is there.
+        IncompleteTransferError: the range does not match the file so far.
     """
     encoded = response.headers.get("content-encoding", "identity") != "identity"
     if response.status_code == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         total = int(match[3]) if match and match[3] != "*" else progress.total_bytes
-        other = _validator(response.headers) not in (None, progress.validator)  # If-Range was not heeded
+        other = _validator(response.headers) not in (None, progress.validator)  # the server ignored If-Range
         if other or match is None or int(match[1]) != position or total != progress.total_bytes:
             progress.total_bytes = progress.validator = None
-            raise IncompleteTransferError(f"{name}: the server sent another range than it was asked for")
+            raise IncompleteTransferError(f"{name}: the server sent another range than requested")
         return position
     length = response.headers.get("content-length", "")
     progress.total_bytes = int(length) if length.isdecimal() and not encoded else None
@@ -87,8 +87,8 @@ def begin(response: httpx.Response, progress: Progress, position: int, name: str
 
 
 def _validator(headers: httpx.Headers) -> str | None:
-    """A strong ETag, or a Last-Modified date that proves as much: a second before the answer at least, since
-    within one second a file may change twice (RFC 9110, sections 8.8.2.2 and 13.1.5)."""
+    """A strong ETag, or a Last-Modified date that is equally strong: at least one second before the response,
+    since a file may change twice within a second (RFC 9110, sections 8.8.2.2 and 13.1.5)."""
     etag = headers.get("etag", "")
     if etag.startswith('"'):
         return str(etag)

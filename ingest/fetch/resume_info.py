@@ -18,10 +18,10 @@ from mien.ingest.errors import FetchError, Policy
 SUFFIX = ".begun"
 NEW_SUFFIX = ".begin"
 """Suffix of a note that is being written."""
-KEPT_SECONDS = 24 * 3600.0
+RESUMABLE_SECONDS = 24 * 3600.0
 """Interrupted downloads can be resumed for 24 hours; older ones start over."""
 WORTH_BYTES = 1 << 20
-"""A shorter beginning is fetched again faster than it is kept."""
+"""Fetching a shorter part again is faster than resuming it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def read(part: Path) -> ResumeInfo | None:
 
 def is_fresh(part: Path) -> bool:
     try:
-        return time.time() - note_of(part).stat().st_mtime < KEPT_SECONDS
+        return time.time() - note_of(part).stat().st_mtime < RESUMABLE_SECONDS
     except FileNotFoundError:
         return False
 

@@ -24,8 +24,8 @@ from mien.ingest.errors import (
 from mien.ingest.fetch import pins
 from mien.ingest.fetch.cache import MediaCache
 from mien.ingest.fetch.fetchers import Fetchers, FetchOptions, FetchResult
-from mien.ingest.fetch.keep import Keeper, discard_kept
 from mien.ingest.fetch.local import check_unchanged, sha256_of
+from mien.ingest.fetch.retained import RetainedStore, discard_retained
 from mien.ingest.fetch.sound_print import sound_print
 from mien.ingest.media import Job, MediaFile
 from mien.ingest.naming import MEDIA_EXTENSIONS, SOUND_EXTENSIONS, extension_of, local_path
@@ -120,7 +120,7 @@ class Fetch:
                 raised = self._explained(job, result, error)
                 raised.usage_requests, raised.usage_bytes = result.requests, result.bytes
                 raise raised from (None if raised is error else error)
-            return [replace(media, retained_uri=self._keep(media, result))]
+            return [replace(media, retained_uri=self._retain(media, result))]
 
     def _with_sound_print(self, media: MediaFile) -> MediaFile:
         is_requested = self.sound_prints == "always" or (
@@ -130,17 +130,17 @@ class Fetch:
             return media
         return replace(media, sound_print=sound_print(media.path))
 
-    def _keep(self, media: MediaFile, result: FetchResult) -> str:
+    def _retain(self, media: MediaFile, result: FetchResult) -> str:
         known = media.job.media_uri or result.retained_uri
         if known or not self.keep_uri or urlsplit(media.job.video.uri).scheme in OBJECT_SCHEMES:
             return known
-        return Keeper(self.keep_uri).publish(media, self.cache.about(result.path))
+        return RetainedStore(self.keep_uri).publish(media, self.cache.about(result.path))
 
     @staticmethod
     def _explained(job: Job, result: FetchResult, error: MienError) -> MienError:
         """The error for an unusable file, depending on where it came from."""
         if result.retained_uri and isinstance(error, MediaError | IncompleteTransferError):
-            discard_kept(result.retained_uri)
+            discard_retained(result.retained_uri)
             return GoneError(f"{redact(result.retained_uri)}: the retained copy is broken ({error})")
         if isinstance(error, MediaError) and result.is_continued:
             return _resume_failed(job.video.uri, f"broken ({error})")
@@ -204,7 +204,7 @@ class Fetch:
         def download(partial: PartialFile) -> None:
             result.retained_uri = job.media_uri
             if not result.retained_uri and self.keep_uri and not is_object:
-                result.retained_uri = Keeper(self.keep_uri).find(job)
+                result.retained_uri = RetainedStore(self.keep_uri).find(job)
             if not result.retained_uri and job.video.source in PLATFORMS and before is not None:
                 raise FetchError(
                     f"{job.key}: the media is no longer in this node's cache, or another node fetched it, "
@@ -216,7 +216,7 @@ class Fetch:
             if before is not None and partial.sha256() != before.sha256:
                 raise _resume_failed(uri, "another file") if partial.is_continued else _changed(before)
 
-        # Only the node that fetched a file first is told to release it. A pin on a copy that was fetched
+        # Only the node that fetched a file first releases it. A pin on a copy that was fetched
         # again would fill the caches of other nodes for a day.
         pinned_by = job.key if before is None else ""
         with self.cache.obtain(uri, _extension(uri), download, pinned_by=pinned_by) as result.path:

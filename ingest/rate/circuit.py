@@ -20,9 +20,9 @@ JITTER = 0.25
 
 
 def refused(
-    state: EgressState, at: float, *, probe: bool, retry_after_seconds: float | None, chance: float
+    state: EgressState, at: float, *, probe: bool, retry_after_seconds: float | None, jitter: float
 ) -> EgressState:
-    """`state` after a refusal at `at`; `chance` in [0, 1) spreads the cooldown.
+    """`state` after a refusal at `at`; `jitter` in [0, 1) spreads the cooldown.
 
     Refusals of videos that were in progress when the circuit opened can only lengthen the wait.
     A refusal soon after the circuit closed continues the doubling.
@@ -38,7 +38,7 @@ def refused(
         state,
         strikes=strikes,
         cooldown_seconds=cooldown,
-        paused_until=at + max(cooldown * (1 + JITTER * chance), requested),
+        paused_until=at + max(cooldown * (1 + JITTER * jitter), requested),
     )
 
 

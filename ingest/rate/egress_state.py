@@ -20,7 +20,7 @@ class EgressState:
     even_at: float = 0.0
     """When an even pace would reach the last grant: in the future after a burst of grants."""
     paused_until: float = 0.0
-    """0: the circuit is closed. Past: half open, one probe may ask."""
+    """0: the circuit is closed. Past: half open, one probe is allowed."""
     strikes: int = 0
     """Refusals in a row without a lasting success."""
     cooldown_seconds: float = 0.0

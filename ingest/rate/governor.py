@@ -2,20 +2,20 @@
 
 Guarantees for every window of 3,600 s and any number of drivers, actors and crashes:
 
-    videos     never more than the budget are asked for. A grant counts from when it was given until 3,600 s
-               after the video was *reported back*, so it counts in every window in which it may have asked.
-    requests,  what is charged never exceeds the budget when a grant is given. A video under way is charged
-    bytes      with a reserve (1.5 times the recent mean); what it took above that is debited once it is
-               reported, and nothing more is granted until enough of the window has passed. So a window can
-               exceed these two by what the videos under way took above their reserves, and by no more.
-    lists      each page is granted before it goes, as one request; the first one of a list counts as a video.
+    videos     requests never exceed the budget. A grant counts from the time it is given until 3,600 s after
+               the video is *reported*, so it counts in every window in which the video may send requests.
+    requests,  charges never exceed the budget when a grant is given. A video in progress is charged with a
+    bytes      reserve of 1.5 times the recent mean. Usage above the reserve is charged when the video is
+               reported, and no grant is given until the window has room again. So a window can exceed these
+               two budgets only by the usage of videos in progress above their reserves.
+    lists      each page is granted before its request, as one request; the first page also counts as a video.
 
-Proof for videos: let (T, T + 3600] be a window, S the videos that asked within it, and g the last grant
-among S. Each other one in S was granted before g, and reported back after T >= g - 3600, or not at all: it
-was counted when g was given, so S without g is smaller than the budget.
+Proof for videos: let (T, T + 3600] be a window, S the videos that sent requests within it, and g the last
+grant of S. Each other video of S was granted before g. It was reported after T >= g - 3600, or not at all, so
+it was counted when g was given. Therefore S without g is smaller than the budget.
 
-Within the window grants are spread: an even pace with a burst of at most 120 s' worth. The clocks of
-drivers that share a catalog must agree, as for its leases.
+Grants are spread over the window: an even pace with bursts of at most 120 s of the budget. The clocks of
+drivers that share a catalog must agree, as for leases.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def granted(identity: Identity, state: EgressState, charge: Charge, at: float) -
 
 
 def learned(state: EgressState, requests: int, size: int) -> EgressState:
-    """The running means after a video that took so much."""
+    """The running means after a video with this usage."""
     return replace(
         state,
         mean_requests=state.mean_requests + _MEAN_SHARE * (requests - state.mean_requests),

@@ -19,18 +19,18 @@ _DAYS = {1: 1, 2: 1, 3: 7, 4: 31, 5: 366}
 def matching(videos: list[Video], params: str, today: date) -> list[Video]:
     """Those of `videos` that the filters let through, in the order asked for."""
     message = _fields(base64.urlsafe_b64decode(params + "=" * (-len(params) % 4)))
-    wanted = _fields(message.get(2, b"")) if isinstance(message.get(2, b""), bytes) else {}
-    found = [video for video in videos if _fits(video, wanted, today)]
+    requested = _fields(message.get(2, b"")) if isinstance(message.get(2, b""), bytes) else {}
+    found = [video for video in videos if _fits(video, requested, today)]
     if message.get(1) == 2:
         found.sort(key=lambda video: video.uploaded, reverse=True)
     return found
 
 
-def _fits(video: Video, wanted: dict[int, int | bytes], today: date) -> bool:
-    within, length = wanted.get(1), wanted.get(3)
+def _fits(video: Video, requested: dict[int, int | bytes], today: date) -> bool:
+    within, length = requested.get(1), requested.get(3)
     if isinstance(within, int) and video.uploaded < today - timedelta(days=_DAYS[within]):
         return False
-    if wanted.get(6) == 1 and not video.creative_commons:
+    if requested.get(6) == 1 and not video.creative_commons:
         return False
     seconds = video.duration_seconds
     return {1: seconds < 240, 2: seconds > 1200, 3: 240 <= seconds <= 1200, None: True}[

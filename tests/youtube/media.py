@@ -24,8 +24,8 @@ def send_media(
     closing: Event,
     count: Callable[[int], None],
 ) -> None:
-    """Answers one request for `data`. `count` is told the bytes of body before each that is sent, so that
-    who has them finds them counted."""
+    """Answers one request for `data`. `count` gets the number of bytes of each piece of the body before
+    it is sent, so a client that has received bytes finds them counted."""
     if fault is Fault.MEDIA_FORBIDDEN:
         _refuse(handler, 403)
         return
@@ -38,21 +38,21 @@ def send_media(
         data = bytes(len(data))
     elif fault is Fault.MEDIA_SHORT:
         data = data[: len(data) // 2]
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+    requested = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
     start, end = 0, len(data)
-    if wanted:
-        start, end = int(wanted[1]), min(int(wanted[2] or len(data)) + 1, len(data))
+    if requested:
+        start, end = int(requested[1]), min(int(requested[2] or len(data)) + 1, len(data))
         if start >= len(data):
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{len(data)}")
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
-    handler.send_response(206 if wanted else 200)
+    handler.send_response(206 if requested else 200)
     handler.send_header("Content-Type", mime)
     handler.send_header("Accept-Ranges", "bytes")
     handler.send_header("Content-Length", str(end - start))
-    if wanted:
+    if requested:
         handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
     handler.end_headers()
     if handler.command != "HEAD":

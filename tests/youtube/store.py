@@ -75,9 +75,9 @@ def samples_of(folder: Path) -> dict[str, list[ReadSample]]:
     return found
 
 
-def assert_no_secret(folder: Path, *said: subprocess.CompletedProcess[str]) -> None:
+def assert_no_secret(folder: Path, *commands: subprocess.CompletedProcess[str]) -> None:
     for secret in (PASSWORD, COOKIE):
-        for done in said:
+        for done in commands:
             assert secret not in done.stdout + done.stderr
         for path in (folder / "store").rglob("*"):
             if path.is_file():

@@ -89,12 +89,12 @@ def _alone(media: Path, kind: str) -> bytes:
     """The first stream of one kind in an mp4 of its own."""
     import av
 
-    kept = io.BytesIO()
-    with av.open(str(media)) as source, av.open(kept, "w", format="mp4") as target:
-        wanted = next(stream for stream in source.streams if stream.type == kind)
-        copy = target.add_stream_from_template(wanted)
-        for packet in source.demux(wanted):
+    remuxed = io.BytesIO()
+    with av.open(str(media)) as source, av.open(remuxed, "w", format="mp4") as target:
+        stream_of_kind = next(stream for stream in source.streams if stream.type == kind)
+        copy = target.add_stream_from_template(stream_of_kind)
+        for packet in source.demux(stream_of_kind):
             if packet.dts is not None:
                 packet.stream = copy
                 target.mux(packet)
-    return kept.getvalue()
+    return remuxed.getvalue()

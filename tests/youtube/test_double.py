@@ -42,8 +42,8 @@ def ask(
         "extractor_args": {"youtube": {"player_client": ["visionos"], "player_skip": ["configs", "js"]}},
     }
     with yt_dlp.YoutubeDL({**parameters, **options}) as downloader:
-        look = downloader.extract_info if isinstance(what, str) else downloader.process_ie_result
-        info: dict[str, Any] = look(what, download=download is not None)
+        extract = downloader.extract_info if isinstance(what, str) else downloader.process_ie_result
+        info: dict[str, Any] = extract(what, download=download is not None)
         return info
 
 

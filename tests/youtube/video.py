@@ -16,7 +16,7 @@ class Fault(StrEnum):
     SERVER_ERROR = "server error"  # HTTP 503
     SEARCH_CUT = "search cut"  # HTTP 500 to every page of results but the first
 
-    # The watch page alone; whoever asks the player is answered well.
+    # Only the watch page; the player API answers correctly.
     PAGE_RATE_LIMITED = "page rate limited"  # HTTP 429
     PAGE_SORRY = "page sorry"  # led to Google's captcha, which is HTTP 429 too
     PAGE_BOT_WALL = "page bot wall"  # HTTP 200, and the player within the page says so
@@ -66,22 +66,22 @@ class Video:
     """11 of [A-Za-z0-9_-]."""
     title: str = "A talk"
     later_titles: tuple[str, ...] = ()
-    """What it is called when it is shown again; the last one stays."""
+    """The titles of later responses; the last one is repeated."""
     duration_seconds: float = 60.0
-    """As YouTube declares it, whatever the media is."""
+    """As YouTube declares it, independent of the media."""
     channel: str = "Faces"
     """Its name; its handle is that in letters and digits, its id is made of it."""
     creative_commons: bool = False
     uploaded: date = date(2024, 5, 17)
     language: str = "en"
-    """Of the speech; "" where YouTube does not know."""
+    """Of the speech; "" if YouTube does not declare it."""
     age_limit: int = 0
     media: Path | None = None
     """An mp4 with picture and sound."""
     short: bool = False
     fault: Fault | None = None
     fault_times: int | None = None
-    """After this many answers with the fault all is well; None: it stays."""
+    """The number of responses with the fault; None: all of them."""
     premieres_at: float = 0.0
     """Seconds since the epoch; for Fault.PREMIERE, which ends then."""
 

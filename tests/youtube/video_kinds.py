@@ -1,4 +1,4 @@
-"""Forty videos, one of every kind that a search may find, and what must become of each."""
+"""Forty videos, one of every kind that a search may find, and the expected outcome of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Kind:
     state: str = "done"
     error: str = ""
     attempts: int | None = None
-    """As they are counted; None: however many."""
+    """None: any number."""
     talks: bool = True
 
 
@@ -45,7 +45,7 @@ class _Maker:
         self.kinds: list[Kind] = []
 
     def add(self, name: str, *, media: Path | None = None, talks: bool = True, **fields: object) -> Video:
-        """A video that talks, unless it is told otherwise."""
+        """Adds a talking video, unless `talks` is False."""
         number = len(self.kinds)
         outcome = {key: fields.pop(key) for key in ("state", "error", "attempts") if key in fields}
         path = media or self._talk()
@@ -94,7 +94,7 @@ ATTEMPTS = 5
 
 
 def every_kind(folder: Path) -> list[Kind]:
-    """`folder` gets the films."""
+    """Writes the films into `folder`."""
     make_talk(folder, 0)
     make = _Maker(folder)
     make.add("plain")

@@ -144,7 +144,7 @@ def _channel(name: str, tab: str) -> Address:
 
 
 def _nothing(text: str) -> UsageError:
-    return UsageError(f"{_shown(text)}: nothing of YouTube that videos can be had from; {_EXAMPLES}")
+    return UsageError(f"{_shown(text)}: YouTube has no videos at this address; {_EXAMPLES}")
 
 
 def _shown(text: str) -> str:

@@ -58,7 +58,7 @@ def film(film_path: Path) -> bytes:
 
 
 def cached_files(stage: Fetch) -> list[str]:
-    """Without the markers of the files that are there; one that is left alone is shown."""
+    """Without markers beside existing files; a marker without a file is included."""
     names = {path.name for path in stage.cache.folder.iterdir() if path.name != ".lock"}
     return sorted(names - {f"{name}.wanted" for name in names})
 

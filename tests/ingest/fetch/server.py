@@ -101,14 +101,14 @@ class LoopbackServer:
             replies = self.pages.get(handler.path.split("?")[0], [Reply(status=404)])
             reply = replies.pop(0) if len(replies) > 1 else replies[0]
         body, status, headers = reply.body, reply.status, dict(reply.headers)
-        wanted = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        requested = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
         condition = handler.headers.get("If-Range")
         fits = condition is None or condition in {headers.get("ETag"), headers.get("Last-Modified")}
         start = 0
-        if wanted and reply.range_status != 206:
+        if requested and reply.range_status != 206:
             status, body = reply.range_status, b""
-        elif wanted and reply.ranges and (fits or not reply.heeds_if_range) and status == 200:
-            start = int(wanted[1])
+        elif requested and reply.ranges and (fits or not reply.heeds_if_range) and status == 200:
+            start = int(requested[1])
             status = 206 if start < len(body) else 416
             headers["Content-Range"] = (
                 f"bytes {start}-{len(body) - 1}/{len(body)}" if status == 206 else f"bytes */{len(body)}"

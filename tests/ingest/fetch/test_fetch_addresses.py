@@ -1,4 +1,4 @@
-"""Who may be asked, and that it is really them."""
+"""Only public hosts are requested, and certificates are checked."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_broken_redirects_are_refused(fetch: Fetch, server: LoopbackServer, targ
 
 
 class Names:
-    """A name server: "public.example" is (as far as the check goes) public, and led to loopback."""
+    """A resolver that returns the given addresses by the first label of the host."""
 
     def __init__(self, **addresses: list[str]) -> None:
         self.addresses = addresses
-        self.asked: list[str] = []
+        self.resolved: list[str] = []
 
     def __call__(self, host: str, port: int) -> list[str]:
-        self.asked.append(host)
+        self.resolved.append(host)
         return self.addresses[host.split(".", maxsplit=1)[0]]
 
 
@@ -66,7 +66,7 @@ def download(server_url: str, tmp_path: Path, **options: object) -> bytes:
 def test_redirect_to_private_network_is_refused(
     tmp_path: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first host passes as public here, the second is what it is."""
+    """Here the first host counts as public, the second does not."""
     server.pages["/a"] = [Reply(status=302, headers={"Location": server.url("/inside", "inner.example")})]
     server.pages["/inside"] = [Reply(body=b"the operator's secrets")]
     names = Names(outer=["127.0.0.1"], inner=["10.0.0.7"])
@@ -83,12 +83,12 @@ def test_any_private_address_is_refused(tmp_path: Path, server: LoopbackServer) 
 
 
 def test_name_is_resolved_once_per_connection(tmp_path: Path, server: LoopbackServer) -> None:
-    """What was checked is what is connected to: a second answer could be another."""
+    """The connection uses the checked address, since a second lookup could return another one."""
     server.pages["/a"] = [Reply(body=b"content")]
     names = Names(film=["127.0.0.1"])
     url = server.url("/a", "film.example")
     assert download(url, tmp_path, resolver=names, allow_private_addresses=True) == b"content"
-    assert names.asked == ["film.example"]
+    assert names.resolved == ["film.example"]
     assert server.requests[0].headers["host"] == f"film.example:{server.port}"
 
 
@@ -133,7 +133,7 @@ def test_a_certificate_is_checked_against_the_name(tmp_path: Path, monkeypatch: 
 def test_proxy_resolves_names(
     tmp_path: Path, server: LoopbackServer, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proxy knows the names, and may itself be in the own network."""
+    """The proxy resolves names and may itself have a private address."""
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, server.url(""))
     for name in ("no_proxy", "NO_PROXY"):

@@ -1,4 +1,4 @@
-"""Connections are used again, and never for another name; the cache is not counted for each file."""
+"""Connections are reused only for the same name, and the cache is not counted for each file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from httpcore._backends.sync import SyncStream
 from mien.ingest.fetch import Fetch, MediaCache
 from mien.ingest.fetch.cache import COUNT_SECONDS
 from mien.ingest.fetch.fetchers import HttpFetcher
-from mien.ingest.fetch.http import HOSTS_KEPT, READ_BYTES, HttpDownloader
+from mien.ingest.fetch.http import MAX_CLIENTS, READ_BYTES, HttpDownloader
 from mien.ingest.fetch.partial_file import PartialFile
 from tests.ingest.fetch.conftest import job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -85,9 +85,9 @@ def test_names_do_not_share_a_connection(counting: CountingServer, fetch: Fetch)
 
 def test_open_connections_are_limited(counting: CountingServer, fetch: Fetch) -> None:
     stage = named(fetch)
-    for number in range(HOSTS_KEPT + 3):
+    for number in range(MAX_CLIENTS + 3):
         list(stage(job_of(counting.url("/0.mp4", host=f"host{number}.example"))))
-    assert len(http_of(stage)._of_thread.clients) == HOSTS_KEPT
+    assert len(http_of(stage)._of_thread.clients) == MAX_CLIENTS
 
 
 def test_closed_connection_is_reopened(counting: CountingServer, tmp_path: Path) -> None:

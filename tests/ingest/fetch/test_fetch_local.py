@@ -62,8 +62,8 @@ def test_a_link_to_a_film(fetch: Fetch, film_path: Path, tmp_path: Path) -> None
     [
         ("missing", MissingFileError, "no such file"),
         ("below a file", MissingFileError, "no such file"),
-        ("dead link", MissingFileError, "leads nowhere"),
-        ("link loop", MissingFileError, "leads nowhere"),
+        ("dead link", MissingFileError, "broken link"),
+        ("link loop", MissingFileError, "broken link"),
         ("folder", NotAFileError, "a folder"),
         ("fifo", NotAFileError, "a named pipe"),
         ("link to fifo", NotAFileError, "a named pipe"),

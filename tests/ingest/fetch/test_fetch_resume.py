@@ -1,4 +1,4 @@
-"""A download that broke off is gone on with by the next one, in another process as well, or begun anew."""
+"""An interrupted download is resumed by the next one, also in another process, or starts over."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_changed_file_starts_over(tmp_path: Path, server: LoopbackServer, long_f
 
 
 def test_shorter_file_starts_over(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
-    """What is asked for lies behind its end."""
+    """The requested range starts after the end of the file."""
     broken(tmp_path, server, Reply(body=padded(film, 4 * MB), headers=V1, end_at=3 * MB))
     short = padded(film, 2 * MB)
     assert fetched(tmp_path, server, Reply(body=short, headers=V1, heeds_if_range=False)).sha256 == sha256(
@@ -153,7 +153,7 @@ def test_server_errors_keep_progress(
 ) -> None:
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
     note = next(folder.glob(f"*{resume_info.SUFFIX}"))
-    half_a_day_ago = time.time() - resume_info.KEPT_SECONDS / 2
+    half_a_day_ago = time.time() - resume_info.RESUMABLE_SECONDS / 2
     os.utime(note, (half_a_day_ago, half_a_day_ago))
     server.pages["/f.mp4"] = [Reply(status=status)]
     with pytest.raises(FetchError):
@@ -190,7 +190,7 @@ def test_short_interruptions_are_noted(
 
 
 def test_unread_progress_stays(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
-    """As where the store of kept copies, which is asked first, is away."""
+    """For example, the store of retained copies, which is checked first, is unavailable."""
     folder = broken(tmp_path, server, Reply(body=long_film, headers=V1, end_at=3 * MB))
 
     def away(_: PartialFile) -> None:
@@ -214,7 +214,7 @@ def test_without_resume_a_writer_starts_at_0(
 
 
 def test_mismatched_parts_are_fetched_again(tmp_path: Path, server: LoopbackServer, long_film: bytes) -> None:
-    """What was begun with, and is gone from the cache: its second half is not what it was."""
+    """The file was evicted from the cache, and its second half has changed since."""
     media = fetched(tmp_path, server, Reply(body=long_film, headers=V1))
     stage = make_fetch(tmp_path)
     stage.release(media)
@@ -265,20 +265,20 @@ def test_part_of_missing_file_is_removed(tmp_path: Path, server: LoopbackServer,
 
 def spoil(part: Path, how: str) -> None:
     note = resume_info.note_of(part)
-    said = json.loads(note.read_text())
+    recorded = json.loads(note.read_text())
     if how == "old":
-        long_ago = time.time() - resume_info.KEPT_SECONDS - 60
+        long_ago = time.time() - resume_info.RESUMABLE_SECONDS - 60
         os.utime(note, (long_ago, long_ago))
     elif how == "torn":
         note.write_text(note.read_text()[:-3])
     elif how == "unknown":
-        note.write_text(json.dumps(said | {"more": 1}))
+        note.write_text(json.dumps(recorded | {"more": 1}))
     elif how == "longer":
-        note.write_text(json.dumps(said | {"position": part.stat().st_size + 1}))
+        note.write_text(json.dumps(recorded | {"position": part.stat().st_size + 1}))
     elif how == "whole":
-        note.write_text(json.dumps(said | {"total_bytes": said["position"]}))
+        note.write_text(json.dumps(recorded | {"total_bytes": recorded["position"]}))
     elif how == "words":
-        note.write_text(json.dumps(said | {"position": "many"}))
+        note.write_text(json.dumps(recorded | {"position": "many"}))
     else:
         note.unlink()
 
@@ -318,7 +318,7 @@ list(make_fetch(Path(sys.argv[1]), timeout_seconds=300.0)(job_of(sys.argv[2])))
 
 @pytest.mark.slow
 def test_resumes_after_kill(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
-    """While the rest is still to come, which is never: the process is killed, not told."""
+    """The process is killed while it waits for the rest, which never arrives."""
     body = padded(film, NOTE_BYTES + 9 * MB)
     server.pages["/f.mp4"] = [
         Reply(body=body[: NOTE_BYTES + 5 * MB], headers=V1, announced=len(body), linger_seconds=120)
@@ -330,9 +330,9 @@ def test_resumes_after_kill(tmp_path: Path, server: LoopbackServer, film: bytes)
         process.send_signal(signal.SIGKILL)
     server.requests.clear()
     assert fetched(tmp_path, server, Reply(body=body, headers=V1)).sha256 == sha256(body)
-    (wanted,) = ranges(server)
-    assert wanted is not None
-    assert int(wanted.removeprefix("bytes=").removesuffix("-")) >= NOTE_BYTES
+    (requested,) = ranges(server)
+    assert requested is not None
+    assert int(requested.removeprefix("bytes=").removesuffix("-")) >= NOTE_BYTES
 
 
 def test_unchanged_object_is_resumed(
@@ -340,7 +340,7 @@ def test_unchanged_object_is_resumed(
 ) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    bucket = f"begun-{uuid4().hex[:12]}"
+    bucket = f"resume-{uuid4().hex[:12]}"
     s3_server.create_bucket(bucket)
     long_film = padded(film, 20 * MB)  # read in pieces of 8 MB
     open_store(f"s3://{bucket}").publish_bytes(long_film, "f.mp4")

@@ -16,7 +16,7 @@ from tests.ingest.fetch.conftest import cached_files, job_of, make_fetch
 from tests.ingest.fetch.server import LoopbackServer, Reply
 
 
-def begun(tmp_path: Path, server: LoopbackServer, film: bytes, **options: str) -> MediaFile:
+def first_fetch(tmp_path: Path, server: LoopbackServer, film: bytes, **options: str) -> MediaFile:
     """Fetched by another node."""
     server.pages["/film.mp4"] = [Reply(body=film)]
     (media,) = make_fetch(tmp_path, cache_dir=str(tmp_path / "other"), **options)(
@@ -26,20 +26,20 @@ def begun(tmp_path: Path, server: LoopbackServer, film: bytes, **options: str) -
 
 
 def test_new_node_fetches_a_copy(tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes) -> None:
-    media = begun(tmp_path, server, film)
+    media = first_fetch(tmp_path, server, film)
     for _ in range(2):
         with fetch.local_copy(media) as path:
             assert Path(path).parent == tmp_path / "cache"
             assert Path(path).read_bytes() == film
     assert len(server.requests) == 2
-    assert not list((tmp_path / "cache").glob("*.wanted")), "it may be evicted, and fetched once more"
+    assert not list((tmp_path / "cache").glob("*.wanted")), "it may be evicted and fetched again"
 
 
 @pytest.mark.parametrize("change", ["a byte", "the length"])
 def test_changed_bytes_are_not_cached(
     change: str, tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes
 ) -> None:
-    media = begun(tmp_path, server, film)
+    media = first_fetch(tmp_path, server, film)
     other = film[:-1] + bytes([film[-1] ^ 1]) if change == "a byte" else film + b"more"
     server.pages["/film.mp4"] = [Reply(body=other)]
     for _ in range(2):  # also the second time: nothing of the first is taken for it
@@ -59,7 +59,7 @@ def test_older_cached_file_is_not_used(
     fetch.cache.sweep()
     with fetch.cache.obtain(server.url("/film.mp4"), ".mp4", lambda partial: partial.write(longer)):
         pass
-    media = begun(tmp_path, server, film)
+    media = first_fetch(tmp_path, server, film)
     with (
         pytest.raises(ChangedFileError, match="not the one that processing started with"),
         fetch.local_copy(media),
@@ -71,7 +71,7 @@ def test_older_cached_file_is_not_used(
 def test_retained_copy_is_read_first(
     tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes
 ) -> None:
-    media = begun(tmp_path, server, film, keep_uri=str(tmp_path / "kept"))
+    media = first_fetch(tmp_path, server, film, keep_uri=str(tmp_path / "kept"))
     with fetch.local_copy(media) as path:
         assert Path(path).read_bytes() == film
     assert len(server.requests) == 1
@@ -80,7 +80,7 @@ def test_retained_copy_is_read_first(
 def test_platform_is_not_asked_again(
     tmp_path: Path, fetch: Fetch, server: LoopbackServer, film: bytes
 ) -> None:
-    media = begun(tmp_path, server, film)
+    media = first_fetch(tmp_path, server, film)
     video = dataclasses.replace(media.job.video, source="youtube")
     media = dataclasses.replace(media, job=dataclasses.replace(media.job, video=video))
     with pytest.raises(FetchError, match="keep_media"), fetch.local_copy(media):
@@ -102,7 +102,7 @@ with fetch.local_copy(media) as path:
 def test_of_many_readers_one_fetches(tmp_path: Path, server: LoopbackServer, film: bytes) -> None:
     import pickle
 
-    media = begun(tmp_path, server, film)
+    media = first_fetch(tmp_path, server, film)
     packed = tmp_path / "packed"
     stage = Fetch(cache_dir=str(tmp_path / "cache"), allow_private_addresses=True)
     packed.write_bytes(pickle.dumps((stage, media)))

@@ -106,7 +106,7 @@ def test_pin_expires(tmp_path: Path) -> None:
         age(path, 1e6)
         age_wholly(pins.marker(path), pins.LASTS_SECONDS + 1)
     pins.renew(a)
-    assert pins.Sizes(cache.folder).now() == [100 * KB], "of the others the room is to be had"
+    assert pins.Sizes(cache.folder).now() == [100 * KB], "the room of the others is available"
     fill(cache, "d")
     assert a.exists()
     assert b.exists() != c.exists()
@@ -177,7 +177,7 @@ def test_a_failed_download_leaves_nothing(tmp_path: Path) -> None:
 
     def download(partial: PartialFile) -> None:
         partial.write(b"half of it")
-        raise FetchError("no more")
+        raise FetchError("the download failed")
 
     with pytest.raises(FetchError), cache.obtain("a", "", download):
         pass

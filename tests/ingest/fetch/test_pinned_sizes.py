@@ -1,4 +1,4 @@
-"""What is wanted is known at each question, and not every file is looked at for it."""
+"""The sizes of pinned files are always current, without examining every file each time."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_replaced_file_gets_new_size_at_next_count(tmp_path: Path, clock: Clock)
     path.unlink()
     pins.marker(path).unlink()
     put(tmp_path, "film", 9)
-    assert sizes.now() == [5], "as Sizes says"
+    assert sizes.now() == [5], "see Sizes"
     clock.sleep(pins.COUNT_SECONDS)
     assert sizes.now() == [9]
 
@@ -86,7 +86,7 @@ def test_no_folder_and_no_file(tmp_path: Path, clock: Clock) -> None:
     sizes = pins.Sizes(tmp_path / "none", clock=clock)
     assert sizes.now() == []
     (tmp_path / "none").mkdir()
-    put(tmp_path / "none", "film", 3).unlink()  # the marker comes before, and goes after
+    put(tmp_path / "none", "film", 3).unlink()  # the marker is written first and removed last
     assert sizes.now() == []
 
 

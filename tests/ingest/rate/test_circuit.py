@@ -1,4 +1,4 @@
-"""A refused identity rests, longer each time, until one probe was let through."""
+"""A refused identity pauses, longer each time, until a probe succeeds."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def refuse(
     *,
     probe: bool = False,
     retry_after: float | None = None,
-    chance: float = 0.0,
+    jitter: float = 0.0,
 ) -> EgressState:
-    return refused(state, at, probe=probe, retry_after_seconds=retry_after, chance=chance)
+    return refused(state, at, probe=probe, retry_after_seconds=retry_after, jitter=jitter)
 
 
 def test_cooldowns_double_up_to_a_day() -> None:
@@ -39,9 +39,9 @@ def test_cooldowns_double_up_to_a_day() -> None:
     assert seen == sorted(seen)
 
 
-@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_jitter_only_lengthens(chance: float) -> None:
-    pause = refuse(EgressState(name="a", platform="youtube"), chance=chance).paused_until - NOW
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])
+def test_jitter_only_lengthens(jitter: float) -> None:
+    pause = refuse(EgressState(name="a", platform="youtube"), jitter=jitter).paused_until - NOW
     assert FIRST_COOLDOWN_SECONDS <= pause <= FIRST_COOLDOWN_SECONDS * (1 + JITTER)
 
 

@@ -56,7 +56,7 @@ def test_room_comes_when_enough_leaves(spent: list[Charge], charge: Charge, limi
 
 @given(st.integers(1, 2000), st.lists(st.floats(0, 100), max_size=200))
 def test_the_pace_is_even_but_for_a_small_burst(videos: int, pauses: list[float]) -> None:
-    """In any stretch no more than its share of the hour, the burst, and one."""
+    """Any period has at most its share of the hour, plus the burst, plus one."""
     identity, state = Identity("a", videos_per_hour=videos), EgressState(name="a", platform="youtube")
     now, times = 1e6, []
     for pause in pauses:

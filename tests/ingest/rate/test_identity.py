@@ -1,4 +1,4 @@
-"""An identity says what it is allowed, and never what only its owner may know."""
+"""Identities have budgets, and their secrets are never shown."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def test_scalars_come_from_the_environment_and_flags_too(configured: Path) -> No
     assert (acquire.keep_media, acquire.media_budget_bytes, acquire.wait) == ("always", 5, False)
 
 
-def test_no_secret_is_shown_printed_or_kept_with_a_run(configured: Path) -> None:
+def test_secrets_are_not_shown_or_stored(configured: Path) -> None:
     loaded = load(file=configured, environment={})
-    kept = json.dumps(redact(loaded.settings), default=str)
-    for text in (as_toml(loaded), json.dumps(as_json(loaded), default=str), kept):
+    stored = json.dumps(redact(loaded.settings), default=str)
+    for text in (as_toml(loaded), json.dumps(as_json(loaded), default=str), stored):
         assert "swordfish" not in text
         assert "somebody" not in text
         assert "me-7391" not in text
@@ -69,7 +69,7 @@ def test_no_secret_is_shown_printed_or_kept_with_a_run(configured: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "expected"),
     [
         ('name = "a"\nproxi = "http://u:swordfish@host"', "acquire.identities.0.proxi"),
         ('name = "a"\nproxy = "swordfish"', "proxy is not an address"),
@@ -79,10 +79,10 @@ def test_no_secret_is_shown_printed_or_kept_with_a_run(configured: Path) -> None
         ('name = "a"\n[[acquire.identities]]\nname = "a"', "two identities are called a"),
     ],
 )
-def test_bad_table_hides_its_values(tmp_path: Path, table: str, said: str) -> None:
+def test_bad_table_hides_its_values(tmp_path: Path, table: str, expected: str) -> None:
     path = tmp_path / "mien.toml"
     path.write_text(f"[[acquire.identities]]\n{table}\n")
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(ConfigError, match=expected) as caught:
         load(file=path, environment={})
     assert "swordfish" not in str(caught.value)
     assert "7391" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""However it is written, a video is one video, and what is none is said in one line."""
+"""All forms of an address give the same video; invalid ones give an error of one line."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_searches(written: str, words: str, limit: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "expected"),
     [
         ("https://www.youtube.com/watch?v=short", "11 letters"),
         (f"https://youtu.be/{ID}x", "11 letters"),
@@ -104,9 +104,9 @@ def test_searches(written: str, words: str, limit: int | None) -> None:
         ("https://www.youtube.com/watch?v=\x1b[31m\u202e", "\ufffd"),
     ],
 )
-def test_invalid_addresses_give_one_line(written: str, said: str) -> None:
+def test_invalid_addresses_give_one_line(written: str, expected: str) -> None:
     assert is_youtube(written)
-    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+    with pytest.raises(UsageError, match=re.escape(expected)) as caught:
         parse(written)
     assert str(caught.value).isprintable()
 

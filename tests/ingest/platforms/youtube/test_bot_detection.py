@@ -27,7 +27,7 @@ WITH_PAGE = {
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "said"),
+    ("fault", "kind", "expected"),
     [
         (Fault.PAGE_RATE_LIMITED, RateLimitedError, "answered 429"),
         (Fault.RATE_LIMITED, RateLimitedError, "answered 429"),
@@ -36,7 +36,7 @@ WITH_PAGE = {
     ],
 )
 def test_no_request_after_a_wall(
-    tmp_path: Path, film: Path, fault: Fault, kind: type[MienError], said: str
+    tmp_path: Path, film: Path, fault: Fault, kind: type[MienError], expected: str
 ) -> None:
     with YouTubeDouble([Video(id=ID, media=film, duration_seconds=SECONDS)]) as youtube:
         youtube.fault(fault, times=1)
@@ -49,7 +49,7 @@ def test_no_request_after_a_wall(
         error = raised.value
         assert (type(error), error.circuit, error.usage_requests) == (kind, True, 1)
         assert ID in str(error)
-        assert said in str(error)
+        assert expected in str(error)
         assert "\n" not in str(error)
         assert names_in_cache(stage) <= {".work"}
         assert fetched(stage, youtube_job()).key == f"youtube-{ID}", "once it is over, all is well"
@@ -69,7 +69,7 @@ def page(status: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("html", "said"),
+    ("html", "expected"),
     [
         (page({"status": "LOGIN_REQUIRED", "reason": "Sign in to confirm you’re not a bot"}), "not a bot"),
         (page({"status": "ERROR", "reason": "This content isn't available, try again later."}), "try again"),
@@ -83,8 +83,8 @@ def page(status: object) -> bytes:
         (b"\xff Sign in to confirm you're not a bot", ""),
     ],
 )
-def test_only_the_players_own_answer_counts(html: bytes, said: str) -> None:
-    assert (said in wall_in(html)) if said else wall_in(html) == ""
+def test_only_the_players_own_answer_counts(html: bytes, expected: str) -> None:
+    assert (expected in wall_in(html)) if expected else wall_in(html) == ""
 
 
 def test_the_captcha_is_googles_own() -> None:

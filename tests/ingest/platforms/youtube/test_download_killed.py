@@ -76,9 +76,9 @@ def test_a_kill_leaves_nothing_final(tmp_path: Path, selector: str, moment: str)
     with YouTubeDouble(
         [Video(id=ID, media=film, duration_seconds=SECONDS, fault=Fault.MEDIA_SLOW)]
     ) as youtube:
-        said = killed_when(tmp_path, youtube, selector, moment)
+        printed = killed_when(tmp_path, youtube, selector, moment)
         cache = MediaCache(tmp_path / "cache", 1 << 30)
-        if "done" not in said:
+        if "done" not in printed:
             assert not cache.path_of(youtube_job().video.uri).exists()
         assert not list(cache.folder.glob("*.part")), "what nobody writes any more is swept"
         youtube.heal(ID)
@@ -100,6 +100,6 @@ def test_processes_fetch_one_video_once(tmp_path: Path, film: Path) -> None:
         children = [
             subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)
         ]
-        said = [child.communicate(timeout=400)[0] for child in children]
+        printed = [child.communicate(timeout=400)[0] for child in children]
         assert len(youtube.asked("/videoplayback")) == 1
-    assert all("done" in text for text in said)
+    assert all("done" in text for text in printed)

@@ -108,8 +108,8 @@ SAID: dict[str, type[MienError]] = {
 }
 
 
-def asked(error: BaseException, **told: Any) -> MienError:
-    return translated(error, name="youtube-abcdefghijk", secrets=NONE, rules=YouTube.rules, **told)
+def asked(error: BaseException, **options: Any) -> MienError:
+    return translated(error, name="youtube-abcdefghijk", secrets=NONE, rules=YouTube.rules, **options)
 
 
 def refused(status: int, url: str, **headers: str) -> network.HTTPError:
@@ -173,8 +173,8 @@ MEDIA, PAGE = "https://rr1---sn.googlevideo.com/videoplayback", "https://www.you
 )
 def test_each_exception_has_its_class(error: Exception, kind: type[MienError]) -> None:
     assert type(asked(error)) is kind
-    kept = utils.DownloadError("ERROR: it failed", (type(error), error, None))
-    assert type(asked(kept)) is kind, "however it is wrapped"
+    wrapped = utils.DownloadError("ERROR: it failed", (type(error), error, None))
+    assert type(asked(wrapped)) is kind, "however it is wrapped"
 
 
 def test_answers_of_clients_come_first() -> None:

@@ -107,11 +107,13 @@ def test_single_video_needs_no_request(youtube: YouTubeDouble) -> None:
 
 
 def test_filters(youtube: YouTubeDouble) -> None:
-    wanted = SearchFilter(after="2023-01-01", min_seconds=300, max_seconds=900, language="de", licence="cc")
+    requested = SearchFilter(
+        after="2023-01-01", min_seconds=300, max_seconds=900, language="de", licence="cc"
+    )
     left_out: Counter[str] = Counter()
-    refs = list(find(lister(youtube), youtube_address("x"), search_filter=wanted, left_out=left_out))
+    refs = list(find(lister(youtube), youtube_address("x"), search_filter=requested, left_out=left_out))
     assert ids(refs) == [4, 10]  # 300 … 900 s, even, 2023 or later
-    assert {ref.filters for ref in refs} == {(wanted,)}
+    assert {ref.filters for ref in refs} == {(requested,)}
     # What is not under Creative Commons, and what is of another class of length, YouTube left out itself.
     assert left_out == {"too long": 2, "published before 2023-01-01": 4}
 

@@ -23,7 +23,7 @@ def test_no_filter_matches_yt_dlp() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "fits", "fits_not"),
+    ("requested", "fits", "fits_not"),
     [
         (SearchFilter(licence="cc"), Video(id="a" * 11, creative_commons=True), Video(id="b" * 11)),
         (
@@ -53,8 +53,8 @@ def test_no_filter_matches_yt_dlp() -> None:
         ),
     ],
 )
-def test_youtube_filters_where_it_can(wanted: SearchFilter, fits: Video, fits_not: Video) -> None:
-    params = search_parameter(wanted, newest_first=False, today=TODAY)
+def test_youtube_filters_where_it_can(requested: SearchFilter, fits: Video, fits_not: Video) -> None:
+    params = search_parameter(requested, newest_first=False, today=TODAY)
     assert matching([fits_not, fits], params, TODAY) == [fits]
 
 
@@ -80,7 +80,7 @@ days = st.one_of(st.just(""), st.integers(0, 900).map(lambda ago: (TODAY - timed
 def test_no_matching_video_is_lost(
     least: float | None, most: float | None, after: str, licence: str, length: int, ago: int, free: bool
 ) -> None:
-    wanted = SearchFilter(min_seconds=least, max_seconds=most, after=after, licence=licence)
+    requested = SearchFilter(min_seconds=least, max_seconds=most, after=after, licence=licence)
     uploaded = TODAY - timedelta(ago)
     is_match = (
         (least is None or length >= least)
@@ -90,12 +90,12 @@ def test_no_matching_video_is_lost(
     )
     video = Video(id="a" * 11, duration_seconds=length, uploaded=uploaded, creative_commons=free)
     if is_match:
-        params = search_parameter(wanted, newest_first=False, today=TODAY)
+        params = search_parameter(requested, newest_first=False, today=TODAY)
         assert matching([video], params, TODAY) == [video]
         # As yt-dlp makes a time of "2 years ago": the latest that it may stand for.
         shown = TODAY - timedelta(ago // 365 * 365 if ago >= 365 else ago)
         timestamp = datetime(shown.year, shown.month, shown.day, tzinfo=UTC).timestamp()
-        assert reason_against({"duration": length, "timestamp": timestamp}, wanted) == ""
+        assert reason_against({"duration": length, "timestamp": timestamp}, requested) == ""
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_no_matching_video_is_lost(
     ],
 )
 def test_certain_mismatches_are_left_out(entry: dict[str, object], reason: str) -> None:
-    wanted = SearchFilter(min_seconds=60, max_seconds=60, after="2024-01-01", language="de", licence="cc")
-    assert reason_against(entry, wanted) == reason
+    requested = SearchFilter(min_seconds=60, max_seconds=60, after="2024-01-01", language="de", licence="cc")
+    assert reason_against(entry, requested) == reason
 
 
 def test_a_date_is_a_date() -> None:

@@ -25,7 +25,7 @@ _OTHER = ".media"
 _CHUNK_BYTES = 8 << 20
 
 
-class Keeper:
+class RetainedStore:
     """Copies in the folder or object store at `uri`."""
 
     def __init__(self, uri: str) -> None:
@@ -65,11 +65,11 @@ class Keeper:
             self.store.publish_bytes(about.encode(), name)
 
 
-def read_kept(uri: str, partial: PartialFile) -> None:
+def read_retained(uri: str, partial: PartialFile) -> None:
     """Fills `partial` with the retained copy at `uri`, including its metadata.
 
     Raises:
-        GoneError: the copy does not exist any more.
+        GoneError: the copy no longer exists.
     """
     folder, _, name = uri.rpartition("/")
     store = open_store(folder)
@@ -85,7 +85,7 @@ def read_kept(uri: str, partial: PartialFile) -> None:
         raise GoneError(f"{redact(uri)}: the retained copy does not exist any more") from error
 
 
-def discard_kept(uri: str) -> None:
+def discard_retained(uri: str) -> None:
     """Removes a broken copy."""
     folder, _, name = uri.rpartition("/")
     open_store(folder).delete(name)
