@@ -23,7 +23,7 @@ from mien.ingest.rate.egress_state import EgressState
 from mien.ingest.rate.governor import WINDOW_SECONDS, Charge
 from mien.ingest.rate.identity import Identity
 
-KEEP_SECONDS = 24 * 3600.0
+RETENTION_SECONDS = 24 * 3600.0
 """Grants are kept this long for late reports of a video; the governor looks back one hour."""
 POLL_SECONDS = 5.0
 """Retry interval while everything depends on videos in progress, which may belong to another driver."""
@@ -200,7 +200,7 @@ def grant(
     account.in_progress += 1
     account.is_probing = account.is_probing or account.state.is_open
     put(connection, account.state)
-    connection.execute(_FORGET, {**account.key, "before": at - KEEP_SECONDS})
+    connection.execute(_FORGET, {**account.key, "before": at - RETENTION_SECONDS})
     return number
 
 

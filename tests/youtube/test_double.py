@@ -119,7 +119,7 @@ def test_requests_are_remembered(youtube: YouTubeDouble, tmp_path: Path) -> None
     assert {request.identity for request in youtube.requests} == {"north"}
 
 
-SAID = {
+MESSAGES = {
     Fault.RATE_LIMITED: "429|any player response",
     Fault.SERVER_ERROR: "503",
     Fault.BOT_WALL: "not a bot",
@@ -144,7 +144,7 @@ SAID = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", SAID)
+@pytest.mark.parametrize("fault", MESSAGES)
 def test_faults_use_youtubes_words(film: Path, tmp_path: Path, fault: Fault) -> None:
     video = Video(id="faulty_____", media=film, fault=fault, fault_times=1, premieres_at=time.time() + 7200)
     with YouTubeDouble([video]) as youtube:
@@ -159,7 +159,7 @@ def test_faults_use_youtubes_words(film: Path, tmp_path: Path, fault: Fault) -> 
         if fault is Fault.MEDIA_STALLED:  # of all that may be late, only this is not waited for
             what = ask(youtube, url, **options)
             options["socket_timeout"] = 1
-        with pytest.raises(yt_dlp.utils.DownloadError, match=SAID[fault]):
+        with pytest.raises(yt_dlp.utils.DownloadError, match=MESSAGES[fault]):
             ask(youtube, what, download=tmp_path, **options)
         youtube.heal(video.id)
         assert ask(youtube, url, download=tmp_path)["id"] == video.id

@@ -114,7 +114,7 @@ class TwoRuns(RuleBasedStateMachine):
         self.catalog.retry()
 
     @invariant()
-    def what_was_said_is_so(self) -> None:
+    def reported_results_hold(self) -> None:
         if not hasattr(self, "catalog"):
             return
         histories = [history for name in VIDEOS if (history := self.catalog.explain(f"folder-{name}"))]

@@ -166,8 +166,8 @@ def test_video_updates_are_written_once(
     one, same, broken = sorted(catalog.claim(run_id, limit=3), key=lambda job: job.video.id != "one")
     record = MediaRecord(sha256="5", bytes=7, duration_seconds=9.0)
     for job, other in ((one, None), (same, one.key)):
-        told = cutting(way, lost, lambda: catalog.record_media(run_id, job.key, record, unique=True))  # noqa: B023
-        assert told == other
+        reported = cutting(way, lost, lambda: catalog.record_media(run_id, job.key, record, unique=True))  # noqa: B023
+        assert reported == other
     failure = put_off(broken, 0.0, policy=Policy.RETRY)
     with suppress(LeaseLostError):  # it was committed, and the run has released the video
         cutting(way, lost, lambda: catalog.record_video_failure(run_id, failure))

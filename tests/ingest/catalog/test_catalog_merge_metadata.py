@@ -35,8 +35,8 @@ def test_labels_are_merged_latest_value_wins(catalog: Catalog) -> None:
 
 def test_known_metadata_changes_nothing(catalog: Catalog) -> None:
     catalog.add([labelled("a", mood="calm")])
-    for said in (labelled("a", mood="calm"), ref("a", query="again")):
-        added = catalog.add([said])
+    for recorded in (labelled("a", mood="calm"), ref("a", query="again")):
+        added = catalog.add([recorded])
         assert (added.known, added.labelled, added.written) == (["folder-a"], [], [])
     history = catalog.explain("folder-a")
     assert history is not None and history.events == []

@@ -348,7 +348,7 @@ def test_unchanged_object_is_resumed(
     came: list[int] = []
     write = PartialFile.write
 
-    def told_to_end(partial: PartialFile, data: bytes) -> None:
+    def terminated(partial: PartialFile, data: bytes) -> None:
         if partial.position >= 8 * MB:
             raise KeyboardInterrupt
         write(partial, data)
@@ -359,7 +359,7 @@ def test_unchanged_object_is_resumed(
 
     for changed in (False, True):
         stage = make_fetch(tmp_path)
-        monkeypatch.setattr(PartialFile, "write", told_to_end)
+        monkeypatch.setattr(PartialFile, "write", terminated)
         with pytest.raises(KeyboardInterrupt):
             list(stage(job))
         if changed:

@@ -91,9 +91,9 @@ class TestEveryDataset:
         skipped = Skipped()
         assert len(refs(dataset.name, tmp_path, skipped)) == len(EXAMPLES[dataset.name])
         assert len(skipped.errors) == len(strangers)
-        told = "\n".join(str(error) for error in skipped.errors)
+        reported = "\n".join(str(error) for error in skipped.errors)
         assert all(isinstance(error, UnknownNameError) and "\n" not in str(error) for error in skipped.errors)
-        assert all(name in told for name in strangers)
+        assert all(name in reported for name in strangers)
         assert skipped.not_media == {".txt": 1}
 
 

@@ -90,10 +90,10 @@ def test_invalid_rows_are_reported_by_line(tmp_path: Path) -> None:
     )
     skipped = Skipped()
     assert [Path(ref.uri).name for ref in refs(table, skipped)] == ["a.mp4", "f.mp4"]
-    told = [str(error) for error in skipped.errors]
-    assert [int(text.split("line ")[1].split(":")[0]) for text in told] == [3, 5, 6, 7, 8]
-    assert all(text.startswith(str(table)) and "\n" not in text for text in told)
-    assert "hunter2" not in "".join(told)
+    reported = [str(error) for error in skipped.errors]
+    assert [int(text.split("line ")[1].split(":")[0]) for text in reported] == [3, 5, 6, 7, 8]
+    assert all(text.startswith(str(table)) and "\n" not in text for text in reported)
+    assert "hunter2" not in "".join(reported)
 
 
 def test_invalid_json_lines_are_reported(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ HINT = (
 BUG = utils.bug_reports_message()
 
 # What the player's `reason` and `subreason`, the alerts of pages and yt-dlp itself say, and its class.
-SAID: dict[str, type[MienError]] = {
+MESSAGES: dict[str, type[MienError]] = {
     "Sign in to confirm you’re not a bot" + HINT: errors.BotWallError,
     "Sign in to confirm you're not a bot" + HINT: errors.BotWallError,
     "Sorry. YouTube is requiring a captcha challenge before playback": errors.BotWallError,
@@ -117,7 +117,7 @@ def refused(status: int, url: str, **headers: str) -> network.HTTPError:
     return network.HTTPError(response)
 
 
-@pytest.mark.parametrize(("text", "kind"), SAID.items(), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("text", "kind"), MESSAGES.items(), ids=lambda value: str(value)[:40])
 def test_each_pattern_has_its_class(text: str, kind: type[MienError]) -> None:
     for wrapped in (
         utils.DownloadError(f"ERROR: [youtube] abcdefghijk: {text}"),
@@ -131,7 +131,7 @@ def test_each_pattern_has_its_class(text: str, kind: type[MienError]) -> None:
 
 
 def test_each_row_of_the_table_is_tried() -> None:
-    texts = list(SAID)
+    texts = list(MESSAGES)
     untried = [row.kind.__name__ for row in PATTERNS if not any(row.pattern.search(text) for text in texts)]
     assert untried == ["FetchError", "FilteredOutError"]  # a lost connection, below; yt-dlp's own filters
 
