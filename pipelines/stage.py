@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -182,7 +183,10 @@ class InOneWorker(Stage):
 
     def __init__(self, *stages: Stage, main: Stage) -> None:
         self.stages = stages
-        self.name, self.resources = main.name, main.resources
+        self.name = main.name
+        self.resources = dataclasses.replace(
+            main.resources, memory_mb=max(stage.resources.memory_mb for stage in stages)
+        )
         self.cpu_share, self.cpus_per_worker, self.deadline = (
             main.cpu_share,
             main.cpus_per_worker,
@@ -217,5 +221,6 @@ class InOneWorker(Stage):
             yield from self._run(stages[1:], output)
 
     def close(self) -> None:
-        for stage in self.stages:
-            stage.close()
+        with ExitStack() as stack:  # all are closed, even if one raises
+            for stage in self.stages:
+                stack.callback(stage.close)

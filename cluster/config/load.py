@@ -113,10 +113,13 @@ def _config_error(section: str, error: ValidationError, origins: Mapping[str, Or
             break
     more = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
     # The rejected value may be a token or a password.
-    secret = loc[:2] in (["acquire", "identities"], ["acquire", "ytdlp_options"])
+    secret = loc[:2] in (["acquire", "identities"], ["acquire", "ytdlp_options"], ["store", "catalog"])
     key = ".".join(loc) if secret else key
     got = HIDDEN if secret else one_line(repr(first["input"]), 80)
+    reason = (
+        "input should be a table" if first["type"] == "dataclass_type" else one_line(first["msg"]).lower()
+    )
     return ConfigError(
-        f"{key}: {one_line(first['msg']).lower()}, got {got} "
+        f"{key}: {reason}, got {got} "
         f"(from {origin.kind} {origin.where}){more}; correct it, or see `mien config show`"
     )

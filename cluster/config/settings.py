@@ -55,9 +55,14 @@ class Settings:
     weights: WeightsSettings = field(default_factory=WeightsSettings)
 
     def enabled_annotators(self) -> tuple[Annotator, ...]:
-        """In the order of the registry."""
+        """In the order of the registry. Without faces in the clips, annotators of faces have no input."""
         configured = [getattr(self.annotators, each.name) for each in fields(self.annotators)]
-        return tuple(annotator for annotator in configured if annotator.enabled)
+        has_faces = "face" in self.clip.require
+        return tuple(
+            annotator
+            for annotator in configured
+            if annotator.enabled and (has_faces or annotator.is_builtin or not annotator.needs_face)
+        )
 
     def pipeline(self) -> dict[str, Any]:
         """The arguments of `talking_face`."""

@@ -208,10 +208,11 @@ class Engine:
     def _take_reply(self, worker: Worker) -> None:
         """Handles the reply to the oldest call, if it is there. Callbacks come in any order, and the end of a
         fan-out must not be handled before its last output."""
-        if worker.state is WorkerState.CLOSING:
+        is_answered = bool(worker.calls) and worker.calls[0].future.done()
+        if worker.state is WorkerState.CLOSING and is_answered:
             self._results.pool_of(worker).end_closing(worker)
             return
-        if worker.dead or not worker.calls or not worker.calls[0].future.done():
+        if worker.dead or not is_answered or worker.state is WorkerState.CLOSING:
             return  # the items of a dead worker are already back in the queue
         call = worker.calls.popleft()
         if worker.calls and worker.calls[0].future.done():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from sqlalchemy import Column, Connection, Table, func, insert, inspect, select, update
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from mien.ingest.catalog import counters, schema
+from mien.ingest.errors import CatalogError
 
 OLDEST = 1
 ONLY_PLATFORM = "youtube"
@@ -16,6 +20,7 @@ def upgrade(connection: Connection, found: int) -> int:
     """Returns the version after the upgrade; catalogs that are too old or newer are left as they are."""
     if not OLDEST <= found < schema.VERSION:
         return found
+    _refuse_live_runs(connection)
     connection.exec_driver_sql("ALTER TABLE tallies RENAME TO run_counters")
     if found == 2:
         _per_platform(connection)
@@ -32,6 +37,21 @@ def upgrade(connection: Connection, found: int) -> int:
         _count_media(connection)
     connection.execute(update(schema.schema_version).values(version=schema.VERSION))
     return schema.VERSION
+
+
+def _refuse_live_runs(connection: Connection) -> None:
+    """A run of the older mien would fail in the middle of its work, because its tables are gone."""
+    now = time.time()
+    live = connection.execute(
+        select(schema.runs.c.id, schema.runs.c.host, schema.runs.c.lease_until)
+        .where(schema.runs.c.outcome.is_(None), schema.runs.c.lease_until > now)
+        .limit(1)
+    ).first()
+    if live is not None:
+        raise CatalogError(
+            f"run {live.id} of an older mien on {live.host} uses this catalog, which must be upgraded; stop "
+            f"that run, or wait {math.ceil(live.lease_until - now)} s for its lease to expire, and rerun"
+        )
 
 
 def _per_platform(connection: Connection) -> None:

@@ -10,6 +10,7 @@ check.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -57,6 +58,13 @@ class Annotator(ABC):
     models: tuple[ModelUse, ...] = ()
     """Provenance; an annotator that opens a network sets it in `setup`."""
 
+    is_builtin: bool = False
+    """Its columns are part of the sample's schema, so they are written for every corpus."""
+
+    @property
+    def needs_face(self) -> bool:
+        return not {"crops", "landmarks"}.isdisjoint(self.inputs)
+
     @property
     def uses_gpu(self) -> bool:
         return getattr(self, "device", "cpu") == "cuda"
@@ -66,7 +74,9 @@ class Annotator(ABC):
         return ()
 
     def fingerprint_material(self) -> dict[str, Any] | None:
-        """The settings that its output depends on. None: it is part of the schema's version."""
+        """The settings that its output depends on. None: the schema's version stands for them."""
+        if self.is_builtin:
+            return None
         fields: dict[str, dataclasses.Field[Any]] = getattr(self, "__dataclass_fields__", {})
         return {"columns": self.columns, "scalars": self.scalars} | {
             name: getattr(self, name) for name in fields if name != "threads"
@@ -124,7 +134,10 @@ class FaceAnnotator(Annotator):
         raise NotImplementedError
 
     def _rows(self, face: FaceTrack) -> Rows:
-        return np.arange(0, face.visible.size, max(1, round(ROW_HZ / self.rate_hz)))
+        count = math.ceil(face.visible.size * self.rate_hz / ROW_HZ)
+        return (
+            np.round(np.arange(count) * ROW_HZ / self.rate_hz).astype(np.intp).clip(0, face.visible.size - 1)
+        )
 
     def _track(self, face: FaceTrack, values: Float32) -> Track:
         rows = self._rows(face)

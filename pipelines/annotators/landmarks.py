@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from mien.pipelines.annotators.annotator import FaceAnnotator, Rows
 from mien.pipelines.data import FaceTrack, Float32, Segment
@@ -16,11 +15,9 @@ class Landmarks(FaceAnnotator):
     """(T, 10) pixels of the upright picture; NaN where the face is not visible."""
 
     name = "landmarks"
+    is_builtin = True
     inputs = ("landmarks",)
     columns = tuple(f"{point}_{axis}_pixels" for point in POINTS for axis in ("x", "y"))
-
-    def fingerprint_material(self) -> dict[str, Any] | None:
-        return None
 
     def of_face(self, face: FaceTrack, segment: Segment, rows: Rows) -> Float32:
         return face.landmarks.reshape(-1, 10)[rows]

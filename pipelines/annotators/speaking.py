@@ -17,7 +17,7 @@ Laughing moves a mouth too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -53,13 +53,11 @@ class Speaking(FaceAnnotator):
     """(T, 1) score 0 to 1; 0 where nobody speaks, NaN where no motion is known nearby."""
 
     name = "speaking"
+    is_builtin = True
     inputs = ("crops", "speech")
     columns = ("score",)
     scalars = {"speaking_score": "float"}  # noqa: RUF012 (never changed)
     measures_crops = True
-
-    def fingerprint_material(self) -> dict[str, Any] | None:
-        return None
 
     def setup(self, context: StageContext) -> None:
         self._max_pause_rows = round(context.max_pause_seconds * ROW_HZ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 from mien.pipelines.annotators.annotator import Annotator
 from mien.pipelines.data import Segment
@@ -42,5 +43,6 @@ class Annotate(Stage):
         yield segment
 
     def close(self) -> None:
-        for annotator in self.annotators:
-            annotator.close()
+        with ExitStack() as stack:  # all are closed, even if one raises
+            for annotator in self.annotators:
+                stack.callback(annotator.close)

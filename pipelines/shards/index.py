@@ -52,7 +52,10 @@ PLACE_COLUMNS = {"offset": "int64", "size": "int64", "crc32": "uint32"}
 
 def filter_columns() -> dict[str, str]:
     """Name to Parquet type of all filter columns, including the scalars of all annotators."""
-    return _COLUMNS | scalar_types() | _LAST_COLUMNS
+    scalars = scalar_types()
+    if taken := scalars.keys() & (_COLUMNS.keys() | _LAST_COLUMNS.keys()):
+        raise ValueError(f"an annotator declares the scalar {min(taken)}, which every index has; rename it")
+    return _COLUMNS | scalars | _LAST_COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -69,6 +70,17 @@ def test_old_pause_belongs_to_youtube(folder: Path) -> None:
     rows = catalog.execute("SELECT platform, name, error_class FROM egress ORDER BY name").fetchall()
     catalog.close()
     assert rows == [("youtube", "away", ""), ("youtube", "home", "BotWallError")]
+
+
+def test_live_run_of_old_mien_is_left_alone(folder: Path) -> None:
+    file = folder / "store" / "catalog.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as catalog, catalog:
+        catalog.execute("UPDATE runs SET lease_until = 1e12 WHERE outcome IS NULL")
+    result = mien("status", folder=folder)
+    assert result.returncode == 1
+    assert "of an older mien on old uses this catalog" in result.stderr
+    with contextlib.closing(sqlite3.connect(file)) as catalog:
+        assert catalog.execute("SELECT count(*) FROM tallies").fetchone()[0] > 0, "nothing was migrated"
 
 
 def test_run_resumes_an_old_catalog(folder: Path) -> None:

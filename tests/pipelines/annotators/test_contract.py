@@ -22,6 +22,7 @@ from mien.ingest.errors import ConfigError
 from mien.pipelines.annotators import ANNOTATORS
 from mien.pipelines.annotators.annotator import Annotator, FaceAnnotator, Rows, Scalar, SoundAnnotator
 from mien.pipelines.data import ROW_HZ, Clip, FaceTrack, Float32, Float64, Segment, Shard, Track
+from mien.pipelines.shards.index import filter_columns
 from mien.pipelines.stage import ClipSettings, StageContext
 from tests.pipelines.align.test_stage import segment, talk, track
 
@@ -185,6 +186,38 @@ def test_annotator_summarises_a_missing_track(name: str) -> None:
     found = annotator.summarise(None, clip)
     assert found.keys() == annotator.scalars.keys()
     assert all(value is None for value in found.values())
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+@pytest.mark.usefixtures("registered")
+def test_heavy_annotator_gets_a_pool(monkeypatch: pytest.MonkeyPatch, heavy: bool) -> None:
+    monkeypatch.setattr(EyeDistance, "heavy", heavy)
+    names = [stage.name for stage in build_stages(load(environment={}).settings)]
+    assert ("annotate" in names) == heavy
+
+
+@pytest.mark.usefixtures("registered")
+def test_speech_corpus_skips_annotators_of_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EyeDistance, "heavy", True)
+    settings = load(flags=["clip.require=speech"], environment={}).settings
+    assert "annotate" not in [stage.name for stage in build_stages(settings)]
+    assert "yunet_2023mar" not in weights_in_use(settings)
+    assert {"landmarks", "speaking"} <= {annotator.name for annotator in settings.enabled_annotators()}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("name", "times"),
+        ("scalars", {"speech_ratio": "int32"}),
+        ("scalars", {"speaking_score": "string"}),
+    ],
+)
+@pytest.mark.usefixtures("registered")
+def test_taken_names_are_rejected(monkeypatch: pytest.MonkeyPatch, attribute: str, value: object) -> None:
+    monkeypatch.setattr(EyeDistance, attribute, value)
+    with pytest.raises(ValueError, match=r"annotator.*rename it"):
+        filter_columns()
 
 
 def test_scalars_have_one_owner() -> None:
