@@ -17,7 +17,10 @@ def command() -> None:
     """Shows the effective configuration and the origin of each value."""
 
 
-@command.command(epilog="Example: mien config show > mien.toml")
+@command.command(
+    short_help="Prints every key with its value and origin.",
+    epilog="\b\nExample: mien config show > mien.toml\nExit codes: 0 success; 2 invalid configuration.",
+)
 @with_config
 @json_option
 def show(loaded: Loaded, as_json: bool) -> None:
@@ -30,7 +33,10 @@ def show(loaded: Loaded, as_json: bool) -> None:
         click.echo(show.as_toml(loaded))
 
 
-@command.command(epilog="Example: mien config fingerprint --set transcribe.beam_size=1")
+@command.command(
+    epilog="\b\nExample: mien config fingerprint --set transcribe.beam_size=1\n"
+    "Exit codes: 0 success; 2 invalid configuration.",
+)
 @with_config
 @json_option
 def fingerprint(loaded: Loaded, as_json: bool) -> None:

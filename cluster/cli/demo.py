@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from mien.ingest.catalog import VideoHistory
 
 
-@click.command(epilog="Example: mien demo --folder /tmp/demo")
+@click.command(
+    epilog="\b\nExample: mien demo --folder /tmp/demo\n"
+    "Exit codes: 0 success; 1 a film failed, there are no samples, or a shard is not intact."
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from mien.cluster.config import Loaded
 
 
-@click.command(epilog="Example: mien explain talks/interview.mp4")
+@click.command(
+    epilog="\b\nExample: mien explain talks/interview.mp4\n"
+    "ID is the id of a video, PATH its file, and KEY the key of one of its samples.\n"
+    "Exit codes: 0 success; 2 no such video in the catalog."
+)
 @click.argument("needle", metavar="ID|PATH|KEY")
 @with_config
 @json_option
 def command(needle: str, loaded: Loaded, as_json: bool) -> None:
-    """Shows the history of one video: each attempt, the fate of every second, and raw errors."""
+    """Shows what happened to every second of one video, and the original error messages."""
     import dataclasses
 
     from mien.cluster.report.status import history_lines

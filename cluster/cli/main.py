@@ -29,10 +29,10 @@ COMMANDS = {
     "add": "Adds videos to the catalog: files, folders, URLs, labelled datasets, tables.",
     "run": "Turns the videos in the catalog into shards.",
     "status": "Shows what is done, what remains, what failed, and the yield.",
-    "explain": "Shows the history of one video: every attempt and every loss.",
-    "retry": "Puts failed videos back into the queue, by error class.",
-    "verify": "Checks the committed shards against the catalog, byte for byte.",
-    "shards": "Lists, counts and exports samples in shards: mien's or any WebDataset.",
+    "explain": "Shows what happened to every second of one video, and the original error messages.",
+    "retry": "Puts failed videos back into the queue, and ends pauses of identities.",
+    "verify": "Checks hash, index and samples of every committed shard.",
+    "shards": "Lists, counts and exports samples in mien's shards or any other WebDataset.",
     "weights": "Lists and downloads model files, with their licences.",
     "config": "Shows the effective configuration and the origin of each value.",
 }
@@ -65,7 +65,7 @@ or are still waiting; 70 internal error; 130 interrupted; 143 terminated."""
     show_default=True,
     envvar="MIEN_LOG_LEVEL",
     show_envvar=True,
-    help="Least severe log lines to show.",
+    help="Minimum severity of log lines.",
 )
 @click.version_option(package_name="mien", message="mien %(version)s", help="Print the version.")
 def cli(log_format: str, log_level: str) -> None:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from mien.cluster.config import Loaded
 
 
-@click.command(epilog="Example: mien retry --class DeadlineExceededError")
+@click.command(
+    epilog="\b\nExample: mien retry --class DeadlineExceededError\n"
+    "At least one of --class, --id, --identity and --all is required.\n"
+    "Exit codes: 0 success, even if nothing had failed; 2 nothing was selected, or the name is unknown."
+)
 @click.option(
     "--class", "error_class", help="Retry failures of this error class, as listed by `mien status`."
 )

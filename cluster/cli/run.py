@@ -27,17 +27,19 @@ EXIT_BY_SIGNAL = 128
     "The first SIGINT or SIGTERM commits the finished samples and aborts the rest, including downloads.\n"
     "An aborted download repeats at most 16 MiB if the server confirms that the file is unchanged.\n"
     "With --local, the current item is finished first. A second signal ends the run at once.\n"
-    "If only videos of platforms are left and their budget is used up, the run waits for it;\n"
+    "If only videos from platforms remain and their budget is used up, the run waits for it;\n"
     "--set acquire.wait=false ends the run instead."
 )
 @with_config
 @click.option(
-    "--local", is_flag=True, help="Process one item at a time in this process, without Ray. For debugging."
+    "--local",
+    is_flag=True,
+    help="Process one item at a time in this process, without Ray, deadlines and memory limits. For debugging.",
 )
 @click.option(
     "--only",
     type=click.Choice(["fetch"]),
-    help="Download and validate media only. Uses Ray only if --address names a cluster.",
+    help="Download and validate media only, without Ray unless --address names a cluster.",
 )
 @click.option(
     "--address", help="Address of a running Ray cluster.  [default: engine.address, or a local cluster]"

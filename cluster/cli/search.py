@@ -54,7 +54,7 @@ class DurationRange(click.ParamType[tuple[float | None, float | None]]):
 @click.option(
     "--duration", type=DurationRange(), help="Only videos of this length in seconds: 60-3600, 60- or -3600."
 )
-@click.option("--language", metavar="xx", default="", help="Only videos in this language: en, pt, …")
+@click.option("--language", metavar="CODE", default="", help="Only videos in this language: en, pt, …")
 @click.option(
     "--licence",
     type=click.Choice(["any", "cc"]),

@@ -20,16 +20,13 @@ _CODES = "Exit codes: 0 success; 1 no shard, or a shard that cannot be read; 2 i
 _URI = "URI is a folder or an object store URI; the default is store.shards of the configuration."
 
 uri_argument = click.argument("uri", required=False, metavar="[URI]")
-where_option = click.option(
-    "--where",
-    metavar="FILTER",
-    help="Only samples that match, e.g. \"face_size_pixels > 96 and language == 'en'\".",
-)
+_WHERE = "Only samples that match, e.g. \"face_size_pixels > 96 and language == 'en'\"."
+where_option = click.option("--where", metavar="FILTER", help=_WHERE)
 
 
 @click.group(epilog="Example: mien shards ls")
 def command() -> None:
-    """Lists, counts and exports samples in shards, of mien or of any WebDataset."""
+    """Lists, counts and exports samples in mien's shards or any other WebDataset."""
 
 
 @command.command(epilog=f"\b\nExample: mien shards ls s3://bucket/shards --json\n{_URI}\n{_CODES}")
@@ -37,7 +34,7 @@ def command() -> None:
 @click.option(
     "--keys", is_flag=True, help="List the keys of the samples, one per line, instead of the shards."
 )
-@where_option
+@click.option("--where", metavar="FILTER", help=f"{_WHERE} Needs --keys.")
 @with_config
 @json_option
 def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: bool) -> None:
@@ -71,7 +68,7 @@ def ls(uri: str | None, keys: bool, where: str | None, loaded: Loaded, as_json: 
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("shown"),
+    default=Path("sample-files"),
     show_default=True,
     help="Folder for the files. It is created if needed.",
 )
@@ -93,15 +90,16 @@ def show(key: str, uri: str | None, folder: Path, loaded: Loaded, as_json: bool)
 
 
 @command.command(
+    short_help="Counts samples and hours, and shows distributions.",
     epilog=f"\b\nExample: mien shards stats --where \"language == 'en'\"\n"
-    f"Reads only the indexes, not the tars.\n{_URI}\n{_CODES}"
+    f"Reads only the indexes, not the tars.\n{_URI}\n{_CODES}",
 )
 @uri_argument
 @where_option
 @with_config
 @json_option
 def stats(uri: str | None, where: str | None, loaded: Loaded, as_json: bool) -> None:
-    """Counts samples and hours, and shows the distribution of face size, noise, languages and labels."""
+    """Counts samples and hours, and shows the distribution of face size, SNR, languages and labels."""
     from mien.cluster.inspection.statistics import facts_of, stats_of
     from mien.cluster.inspection.tables import stats_page
 
@@ -114,9 +112,10 @@ def stats(uri: str | None, where: str | None, loaded: Loaded, as_json: bool) -> 
 
 
 @command.command(
+    short_help="Writes samples as sound files, videos or members.",
     epilog=f"\b\nExample: mien shards export --where 'snr_db > 20' --to /tmp/clean --format wav\n"
     "Formats: wav (sound, and words as txt), mp4 (as `mien shards show`), members (files of the tar).\n"
-    f"{_URI}\nExit codes: 0 success; 1 some samples could not be exported; 2 invalid request."
+    f"{_URI}\nExit codes: 0 success; 1 some samples could not be exported; 2 invalid request.",
 )
 @uri_argument
 @where_option
@@ -148,7 +147,7 @@ def export(
     loaded: Loaded,
     as_json: bool,
 ) -> None:
-    """Writes samples as sound files, as videos, or as the files that they consist of."""
+    """Writes samples as sound files, as videos, or as their original members."""
     from mien.cluster.inspection.sample_export import export_samples
     from mien.cluster.report.formatting import pluralize
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mien.cluster.config import Loaded
 
 
-@click.command(epilog="Example: mien status --json")
+@click.command(epilog="\b\nExample: mien status --json\nExit codes: 0 success; 2 there is no catalog.")
 @with_config
 @json_option
 def command(loaded: Loaded, as_json: bool) -> None:

@@ -19,7 +19,12 @@ def command() -> None:
     """Lists and downloads model files, with their licences."""
 
 
-@command.command(name="list", epilog="Example: mien weights list --set weights.licence=permissive")
+@command.command(
+    name="list",
+    short_help="Lists model files and their licences.",
+    epilog="\b\nExample: mien weights list --set weights.licence=permissive\n"
+    "Exit codes: 0 success; 2 invalid request.",
+)
 @with_config
 @json_option
 def list_(loaded: Loaded, as_json: bool) -> None:
@@ -59,7 +64,11 @@ def list_(loaded: Loaded, as_json: bool) -> None:
         click.echo(f"{'':<18} licence: {row['licence']}")
 
 
-@command.command(epilog="Example: mien weights pull whisper-base")
+@command.command(
+    short_help="Downloads and verifies model files.",
+    epilog="\b\nExample: mien weights pull whisper-base\n"
+    "Exit codes: 0 success; 1 a download failed; 2 invalid request.",
+)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @with_config
 @click.option(
@@ -93,7 +102,10 @@ def pull(names: tuple[str, ...], loaded: Loaded, licence: str | None, quiet: boo
         echo_json(rows)
 
 
-@command.command(epilog="Example: mien weights path whisper-base")
+@command.command(
+    epilog="\b\nExample: mien weights path whisper-base\n"
+    "Exit codes: 0 success; 1 the file is missing or damaged; 2 invalid request.",
+)
 @click.argument("name")
 @with_config
 @json_option

@@ -113,7 +113,7 @@ class Pool:
             self.close_call(call)
 
     def place(self, worker: Worker) -> None:
-        """Files `worker` under what it can take next. Must be called after every change of that."""
+        """Updates the bucket of `worker`. Must be called after every change of what it can take next."""
         if worker.bucket >= 0:
             self._buckets[worker.bucket].pop(worker, None)
             worker.bucket = -1
@@ -250,7 +250,7 @@ class Pool:
         before = self._before
         if before is None:
             return False  # inputs arrive as soon as there is room
-        return self.reserved > 0 or (self._has_room(before._largest_output) and not before._is_through)
+        return self.reserved > 0 or (self._has_room(before._largest_output) and not before._is_finished)
 
     @property
     def _others_run(self) -> bool:
@@ -261,8 +261,8 @@ class Pool:
         )
 
     @property
-    def _is_through(self) -> bool:
-        return self.quiet and (self._before is None or self._before._is_through)
+    def _is_finished(self) -> bool:
+        return self.quiet and (self._before is None or self._before._is_finished)
 
     def _take_near(self, bucket: dict[Worker, None]) -> tuple[WorkItem, Worker]:
         """Among the least loaded workers, prefers one whose last item has the same parent: its decoder need

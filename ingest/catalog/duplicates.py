@@ -55,7 +55,7 @@ _ENDED_AS = select(contents.c.video_key).where(
     ),
 )
 _TAKE_OVER = update(contents).where(*_THESE).values(video_key=bindparam("key"))
-_BEGUN = select(exists().where(segments.c.video_key == bindparam("key")))
+_HAS_SEGMENTS = select(exists().where(segments.c.video_key == bindparam("key")))
 
 
 def same_bytes(connection: Connection, key: str, sha256: str, fingerprint: str) -> str | None:
@@ -68,7 +68,7 @@ def same_bytes(connection: Connection, key: str, sha256: str, fingerprint: str) 
     connection.execute(_PUT[connection.dialect.name], row)
     values = {"sha": sha256, "print": fingerprint}
     owner = connection.execute(_OWNER, values).one()
-    if owner.video_key == key or connection.scalar(_BEGUN, {"key": key}):
+    if owner.video_key == key or connection.scalar(_HAS_SEGMENTS, {"key": key}):
         return None
     if _gave_up_ownership(owner, sha256, fingerprint):
         connection.execute(_TAKE_OVER, {**values, "key": key})

@@ -17,7 +17,7 @@ TEXT_CHARACTERS = 20_000
 
 MAX_EVENTS = 200
 """Events of a video that remain when it is claimed again."""
-BEGUN = "claimed"
+CLAIMED = "claimed"
 
 _INSERT = insert(events)
 _OLDER = (
@@ -42,5 +42,5 @@ def append_events(
     ]
     if rows:
         connection.execute(_INSERT, rows)
-    if claimed := [{"key": row["video_key"]} for row in rows if row["what"] == BEGUN]:
+    if claimed := [{"key": row["video_key"]} for row in rows if row["what"] == CLAIMED]:
         connection.execute(_SHORTEN, claimed)

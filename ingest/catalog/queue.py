@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mien.ingest.catalog import filters, merge_metadata
 from mien.ingest.catalog.database import Database
-from mien.ingest.catalog.events import BEGUN, append_events
+from mien.ingest.catalog.events import CLAIMED, append_events
 from mien.ingest.catalog.records import AddResult
 from mien.ingest.catalog.schema import (
     NO_FINGERPRINT,
@@ -107,7 +107,7 @@ _TAKEN_AT = (
     select(*CANDIDATE_COLUMNS, _GRANTED.scalar_subquery().label("identity"))
     .join_from(videos, events, events.c.video_key == videos.c.key)
     .where(videos.c.run_id == bindparam("run"), events.c.run_id == bindparam("run"))
-    .where(events.c.what == BEGUN, events.c.at == bindparam("now"))
+    .where(events.c.what == CLAIMED, events.c.at == bindparam("now"))
     .order_by(events.c.seq)
 )
 _ADDRESSES = select(videos.c.uri).where(videos.c.state == WAITING, videos.c.source == bindparam("source"))
@@ -177,7 +177,7 @@ def take(
         part = taken[first : first + KEYS_PER_STATEMENT]
         seqs = [row.seq for row in part]
         connection.execute(_TAKE, {"seqs": seqs, "run": run_id, "print": own})
-        append_events(connection, now, run_id, [(row.key, BEGUN, through) for row in part])
+        append_events(connection, now, run_id, [(row.key, CLAIMED, through) for row in part])
     ended = _ended(connection, [row.key for row in taken if row.fingerprint != NO_FINGERPRINT])
     return [_job(row, ended, identity) for row in taken]
 

@@ -25,7 +25,7 @@ class RawSample:
     nothing, and keeps the shard mapped as long as it exists."""
     row: Mapping[str, Any]
     """The sample's row of the index without the columns of places. It has only the key if the shards have no
-    index of ours."""
+    index that mien wrote."""
     seed: int
     """64 bits, a pure function of (the reader's seed, epoch, key). It determines windows and can seed
     augmentation, so neither depends on which process reads the sample."""

@@ -99,11 +99,11 @@ def test_wrong_usage_is_one_line(mien_main: Main, arguments: list[str], output: 
 @pytest.mark.parametrize("arguments", [["config", "show"], ["--help"]])
 def test_broken_pipe_is_silent(tmp_path: Path, arguments: list[str]) -> None:
     reading, writing = os.pipe()
-    os.close(reading)  # before there is anything to read: nobody can be too fast
-    with os.fdopen(writing) as nobody:
+    os.close(reading)  # before the command writes, so that its first write fails
+    with os.fdopen(writing) as broken_pipe:
         done = subprocess.run(
             [*MAIN, *arguments],
-            stdout=nobody,
+            stdout=broken_pipe,
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,

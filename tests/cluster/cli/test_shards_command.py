@@ -172,12 +172,12 @@ def test_shards_in_an_object_store(
     assert done.exit_code == 1
 
 
-class TestStrangers:
+class TestForeignShards:
     """A foreign WebDataset: no index, other members, and keys that are paths."""
 
     @pytest.fixture
-    def strange(self, tmp_path: Path) -> Path:
-        folder = tmp_path / "strange"
+    def foreign(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "foreign"
         folder.mkdir()
         picture = np.full((20, 30, 3), (10, 200, 90), np.uint8)
         sound = io.BytesIO()
@@ -195,15 +195,15 @@ class TestStrangers:
                     tar.addfile(member, io.BytesIO(data))
         return folder
 
-    def test_foreign_shards_are_listed_and_counted(self, strange: Path, tmp_path: Path) -> None:
-        (row,) = shards_json("ls", strange, folder=tmp_path)["shards"]
+    def test_foreign_shards_are_listed_and_counted(self, foreign: Path, tmp_path: Path) -> None:
+        (row,) = shards_json("ls", foreign, folder=tmp_path)["shards"]
         assert (row["samples"], row["hours"], row["sidecar"]) == (2, None, False)
-        output = shards_json("stats", strange, folder=tmp_path)
+        output = shards_json("stats", foreign, folder=tmp_path)
         assert (output["samples"], output["hours"], output["quantiles"]) == (2, None, {})
-        assert shards_text("stats", strange, folder=tmp_path).startswith("2 samples, in 1 shard")
+        assert shards_text("stats", foreign, folder=tmp_path).startswith("2 samples, in 1 shard")
 
-    def test_foreign_images_and_sound_are_shown(self, strange: Path, tmp_path: Path) -> None:
-        output = shards_json("show", "train/", strange, "--to", tmp_path / "seen", folder=tmp_path)
+    def test_foreign_images_and_sound_are_shown(self, foreign: Path, tmp_path: Path) -> None:
+        output = shards_json("show", "train/", foreign, "--to", tmp_path / "seen", folder=tmp_path)
         assert output["key"] == "train/0001"
         kinds = sorted(Path(file).suffix for file in output["files"])
         assert kinds == [".json", ".png", ".wav"]
@@ -213,17 +213,17 @@ class TestStrangers:
         assert shown.shape == (20, 30, 3)
         assert shown[0, 0].tolist() == [10, 200, 90]
 
-    def test_keys_cannot_escape_the_folder(self, strange: Path, tmp_path: Path) -> None:
+    def test_keys_cannot_escape_the_folder(self, foreign: Path, tmp_path: Path) -> None:
         out = tmp_path / "a" / "b" / "out"
         before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
-        shards_text("export", strange, "--to", out, folder=tmp_path)
+        shards_text("export", foreign, "--to", out, folder=tmp_path)
         new = {path for path in tmp_path.rglob("*") if "cache" not in path.parts} - before
         assert {path for path in new if path.is_file()} == set(out.iterdir())
         assert len(list(out.iterdir())) == 8
 
-    def test_samples_without_faces_are_not_exported_as_mp4(self, strange: Path, tmp_path: Path) -> None:
+    def test_samples_without_faces_are_not_exported_as_mp4(self, foreign: Path, tmp_path: Path) -> None:
         done = mien_in_process(
-            "shards", "export", strange, "--to", tmp_path / "o", "--format", "mp4", folder=tmp_path
+            "shards", "export", foreign, "--to", tmp_path / "o", "--format", "mp4", folder=tmp_path
         )
         assert done.exit_code == 1
         assert "has no faces to show" in done.stderr

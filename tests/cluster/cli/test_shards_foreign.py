@@ -31,8 +31,8 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def strange(tmp_path: Path) -> Path:
-    folder = tmp_path / "strange"
+def foreign(tmp_path: Path) -> Path:
+    folder = tmp_path / "foreign"
     folder.mkdir()
     with tarfile.open(folder / "a.tar", "w") as tar:
         for name, data in MEMBERS.items():
@@ -42,18 +42,18 @@ def strange(tmp_path: Path) -> Path:
     return folder
 
 
-def test_members_stay_inside_the_folder(strange: Path, tmp_path: Path) -> None:
+def test_members_stay_inside_the_folder(foreign: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    shards_json("export", strange, "--to", out, folder=tmp_path)
+    shards_json("export", foreign, "--to", out, folder=tmp_path)
 
     assert sorted(path.read_bytes() for path in out.iterdir()) == sorted(MEMBERS.values())
-    assert {path.name for path in tmp_path.iterdir()} >= {"deep", "strange"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"deep", "foreign"}
     assert not any((tmp_path / name).exists() for name in ("outside", "deep/outside"))
     assert not Path("/absolute").exists()
 
 
-def test_two_images_become_two_files(strange: Path, tmp_path: Path) -> None:
-    output = shards_json("show", "pictures", strange, "--to", tmp_path / "seen", folder=tmp_path)
+def test_two_images_become_two_files(foreign: Path, tmp_path: Path) -> None:
+    output = shards_json("show", "pictures", foreign, "--to", tmp_path / "seen", folder=tmp_path)
     files = [Path(name) for name in output["files"]]
 
     assert {file.name for file in files} == {"pictures.png", "pictures.png.png"}
@@ -61,20 +61,20 @@ def test_two_images_become_two_files(strange: Path, tmp_path: Path) -> None:
 
 
 def test_sample_without_viewable_parts(
-    strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, output = shards_error("show", "pickled", strange, "--to", tmp_path / "seen", capsys=capsys)
+    code, output = shards_error("show", "pickled", foreign, "--to", tmp_path / "seen", capsys=capsys)
     assert code == 1
     assert output.startswith("mien: sample pickled: it only has pkl")
 
 
 def test_keys_are_escaped_on_terminals_only(
-    strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert RED in shards_text("ls", "--keys", strange, folder=tmp_path)
+    assert RED in shards_text("ls", "--keys", foreign, folder=tmp_path)
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     with pytest.raises(SystemExit):
-        main(["shards", "ls", "--keys", str(strange)])
+        main(["shards", "ls", "--keys", str(foreign)])
     assert "pickled\n" in terminal.getvalue()
     assert "\x1b" not in terminal.getvalue()

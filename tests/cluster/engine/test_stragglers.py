@@ -29,7 +29,7 @@ def run_with_revoked_call() -> tuple[ScriptedRun, Worker, Worker]:
     return run, slow, other
 
 
-def test_calls_behind_a_hung_call_pass_first() -> None:
+def test_calls_behind_a_hung_call_run_elsewhere_first() -> None:
     run, hung, (other,) = run_with_hung_call()
     run.let_pass(hung, 0.4)
     assert run.running(hung) == ["t0", "t2"]

@@ -131,7 +131,7 @@ def test_cache_reserves_space_for_largest_file(tmp_path: Path) -> None:
         assert rooms == [True, True, False, False]  # before and after each came
         os.utime(pins.marker(path), (0, 0))
         clock.sleep(pins.COUNT_SECONDS)
-        assert kept.has_space(), "what nobody wants any more makes room"
+        assert kept.has_space(), "media without a pin can be evicted"
 
 
 def media_with(job: Job, path: Path) -> MediaFile:

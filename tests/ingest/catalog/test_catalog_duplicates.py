@@ -20,7 +20,7 @@ def media(sha256: str = SAME) -> MediaRecord:
     return MediaRecord(sha256=sha256, bytes=10, duration_seconds=60.0)
 
 
-def begun(catalog: Catalog, names: str, *, fingerprint: str = "f1") -> str:
+def started_run(catalog: Catalog, names: str, *, fingerprint: str = "f1") -> str:
     catalog.add(ref(name) for name in names)
     run_id = begin(catalog, fingerprint=fingerprint)
     catalog.claim(run_id, limit=len(names))
@@ -32,7 +32,7 @@ def owner(catalog: Catalog, run_id: str, name: str, *, sha256: str = SAME, uniqu
 
 
 def test_second_video_ends_as_duplicate(catalog: Catalog) -> None:
-    run_id = begun(catalog, "abc")
+    run_id = started_run(catalog, "abc")
     assert owner(catalog, run_id, "a") is None
     assert owner(catalog, run_id, "b") == "folder-a"
     assert owner(catalog, run_id, "c", sha256="b" * 64) is None
@@ -46,7 +46,7 @@ def test_second_video_ends_as_duplicate(catalog: Catalog) -> None:
 
 
 def test_duplicate_is_no_failure_and_has_no_seconds(catalog: Catalog) -> None:
-    run_id = begun(catalog, "abc")
+    run_id = started_run(catalog, "abc")
     owner(catalog, run_id, "a")
     owner(catalog, run_id, "b")
     catalog.record_video_failure(run_id, video_failure("c"))
@@ -59,7 +59,7 @@ def test_duplicate_is_no_failure_and_has_no_seconds(catalog: Catalog) -> None:
 
 
 def test_duplicate_counts_as_fetched(catalog: Catalog) -> None:
-    run_id = begun(catalog, "ab")
+    run_id = started_run(catalog, "ab")
     owner(catalog, run_id, "a")
     owner(catalog, run_id, "b")
     for _ in range(2):
@@ -85,14 +85,14 @@ def test_duplicate_counts_as_fetched(catalog: Catalog) -> None:
 
 
 def test_allowed_duplicate_does_not_own_bytes(catalog: Catalog) -> None:
-    run_id = begun(catalog, "abc")
+    run_id = started_run(catalog, "abc")
     assert owner(catalog, run_id, "a", unique=False) is None
     assert owner(catalog, run_id, "b", unique=False) is None
     assert owner(catalog, run_id, "c", unique=True) == "folder-a"
 
 
 def test_started_duplicate_continues(catalog: Catalog) -> None:
-    run_id = begun(catalog, "ab")
+    run_id = started_run(catalog, "ab")
     owner(catalog, run_id, "a", unique=False)
     owner(catalog, run_id, "b", unique=False)
     catalog.record_done(run_id, [segment("b", 0)])
@@ -103,7 +103,7 @@ def test_started_duplicate_continues(catalog: Catalog) -> None:
 
 
 def test_owner_stays_through_dead_run_and_backoff(catalog: Catalog, clock: Clock) -> None:
-    run_id = begun(catalog, "ab")
+    run_id = started_run(catalog, "ab")
     owner(catalog, run_id, "a")
     clock.sleep(LEASE_SECONDS * 2)
     second = begin(catalog)
@@ -118,7 +118,7 @@ def test_owner_stays_through_dead_run_and_backoff(catalog: Catalog, clock: Clock
 
 
 def test_failed_owner_loses_ownership(catalog: Catalog) -> None:
-    run_id = begun(catalog, "ab")
+    run_id = started_run(catalog, "ab")
     owner(catalog, run_id, "a")
     catalog.record_video_failure(run_id, video_failure("a", error_class="OutOfMemoryError"))
     assert owner(catalog, run_id, "b") is None
@@ -128,7 +128,7 @@ def test_failed_owner_loses_ownership(catalog: Catalog) -> None:
 
 
 def test_failed_owner_with_segments_stays_owner(catalog: Catalog) -> None:
-    run_id = begun(catalog, "ab")
+    run_id = started_run(catalog, "ab")
     owner(catalog, run_id, "a")
     catalog.record_done(run_id, [segment("a", 0)])
     catalog.record_video_failure(run_id, video_failure("a", error_class="CorruptMediaError"))
@@ -136,36 +136,36 @@ def test_failed_owner_with_segments_stays_owner(catalog: Catalog) -> None:
 
 
 def test_owner_with_changed_bytes_loses_ownership(catalog: Catalog) -> None:
-    run_id = begun(catalog, "ab")
+    run_id = started_run(catalog, "ab")
     owner(catalog, run_id, "a")
     owner(catalog, run_id, "a", sha256="b" * 64)
     assert owner(catalog, run_id, "b") is None
 
 
 def test_each_configuration_has_its_own_owner(catalog: Catalog) -> None:
-    run_id = begun(catalog, "a")
+    run_id = started_run(catalog, "a")
     owner(catalog, run_id, "a")
     catalog.record_split(run_id, "folder-a", 1)
     catalog.record_done(run_id, [segment("a", 0)])
-    other = begun(catalog, "b", fingerprint="f2")
+    other = started_run(catalog, "b", fingerprint="f2")
     assert owner(catalog, other, "b") is None
 
 
 def test_owner_done_elsewhere_loses_ownership(catalog: Catalog) -> None:
-    run_id = begun(catalog, "a")
+    run_id = started_run(catalog, "a")
     owner(catalog, run_id, "a")
     catalog.end_run(run_id, "stopped")  # no segment has ended: any configuration can claim it
-    other = begun(catalog, "", fingerprint="f2")
+    other = started_run(catalog, "", fingerprint="f2")
     catalog.claim(other, limit=1)
     owner(catalog, other, "a")
     catalog.record_split(other, "folder-a", 1)
     catalog.record_done(other, [segment("a", 0)])
-    third = begun(catalog, "b")
+    third = started_run(catalog, "b")
     assert owner(catalog, third, "b") is None
 
 
 def test_duplicates_are_retried_only_by_name(catalog: Catalog) -> None:
-    run_id = begun(catalog, "abc")
+    run_id = started_run(catalog, "abc")
     owner(catalog, run_id, "a")
     owner(catalog, run_id, "b")
     catalog.record_video_failure(run_id, video_failure("c"))

@@ -30,7 +30,7 @@ def test_keeps_newest_manifests(tmp_path: Path) -> None:
 
 
 def test_concurrent_ranks_store_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another rank is writing may have got its name between the listing and the look at its age."""
+    """A temporary file may be renamed between listing and stat."""
     real = os.scandir
 
     def listed(folder: Path) -> Iterator[Any]:

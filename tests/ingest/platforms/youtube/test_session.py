@@ -9,7 +9,7 @@ from mien.ingest.platforms.ytdlp.session import Meter, _Metered
 
 
 class Drops(io.BytesIO):
-    """A body of which one byte comes at a time."""
+    """A body that arrives byte by byte."""
 
     def read1(self, size: int | None = -1, /) -> bytes:
         return self.read(1)
