@@ -184,7 +184,7 @@ def test_innocent_item_is_cleared_when_its_neighbour_kills() -> None:
     assert run.pool.retried == 1
 
 
-def test_charge_stays_when_the_neighbour_passes() -> None:
+def test_charge_stays_when_the_neighbour_succeeds() -> None:
     run = scripted_run(1)
     run.push("kills", "innocent", "t0")
     run.die(run.alive[0])
