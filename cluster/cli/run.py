@@ -34,7 +34,7 @@ EXIT_BY_SIGNAL = 128
 @click.option(
     "--local",
     is_flag=True,
-    help="Process one item at a time in this process, without Ray, deadlines and memory limits. For debugging.",
+    help="For debugging: process one item at a time without Ray, deadlines and memory limits.",
 )
 @click.option(
     "--only",
