@@ -10,14 +10,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import BaseHandler, Request
 
 from yt_dlp import YoutubeDL
+from yt_dlp.downloader import get_suitable_downloader
+from yt_dlp.downloader.bunnycdn import BunnyCdnFD
+from yt_dlp.downloader.dash import DashSegmentsFD
+from yt_dlp.downloader.f4m import F4mFD
+from yt_dlp.downloader.hls import HlsFD
+from yt_dlp.downloader.http import HttpFD
+from yt_dlp.downloader.ism import IsmFD
+from yt_dlp.downloader.mhtml import MhtmlFD
+from yt_dlp.networking._urllib import UrllibRH
 from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
+from mien.ingest.errors import MienError, RejectedRequestError, one_line
 from mien.ingest.fetch.addresses import checked_addresses
 from mien.ingest.platforms.ytdlp.rules import SiteRules
 
 MIN_BYTES_PER_SECOND = 1024
+_CHECKED_DOWNLOADERS = (HttpFD, HlsFD, DashSegmentsFD, F4mFD, IsmFD, MhtmlFD, BunnyCdnFD)
+"""They request everything through `Session.urlopen`; all others start a program or open a socket."""
+_ONLY_PUBLIC: dict[str, Any] = {
+    "external_downloader": {"default": "native"},
+    "hls_prefer_native": True,
+    # If yt-dlp starts ffmpeg nevertheless, ffmpeg may not open a connection.
+    "external_downloader_args": {"ffmpeg": [], "ffmpeg_i": ["-protocol_whitelist", "file,pipe,crypto,data"]},
+}
 
 
 class Refused(Exception):  # noqa: N818 (it is an answer; errors.py names what went wrong)
@@ -53,7 +72,23 @@ class Session(YoutubeDL):  # type: ignore[misc]
         self.meter = meter
         self.rules = rules
         self._only_public = only_public and not params.get("proxy")
-        super().__init__(params)
+        super().__init__({**params, **_ONLY_PUBLIC} if self._only_public else params)
+
+    def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
+        """With `only_public`, the only handler is the one that checks the host of each redirect, too."""
+        return super().build_request_director(
+            [_PublicUrllibRH] if self._only_public else handlers, preferences
+        )
+
+    def dl(self, name: str, info: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        if self._only_public and info.get("url"):
+            downloader = get_suitable_downloader(info, self.params, to_stdout=name == "-")
+            if downloader not in _CHECKED_DOWNLOADERS:
+                raise RejectedRequestError(
+                    f"a format of the protocol {info.get('protocol')} is not downloaded, because its hosts "
+                    "cannot be checked; choose another format or set fetch.allow_private_addresses"
+                )
+        return super().dl(name, info, *arguments, **options)
 
     def extract_info(self, *arguments: Any, **options: Any) -> Any:
         info = super().extract_info(*arguments, **options)
@@ -65,13 +100,14 @@ class Session(YoutubeDL):  # type: ignore[misc]
     def urlopen(self, req: Any) -> Any:
         if self.meter.refused is not None:
             raise self.meter.refused
-        if self._only_public:
-            _check_public(req if isinstance(req, str) else req.url)
         self.meter.before()
         self.meter.requests += 1
         try:
             response = super().urlopen(req)
         except RequestError as error:
+            if isinstance(error.cause, MienError):
+                # The host may not be asked.
+                raise error.cause from None
             self.meter.failures.append(error)
             if (
                 isinstance(error, HTTPError)
@@ -95,11 +131,41 @@ class Session(YoutubeDL):  # type: ignore[misc]
         return self.meter.refused
 
 
+class _HostCheck(BaseHandler):
+    """Called by urllib before each request, with those that follow a redirect."""
+
+    handler_order = 900
+    """After the handlers that rewrite the URL."""
+
+    def http_request(self, request: Request) -> Request:
+        try:
+            _check_public(request.full_url)
+        except MienError as error:
+            # yt-dlp passes on only errors of its own.
+            raise RequestError(cause=error) from error
+        return request
+
+    https_request = ftp_request = http_request
+
+
+class _PublicUrllibRH(UrllibRH):  # type: ignore[misc]
+    """yt-dlp's handler of requests, which asks no host in a private network."""
+
+    def _create_instance(self, *arguments: Any, **options: Any) -> Any:
+        opener = super()._create_instance(*arguments, **options)
+        opener.add_handler(_HostCheck())
+        return opener
+
+
 def _check_public(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme in {"http", "https"} and parts.hostname:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        checked_addresses(parts.hostname, port, allow_private=False)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise RejectedRequestError(f"{one_line(url, 120)}: this is no URL") from None
+    if not host or parts.scheme not in {"http", "https"}:
+        raise RejectedRequestError(f"{one_line(url, 120)}: only http and https are requested")
+    checked_addresses(host, port or (443 if parts.scheme == "https" else 80), allow_private=False)
 
 
 class _InspectedPage:

@@ -18,13 +18,14 @@ from mien.ingest.errors import (
     MienError,
     PrivateAddressError,
     RateLimitedError,
+    RejectedRequestError,
     UsageError,
 )
 from mien.ingest.fetch import Fetch
 from mien.ingest.media import Job, MediaFile, VideoRef
 from mien.ingest.platforms import PLATFORMS
 from mien.ingest.platforms.acceptance import AcceptancePolicy
-from mien.ingest.platforms.ytdlp.platform import video_id
+from mien.ingest.platforms.ytdlp.platform import AnySite, video_id
 from mien.ingest.rate.identity import DIRECT, Identity
 from mien.ingest.sources import SOURCES, Skipped, expand, make_sources
 from tests.ingest.fetch.server import LoopbackServer, Reply
@@ -148,6 +149,38 @@ def test_private_addresses_are_refused(site: LoopbackServer, tmp_path: Path) -> 
     with pytest.raises(PrivateAddressError):
         listed(f"ytdlp:{site.url('/talk')}", allow_private_addresses=False)
     assert site.requests == []
+
+
+def test_a_redirect_to_a_private_host_is_refused(
+    site: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_site(host: str, port: int, *, allow_private: bool) -> list[str]:
+        if f":{port}/" not in site.url("/"):
+            raise PrivateAddressError(f"{host}: this is no public address")
+        return [host]
+
+    monkeypatch.setattr("mien.ingest.platforms.ytdlp.session.checked_addresses", only_site)
+    with LoopbackServer() as inner:
+        inner.pages["/secret"] = [Reply(body=b"secret", headers=MP4)]
+        for path in ("/away", "/clip.mp4"):
+            site.pages[path] = [Reply(status=302, headers={"Location": inner.url("/secret")})]
+        for page_path in ("/away", "/talk"):
+            error = refusal(tmp_path, site.url(page_path), allow_private_addresses=False)
+            assert type(error) is PrivateAddressError
+        with pytest.raises(PrivateAddressError):
+            listed(f"ytdlp:{site.url('/away')}", allow_private_addresses=False)
+        assert [request.path for request in site.requests].count("/away") == 2
+        assert inner.requests == []
+
+
+@pytest.mark.parametrize("info", [{"protocol": "rtmp"}, {"protocol": "m3u8_native", "is_live": True}])
+def test_unchecked_downloaders_are_refused(info: dict[str, Any], tmp_path: Path) -> None:
+    from mien.ingest.platforms.ytdlp.session import Meter, Session
+
+    with Session({"quiet": True}, Meter(), AnySite.rules, only_public=True) as session:
+        with pytest.raises(RejectedRequestError, match="cannot be checked"):
+            session.dl(str(tmp_path / "a.mp4"), {"url": "https://example.org/a", **info})
+        assert [handler.RH_NAME for handler in session._request_director.handlers.values()] == ["urllib"]
 
 
 def test_a_refusal_leaves_youtube_open(tmp_path: Path) -> None:
