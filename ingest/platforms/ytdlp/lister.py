@@ -44,6 +44,7 @@ class YtDlpLister:
     def entries(self, url: str, *, name: str = "") -> Iterator[dict[str, Any]]:
         """Yields the flat entries of a list (id, title, duration, channel, live_status …) as they arrive.
 
+        `mien_item` is the position in the outermost list, counted from 1; `mien_is_only`: there is no list.
         `name` is what messages call the list; the default is its URL.
 
         Raises:
@@ -131,8 +132,11 @@ class YtDlpLister:
     ) -> Iterator[dict[str, Any]]:
         kind = found.get("_type", "video")
         if kind in {"playlist", "multi_video"}:
-            for entry in found.get("entries") or ():
-                yield from self._videos_of(session, entry or {}, depth)
+            for number, entry in enumerate(found.get("entries") or (), start=1):
+                # An entry without content counts, as for yt-dlp's option `playlist_items`.
+                for video in self._videos_of(session, entry, depth) if entry else ():
+                    # The outermost list sets the number last.
+                    yield {**video, "mien_is_only": False, "mien_item": number}
             return
         use = self.rules.use_of(found)
         if kind in {"url", "url_transparent"} and use == "list":
