@@ -24,6 +24,7 @@ from mien.ingest.platforms.ytdlp.download import ITEM
 from mien.ingest.platforms.ytdlp.rules import SiteRules, Use
 
 PREFIX = "ytdlp:"
+_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -95,10 +96,22 @@ class AnySite(YtDlpPlatform):
         self, page: str, number: int, entry: Mapping[str, Any], search_filter: SearchFilter
     ) -> VideoRef:
         """The video of an entry: a link to another page, or one of the media on this page."""
+        if entry.get("_type") in {"url", "url_transparent"}:
+            linked = self._linked(page, _link_of(entry), entry, search_filter)
+            if linked is not None:
+                return linked
+        url = page if entry.get("mien_is_only") else f"{page}#{ITEM}{entry.get('mien_item') or number}"
+        return self._ref(url, entry, page, search_filter)
+
+    def _linked(
+        self, page: str, url: str, entry: Mapping[str, Any], search_filter: SearchFilter
+    ) -> VideoRef | None:
+        """The video behind a link; None if mien cannot store the link, which only yt-dlp understands."""
         from mien.ingest.platforms import platform_of
 
-        if entry.get("_type") in {"url", "url_transparent"}:
-            url = str(entry["url"])
+        if not url:
+            return None
+        try:
             other = platform_of(url)
             if other is not None and other.name != self.name:
                 # Its own platform has its own budget.
@@ -112,8 +125,8 @@ class AnySite(YtDlpPlatform):
                         query=printable(page),
                     )
             return self._ref(_page_url(url), entry, page, search_filter)
-        url = page if entry.get("mien_is_only") else f"{page}#{ITEM}{number}"
-        return self._ref(url, entry, page, search_filter)
+        except (UsageError, ValueError):
+            return None
 
     def _ref(self, url: str, entry: Mapping[str, Any], query: str, search_filter: SearchFilter) -> VideoRef:
         seconds = entry.get("duration")
@@ -176,6 +189,16 @@ def _page_url(argument: str) -> str:
     if not text.lower().startswith(("http://", "https://")):
         raise UsageError(f"{one_line(printable(argument), 120)}: not a page; write {PREFIX}https://host/page")
     return normalised(text)
+
+
+def _link_of(entry: Mapping[str, Any]) -> str:
+    """The address to which an entry links; "" if it is none, as `jwplatform:ID`."""
+    url = str(entry.get("url") or "").strip()
+    if _YOUTUBE_ID.fullmatch(url) and str(entry.get("ie_key") or "Youtube") == "Youtube":
+        return f"https://www.youtube.com/watch?v={url}"
+    if url.startswith("//"):
+        url = f"https:{url}"
+    return url if url.lower().startswith(("http://", "https://")) else ""
 
 
 def _path(url: str) -> str:
