@@ -72,7 +72,7 @@ def test_a_link_to_a_film(fetch: Fetch, film_path: Path, tmp_path: Path) -> None
         ("empty", EmptyFileError, "empty"),
         ("text", NotMediaError, "a.mp4"),
         ("too long", MissingFileError, "no such file"),
-        ("nul", MissingFileError, "no path"),
+        ("nul", MissingFileError, "not a valid path"),
     ],
 )
 def test_non_film_is_reported(
