@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "List (.txt): one path or URL per line.\n"
     "YouTube: the URL of a video, short, channel or playlist, or an @handle. To find videos by words,\n"
     "use `mien search`.\n"
-    "If a table has labels for videos that are already in the catalog, they are added to those videos.\n"
+    "Labels in a table are also added to videos that are already in the catalog.\n"
     "Samples that are already written do not change.\n"
     "Exit codes: 0 everything was added or already known; 1 some items could not be added."
 )

@@ -19,7 +19,7 @@ def command() -> None:
 
 @command.command(
     short_help="Prints every key with its value and origin.",
-    epilog="\b\nExample: mien config show > mien.toml\nExit codes: 0 success; 2 invalid configuration.",
+    epilog="\b\nExample: mien config show > effective.toml\nExit codes: 0 success; 2 invalid configuration.",
 )
 @with_config
 @json_option

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 @click.command(
     epilog="\b\nExample: mien retry --class DeadlineExceededError\n"
     "At least one of --class, --id, --identity and --all is required.\n"
-    "Exit codes: 0 success, even if nothing had failed; 2 nothing was selected, or the name is unknown."
+    "Exit codes: 0 success, even if no video had failed; 2 nothing was selected, the class or video\n"
+    "is unknown, or the identity is not paused."
 )
 @click.option(
     "--class", "error_class", help="Retry failures of this error class, as listed by `mien status`."
 )
 @click.option("--id", "needle", help="Retry one video: its id, path or the key of a sample.")
 @click.option("--all", "everything", is_flag=True, help="Retry everything that failed.")
-@click.option("--identity", help="End the pause of an egress identity after its cause is fixed.")
+@click.option("--identity", help="End the pause of this egress identity now. Fix its cause first.")
 @click.option("--platform", help="With --identity: end only its pause on this platform.")
 @with_config
 @json_option
@@ -36,7 +37,7 @@ def command(
     loaded: Loaded,
     as_json: bool,
 ) -> None:
-    """Puts failed videos and segments back into the queue for the next `mien run`."""
+    """Puts failed videos and segments back into the queue for the next `mien run`, and ends pauses."""
     from mien.cluster.report.formatting import pluralize
     from mien.ingest.errors import UsageError
 

@@ -25,21 +25,21 @@ EXIT_BY_SIGNAL = 128
     "Rerun the command to resume after a stop or an error: committed shards are never lost.\n"
     "Videos claimed by other runs are skipped.\n"
     "The first SIGINT or SIGTERM commits the finished samples and aborts the rest, including downloads.\n"
-    "An aborted download repeats at most 16 MiB if the server confirms that the file is unchanged.\n"
+    "If the server confirms that the file is unchanged, an aborted download is resumed later.\n"
     "With --local, the current item is finished first. A second signal ends the run at once.\n"
-    "If only videos from platforms remain and their budget is used up, the run waits for it;\n"
-    "--set acquire.wait=false ends the run instead."
+    "If only videos from platforms remain and their budget is used up, the run waits until it allows\n"
+    "more; --set acquire.wait=false ends the run instead."
 )
 @with_config
 @click.option(
     "--local",
     is_flag=True,
-    help="For debugging: process one item at a time without Ray, deadlines and memory limits.",
+    help="For debugging: process one item at a time without Ray, deadlines or memory limits.",
 )
 @click.option(
     "--only",
     type=click.Choice(["fetch"]),
-    help="Download and validate media only, without Ray unless --address names a cluster.",
+    help="Download and validate media only. Ray is used only if --address names a cluster.",
 )
 @click.option(
     "--address", help="Address of a running Ray cluster.  [default: engine.address, or a local cluster]"

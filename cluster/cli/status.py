@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @with_config
 @json_option
 def command(loaded: Loaded, as_json: bool) -> None:
-    """Shows what is done, what remains, what failed and why, and the yield in seconds."""
+    """Shows what is done, what remains, what failed and why, and how many seconds each step removed."""
     import time
 
     from mien.cluster.report.platform_usage import acquisition_facts, acquisition_lines

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from mien.cluster.config import Loaded
 
 
-@click.command(
-    epilog="\b\nExample: mien verify --quick\nExit codes: 0 all shards are intact; 1 some are not."
-)
+@click.command(epilog="\b\nExample: mien verify --quick\nExit codes: 0 no faults; 1 faults were found.")
 @with_config
 @click.option("--quick", is_flag=True, help="Check hashes and indexes only, without decoding the samples.")
 @click.option(

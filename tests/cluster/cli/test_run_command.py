@@ -97,4 +97,4 @@ def test_stopped_run_counts_fetched_videos(tmp_path: Path) -> None:
 def test_run_help_explains_signals_and_ray(tmp_path: Path) -> None:
     output = " ".join(mien_in_process("run", "--help", folder=tmp_path).output.split())
     assert "aborts the rest, including downloads" in output
-    assert "without Ray unless --address names a cluster" in output
+    assert "Ray is used only if --address names a cluster" in output
