@@ -126,7 +126,7 @@ def test_bot_wall_for_all_ends_run_without_loss(youtube: YouTubeDouble, tmp_path
     assert re.search(r"identity  home on youtube: 1/300 videos.*paused until .*BotWallError", shown)
     history = mien("explain", IDS[0], "--config", str(path), folder=tmp_path).stdout
     assert "through home" in history
-    assert "paused home until" in history
+    assert "home on youtube until" in history
     assert "secret" not in output.stdout + shown + history  # the proxy's password
     youtube.heal()
     assert mien("retry", "--identity", "home", "--config", str(path), folder=tmp_path).returncode == 0

@@ -37,7 +37,7 @@ def test_other_addresses_are_files_of_the_web() -> None:
 
 
 def test_an_address_that_stands_for_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="nothing of YouTube"):
+    with pytest.raises(UsageError, match="has no videos at this address"):
         list(expand("https://www.youtube.com/feed/history"))
 
 
