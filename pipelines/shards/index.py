@@ -72,9 +72,9 @@ def encode_index(rows: list[IndexRow], *, shard: str, sha256: str, tar_bytes: in
     import pyarrow.parquet as pq
 
     columns: dict[str, Any] = {"key": column([row.key for row in rows], "string")}
-    written = {name for row in rows for name in row.row}
+    disabled = scalar_types().keys() - {name for row in rows for name in row.row}
     for name, kind in filter_columns().items():
-        if name in scalar_types() and name not in written:
+        if name in disabled:
             continue  # its annotator is disabled
         columns[name] = column([row.row.get(name) for row in rows], kind)
     for extension in sorted({extension for row in rows for extension in row.places}):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from mien.ingest.media import SearchFilter, VideoRef
-from mien.ingest.platforms.platform import NO_FILTER, Address, Lister
-from mien.ingest.platforms.youtube import search
+from mien.ingest.platforms.platform import Address
 from mien.ingest.platforms.youtube.address import is_youtube, parse
 from mien.ingest.platforms.youtube.bot_detection import is_sorry_page, wall_in
+from mien.ingest.platforms.youtube.search import find as find_videos
 from mien.ingest.platforms.ytdlp.base import YtDlpPlatform
 from mien.ingest.platforms.ytdlp.rules import SiteRules, Use
 
@@ -79,21 +77,4 @@ class YouTube(YtDlpPlatform):
     def search(self, words: str) -> Address:
         return parse(f"ytsearchall:{words}")
 
-    def find(
-        self,
-        lister: Lister,
-        address: Address,
-        *,
-        search_filter: SearchFilter = NO_FILTER,
-        limit: int | None = None,
-        newest_first: bool = False,
-        left_out: Counter[str] | None = None,
-    ) -> Iterator[VideoRef]:
-        return search.find(
-            lister,
-            address,
-            search_filter=search_filter,
-            limit=limit,
-            newest_first=newest_first,
-            left_out=left_out,
-        )
+    find = staticmethod(find_videos)
