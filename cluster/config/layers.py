@@ -68,17 +68,11 @@ def environment_layer(kind: type, environment: Mapping[str, str]) -> Layer:
     for alias, key in _ALIASES.items():
         if given.get(alias):
             assignments.setdefault(key, given[alias])
-    known = set(known_keys(kind))
-    for key in assignments:
-        if key.split(".")[0] not in known:
-            name = PREFIX + key.upper().replace(".", DELIMITER)
-            raise unknown_key(key, known, f"environment {name}")
     return Layer("environment", _nest(kind, assignments, "environment"))
 
 
 def flag_layer(kind: type, assignments: Iterable[str]) -> Layer:
     """From `--set KEY=VALUE`; values are parsed as those of the environment."""
-    known = set(known_keys(kind))
     given: dict[str, str] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
@@ -87,8 +81,6 @@ def flag_layer(kind: type, assignments: Iterable[str]) -> Layer:
             raise ConfigError(
                 f"--set {assignment} is not KEY=VALUE; write for example --set clip.min_seconds=2"
             )
-        if key.split(".")[0] not in known:
-            raise unknown_key(key, known, "--set")
         given[key] = value
     return Layer("flag", _nest(kind, given, "--set"))
 

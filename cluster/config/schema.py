@@ -57,15 +57,14 @@ def free_tables(kind: type) -> set[str]:
     return {key for key in known_keys(kind) if get_origin(value_type(kind, key)) is dict}
 
 
-def leaves(kind: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def leaves(kind: type | None, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """The dotted keys that `values` sets, unknown ones included. A table that is a value is one key."""
-    fields = {each.name: each for each in dataclasses.fields(kind)}
+    fields = {each.name: each for each in dataclasses.fields(kind)} if kind is not None else {}
     for name, value in values.items():
-        nested = nested_type(kind, fields[name]) if name in fields else None
-        if isinstance(value, Mapping) and nested is not None:
+        nested = nested_type(kind, fields[name]) if kind is not None and name in fields else None
+        is_table = nested is not None or (name not in fields and bool(value))
+        if is_table and isinstance(value, Mapping):
             yield from leaves(nested, value, f"{prefix}{name}.")
-        elif isinstance(value, Mapping) and value and name not in fields:
-            yield from (f"{prefix}{name}.{inner}" for inner in value)
         else:
             yield prefix + name
 
