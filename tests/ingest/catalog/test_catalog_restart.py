@@ -100,6 +100,6 @@ def test_lost_connection_commits_once(server: Server, catalog: Catalog) -> None:
 def test_long_outage_gives_one_line_error(server: Server) -> None:
     with Catalog.open(server.url, patience_seconds=0.0) as catalog:
         server.stop()
-        with pytest.raises(CatalogError, match="check that the server is running") as caught:
+        with pytest.raises(CatalogError, match="check that it is running, reachable and writable") as caught:
             catalog.add([ref("a")])
     assert "\n" not in str(caught.value)
